@@ -1,0 +1,7 @@
+//! emsync
+pub mod error;
+pub mod model;
+pub mod monitor;
+pub mod retry;
+pub mod seams;
+pub mod shutdown;

@@ -1,0 +1,151 @@
+//! An asset as emsync sees it, and the files it owns.
+
+use super::{AssetId, Md5, MediaPath, Sha256, Timestamp};
+
+/// Which of the two trees below a catalog a file lies in.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// What was uploaded: `originals/…`.
+    Original,
+    /// What was derived from it: `generated/<source path>/…`.
+    Generated,
+}
+
+impl FileKind {
+    /// Name of the tree on disk and on the wire.
+    #[must_use]
+    pub const fn dir(self) -> &'static str {
+        match self {
+            Self::Original => "originals",
+            Self::Generated => "generated",
+        }
+    }
+}
+
+/// The members of an asset record that decide about files (wire spec 12.1). Everything else stays in the record's JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asset {
+    /// The record's id.
+    pub id: AssetId,
+    /// Logical path; `generated/` is always laid out by it.
+    pub source_path: MediaPath,
+    /// Real path below `originals/` where it differs from the source path.
+    pub archive_path: Option<MediaPath>,
+    /// Whether the original is a directory of files.
+    pub is_folder: bool,
+    /// The main file inside a folder asset.
+    pub primary_file: Option<MediaPath>,
+    /// Bytes of the primary original, as the record states them: a hint, not a fresh look.
+    pub size: Option<u64>,
+    /// Modification time of the original when it was imported.
+    pub modified: Option<Timestamp>,
+    /// MD5 of the original, where the record states one.
+    pub md5: Option<Md5>,
+    /// Lower-case file format, such as `jpg`.
+    pub format: Option<String>,
+    /// Whether the record is marked as deleted without being a tombstone (`editstatus` 7).
+    pub marked_deleted: bool,
+    /// Whether the owner found that no rendition can be made of the original (`previewstatus` 3).
+    pub unrenderable: bool,
+}
+
+impl Asset {
+    /// Where the original, or the directory of a folder asset, lies below `originals/`.
+    #[must_use]
+    pub fn original_root(&self) -> &MediaPath {
+        self.archive_path.as_ref().unwrap_or(&self.source_path)
+    }
+
+    /// The primary original: the file itself, or the main file of a folder asset when the record names one
+    /// (wire spec 9, Path mapping).
+    #[must_use]
+    pub fn original(&self) -> Option<MediaPath> {
+        if !self.is_folder {
+            return Some(self.original_root().clone());
+        }
+        let primary = self.primary_file.as_ref()?;
+        self.original_root().join(primary.as_str()).ok()
+    }
+}
+
+/// A file a peer says it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Which tree it lies in.
+    pub kind: FileKind,
+    /// Where in that tree.
+    pub path: MediaPath,
+    /// Bytes, as listed; only a hint where `exact` is false.
+    pub size: Option<u64>,
+    /// Modification time to give the copy.
+    pub modified: Option<Timestamp>,
+    /// SHA-256, which only emsync nodes state.
+    pub sha256: Option<Sha256>,
+    /// MD5, which asset records state for their original.
+    pub md5: Option<Md5>,
+    /// Whether the size comes from the file itself rather than from a record.
+    pub exact: bool,
+}
+
+/// A file this node has: a row that is only written once the bytes are durable (I1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaFile {
+    /// Which tree it lies in.
+    pub kind: FileKind,
+    /// Where in that tree.
+    pub path: MediaPath,
+    /// The asset that owns it.
+    pub asset: AssetId,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time it was given.
+    pub modified: Timestamp,
+    /// Digest of its content.
+    pub sha256: Sha256,
+    /// MD5 of its content, kept where a peer states one to compare with.
+    pub md5: Option<Md5>,
+    /// Whether this node derived it, rather than copying it from its author.
+    pub authored: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asset(is_folder: bool, archive: Option<&str>, primary: Option<&str>) -> Asset {
+        Asset {
+            id: AssetId::new("a1").unwrap(),
+            source_path: MediaPath::new("Folders/Set1").unwrap(),
+            archive_path: archive.map(|path| MediaPath::new(path).unwrap()),
+            is_folder,
+            primary_file: primary.map(|path| MediaPath::new(path).unwrap()),
+            size: None,
+            modified: None,
+            md5: None,
+            format: None,
+            marked_deleted: false,
+            unrenderable: false,
+        }
+    }
+
+    #[test]
+    fn the_original_follows_archive_path_and_primary_file() {
+        let original = |asset: Asset| asset.original().map(|path| path.to_string());
+        assert_eq!(
+            original(asset(false, None, None)).as_deref(),
+            Some("Folders/Set1")
+        );
+        assert_eq!(
+            original(asset(false, Some("Raw/Set#1"), None)).as_deref(),
+            Some("Raw/Set#1")
+        );
+        assert_eq!(
+            original(asset(true, None, Some("page1.jpg"))).as_deref(),
+            Some("Folders/Set1/page1.jpg")
+        );
+        assert_eq!(original(asset(true, None, None)), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! The durable units of work: what the plan asks for and the stages do. Payloads of the job table, and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FileKind, Md5, Sha256, Timestamp};
+
+/// Bring one file of a peer here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchJob {
+    /// Which tree.
+    pub kind: FileKind,
+    /// Where in it; checked again when the job runs.
+    pub path: String,
+    /// Announced bytes.
+    pub size: Option<u64>,
+    /// Whether the announcement came from the file itself.
+    pub exact: bool,
+    /// Modification time to give the copy.
+    pub modified: Option<Timestamp>,
+    /// Announced SHA-256.
+    pub sha256: Option<Sha256>,
+    /// Announced MD5.
+    pub md5: Option<Md5>,
+}
+
+/// Derive files from an original that is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegenerateJob {
+    /// The original, below `originals/`.
+    pub original: String,
+    /// The directory for the outputs, below `generated/`: the asset's source path.
+    pub output_dir: String,
+    /// Ids of the presets to run.
+    pub presets: Vec<String>,
+}
+
+/// Move files that a record no longer names into the trash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveJob {
+    /// Which tree.
+    pub kind: FileKind,
+    /// Where in it.
+    pub path: String,
+    /// The digest the file had when the job was made: another file under that name stays.
+    pub sha256: Sha256,
+}
+
+/// Apply a tombstone, or a flip to "marked as deleted", that waits for the guard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteJob {
+    /// The record as it arrived.
+    pub source: String,
+    /// Whether it is a tombstone (its files go) rather than a mark (they stay).
+    pub tombstone: bool,
+}
+
+/// What a job asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Work {
+    /// See [`FetchJob`].
+    Fetch(FetchJob),
+    /// See [`RegenerateJob`].
+    Regenerate(RegenerateJob),
+    /// See [`RemoveJob`].
+    Remove(RemoveJob),
+    /// See [`DeleteJob`].
+    Delete(DeleteJob),
+}

@@ -1,0 +1,17 @@
+//! The vocabulary: values and pure functions that every other module speaks in. No I/O, no async, no wire names.
+
+pub mod asset;
+pub mod digest;
+pub mod id;
+pub mod job;
+pub mod path;
+pub mod preset;
+pub mod record;
+pub mod time;
+
+pub use asset::{Asset, FileKind, ListedFile, MediaFile};
+pub use digest::{Digests, Hasher, Md5, Sha256};
+pub use id::{AssetId, CatalogId, Module, NodeId, RecordKey};
+pub use path::MediaPath;
+pub use record::{Record, RecordStatus, Resolution, Version, resolve};
+pub use time::Timestamp;

@@ -1,0 +1,303 @@
+//! A record, who stands behind it, and the rule that decides between two versions of it.
+//!
+//! [`resolve`] is EMDB's own table (wire spec section 6, rows 1 to 9) with the additions that make nodes of ours converge
+//! (design section 8, Conflicts). It is pure: the same two versions give the same winner on every node.
+
+use super::{NodeId, RecordKey, Sha256, Timestamp};
+
+/// One row of a table, with its JSON exactly as it arrived or was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its address.
+    pub key: RecordKey,
+    /// The record's members as JSON text; unknown ones are kept and passed on untouched.
+    pub source: String,
+    /// Who owns it and who edited it last; `None` when it was never saved by a node that tracks edits.
+    pub status: Option<RecordStatus>,
+    /// Digest of [`source`](Self::source) with its members sorted, so that member order is no difference.
+    pub content: Sha256,
+}
+
+impl Record {
+    /// Whether this is a tombstone.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.deleted)
+    }
+
+    /// What [`resolve`] needs to know of it.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version {
+            status: self.status.clone(),
+            content: self.content,
+            pushed: false,
+        }
+    }
+}
+
+/// The edit history that travels inside a record (`emrecordstatus`, wire spec 4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordStatus {
+    /// Whether the record is a tombstone.
+    pub deleted: bool,
+    /// The node that owns the record.
+    pub master: NodeId,
+    /// The node of the last local save.
+    pub modified_by: NodeId,
+    /// When that save happened, on that node's clock.
+    pub modified: Timestamp,
+    /// When the owner last saved it; only the local side may lack it (row 5).
+    pub master_modified: Option<Timestamp>,
+}
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// See [`Record::status`].
+    pub status: Option<RecordStatus>,
+    /// See [`Record::content`].
+    pub content: Sha256,
+    /// Whether the owner is known to have taken this version (only of interest on the local side).
+    pub pushed: bool,
+}
+
+/// What to do with a record that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Store the remote version.
+    Save,
+    /// Store the remote version, and keep the local one whole among the conflicts: it held an edit nobody else has.
+    SaveKeepingLoser,
+    /// Both are the same change, or it is our own coming back. Nothing to do.
+    Skip,
+    /// Keep the local version and store the remote one among the conflicts.
+    KeepLocal,
+}
+
+/// Decides between the local version of a record and the one that arrived. `own` is this node.
+///
+/// Source: wire spec section 6, evaluated top to bottom; additions from design section 8, Conflicts.
+#[must_use]
+pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resolution {
+    // Row 1.
+    let Some(local) = local else {
+        return Resolution::Save;
+    };
+    if local.status == remote.status && local.content == remote.content {
+        return Resolution::Skip;
+    }
+    // Row 2; compared by content, so that a record nobody stamps is not written anew in every pass.
+    let Some(theirs) = &remote.status else {
+        return if local.status.is_none() && local.content == remote.content {
+            Resolution::Skip
+        } else {
+            Resolution::Save
+        };
+    };
+    // Row 3.
+    let Some(ours) = &local.status else {
+        return Resolution::Save;
+    };
+    // Row 4: our own record, last edited by us, seen through a peer.
+    if theirs.master == *own && theirs.modified_by == *own {
+        return Resolution::Skip;
+    }
+    // Row 5.
+    let Some(our_master_date) = ours.master_modified else {
+        return Resolution::Save;
+    };
+    // Row 6. A remote side without the date cannot be younger than ours.
+    let Some(their_master_date) = theirs.master_modified else {
+        return Resolution::KeepLocal;
+    };
+    if their_master_date < our_master_date {
+        return Resolution::KeepLocal;
+    }
+    if theirs.modified == ours.modified {
+        return same_date(local, ours, remote, theirs);
+    }
+    let edit_would_be_lost = ours.modified_by == *own && ours.master != *own && !local.pushed;
+    if edit_would_be_lost && their_master_date > our_master_date {
+        return Resolution::SaveKeepingLoser;
+    }
+    // Rows 8 and 9: the last writer wins.
+    if theirs.modified > ours.modified {
+        Resolution::Save
+    } else {
+        Resolution::KeepLocal
+    }
+}
+
+/// Row 7. Equal dates usually mean the same change. Where the content differs all the same, the greater
+/// (editor, content) wins, so that every node ends with the same one.
+fn same_date(
+    local: &Version,
+    ours: &RecordStatus,
+    remote: &Version,
+    theirs: &RecordStatus,
+) -> Resolution {
+    if local.content == remote.content && ours == theirs {
+        return Resolution::Skip;
+    }
+    let rank = |status: &RecordStatus, content| {
+        (status.modified_by.clone(), status.master_modified, content)
+    };
+    match rank(theirs, remote.content).cmp(&rank(ours, local.content)) {
+        std::cmp::Ordering::Greater => Resolution::SaveKeepingLoser,
+        std::cmp::Ordering::Equal => Resolution::Skip,
+        std::cmp::Ordering::Less => Resolution::KeepLocal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    /// Written as the table of the spec writes it: master / last editor / master date / record date.
+    fn version(master: &str, editor: &str, master_date: i64, date: i64) -> Version {
+        let status = RecordStatus {
+            deleted: false,
+            master: node(master),
+            modified_by: node(editor),
+            modified: Timestamp::from_millis(date),
+            master_modified: Some(Timestamp::from_millis(master_date)),
+        };
+        let content = Sha256::of(format!("{master}{editor}{master_date}{date}").as_bytes());
+        Version {
+            status: Some(status),
+            content,
+            pushed: false,
+        }
+    }
+
+    /// Wire spec A.5, own cluster B, with the addition of design section 8 in its fourth row.
+    #[test]
+    fn decides_as_the_examples_of_the_specification() {
+        let own = node("B");
+        let cases = [
+            (None, version("A", "A", 1000, 1000), Resolution::Save),
+            (
+                Some(version("A", "A", 1000, 1000)),
+                version("A", "A", 1100, 1100),
+                Resolution::Save,
+            ),
+            (
+                Some(version("A", "B", 1000, 1030)),
+                version("A", "A", 1000, 1000),
+                Resolution::KeepLocal,
+            ),
+            (
+                Some(version("A", "B", 1000, 1030)),
+                version("A", "A", 1100, 1100),
+                Resolution::SaveKeepingLoser,
+            ),
+            (
+                Some(version("B", "B", 1040, 1040)),
+                version("B", "A", 1000, 1050),
+                Resolution::KeepLocal,
+            ),
+            (
+                Some(version("B", "B", 1000, 1000)),
+                version("B", "A", 1000, 1050),
+                Resolution::Save,
+            ),
+            (
+                Some(version("B", "B", 1000, 1000)),
+                version("B", "B", 1000, 1000),
+                Resolution::Skip,
+            ),
+        ];
+        for (local, remote, expected) in cases {
+            assert_eq!(
+                resolve(local.as_ref(), &remote, &own),
+                expected,
+                "{local:?} against {remote:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_edit_that_was_pushed_is_not_kept_as_a_loser() {
+        let mut local = version("A", "B", 1000, 1030);
+        local.pushed = true;
+        assert_eq!(
+            resolve(Some(&local), &version("A", "A", 1100, 1100), &node("B")),
+            Resolution::Save
+        );
+    }
+
+    #[test]
+    fn records_nobody_stamped_are_compared_by_content() {
+        let bare = |text: &str| Version {
+            status: None,
+            content: Sha256::of(text.as_bytes()),
+            pushed: false,
+        };
+        assert_eq!(
+            resolve(Some(&bare("x")), &bare("x"), &node("B")),
+            Resolution::Skip
+        );
+        assert_eq!(
+            resolve(Some(&bare("x")), &bare("y"), &node("B")),
+            Resolution::Save
+        );
+        assert_eq!(
+            resolve(Some(&bare("x")), &version("A", "A", 1, 1), &node("B")),
+            Resolution::Save
+        );
+    }
+
+    fn any_version() -> impl Strategy<Value = Version> {
+        let name = prop::sample::select(vec!["A", "B", "C"]);
+        (
+            name.clone(),
+            name,
+            0_i64..4,
+            0_i64..4,
+            0_u8..2,
+            any::<bool>(),
+        )
+            .prop_map(|(master, editor, master_date, date, salt, deleted)| {
+                let mut made = version(master, editor, master_date, date);
+                made.content = Sha256::of(&[salt]);
+                if let Some(status) = &mut made.status {
+                    status.deleted = deleted;
+                }
+                made
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Taking the same version twice changes nothing the second time (I5).
+        #[test]
+        fn resolving_is_idempotent(local in any_version(), remote in any_version()) {
+            let own = node("B");
+            if matches!(resolve(Some(&local), &remote, &own), Resolution::Save | Resolution::SaveKeepingLoser) {
+                prop_assert_eq!(resolve(Some(&remote), &remote, &own), Resolution::Skip);
+            }
+        }
+
+        /// Two nodes that did not make either edit, and hold one each, end with the same version (I7).
+        #[test]
+        fn two_onlookers_agree_on_versions_of_one_date(left in any_version(), right in any_version()) {
+            let onlooker = node("Z");
+            let winner = |mine: &Version, other: &Version| match resolve(Some(mine), other, &onlooker) {
+                Resolution::Save | Resolution::SaveKeepingLoser => other.clone(),
+                Resolution::Skip | Resolution::KeepLocal => mine.clone(),
+            };
+            let (Some(a), Some(b)) = (&left.status, &right.status) else { unreachable!("every version is stamped") };
+            if a.modified == b.modified && a.master_modified == b.master_modified && a.deleted == b.deleted && a.master == b.master {
+                prop_assert_eq!(winner(&left, &right), winner(&right, &left));
+            }
+        }
+    }
+}

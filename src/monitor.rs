@@ -1,0 +1,127 @@
+//! How the library tells the outside what it is doing, without knowing who listens: a terminal, a log, a test.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// What is being done, as a person would call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Walking a folder.
+    Import,
+    /// Fetching record pages.
+    Records,
+    /// Fetching files.
+    Files,
+    /// Making renditions.
+    Renditions,
+    /// Applying deletes and moves.
+    Reconcile,
+    /// Comparing two nodes.
+    Verify,
+}
+
+/// What is being counted. Each name ends in its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counter {
+    /// Records looked at.
+    Records,
+    /// Files that reached their final name.
+    Files,
+    /// Media bytes brought here, whatever the way.
+    Bytes,
+    /// Assets whose renditions were made or found impossible.
+    Renditions,
+}
+
+/// Receives progress. Calls are cheap and may come from any thread.
+pub trait Monitor: Send + Sync {
+    /// A new phase began; several may overlap.
+    fn phase(&self, phase: Phase);
+    /// `more` units of `counter` are now known to lie ahead.
+    fn expect(&self, counter: Counter, more: u64);
+    /// `by` units are done.
+    fn advance(&self, counter: Counter, by: u64);
+    /// One item needs a person, now or later; the run goes on.
+    fn finding(&self, text: &str);
+}
+
+/// Listens to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Monitor for Silent {
+    fn phase(&self, _: Phase) {}
+    fn expect(&self, _: Counter, _: u64) {}
+    fn advance(&self, _: Counter, _: u64) {}
+    fn finding(&self, _: &str) {}
+}
+
+/// Remembers everything, for assertions.
+#[derive(Debug, Default)]
+pub struct TestMonitor {
+    seen: Mutex<Seen>,
+}
+
+/// What a [`TestMonitor`] remembers.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    /// Phases in the order they began.
+    pub phases: Vec<Phase>,
+    /// Units announced, by counter.
+    pub expected: BTreeMap<Counter, u64>,
+    /// Units done, by counter.
+    pub advanced: BTreeMap<Counter, u64>,
+    /// Findings in order.
+    pub findings: Vec<String>,
+}
+
+impl TestMonitor {
+    /// What was reported so far.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no panic while the notes are held")
+    }
+}
+
+impl Monitor for TestMonitor {
+    fn phase(&self, phase: Phase) {
+        self.lock().phases.push(phase);
+    }
+
+    fn expect(&self, counter: Counter, more: u64) {
+        *self.lock().expected.entry(counter).or_default() += more;
+    }
+
+    fn advance(&self, counter: Counter, by: u64) {
+        *self.lock().advanced.entry(counter).or_default() += by;
+    }
+
+    fn finding(&self, text: &str) {
+        self.lock().findings.push(text.to_owned());
+    }
+}
+
+/// What one run did: the shape that `seed`, `sync`, `pull` and `push` print (design section 8, Failures and exit codes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct RunReport {
+    /// Records stored because they were new or newer.
+    pub records: u64,
+    /// Media files that reached their final name.
+    pub files_written: u64,
+    /// Media bytes received from the peer; bodies only.
+    pub bytes_received: u64,
+    /// Media bytes sent to the peer; bodies only.
+    pub bytes_sent: u64,
+    /// Assets deleted.
+    pub deleted: u64,
+    /// Items set aside after their last try.
+    pub quarantined: u64,
+    /// Originals no rendition can be made of: findings, not failures.
+    pub unrenderable: u64,
+    /// Wall time.
+    pub elapsed_ms: u64,
+}
