@@ -1,4 +1,6 @@
 //! emsync
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+pub mod catalogue;
 pub mod error;
 pub mod model;
 pub mod monitor;

@@ -1,0 +1,66 @@
+//! One write transaction. Its methods live beside the reads of the same table; this file begins and ends it.
+
+use sqlx::Transaction;
+
+use super::dialect::{BEGIN_WRITE, Engine};
+use super::{Catalogue, Db, Error, during};
+use crate::model::Timestamp;
+
+/// A write transaction; dropped without [`commit`](Self::commit) it leaves nothing.
+#[derive(Debug)]
+pub struct Batch {
+    pub(super) tx: Transaction<'static, Engine>,
+    changed_at: Option<Timestamp>,
+}
+
+impl Batch {
+    pub(super) async fn begin(db: &Db) -> Result<Self, Error> {
+        let tx = db
+            .writer
+            .begin_with(BEGIN_WRITE)
+            .await
+            .map_err(during("begin a write"))?;
+        Ok(Self {
+            tx,
+            changed_at: None,
+        })
+    }
+
+    /// Notes that records or files changed at `now`, which makes every older parity report stale (I12).
+    pub(super) fn touch(&mut self, now: Timestamp) {
+        self.changed_at = self.changed_at.max(Some(now));
+    }
+
+    /// Makes everything in this batch durable, or nothing of it.
+    ///
+    /// # Errors
+    /// [`Error::Sql`]; then nothing was stored.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        if let Some(at) = self.changed_at {
+            sqlx::query(
+                "INSERT INTO meta (name, value) VALUES ('last_change', $1)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > meta.value",
+            )
+            .bind(at.as_millis())
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("note the last change"))?;
+        }
+        self.tx.commit().await.map_err(during("commit"))
+    }
+}
+
+impl Catalogue {
+    /// When a record or a file last changed here; `None` on a node that never held any.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn last_change(&self) -> Result<Option<Timestamp>, Error> {
+        let value: Option<i64> =
+            sqlx::query_scalar("SELECT value FROM meta WHERE name = 'last_change'")
+                .fetch_optional(&self.db.readers)
+                .await
+                .map_err(during("read the last change"))?;
+        Ok(value.map(Timestamp::from_millis))
+    }
+}

@@ -1,0 +1,107 @@
+//! Both sides of every conflict, whole, so that the loser can be restored (I7).
+
+use super::{Batch, Catalogue, Error, during, signed, unsigned};
+use crate::model::{RecordKey, Sha256, Timestamp};
+
+/// Which side was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Winner {
+    /// Ours stayed.
+    Local,
+    /// The peer's was taken.
+    Remote,
+}
+
+/// One conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The record.
+    pub key: RecordKey,
+    /// The peer the remote side came from.
+    pub peer: String,
+    /// When it was found.
+    pub at: Timestamp,
+    /// Which side was stored.
+    pub winner: Winner,
+    /// Our side as JSON.
+    pub local_source: String,
+    /// Their side as JSON.
+    pub remote_source: String,
+}
+
+impl Catalogue {
+    /// The newest `limit` conflicts.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, Error> {
+        type Columns = (String, String, String, i64, String, String, String);
+        let rows: Vec<Columns> = sqlx::query_as(
+            "SELECT module, record, peer, at, winner, local_source, remote_source FROM conflict ORDER BY id DESC LIMIT $1",
+        )
+        .bind(signed(limit as u64))
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("read conflicts"))?;
+        rows.into_iter()
+            .map(
+                |(module, record, peer, at, winner, local_source, remote_source)| {
+                    Ok(Conflict {
+                        key: super::records::key(module, record)?,
+                        peer,
+                        at: Timestamp::from_millis(at),
+                        winner: if winner == "local" {
+                            Winner::Local
+                        } else {
+                            Winner::Remote
+                        },
+                        local_source,
+                        remote_source,
+                    })
+                },
+            )
+            .collect()
+    }
+
+    /// How many conflicts are kept.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn count_conflicts(&self) -> Result<u64, Error> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM conflict")
+            .fetch_one(&self.db.readers)
+            .await
+            .map_err(during("count conflicts"))?;
+        Ok(unsigned(count))
+    }
+}
+
+impl Batch {
+    /// Keeps both sides of a conflict. The same two sides seen again are the same conflict.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn put_conflict(&mut self, conflict: &Conflict) -> Result<(), Error> {
+        let sides = format!(
+            "{}\n{}\n{}",
+            conflict.key, conflict.local_source, conflict.remote_source
+        );
+        sqlx::query(
+            "INSERT INTO conflict (module, record, peer, at, winner, local_source, remote_source, digest)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (digest) DO NOTHING",
+        )
+        .bind(conflict.key.module.as_str())
+        .bind(&conflict.key.id)
+        .bind(&conflict.peer)
+        .bind(conflict.at.as_millis())
+        .bind(if conflict.winner == Winner::Local { "local" } else { "remote" })
+        .bind(&conflict.local_source)
+        .bind(&conflict.remote_source)
+        .bind(&Sha256::of(sides.as_bytes()).as_bytes()[..])
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("keep a conflict"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,535 @@
+//! The contract of the catalogue, written so that a second engine can run it: each function takes an empty catalogue.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+use crate::model::job::{FetchJob, Work};
+use crate::model::{
+    AssetId, FileKind, MediaFile, MediaPath, Module, NodeId, Record, RecordKey, RecordStatus,
+    Sha256, Timestamp,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+async fn empty() -> (tempfile::TempDir, Catalogue) {
+    let dir = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&dir.path().join("emsync.db"))
+        .await
+        .unwrap();
+    (dir, catalogue)
+}
+
+fn record(module: &str, id: &str, modified: i64, deleted: bool) -> Record {
+    let node = NodeId::new("node-a").unwrap();
+    let modified = Timestamp::from_millis(modified);
+    let source = format!("{{\"id\":\"{id}\",\"n\":{}}}", modified.as_millis());
+    Record {
+        key: RecordKey::new(module, id).unwrap(),
+        content: Sha256::of(source.as_bytes()),
+        source,
+        status: Some(RecordStatus {
+            deleted,
+            master: node.clone(),
+            modified_by: node,
+            modified,
+            master_modified: Some(modified),
+        }),
+    }
+}
+
+async fn put(catalogue: &Catalogue, records: &[Record], now: Timestamp) {
+    let mut batch = catalogue.batch().await.unwrap();
+    batch
+        .put_records(&records.iter().collect::<Vec<_>>(), "master", now)
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+}
+
+fn wish(path: &str, size: u64) -> NewJob {
+    let fetch = FetchJob {
+        kind: FileKind::Original,
+        path: path.to_owned(),
+        size: Some(size),
+        exact: true,
+        modified: None,
+        sha256: None,
+        md5: None,
+    };
+    NewJob {
+        peer: "master".to_owned(),
+        subject: format!("originals/{path}"),
+        lane: Lane::Small,
+        asset: AssetId::new("a1").unwrap(),
+        size,
+        work: Work::Fetch(fetch),
+    }
+}
+
+async fn enqueue(catalogue: &Catalogue, jobs: &[NewJob]) {
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.enqueue(jobs, NOW).await.unwrap();
+    batch.commit().await.unwrap();
+}
+
+async fn claim(catalogue: &Catalogue, limit: usize, now: Timestamp) -> Vec<Job> {
+    catalogue
+        .claim(
+            ("master", Lane::Small),
+            limit,
+            "w1",
+            now,
+            Duration::from_secs(60),
+        )
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_record_comes_back_as_it_was_stored() {
+    let (_dir, catalogue) = empty().await;
+    let bare = Record {
+        key: RecordKey::new("library", "l1").unwrap(),
+        source: "{ \"b\": 1,\n \"a\":null}".to_owned(),
+        status: None,
+        content: Sha256::of(b"x"),
+    };
+    let stamped = record("asset", "a1", 1000, true);
+    put(&catalogue, &[bare.clone(), stamped.clone()], NOW).await;
+    let keys = [
+        bare.key.clone(),
+        stamped.key.clone(),
+        RecordKey::new("asset", "absent").unwrap(),
+    ];
+    let found = catalogue.stored(&keys).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[&bare.key].record, bare);
+    assert_eq!(found[&stamped.key].record, stamped);
+    assert_eq!(
+        catalogue
+            .record(&stamped.key)
+            .await
+            .unwrap()
+            .unwrap()
+            .received_at,
+        NOW
+    );
+    assert_eq!(catalogue.last_change().await.unwrap(), Some(NOW));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_dropped_leaves_nothing() {
+    let (_dir, catalogue) = empty().await;
+    let one = record("asset", "a1", 1, false);
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.put_records(&[&one], "", NOW).await.unwrap();
+    drop(batch);
+    assert_eq!(catalogue.record(&one.key).await.unwrap(), None);
+    assert_eq!(catalogue.last_change().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn pages_of_a_window_hold_every_record_once_also_when_records_move_meanwhile() {
+    let (_dir, catalogue) = empty().await;
+    let all: Vec<_> = (0..23)
+        .map(|n| {
+            record(
+                if n % 3 == 0 { "category" } else { "asset" },
+                &format!("r{n:02}"),
+                1000,
+                false,
+            )
+        })
+        .collect();
+    put(&catalogue, &all, Timestamp::from_millis(2000)).await;
+    put(
+        &catalogue,
+        &[record("asset", "old", 10, false)],
+        Timestamp::from_millis(20),
+    )
+    .await;
+
+    let window = catalogue
+        .window(Timestamp::from_millis(1500), 5, &[])
+        .await
+        .unwrap();
+    assert_eq!((window.total, window.pages()), (23, 5));
+    let mut seen = BTreeSet::new();
+    for page in 1..=window.pages() {
+        if page == 3 {
+            // One record of an earlier page and one of a later page change, and a new one appears, in mid-listing.
+            let moved = [
+                record("asset", "r01", 3000, false),
+                record("category", "r21", 3000, false),
+                record("asset", "zz", 3000, false),
+            ];
+            put(&catalogue, &moved, Timestamp::from_millis(3000)).await;
+        }
+        for stored in catalogue.window_page(&window, page, &[]).await.unwrap() {
+            assert!(
+                seen.insert(stored.record.key.clone()),
+                "{} came twice",
+                stored.record.key
+            );
+        }
+    }
+    assert!(all.iter().all(|record| seen.contains(&record.key)));
+    assert!(
+        catalogue
+            .window_page(&window, 6, &[])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let only_assets = catalogue
+        .window(Timestamp::EPOCH, 100, &[Module::category()])
+        .await
+        .unwrap();
+    assert_eq!(only_assets.pages(), 1);
+    let modules: BTreeSet<_> = catalogue
+        .window_page(&only_assets, 1, &[Module::category()])
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|stored| stored.record.key.module)
+        .collect();
+    assert_eq!(modules, BTreeSet::from([Module::asset()]));
+    assert_eq!(
+        catalogue
+            .window(Timestamp::from_millis(9_999), 5, &[])
+            .await
+            .unwrap()
+            .pages(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_file_makes_its_asset_listed_again() {
+    let (_dir, catalogue) = empty().await;
+    put(
+        &catalogue,
+        &[record("asset", "a1", 1000, false)],
+        Timestamp::from_millis(1000),
+    )
+    .await;
+    let file = MediaFile {
+        kind: FileKind::Original,
+        path: MediaPath::new("Caf\u{e9}/a b#%.jpg").unwrap(),
+        asset: AssetId::new("a1").unwrap(),
+        size: 7,
+        modified: Timestamp::from_millis(123),
+        sha256: Sha256::of(b"x"),
+        md5: None,
+        authored: false,
+    };
+    let mut batch = catalogue.batch().await.unwrap();
+    batch
+        .put_file(&file, Timestamp::from_millis(5000))
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(
+        catalogue
+            .window(Timestamp::from_millis(4000), 5, &[])
+            .await
+            .unwrap()
+            .total,
+        1
+    );
+    assert_eq!(
+        catalogue
+            .file(file.kind, &file.path)
+            .await
+            .unwrap()
+            .unwrap()
+            .file,
+        file
+    );
+    assert_eq!(catalogue.files_of(&["a1", "a2"]).await.unwrap().len(), 1);
+    assert_eq!(catalogue.files_with(&file.sha256).await.unwrap().len(), 1);
+
+    let mut batch = catalogue.batch().await.unwrap();
+    let other = Sha256::of(b"y");
+    assert!(
+        !batch
+            .forget_file(file.kind, &file.path, &file.asset, &other, NOW)
+            .await
+            .unwrap(),
+        "another content was forgotten"
+    );
+    assert!(
+        batch
+            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, NOW)
+            .await
+            .unwrap()
+    );
+    batch.commit().await.unwrap();
+    assert_eq!(
+        catalogue.file_totals().await.unwrap(),
+        FileTotals::default()
+    );
+}
+
+#[tokio::test]
+async fn a_job_is_given_to_one_worker_and_goes_when_it_is_settled() {
+    let (_dir, catalogue) = empty().await;
+    enqueue(&catalogue, &[wish("a", 1), wish("b", 2), wish("c", 3)]).await;
+    let first = claim(&catalogue, 2, NOW).await;
+    let second = claim(&catalogue, 2, NOW).await;
+    let subjects: Vec<_> = first
+        .iter()
+        .chain(&second)
+        .map(|job| job.subject.as_str())
+        .collect();
+    assert_eq!(subjects, ["originals/a", "originals/b", "originals/c"]);
+    assert!(claim(&catalogue, 2, NOW).await.is_empty());
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.settle(&first[0]).await.unwrap();
+    batch
+        .retry_at(
+            &first[1],
+            NOW.plus(Duration::from_secs(5)),
+            "connection reset",
+        )
+        .await
+        .unwrap();
+    batch
+        .quarantine(&second[0], "digest differs")
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(
+        catalogue.job_counts(Some("master")).await.unwrap(),
+        JobCounts {
+            open: 1,
+            open_bytes: 2,
+            quarantined: 1,
+            held: 0
+        }
+    );
+    assert_eq!(
+        catalogue.next_due("master", Lane::Small).await.unwrap(),
+        Some(NOW.plus(Duration::from_secs(5)))
+    );
+    let aside = catalogue.set_aside(None, None, 10).await.unwrap();
+    assert_eq!(
+        (
+            aside.len(),
+            aside[0].subject.as_str(),
+            aside[0].reason.as_str()
+        ),
+        (1, "originals/c", "digest differs")
+    );
+    let again = claim(&catalogue, 5, NOW.plus(Duration::from_secs(6))).await;
+    assert_eq!((again.len(), again[0].attempts), (1, 1));
+}
+
+#[tokio::test]
+async fn an_old_claim_cannot_settle_a_new_wish() {
+    let (_dir, catalogue) = empty().await;
+    enqueue(&catalogue, &[wish("a", 1)]).await;
+    let claimed = claim(&catalogue, 1, NOW).await.remove(0);
+    enqueue(&catalogue, &[wish("a", 2)]).await;
+    assert!(
+        claim(&catalogue, 1, NOW).await.is_empty(),
+        "two workers hold one subject"
+    );
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.settle(&claimed).await.unwrap();
+    batch.commit().await.unwrap();
+    let again = claim(&catalogue, 1, NOW).await;
+    assert_eq!((again.len(), again[0].size), (1, 2));
+}
+
+#[tokio::test]
+async fn a_quarantined_job_waits_for_a_new_run_or_a_new_wish() {
+    let (_dir, catalogue) = empty().await;
+    enqueue(&catalogue, &[wish("a", 1)]).await;
+    let claimed = claim(&catalogue, 1, NOW).await.remove(0);
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.quarantine(&claimed, "not found").await.unwrap();
+    batch.commit().await.unwrap();
+    enqueue(&catalogue, &[wish("a", 1)]).await;
+    assert!(
+        claim(&catalogue, 1, NOW).await.is_empty(),
+        "the same wish revived it"
+    );
+    let mut batch = catalogue.batch().await.unwrap();
+    assert_eq!(batch.try_again("master", 5, NOW).await.unwrap(), 1);
+    batch.commit().await.unwrap();
+    let revived = claim(&catalogue, 1, NOW).await.remove(0);
+    assert_eq!(revived.attempts, 4, "it gets one try, not five");
+}
+
+#[tokio::test]
+async fn leases_of_a_dead_run_are_taken_back() {
+    let (_dir, catalogue) = empty().await;
+    enqueue(&catalogue, &[wish("a", 1)]).await;
+    assert_eq!(claim(&catalogue, 1, NOW).await.len(), 1);
+    let mut batch = catalogue.batch().await.unwrap();
+    assert_eq!(batch.take_back_leases("master").await.unwrap(), 1);
+    batch.commit().await.unwrap();
+    assert_eq!(claim(&catalogue, 1, NOW).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_listing_and_its_rows_move_together() {
+    let (_dir, catalogue) = empty().await;
+    let listing = Listing {
+        started_at: NOW,
+        server_now: NOW,
+        since: Timestamp::EPOCH,
+        session: "s".to_owned(),
+        resumable: true,
+        page: 1,
+        pages: 3,
+        total: 5,
+        live_before: 0,
+    };
+    let mut batch = catalogue.batch().await.unwrap();
+    let keys = [
+        RecordKey::new("asset", "a").unwrap(),
+        RecordKey::new("asset", "b").unwrap(),
+    ];
+    assert_eq!(batch.see("master", &keys).await.unwrap(), 2);
+    assert_eq!(batch.see("master", &keys[..1]).await.unwrap(), 0);
+    batch.put_listing("master", &listing).await.unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(catalogue.listing("master").await.unwrap(), Some(listing));
+    assert_eq!(catalogue.seen("master").await.unwrap(), 2);
+
+    let checkpoint = Checkpoint {
+        watermark: NOW,
+        server_watermark: NOW,
+        took_ms: 9,
+    };
+    let mut batch = catalogue.batch().await.unwrap();
+    batch
+        .put_checkpoint("master", "changes", &checkpoint)
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(
+        catalogue.checkpoint("master", "changes").await.unwrap(),
+        Some(checkpoint)
+    );
+    assert_eq!(
+        (
+            catalogue.listing("master").await.unwrap(),
+            catalogue.seen("master").await.unwrap()
+        ),
+        (None, 0)
+    );
+}
+
+#[tokio::test]
+async fn the_same_conflict_is_kept_once() {
+    let (_dir, catalogue) = empty().await;
+    let conflict = Conflict {
+        key: RecordKey::new("asset", "a").unwrap(),
+        peer: "master".to_owned(),
+        at: NOW,
+        winner: Winner::Local,
+        local_source: "{}".to_owned(),
+        remote_source: "{\"x\":1}".to_owned(),
+    };
+    for _ in 0..2 {
+        let mut batch = catalogue.batch().await.unwrap();
+        batch.put_conflict(&conflict).await.unwrap();
+        batch.commit().await.unwrap();
+    }
+    assert_eq!(catalogue.conflicts(10).await.unwrap(), [conflict]);
+    assert_eq!(catalogue.count_conflicts().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn keys_are_found_by_their_public_part_and_names_are_unique() {
+    let (_dir, catalogue) = empty().await;
+    let key = AccessKey {
+        id: "k1".to_owned(),
+        name: "mirror-1".to_owned(),
+        hash: Sha256::of(b"secret"),
+        scope: Scope::Read,
+        created_at: NOW,
+    };
+    let mut batch = catalogue.batch().await.unwrap();
+    assert!(batch.put_key(&key).await.unwrap());
+    assert!(
+        !batch
+            .put_key(&AccessKey {
+                id: "k2".to_owned(),
+                ..key.clone()
+            })
+            .await
+            .unwrap()
+    );
+    batch.commit().await.unwrap();
+    assert_eq!(catalogue.key("k1").await.unwrap(), Some(key.clone()));
+    assert_eq!(catalogue.keys().await.unwrap(), [key]);
+}
+
+#[tokio::test]
+async fn a_second_walk_tells_what_is_gone() {
+    let (_dir, catalogue) = empty().await;
+    let file = |path: &str| SourceFile {
+        path: path.to_owned(),
+        size: 1,
+        modified_ns: 5,
+        sha256: Sha256::of(path.as_bytes()),
+        asset: AssetId::new("a1").unwrap(),
+    };
+    for files in [vec![file("a"), file("b")], vec![file("b")]] {
+        let mut batch = catalogue.batch().await.unwrap();
+        let walk = batch.begin_walk("/photos", "", NOW).await.unwrap();
+        batch
+            .put_source_files("/photos", walk, &files)
+            .await
+            .unwrap();
+        batch.commit().await.unwrap();
+    }
+    let walk = catalogue.sources().await.unwrap()[0].walk;
+    assert_eq!(
+        catalogue.gone_files("/photos", walk, "", 10).await.unwrap(),
+        [file("a")]
+    );
+    assert_eq!(
+        catalogue
+            .left_behind("/photos", walk, &file("a").sha256)
+            .await
+            .unwrap(),
+        [file("a")]
+    );
+    assert_eq!(
+        catalogue
+            .source_files("/photos", &["b", "c"])
+            .await
+            .unwrap(),
+        [file("b")]
+    );
+}
+
+#[tokio::test]
+async fn a_spool_gives_a_listing_back_in_order() {
+    let (dir, _catalogue) = empty().await;
+    let spool = Spool::create(dir.path(), "verify.db").await.unwrap();
+    let listed = |id: &str| SpooledRecord {
+        key: RecordKey::new("asset", id).unwrap(),
+        deleted: false,
+        stamp: String::new(),
+        content: Sha256::of(id.as_bytes()),
+    };
+    spool.put(&[listed("c"), listed("a")], &[]).await.unwrap();
+    spool.put(&[listed("b"), listed("a")], &[]).await.unwrap();
+    assert_eq!(spool.count().await.unwrap(), 3);
+    let first = spool.records_after(None, 2).await.unwrap();
+    let rest = spool.records_after(Some(&first[1].key), 2).await.unwrap();
+    assert_eq!(
+        [first, rest].concat(),
+        [listed("a"), listed("b"), listed("c")]
+    );
+    drop(spool);
+    assert!(!dir.path().join("verify.db").exists());
+}

@@ -1,0 +1,61 @@
+//! Connections: one that writes, a few that read, on one file in write-ahead mode.
+//!
+//! A transaction of the writer is durable when `commit` returns (`synchronous=FULL`). Several processes may write to one
+//! catalogue, each waiting for the other's lock; readers never wait.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::Error;
+use super::dialect::{MIGRATIONS, Pool};
+
+/// How long a statement waits for another process's write lock before it gives up as temporary.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+const READERS: u32 = 4;
+
+/// The two pools.
+#[derive(Debug, Clone)]
+pub(super) struct Db {
+    /// One connection: writes in this process take turns here.
+    pub(super) writer: Pool,
+    /// Connections that only read.
+    pub(super) readers: Pool,
+}
+
+impl Db {
+    /// Opens the file, makes it if it is not there, and brings its schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(LOCK_WAIT);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(600))
+            .connect_with(options.clone().pragma("cache_size", "-49152"))
+            .await
+            .map_err(failed)?;
+        MIGRATIONS
+            .run(&writer)
+            .await
+            .map_err(|source| Error::Schema {
+                path: path.to_owned(),
+                source,
+            })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(600))
+            .connect_with(options.read_only(true).pragma("cache_size", "-8192"))
+            .await
+            .map_err(failed)?;
+        Ok(Self { writer, readers })
+    }
+}

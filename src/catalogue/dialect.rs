@@ -1,0 +1,18 @@
+//! All that differs between database engines. Everything else in this module is one SQL text: numbered parameters,
+//! `ON CONFLICT`, integers for times and flags, no function that only one engine has.
+
+/// The engine the catalogue runs on.
+pub(super) type Engine = sqlx::Sqlite;
+/// A pool of its connections.
+pub(super) type Pool = sqlx::SqlitePool;
+/// One of its rows.
+pub(super) type Row = sqlx::sqlite::SqliteRow;
+
+/// Takes the write lock at once: a read that turns into a write would fail however long it is willing to wait.
+pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// The migrations of this engine, compiled in.
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/catalogue/migrations");
+
+/// Most rows put into one statement; 13 columns each stay below the engine's limit of parameters.
+pub(super) const ROWS_A_STATEMENT: usize = 500;

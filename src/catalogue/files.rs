@@ -1,0 +1,301 @@
+//! Files this node has. A row is written after the bytes are durable and removed before they go.
+
+use sqlx::{QueryBuilder, Row as _};
+
+use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
+use super::{Batch, Catalogue, Error, during, signed, unsigned};
+use crate::model::{AssetId, FileKind, Md5, MediaFile, MediaPath, Sha256, Timestamp};
+
+/// A file's row with what this node noted about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// The file.
+    pub file: MediaFile,
+    /// When it got here.
+    pub received_at: Timestamp,
+    /// When a listing of its asset first lacked it, if the last one did.
+    pub unlisted_at: Option<Timestamp>,
+}
+
+/// Sums over the file rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct FileTotals {
+    /// Originals.
+    pub originals: u64,
+    /// Their bytes.
+    pub originals_bytes: u64,
+    /// Generated files.
+    pub generated: u64,
+    /// Their bytes.
+    pub generated_bytes: u64,
+}
+
+const COLUMNS: &str =
+    "kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at";
+
+impl Catalogue {
+    /// The file under a name.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn file(&self, kind: FileKind, path: &MediaPath) -> Result<Option<FileRow>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM file WHERE kind = ")
+            .push_bind(number(kind))
+            .push(" AND path = ")
+            .push_bind(path.as_str());
+        let row = query
+            .build()
+            .fetch_optional(&self.db.readers)
+            .await
+            .map_err(during("read a file row"))?;
+        row.as_ref().map(file_row).transpose()
+    }
+
+    /// All files of these assets, in order of asset, kind and path.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn files_of(&self, assets: &[&str]) -> Result<Vec<FileRow>, Error> {
+        let mut found = Vec::new();
+        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new("SELECT ");
+            query.push(COLUMNS).push(" FROM file WHERE asset IN (");
+            let mut list = query.separated(", ");
+            for asset in chunk {
+                list.push_bind(*asset);
+            }
+            query.push(") ORDER BY asset, kind, path");
+            let rows = query
+                .build()
+                .fetch_all(&self.db.readers)
+                .await
+                .map_err(during("read files of assets"))?;
+            for row in &rows {
+                found.push(file_row(row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Up to `limit` files of one kind in order of their paths, beginning after `after`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn files_after(
+        &self,
+        kind: FileKind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<FileRow>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM file WHERE kind = ")
+            .push_bind(number(kind));
+        if let Some(after) = after {
+            query.push(" AND path > ").push_bind(after);
+        }
+        query
+            .push(" ORDER BY path LIMIT ")
+            .push_bind(signed(limit as u64));
+        let rows = query
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read files in order"))?;
+        rows.iter().map(file_row).collect()
+    }
+
+    /// A few files with this content, whatever their names: candidates for a copy that needs no network.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn files_with(&self, content: &Sha256) -> Result<Vec<FileRow>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM file WHERE sha256 = ")
+            .push_bind(&content.as_bytes()[..])
+            .push(" LIMIT 4");
+        let rows = query
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("find files by content"))?;
+        rows.iter().map(file_row).collect()
+    }
+
+    /// Sums over all files.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn file_totals(&self) -> Result<FileTotals, Error> {
+        let rows: Vec<(i64, i64, i64)> =
+            sqlx::query_as("SELECT kind, COUNT(*), COALESCE(SUM(size), 0) FROM file GROUP BY kind")
+                .fetch_all(&self.db.readers)
+                .await
+                .map_err(during("sum files"))?;
+        let mut totals = FileTotals::default();
+        for (kind, count, bytes) in rows {
+            if kind == number(FileKind::Original) {
+                (totals.originals, totals.originals_bytes) = (unsigned(count), unsigned(bytes));
+            } else {
+                (totals.generated, totals.generated_bytes) = (unsigned(count), unsigned(bytes));
+            }
+        }
+        Ok(totals)
+    }
+}
+
+impl Batch {
+    /// Notes a file that is durable under its name, in place of what stood there, and makes its asset listed again.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn put_file(&mut self, file: &MediaFile, now: Timestamp) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)
+             ON CONFLICT (kind, path) DO UPDATE SET asset = excluded.asset, size = excluded.size, modified = excluded.modified,
+             sha256 = excluded.sha256, md5 = excluded.md5, authored = excluded.authored, received_at = excluded.received_at,
+             unlisted_at = NULL",
+        )
+        .bind(number(file.kind))
+        .bind(file.path.as_str())
+        .bind(file.asset.as_str())
+        .bind(signed(file.size))
+        .bind(file.modified.as_millis())
+        .bind(&file.sha256.as_bytes()[..])
+        .bind(file.md5.as_ref().map(|md5| &md5.as_bytes()[..]))
+        .bind(i64::from(file.authored))
+        .bind(now.as_millis())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("store a file row"))?;
+        self.relist(&[file.asset.as_str()], now).await?;
+        self.touch(now);
+        Ok(())
+    }
+
+    /// Forgets a file, before its bytes go; answers whether the row was there with this content and owner.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn forget_file(
+        &mut self,
+        kind: FileKind,
+        path: &MediaPath,
+        asset: &AssetId,
+        content: &Sha256,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let done = sqlx::query(
+            "DELETE FROM file WHERE kind = $1 AND path = $2 AND asset = $3 AND sha256 = $4",
+        )
+        .bind(number(kind))
+        .bind(path.as_str())
+        .bind(asset.as_str())
+        .bind(&content.as_bytes()[..])
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("forget a file"))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.relist(&[asset.as_str()], now).await?;
+        self.touch(now);
+        Ok(true)
+    }
+
+    /// Notes whether the last listing of its asset lacked a file.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn mark_unlisted(
+        &mut self,
+        kind: FileKind,
+        path: &MediaPath,
+        at: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        sqlx::query("UPDATE file SET unlisted_at = $1 WHERE kind = $2 AND path = $3")
+            .bind(at.map(Timestamp::as_millis))
+            .bind(number(kind))
+            .bind(path.as_str())
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("mark a file as unlisted"))?;
+        Ok(())
+    }
+}
+
+/// The number a kind has in the file table.
+pub(super) fn number(kind: FileKind) -> i64 {
+    match kind {
+        FileKind::Original => 0,
+        FileKind::Generated => 1,
+    }
+}
+
+/// The kind behind a number of the file table.
+pub(super) fn kind(number: i64) -> FileKind {
+    if number == 0 {
+        FileKind::Original
+    } else {
+        FileKind::Generated
+    }
+}
+
+pub(super) fn media_path(text: String) -> Result<MediaPath, Error> {
+    MediaPath::new(text).map_err(|error| Error::Row {
+        what: "path",
+        value: error.path,
+    })
+}
+
+pub(super) fn md5(bytes: Option<Vec<u8>>) -> Option<Md5> {
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(Md5::from_bytes)
+}
+
+fn file_row(row: &Row) -> Result<FileRow, Error> {
+    read(row).map_err(during("read a file's columns"))?
+}
+
+fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
+    let (path, asset): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+    let (size, modified): (i64, i64) = (row.try_get(3)?, row.try_get(4)?);
+    let digest: Vec<u8> = row.try_get(5)?;
+    let (kind_number, stated_md5, authored) = (
+        row.try_get(0)?,
+        row.try_get(6)?,
+        row.try_get::<i64, _>(7)? != 0,
+    );
+    let received_at = Timestamp::from_millis(row.try_get(8)?);
+    let unlisted_at = row
+        .try_get::<Option<i64>, _>(9)?
+        .map(Timestamp::from_millis);
+    Ok((|| {
+        let file = MediaFile {
+            kind: kind(kind_number),
+            path: media_path(path)?,
+            asset: AssetId::new(asset).map_err(|error| Error::Row {
+                what: "asset id",
+                value: error.to_string(),
+            })?,
+            size: unsigned(size),
+            modified: Timestamp::from_millis(modified),
+            sha256: super::records::sha256("file digest", &digest)?,
+            md5: md5(stated_md5),
+            authored,
+        };
+        Ok(FileRow {
+            file,
+            received_at,
+            unlisted_at,
+        })
+    })())
+}

@@ -1,0 +1,513 @@
+//! The job table: the only unbounded queue. Claim, lease, settle; quarantine and hold keep a job with its reason.
+//!
+//! There is one job for each (peer, subject). Wishing for the same thing again replaces the payload and raises the
+//! generation, so that a worker who holds the old wish cannot settle the new one: its settle only puts the job back.
+
+use std::time::Duration;
+
+use sqlx::{QueryBuilder, Row as _};
+
+use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
+use super::{Batch, Catalogue, Error, during, signed, unsigned};
+use crate::model::job::Work;
+use crate::model::{AssetId, Timestamp};
+
+/// Jobs that wait for the same kind of worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// Files below the lane border.
+    Small,
+    /// Files above it, which must not keep the small ones waiting, nor be kept waiting by them.
+    Large,
+    /// Renditions.
+    Media,
+    /// Files to be moved into the trash.
+    Remove,
+    /// Deletes that pass the guard first.
+    Delete,
+    /// Records that could not be taken; they are only ever set aside.
+    Record,
+}
+
+impl Lane {
+    const ALL: [Self; 6] = [
+        Self::Small,
+        Self::Large,
+        Self::Media,
+        Self::Remove,
+        Self::Delete,
+        Self::Record,
+    ];
+
+    fn number(self) -> i64 {
+        Self::ALL
+            .iter()
+            .position(|lane| *lane == self)
+            .map_or(0, |at| signed(at as u64))
+    }
+
+    fn of(number: i64) -> Self {
+        usize::try_from(number)
+            .ok()
+            .and_then(|at| Self::ALL.get(at))
+            .copied()
+            .unwrap_or(Self::Record)
+    }
+}
+
+const READY: i64 = 0;
+const LEASED: i64 = 1;
+const QUARANTINED: i64 = 2;
+const HELD: i64 = 3;
+
+/// A wish for work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// The peer it concerns, empty for work of this node's own.
+    pub peer: String,
+    /// What it is about, such as `originals/a.jpg`.
+    pub subject: String,
+    /// Who does it.
+    pub lane: Lane,
+    /// The asset it serves.
+    pub asset: AssetId,
+    /// Bytes it will move, as announced.
+    pub size: u64,
+    /// What to do.
+    pub work: Work,
+}
+
+/// A claimed job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its row.
+    pub id: i64,
+    /// Which wish this claim holds.
+    pub generation: i64,
+    /// The peer it concerns.
+    pub peer: String,
+    /// What it is about.
+    pub subject: String,
+    /// The asset it serves.
+    pub asset: AssetId,
+    /// Bytes it will move, as announced.
+    pub size: u64,
+    /// Failures so far.
+    pub attempts: u32,
+    /// What to do.
+    pub work: Work,
+}
+
+/// A job that nobody works on, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SetAside {
+    /// What it is about.
+    pub subject: String,
+    /// The asset or record it serves.
+    pub asset: String,
+    /// Which kind of work.
+    pub lane: Lane,
+    /// Failures so far.
+    pub attempts: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// Jobs by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct JobCounts {
+    /// Ready now or later, or being worked on.
+    pub open: u64,
+    /// Bytes those will move, as announced.
+    pub open_bytes: u64,
+    /// Set aside after the last try.
+    pub quarantined: u64,
+    /// Held by the delete guard.
+    pub held: u64,
+}
+
+impl Catalogue {
+    /// Leases up to `limit` ready jobs of one lane, oldest first. The lease is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn claim(
+        &self,
+        (peer, lane): (&str, Lane),
+        limit: usize,
+        owner: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Vec<Job>, Error> {
+        let rows = sqlx::query(
+            "UPDATE job SET state = 1, lease_owner = $1, lease_until = $2 WHERE id IN (
+                 SELECT id FROM job WHERE state = 0 AND peer = $3 AND lane = $4 AND run_at <= $5 ORDER BY run_at, id LIMIT $6)
+             RETURNING id, generation, peer, subject, asset, size, attempts, payload",
+        )
+        .bind(owner)
+        .bind(now.plus(lease).as_millis())
+        .bind(peer)
+        .bind(lane.number())
+        .bind(now.as_millis())
+        .bind(signed(limit as u64))
+        .fetch_all(&self.db.writer)
+        .await
+        .map_err(during("claim jobs"))?;
+        let mut jobs = rows.iter().map(job).collect::<Result<Vec<_>, _>>()?;
+        jobs.sort_by_key(|job| job.id);
+        Ok(jobs)
+    }
+
+    /// When the next job of a lane is due: now or in the past when one is ready, later when all wait, `None` when the lane
+    /// has none that anybody could claim.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn next_due(&self, peer: &str, lane: Lane) -> Result<Option<Timestamp>, Error> {
+        let due: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(run_at) FROM job WHERE state = 0 AND peer = $1 AND lane = $2",
+        )
+        .bind(peer)
+        .bind(lane.number())
+        .fetch_one(&self.db.readers)
+        .await
+        .map_err(during("look for due jobs"))?;
+        Ok(due.map(Timestamp::from_millis))
+    }
+
+    /// Jobs of a peer, or of all peers, by state.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn job_counts(&self, peer: Option<&str>) -> Result<JobCounts, Error> {
+        let mut query =
+            QueryBuilder::<Engine>::new("SELECT state, COUNT(*), COALESCE(SUM(size), 0) FROM job");
+        if let Some(peer) = peer {
+            query.push(" WHERE peer = ").push_bind(peer);
+        }
+        query.push(" GROUP BY state");
+        let rows: Vec<(i64, i64, i64)> = query
+            .build_query_as()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("count jobs"))?;
+        let mut counts = JobCounts::default();
+        for (state, count, bytes) in rows {
+            match state {
+                QUARANTINED => counts.quarantined = unsigned(count),
+                HELD => counts.held = unsigned(count),
+                _ => {
+                    counts.open += unsigned(count);
+                    counts.open_bytes += unsigned(bytes);
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Up to `limit` jobs that were set aside or are held, in order of subject, beginning after `after`.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn set_aside(
+        &self,
+        peer: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<SetAside>, Error> {
+        let mut query = QueryBuilder::<Engine>::new(
+            "SELECT subject, asset, lane, attempts, COALESCE(reason, '') FROM job WHERE state >= 2",
+        );
+        if let Some(peer) = peer {
+            query.push(" AND peer = ").push_bind(peer);
+        }
+        if let Some(after) = after {
+            query.push(" AND subject > ").push_bind(after);
+        }
+        query
+            .push(" ORDER BY subject LIMIT ")
+            .push_bind(signed(limit as u64));
+        let rows: Vec<(String, String, i64, i64, String)> = query
+            .build_query_as()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read what was set aside"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(subject, asset, lane, attempts, reason)| SetAside {
+                subject,
+                asset,
+                lane: Lane::of(lane),
+                attempts: u32::try_from(attempts).unwrap_or(0),
+                reason,
+            })
+            .collect())
+    }
+}
+
+impl Batch {
+    /// Wishes for work; a job about the same subject takes the new payload. A quarantined job stays so while nothing about
+    /// the wish has changed.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn enqueue(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<(), Error> {
+        for chunk in jobs.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new(
+                "INSERT INTO job (peer, subject, lane, asset, size, payload, state, run_at, created_at) ",
+            );
+            query.push_values(chunk, |mut row, job| {
+                row.push_bind(&job.peer)
+                    .push_bind(&job.subject)
+                    .push_bind(job.lane.number())
+                    .push_bind(job.asset.as_str())
+                    .push_bind(signed(job.size))
+                    .push_bind(payload(&job.work))
+                    .push_bind(READY)
+                    .push_bind(now.as_millis())
+                    .push_bind(now.as_millis());
+            });
+            query.push(
+                " ON CONFLICT (peer, subject) DO UPDATE SET lane = excluded.lane, asset = excluded.asset, size = excluded.size,
+                  payload = excluded.payload, generation = job.generation + 1, attempts = 0, run_at = excluded.run_at,
+                  state = CASE WHEN job.state = 1 THEN 1 ELSE 0 END, reason = NULL
+                  WHERE job.payload <> excluded.payload OR job.asset <> excluded.asset",
+            );
+            query
+                .build()
+                .execute(&mut *self.tx)
+                .await
+                .map_err(during("enqueue jobs"))?;
+        }
+        Ok(())
+    }
+
+    /// A claimed job is done: its row goes, or becomes ready again when the wish changed meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn settle(&mut self, job: &Job) -> Result<(), Error> {
+        let done = sqlx::query("DELETE FROM job WHERE id = $1 AND generation = $2")
+            .bind(job.id)
+            .bind(job.generation)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("settle a job"))?;
+        if done.rows_affected() == 0 {
+            self.put_back(job, READY, Timestamp::EPOCH, None).await?;
+        }
+        Ok(())
+    }
+
+    /// A claimed job failed and is to be tried again at `run_at`.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn retry_at(
+        &mut self,
+        job: &Job,
+        run_at: Timestamp,
+        reason: &str,
+    ) -> Result<(), Error> {
+        self.put_back(job, READY, run_at, Some(reason)).await
+    }
+
+    /// A claimed job had its last try, and stays with its reason.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn quarantine(&mut self, job: &Job, reason: &str) -> Result<(), Error> {
+        self.put_back(job, QUARANTINED, Timestamp::EPOCH, Some(reason))
+            .await
+    }
+
+    /// A claimed job goes back unharmed, since we are ending.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn release(&mut self, job: &Job) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE job SET state = $1, lease_owner = NULL, lease_until = NULL WHERE id = $2",
+        )
+        .bind(READY)
+        .bind(job.id)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("release a job"))?;
+        Ok(())
+    }
+
+    async fn put_back(
+        &mut self,
+        job: &Job,
+        state: i64,
+        run_at: Timestamp,
+        reason: Option<&str>,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE job SET state = CASE WHEN generation = $1 THEN $2 ELSE 0 END, run_at = $3, reason = $4,
+             attempts = CASE WHEN generation = $1 AND $4 IS NOT NULL THEN attempts + 1 ELSE attempts END,
+             lease_owner = NULL, lease_until = NULL WHERE id = $5",
+        )
+        .bind(job.generation)
+        .bind(state)
+        .bind(run_at.as_millis())
+        .bind(reason)
+        .bind(job.id)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("put a job back"))?;
+        Ok(())
+    }
+
+    /// Sets something aside that never was a claimed job: a record that could not be taken.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn quarantine_new(
+        &mut self,
+        peer: &str,
+        subject: &str,
+        id: &str,
+        source: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO job (peer, subject, lane, asset, size, payload, state, attempts, run_at, reason, created_at)
+             VALUES ($1, $2, $3, $4, 0, $5, $6, 1, $7, $8, $7)
+             ON CONFLICT (peer, subject) DO UPDATE SET payload = excluded.payload, reason = excluded.reason, state = excluded.state,
+             attempts = job.attempts + 1",
+        )
+        .bind(peer)
+        .bind(subject)
+        .bind(Lane::Record.number())
+        .bind(id)
+        .bind(source)
+        .bind(QUARANTINED)
+        .bind(now.as_millis())
+        .bind(reason)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("set a record aside"))?;
+        Ok(())
+    }
+
+    /// Withdraws wishes that no longer hold, whatever state they are in; answers how many there were.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn withdraw(&mut self, peer: &str, subjects: &[String]) -> Result<u64, Error> {
+        let mut gone = 0;
+        for chunk in subjects.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new("DELETE FROM job WHERE peer = ");
+            query.push_bind(peer).push(" AND subject IN (");
+            let mut list = query.separated(", ");
+            for subject in chunk {
+                list.push_bind(subject);
+            }
+            query.push(")");
+            gone += query
+                .build()
+                .execute(&mut *self.tx)
+                .await
+                .map_err(during("withdraw jobs"))?
+                .rows_affected();
+        }
+        Ok(gone)
+    }
+
+    /// Takes back every lease of a peer: to be called by the holder of its run lock before it claims anything.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn take_back_leases(&mut self, peer: &str) -> Result<u64, Error> {
+        let done = sqlx::query("UPDATE job SET state = 0, lease_owner = NULL, lease_until = NULL WHERE peer = $1 AND state = $2")
+            .bind(peer)
+            .bind(LEASED)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("take leases back"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Gives what is quarantined for a peer one more try each, and brings waiting jobs forward: a new run begins. Records
+    /// that could not be taken stay where they are until they are listed again.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn try_again(
+        &mut self,
+        peer: &str,
+        attempts: u32,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let done = sqlx::query(
+            "UPDATE job SET state = 0, attempts = CASE WHEN state = 2 THEN $1 ELSE attempts END, run_at = $2
+             WHERE peer = $3 AND lane < $4 AND (state = 2 OR (state = 0 AND run_at > $2))",
+        )
+        .bind(i64::from(attempts.saturating_sub(1)))
+        .bind(now.as_millis())
+        .bind(peer)
+        .bind(Lane::Delete.number())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("try quarantined jobs again"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Marks waiting deletes of a peer as held by the guard, or lets held ones go; answers how many there are.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn hold_deletes(&mut self, peer: &str, hold: bool) -> Result<u64, Error> {
+        let (to, from, reason) = if hold {
+            (HELD, READY, Some("held by the delete guard"))
+        } else {
+            (READY, HELD, None)
+        };
+        let done = sqlx::query("UPDATE job SET state = $1, reason = $2 WHERE peer = $3 AND lane = $4 AND state IN ($5, $1)")
+            .bind(to)
+            .bind(reason)
+            .bind(peer)
+            .bind(Lane::Delete.number())
+            .bind(from)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("hold deletes"))?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn payload(work: &Work) -> String {
+    serde_json::to_string(work).expect("a job of plain fields turns into JSON")
+}
+
+fn job(row: &Row) -> Result<Job, Error> {
+    let read = || -> sqlx::Result<_> {
+        Ok((
+            row.try_get::<String, _>(4)?,
+            row.try_get::<String, _>(7)?,
+            row.try_get::<i64, _>(5)?,
+            row.try_get::<i64, _>(6)?,
+        ))
+    };
+    let (asset, payload, size, attempts) = read().map_err(during("read a job"))?;
+    Ok(Job {
+        id: row.try_get(0).map_err(during("read a job"))?,
+        generation: row.try_get(1).map_err(during("read a job"))?,
+        peer: row.try_get(2).map_err(during("read a job"))?,
+        subject: row.try_get(3).map_err(during("read a job"))?,
+        asset: AssetId::new(asset).map_err(|error| Error::Row {
+            what: "asset id",
+            value: error.to_string(),
+        })?,
+        size: unsigned(size),
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        work: serde_json::from_str(&payload).map_err(|_| Error::Row {
+            what: "job payload",
+            value: payload.clone(),
+        })?,
+    })
+}

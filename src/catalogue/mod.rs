@@ -1,0 +1,143 @@
+//! The catalogue: what this node knows, in one embedded database. The only place that holds SQL.
+//!
+//! Reads go through [`Catalogue`] and answer with bounded pages, never with a whole table. Writes go through a [`Batch`]:
+//! one transaction of the one writer, durable when [`Batch::commit`] returns. A kill before that leaves nothing of it, a kill
+//! after it leaves all of it; so whatever must hold together (a page and its checkpoint, a file's row and its job) is put
+//! into one batch. Rows are written after the bytes they speak of are durable (`store`), never before.
+//!
+//! The job table is the only unbounded queue of the program. A claim is a lease that is committed at once; the holder of a
+//! peer's run lock may take back every lease of that peer, since nobody else can be working on it.
+
+mod batch;
+mod checkpoints;
+mod conflicts;
+#[cfg(test)]
+mod conformance;
+mod db;
+mod dialect;
+mod files;
+mod jobs;
+mod keys;
+mod records;
+mod sources;
+mod spool;
+
+use std::path::{Path, PathBuf};
+
+pub use batch::Batch;
+pub use checkpoints::{Checkpoint, Listing, PeerNode, Run, StoredParity};
+pub use conflicts::{Conflict, Winner};
+pub use files::{FileRow, FileTotals};
+pub use jobs::{Job, JobCounts, Lane, NewJob, SetAside};
+pub use keys::{AccessKey, Scope};
+pub use records::{Counted, StoredRecord, Window};
+pub use sources::{SourceDir, SourceFile};
+pub use spool::{Spool, SpooledFile, SpooledRecord};
+
+use crate::error::Class;
+use db::Db;
+
+/// The one handle to a node's catalogue. Clones are cheap and share the connections.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    db: Db,
+}
+
+impl Catalogue {
+    /// Opens the catalogue file, makes it where there is none, and migrates an older one.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the file cannot be used, [`Error::Schema`] when a newer emsync wrote it.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            db: Db::open(path).await?,
+        })
+    }
+
+    /// Begins a write transaction; waits for its turn.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] when the lock is not to be had within a minute.
+    pub async fn batch(&self) -> Result<Batch, Error> {
+        Batch::begin(&self.db).await
+    }
+
+    /// Closes the connections; what is committed stays.
+    pub async fn close(&self) {
+        self.db.readers.close().await;
+        self.db.writer.close().await;
+    }
+}
+
+/// What can go wrong with the catalogue.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened or made.
+    #[error("catalogue {path:?} cannot be opened")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the engine says.
+        source: sqlx::Error,
+    },
+    /// The schema in the file is not one this program can use.
+    #[error(
+        "catalogue {path:?} has a schema this emsync cannot use; was it written by a newer version?"
+    )]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What the engine says.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A statement failed.
+    #[error("catalogue: {what}")]
+    Sql {
+        /// What was being done.
+        what: &'static str,
+        /// What the engine says.
+        source: sqlx::Error,
+    },
+    /// A row holds something that was never written by this program.
+    #[error("catalogue: a row holds {value:?} as its {what}")]
+    Row {
+        /// The column's meaning.
+        what: &'static str,
+        /// What stands there.
+        value: String,
+    },
+}
+
+impl Error {
+    /// Whether it is worth trying again: only a lock that somebody else holds is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let (Self::Sql { source, .. } | Self::Open { source, .. }) = self else {
+            return Class::Permanent;
+        };
+        match source {
+            sqlx::Error::PoolTimedOut => Class::Transient,
+            sqlx::Error::Database(error)
+                if matches!(error.code().as_deref(), Some("5" | "6" | "517")) =>
+            {
+                Class::Transient
+            }
+            _ => Class::Permanent,
+        }
+    }
+}
+
+/// Names what was being done when a statement failed.
+fn during(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |source| Error::Sql { what, source }
+}
+
+/// The engine's integers are signed; sizes and counts are not.
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// See [`unsigned`]; a size beyond the engine's range cannot exist on any disk.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

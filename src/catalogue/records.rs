@@ -1,0 +1,467 @@
+//! Records of every table, with their JSON untouched, and the windows that listings are cut from.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Row as _};
+
+use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
+use super::{Batch, Catalogue, Error, during, signed, unsigned};
+use crate::model::{Module, NodeId, Record, RecordKey, RecordStatus, Sha256, Timestamp, Version};
+
+/// A record with what this node noted about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// The record.
+    pub record: Record,
+    /// When this node stored it or one of its files.
+    pub received_at: Timestamp,
+    /// The peer it came from, empty when it was made here.
+    pub origin: String,
+}
+
+/// Records by what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counted {
+    /// Live records.
+    pub live: u64,
+    /// Tombstones.
+    pub deleted: u64,
+}
+
+/// A listing's cut through the records: how many there are, and the key each page ends with. Pages are ranges of keys, so
+/// a record that changes while the listing goes on stays on its page, and one that is added can only make a page longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Start of the window; there is no upper bound.
+    pub since: Timestamp,
+    /// Records in it when it was cut.
+    pub total: u64,
+    /// Last key of each page but the last one, in order.
+    pub bounds: Vec<RecordKey>,
+}
+
+impl Window {
+    /// Number of pages; 0 for an empty window.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        if self.total == 0 {
+            0
+        } else {
+            self.bounds.len() as u64 + 1
+        }
+    }
+}
+
+const COLUMNS: &str = "module, id, source, content, deleted, master, modified_by, modified, master_modified, received_at, origin";
+
+impl Catalogue {
+    /// One record, tombstones included.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn record(&self, key: &RecordKey) -> Result<Option<StoredRecord>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM record WHERE module = ")
+            .push_bind(key.module.as_str());
+        query.push(" AND id = ").push_bind(&key.id);
+        let row = query
+            .build()
+            .fetch_optional(&self.db.readers)
+            .await
+            .map_err(during("read a record"))?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    /// The stored versions of these records; those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn stored(
+        &self,
+        keys: &[RecordKey],
+    ) -> Result<HashMap<RecordKey, StoredRecord>, Error> {
+        let mut by_module: HashMap<&Module, Vec<&str>> = HashMap::new();
+        for key in keys {
+            by_module.entry(&key.module).or_default().push(&key.id);
+        }
+        let mut found = HashMap::with_capacity(keys.len());
+        for (module, ids) in by_module {
+            for chunk in ids.chunks(ROWS_A_STATEMENT) {
+                let mut query = QueryBuilder::<Engine>::new("SELECT ");
+                query
+                    .push(COLUMNS)
+                    .push(" FROM record WHERE module = ")
+                    .push_bind(module.as_str())
+                    .push(" AND id IN (");
+                let mut list = query.separated(", ");
+                for id in chunk {
+                    list.push_bind(*id);
+                }
+                query.push(")");
+                let rows = query
+                    .build()
+                    .fetch_all(&self.db.readers)
+                    .await
+                    .map_err(during("read versions"))?;
+                for row in &rows {
+                    let record = stored(row)?;
+                    found.insert(record.record.key.clone(), record);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Up to `limit` records in order of their keys, beginning after `after`; of one table, or of all.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn records_after(
+        &self,
+        module: Option<&Module>,
+        after: Option<&RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query.push(COLUMNS).push(" FROM record WHERE 1 = 1");
+        if let Some(module) = module {
+            query.push(" AND module = ").push_bind(module.as_str());
+        }
+        if let Some(after) = after {
+            query
+                .push(" AND (module, id) > (")
+                .push_bind(after.module.as_str())
+                .push(", ")
+                .push_bind(&after.id)
+                .push(")");
+        }
+        query
+            .push(" ORDER BY module, id LIMIT ")
+            .push_bind(signed(limit as u64));
+        let rows = query
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read records in order"))?;
+        rows.iter().map(stored).collect()
+    }
+
+    /// How many records of each table there are.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn count_records(&self) -> Result<Vec<(Module, Counted)>, Error> {
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT module, SUM(1 - deleted), SUM(deleted) FROM record GROUP BY module ORDER BY module",
+        )
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("count records"))?;
+        rows.into_iter()
+            .map(|(module, live, deleted)| {
+                let module = Module::new(module.clone()).map_err(|_| Error::Row {
+                    what: "table name",
+                    value: module,
+                })?;
+                Ok((
+                    module,
+                    Counted {
+                        live: unsigned(live),
+                        deleted: unsigned(deleted),
+                    },
+                ))
+            })
+            .collect()
+    }
+
+    /// Live assets: what the delete guard measures by.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn live_assets(&self) -> Result<u64, Error> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM record WHERE module = $1 AND deleted = 0")
+                .bind(Module::ASSET)
+                .fetch_one(&self.db.readers)
+                .await
+                .map_err(during("count live assets"))?;
+        Ok(unsigned(count))
+    }
+
+    /// Cuts the window of a listing: every record changed or received at or after `since`, but of the tables in `withheld`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn window(
+        &self,
+        since: Timestamp,
+        per_page: u64,
+        withheld: &[Module],
+    ) -> Result<Window, Error> {
+        let mut query = QueryBuilder::<Engine>::new(
+            "SELECT module, id, total FROM (SELECT module, id, ROW_NUMBER() OVER (ORDER BY module, id) AS place,
+             COUNT(*) OVER () AS total FROM record WHERE changed_at >= ",
+        );
+        query.push_bind(since.as_millis());
+        push_withheld(&mut query, withheld);
+        query
+            .push(") AS numbered WHERE place % ")
+            .push_bind(signed(per_page))
+            .push(" = 0 OR place = total ORDER BY place");
+        let rows: Vec<(String, String, i64)> = query
+            .build_query_as()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("cut a listing"))?;
+        let total = rows.first().map_or(0, |(.., total)| unsigned(*total));
+        let mut bounds = rows
+            .into_iter()
+            .map(|(module, id, _)| key(module, id))
+            .collect::<Result<Vec<_>, _>>()?;
+        // The last page has no end: what is added behind it while the listing goes on still belongs to it.
+        bounds.pop();
+        Ok(Window {
+            since,
+            total,
+            bounds,
+        })
+    }
+
+    /// The records of page `page` (from 1) of a window, in order of their keys.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn window_page(
+        &self,
+        window: &Window,
+        page: u64,
+        withheld: &[Module],
+    ) -> Result<Vec<StoredRecord>, Error> {
+        if page == 0 || page > window.pages() {
+            return Ok(Vec::new());
+        }
+        let at = usize::try_from(page - 1).unwrap_or(usize::MAX);
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM record WHERE changed_at >= ")
+            .push_bind(window.since.as_millis());
+        if let Some(from) = at.checked_sub(1).and_then(|at| window.bounds.get(at)) {
+            query
+                .push(" AND (module, id) > (")
+                .push_bind(from.module.as_str())
+                .push(", ")
+                .push_bind(&from.id)
+                .push(")");
+        }
+        if let Some(to) = window.bounds.get(at) {
+            query
+                .push(" AND (module, id) <= (")
+                .push_bind(to.module.as_str())
+                .push(", ")
+                .push_bind(&to.id)
+                .push(")");
+        }
+        push_withheld(&mut query, withheld);
+        query.push(" ORDER BY module, id");
+        let rows = query
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read a page"))?;
+        rows.iter().map(stored).collect()
+    }
+}
+
+fn push_withheld(query: &mut QueryBuilder<Engine>, withheld: &[Module]) {
+    for module in withheld {
+        query
+            .push(" AND module <> ")
+            .push_bind(module.as_str().to_owned());
+    }
+}
+
+impl Batch {
+    /// Stores records in place of what stood under their keys. `origin` is the peer they came from, empty for our own.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn put_records(
+        &mut self,
+        records: &[&Record],
+        origin: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for chunk in records.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new(
+                "INSERT INTO record (module, id, source, content, deleted, master, modified_by, modified, master_modified,
+                 received_at, changed_at, origin, pushed) ",
+            );
+            query.push_values(chunk, |mut row, record| {
+                let status = record.status.as_ref();
+                let modified = status.map(|status| status.modified);
+                row.push_bind(record.key.module.as_str())
+                    .push_bind(&record.key.id)
+                    .push_bind(&record.source)
+                    .push_bind(&record.content.as_bytes()[..])
+                    .push_bind(i64::from(record.is_deleted()))
+                    .push_bind(status.map(|status| status.master.as_str()))
+                    .push_bind(status.map(|status| status.modified_by.as_str()))
+                    .push_bind(modified.map(Timestamp::as_millis))
+                    .push_bind(
+                        status
+                            .and_then(|status| status.master_modified)
+                            .map(Timestamp::as_millis),
+                    )
+                    .push_bind(now.as_millis())
+                    .push_bind(modified.unwrap_or(now).max(now).as_millis())
+                    .push_bind(origin)
+                    .push_bind(0_i64);
+            });
+            query.push(
+                " ON CONFLICT (module, id) DO UPDATE SET source = excluded.source, content = excluded.content,
+                  deleted = excluded.deleted, master = excluded.master, modified_by = excluded.modified_by,
+                  modified = excluded.modified, master_modified = excluded.master_modified,
+                  received_at = excluded.received_at, changed_at = excluded.changed_at, origin = excluded.origin,
+                  pushed = excluded.pushed",
+            );
+            query
+                .build()
+                .execute(&mut *self.tx)
+                .await
+                .map_err(during("store records"))?;
+        }
+        if !records.is_empty() {
+            self.touch(now);
+        }
+        Ok(())
+    }
+
+    /// The record under a key as this transaction sees it: for decisions that must not be overtaken.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn record(&mut self, key: &RecordKey) -> Result<Option<StoredRecord>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM record WHERE module = ")
+            .push_bind(key.module.as_str());
+        query.push(" AND id = ").push_bind(&key.id);
+        let row = query
+            .build()
+            .fetch_optional(&mut *self.tx)
+            .await
+            .map_err(during("read a record"))?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    /// Makes listings name these assets again, since one of their files changed here.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn relist(&mut self, assets: &[&str], now: Timestamp) -> Result<(), Error> {
+        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new("UPDATE record SET received_at = ");
+            query
+                .push_bind(now.as_millis())
+                .push(", changed_at = CASE WHEN changed_at > ")
+                .push_bind(now.as_millis());
+            query
+                .push(" THEN changed_at ELSE ")
+                .push_bind(now.as_millis())
+                .push(" END WHERE module = ");
+            query.push_bind(Module::ASSET).push(" AND id IN (");
+            let mut list = query.separated(", ");
+            for id in chunk {
+                list.push_bind(*id);
+            }
+            query.push(")");
+            query
+                .build()
+                .execute(&mut *self.tx)
+                .await
+                .map_err(during("list assets again"))?;
+        }
+        Ok(())
+    }
+}
+
+impl StoredRecord {
+    /// What the conflict rule needs to know of it.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.record.version()
+    }
+}
+
+pub(super) fn key(module: String, id: String) -> Result<RecordKey, Error> {
+    RecordKey::new(module, id).map_err(|error| Error::Row {
+        what: "key",
+        value: error.to_string(),
+    })
+}
+
+pub(super) fn sha256(what: &'static str, bytes: &[u8]) -> Result<Sha256, Error> {
+    let exact: [u8; 32] = bytes.try_into().map_err(|_| Error::Row {
+        what,
+        value: data_encoding::HEXLOWER.encode(bytes),
+    })?;
+    Ok(Sha256::from_bytes(exact))
+}
+
+fn stored(row: &Row) -> Result<StoredRecord, Error> {
+    read(row).map_err(during("read a record's columns"))?
+}
+
+fn read(row: &Row) -> sqlx::Result<Result<StoredRecord, Error>> {
+    let node = |name: String| {
+        NodeId::new(name.clone()).map_err(|_| Error::Row {
+            what: "cluster id",
+            value: name,
+        })
+    };
+    let status = match (
+        row.try_get::<Option<String>, _>(5)?,
+        row.try_get::<Option<String>, _>(6)?,
+        row.try_get::<Option<i64>, _>(7)?,
+    ) {
+        (Some(master), Some(modified_by), Some(modified)) => {
+            let deleted = row.try_get::<i64, _>(4)? != 0;
+            let master_modified = row
+                .try_get::<Option<i64>, _>(8)?
+                .map(Timestamp::from_millis);
+            Some(node(master).and_then(|master| {
+                let modified = Timestamp::from_millis(modified);
+                Ok(RecordStatus {
+                    deleted,
+                    master,
+                    modified_by: node(modified_by)?,
+                    modified,
+                    master_modified,
+                })
+            }))
+        }
+        _ => None,
+    };
+    let content: Vec<u8> = row.try_get(3)?;
+    let source: String = row.try_get(2)?;
+    let (module, id): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    let received_at = Timestamp::from_millis(row.try_get(9)?);
+    let origin: String = row.try_get(10)?;
+    Ok((|| {
+        let record = Record {
+            key: key(module, id)?,
+            source,
+            status: status.transpose()?,
+            content: sha256("content digest", &content)?,
+        };
+        Ok(StoredRecord {
+            record,
+            received_at,
+            origin,
+        })
+    })())
+}
