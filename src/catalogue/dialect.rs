@@ -5,6 +5,8 @@
 pub(super) type Engine = sqlx::Sqlite;
 /// A pool of its connections.
 pub(super) type Pool = sqlx::SqlitePool;
+/// One of its connections.
+pub(super) type Connection = sqlx::SqliteConnection;
 /// One of its rows.
 pub(super) type Row = sqlx::sqlite::SqliteRow;
 

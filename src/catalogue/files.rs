@@ -80,6 +80,36 @@ impl Catalogue {
         Ok(found)
     }
 
+    /// The files under these names of one kind, whoever owns them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn files_at(&self, kind: FileKind, paths: &[&str]) -> Result<Vec<FileRow>, Error> {
+        let mut found = Vec::new();
+        for chunk in paths.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new("SELECT ");
+            query
+                .push(COLUMNS)
+                .push(" FROM file WHERE kind = ")
+                .push_bind(number(kind))
+                .push(" AND path IN (");
+            let mut list = query.separated(", ");
+            for path in chunk {
+                list.push_bind(*path);
+            }
+            query.push(")");
+            let rows = query
+                .build()
+                .fetch_all(&self.db.readers)
+                .await
+                .map_err(during("read files by name"))?;
+            for row in &rows {
+                found.push(file_row(row)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Up to `limit` files of one kind in order of their paths, beginning after `after`.
     ///
     /// # Errors

@@ -206,6 +206,35 @@ impl Catalogue {
         Ok(counts)
     }
 
+    /// Subjects of all jobs of a peer that serve these assets, by asset.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn wishes_of(
+        &self,
+        peer: &str,
+        assets: &[&str],
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut found = Vec::new();
+        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+            let mut query =
+                QueryBuilder::<Engine>::new("SELECT asset, subject FROM job WHERE peer = ");
+            query.push_bind(peer).push(" AND asset IN (");
+            let mut list = query.separated(", ");
+            for asset in chunk {
+                list.push_bind(*asset);
+            }
+            query.push(")");
+            let rows: Vec<(String, String)> = query
+                .build_query_as()
+                .fetch_all(&self.db.readers)
+                .await
+                .map_err(during("read wishes"))?;
+            found.extend(rows);
+        }
+        Ok(found)
+    }
+
     /// Up to `limit` jobs that were set aside or are held, in order of subject, beginning after `after`.
     ///
     /// # Errors

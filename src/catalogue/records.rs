@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{QueryBuilder, Row as _};
 
-use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
+use super::dialect::{Connection, Engine, ROWS_A_STATEMENT, Row};
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{Module, NodeId, Record, RecordKey, RecordStatus, Sha256, Timestamp, Version};
 
@@ -74,7 +74,7 @@ impl Catalogue {
         row.as_ref().map(stored).transpose()
     }
 
-    /// The stored versions of these records; those that are not there are left out.
+    /// The records under these keys; those that are not there are left out.
     ///
     /// # Errors
     /// [`Error`].
@@ -82,36 +82,13 @@ impl Catalogue {
         &self,
         keys: &[RecordKey],
     ) -> Result<HashMap<RecordKey, StoredRecord>, Error> {
-        let mut by_module: HashMap<&Module, Vec<&str>> = HashMap::new();
-        for key in keys {
-            by_module.entry(&key.module).or_default().push(&key.id);
-        }
-        let mut found = HashMap::with_capacity(keys.len());
-        for (module, ids) in by_module {
-            for chunk in ids.chunks(ROWS_A_STATEMENT) {
-                let mut query = QueryBuilder::<Engine>::new("SELECT ");
-                query
-                    .push(COLUMNS)
-                    .push(" FROM record WHERE module = ")
-                    .push_bind(module.as_str())
-                    .push(" AND id IN (");
-                let mut list = query.separated(", ");
-                for id in chunk {
-                    list.push_bind(*id);
-                }
-                query.push(")");
-                let rows = query
-                    .build()
-                    .fetch_all(&self.db.readers)
-                    .await
-                    .map_err(during("read versions"))?;
-                for row in &rows {
-                    let record = stored(row)?;
-                    found.insert(record.record.key.clone(), record);
-                }
-            }
-        }
-        Ok(found)
+        let mut connection = self
+            .db
+            .readers
+            .acquire()
+            .await
+            .map_err(during("read records"))?;
+        read_stored(&mut connection, keys).await
     }
 
     /// Up to `limit` records in order of their keys, beginning after `after`; of one table, or of all.
@@ -339,23 +316,15 @@ impl Batch {
         Ok(())
     }
 
-    /// The record under a key as this transaction sees it: for decisions that must not be overtaken.
+    /// The records under these keys as this transaction sees them: for decisions that must not be overtaken.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn record(&mut self, key: &RecordKey) -> Result<Option<StoredRecord>, Error> {
-        let mut query = QueryBuilder::<Engine>::new("SELECT ");
-        query
-            .push(COLUMNS)
-            .push(" FROM record WHERE module = ")
-            .push_bind(key.module.as_str());
-        query.push(" AND id = ").push_bind(&key.id);
-        let row = query
-            .build()
-            .fetch_optional(&mut *self.tx)
-            .await
-            .map_err(during("read a record"))?;
-        row.as_ref().map(stored).transpose()
+    pub async fn stored(
+        &mut self,
+        keys: &[RecordKey],
+    ) -> Result<HashMap<RecordKey, StoredRecord>, Error> {
+        read_stored(&mut self.tx, keys).await
     }
 
     /// Makes listings name these assets again, since one of their files changed here.
@@ -387,6 +356,42 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+async fn read_stored(
+    connection: &mut Connection,
+    keys: &[RecordKey],
+) -> Result<HashMap<RecordKey, StoredRecord>, Error> {
+    let mut by_module: HashMap<&Module, Vec<&str>> = HashMap::new();
+    for key in keys {
+        by_module.entry(&key.module).or_default().push(&key.id);
+    }
+    let mut found = HashMap::with_capacity(keys.len());
+    for (module, ids) in by_module {
+        for chunk in ids.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new("SELECT ");
+            query
+                .push(COLUMNS)
+                .push(" FROM record WHERE module = ")
+                .push_bind(module.as_str())
+                .push(" AND id IN (");
+            let mut list = query.separated(", ");
+            for id in chunk {
+                list.push_bind(*id);
+            }
+            query.push(")");
+            let rows = query
+                .build()
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(during("read records"))?;
+            for row in &rows {
+                let record = stored(row)?;
+                found.insert(record.record.key.clone(), record);
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl StoredRecord {

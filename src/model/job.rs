@@ -21,6 +21,8 @@ pub struct FetchJob {
     pub sha256: Option<Sha256>,
     /// Announced MD5.
     pub md5: Option<Md5>,
+    /// What to derive from the file once it is here.
+    pub then: Option<RegenerateJob>,
 }
 
 /// Derive files from an original that is here.

@@ -151,6 +151,13 @@ CREATE TABLE conflict (
     digest        BLOB   NOT NULL UNIQUE        -- of both sides: a conflict listed again is the same conflict
 );
 
+CREATE TABLE finding (
+    asset  TEXT   NOT NULL PRIMARY KEY,         -- an original no rendition can be made of
+    sha256 BLOB   NOT NULL,                     -- of that original: another one is another question
+    reason TEXT   NOT NULL,
+    at     BIGINT NOT NULL
+);
+
 CREATE TABLE meta (
     name  TEXT   NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL

@@ -1,0 +1,142 @@
+//! What can go wrong between us and a peer: who, which URL or file, and whether to wait or act.
+
+use std::time::Duration;
+
+use crate::error::Class;
+use crate::protocol;
+
+/// A failed request.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The HTTP client cannot be made.
+    #[error("HTTP client")]
+    Client {
+        /// What the library says.
+        source: reqwest::Error,
+    },
+    /// The key cannot be sent as a header.
+    #[error("peer {peer}: the key holds characters that no header can carry; make a new one with `emsync key add` or EMDB's getkey")]
+    Key {
+        /// The peer.
+        peer: String,
+    },
+    /// No connection, or it broke.
+    #[error("peer {peer}: no usable connection to {url}")]
+    Unreachable {
+        /// The peer.
+        peer: String,
+        /// Where we asked; never holds a key.
+        url: String,
+        /// What the library says.
+        source: reqwest::Error,
+    },
+    /// The peer does not let us in: a redirect to a login page, 401, 403, EMDB's `noaccess`, or HTML where JSON was due.
+    #[error("peer {peer} refuses our key ({detail}); check the key, and that its user may use api-search-data and download")]
+    Refused {
+        /// The peer.
+        peer: String,
+        /// What it answered.
+        detail: String,
+    },
+    /// There is no EMDB under that URL.
+    #[error("peer {peer}: nothing answers at {url}; check base_url: it ends with the site's path, such as /finder or /assets")]
+    WrongPath {
+        /// The peer.
+        peer: String,
+        /// Where we asked.
+        url: String,
+    },
+    /// The peer asks us to slow down.
+    #[error("peer {peer} is busy (HTTP {status})")]
+    Busy {
+        /// The peer.
+        peer: String,
+        /// 429 or 503.
+        status: u16,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The peer failed.
+    #[error("peer {peer} answered HTTP {status} to {what}")]
+    Server {
+        /// The peer.
+        peer: String,
+        /// The status.
+        status: u16,
+        /// What was asked for.
+        what: String,
+    },
+    /// The peer does not have the file it listed.
+    #[error("peer {peer} has no {path:?} (HTTP 404)")]
+    NotFound {
+        /// The peer.
+        peer: String,
+        /// The file.
+        path: String,
+    },
+    /// The answer is not what the protocol says.
+    #[error("peer {peer}: unusable answer")]
+    Reply {
+        /// The peer.
+        peer: String,
+        /// What is wrong with it.
+        source: protocol::Error,
+    },
+    /// The answer is larger than any page can be.
+    #[error("peer {peer}: a page of more than {limit} bytes")]
+    PageTooLarge {
+        /// The peer.
+        peer: String,
+        /// Our limit in bytes.
+        limit: usize,
+    },
+    /// The peer's cursor is gone: expired, or its session was lost.
+    #[error("peer {peer} lost the cursor of its listing at page {page}")]
+    CursorLost {
+        /// The peer.
+        peer: String,
+        /// The page we asked for.
+        page: u64,
+    },
+    /// A page that contradicts the first one.
+    #[error("peer {peer}: page {page} says {found}, page 1 said {expected}")]
+    Inconsistent {
+        /// The peer.
+        peer: String,
+        /// The page.
+        page: u64,
+        /// What page 1 said.
+        expected: String,
+        /// What this one says.
+        found: String,
+    },
+    /// A media file that is a page for people.
+    #[error("peer {peer}: got HTML instead of {path:?}")]
+    Html {
+        /// The peer.
+        peer: String,
+        /// The file.
+        path: String,
+    },
+}
+
+impl Error {
+    /// Whether it is worth trying again.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::Server { .. } | Self::CursorLost { .. } => Class::Transient,
+            Self::Inconsistent { .. } => Class::Transient,
+            Self::Reply { source, .. } => source.class(),
+            Self::Html { .. } => Class::Corrupt,
+            Self::Client { .. } | Self::Key { .. } | Self::Refused { .. } | Self::WrongPath { .. } => Class::Permanent,
+            Self::NotFound { .. } | Self::PageTooLarge { .. } => Class::Permanent,
+        }
+    }
+
+    /// How long the peer asked us to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Busy { retry_after, .. } = self { *retry_after } else { None }
+    }
+}

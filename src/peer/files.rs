@@ -1,0 +1,132 @@
+//! One media file of a peer, from its beginning or from where a partial ends (wire spec 3.8, 3.9).
+//!
+//! EMDB ignores `If-Range`, has no 416 and answers a range at the end with an empty 206 (H-41). So a range is only asked
+//! for strictly inside the known size, and the caller compares the reply's `ETag` with the one the partial began under.
+
+use bytes::Bytes;
+use futures_util::Stream;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, RANGE, SET_COOKIE};
+
+use super::{Error, Peer};
+use crate::model::{FileKind, MediaPath};
+use crate::protocol::wire_path;
+
+/// A body on its way.
+pub struct Download {
+    /// First byte of the body within the file: what was asked for, or 0 when the peer sends the whole file.
+    pub from: u64,
+    /// Bytes of the whole file, where the peer says so.
+    pub total: Option<u64>,
+    /// The peer's mark for this content, opaque.
+    pub tag: Option<String>,
+    response: reqwest::Response,
+    peer: String,
+    url: String,
+}
+
+impl Download {
+    /// The body, piece by piece.
+    pub fn into_pieces(self) -> impl Stream<Item = Result<Bytes, Error>> {
+        futures_util::stream::unfold(Some(self), |download| async {
+            let mut download = download?;
+            match download.response.chunk().await {
+                Ok(Some(piece)) => Some((Ok(piece), Some(download))),
+                Ok(None) => None,
+                Err(source) => {
+                    let error = Error::Unreachable { peer: download.peer.clone(), url: download.url.clone(), source };
+                    Some((Err(error), None))
+                }
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Download").field("from", &self.from).field("total", &self.total).field("tag", &self.tag).finish()
+    }
+}
+
+impl Peer {
+    /// Begins to fetch a file at byte `from`, which must be 0 or strictly inside the file.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Refused`], [`Error::Busy`], [`Error::Html`], [`Error::Server`], [`Error::Unreachable`].
+    /// An EMDB server says 500 to an original when it does not know us (H-50): the caller probes the login first.
+    pub async fn download(&self, kind: FileKind, path: &MediaPath, from: u64) -> Result<Download, Error> {
+        let url = self.0.base_url.join(&match kind {
+            FileKind::Original => wire_path::original_url(path),
+            FileKind::Generated => wire_path::generated_url(path),
+        });
+        let mut request = self.0.media.get(&url);
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        let request = {
+            let jar = self.0.media_cookies.lock().expect("no panic while the cookies are held");
+            Self::with_cookies(request, &jar)
+        };
+        let response = self.send(request, &url).await?;
+        self.keep_cookies(response.headers());
+        let status = response.status();
+        let peer = self.0.name.clone();
+        if status == StatusCode::NOT_FOUND {
+            return Err(Error::NotFound { peer, path: path.to_string() });
+        }
+        if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
+            return Err(Error::Server { peer, status: status.as_u16(), what: format!("{}/{path}", kind.dir()) });
+        }
+        if text(response.headers(), CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("text/html")) {
+            return Err(Error::Html { peer, path: path.to_string() });
+        }
+        let tag = text(response.headers(), ETAG.as_str()).map(str::to_owned);
+        let (from, total) = extent(status, response.headers());
+        Ok(Download { from, total, tag, response, peer, url })
+    }
+
+    fn keep_cookies(&self, headers: &HeaderMap) {
+        let secure = self.0.base_url.is_https();
+        let mut jar = self.0.media_cookies.lock().expect("no panic while the cookies are held");
+        for cookie in headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
+            // A withheld cookie costs the server a login for each download and us nothing.
+            let _ = jar.take(cookie, secure, self.0.insecure_session);
+        }
+    }
+}
+
+/// Where the body begins within the file, and how large the file is.
+fn extent(status: StatusCode, headers: &HeaderMap) -> (u64, Option<u64>) {
+    if status == StatusCode::OK {
+        return (0, text(headers, CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()));
+    }
+    let range = text(headers, CONTENT_RANGE.as_str()).and_then(|range| range.strip_prefix("bytes "));
+    let Some((span, total)) = range.and_then(|range| range.split_once('/')) else { return (0, None) };
+    let from = span.split('-').next().and_then(|from| from.parse().ok()).unwrap_or(0);
+    (from, total.parse().ok())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    /// The forms of wire spec 3.8, as captured.
+    #[test]
+    fn the_extent_of_a_body_is_read_from_both_kinds_of_answer() {
+        assert_eq!(extent(StatusCode::OK, &headers(&[("content-length", "4094")])), (0, Some(4094)));
+        assert_eq!(extent(StatusCode::OK, &headers(&[])), (0, None));
+        let partial = |range| extent(StatusCode::PARTIAL_CONTENT, &headers(&[("content-range", range)]));
+        assert_eq!(partial("bytes 100-4093/4094"), (100, Some(4094)));
+        assert_eq!(partial("bytes 4094-4093/4094"), (4094, Some(4094)));
+        assert_eq!(partial("bytes 5-9/*"), (5, None));
+        assert_eq!(partial("nonsense"), (0, None));
+    }
+}

@@ -1,0 +1,182 @@
+//! The client of one remote node, EMDB or emsync (wire spec 11.2).
+//!
+//! Every request carries the key in headers, follows no redirect and waits its turn when the peer asked for a pause. Listings
+//! have a cookie jar each, since the session cookie is EMDB's cursor; downloads share one, since it saves the server a login.
+//! Lists and media use HTTP/1.1 connections of their own, so that a slow body never holds up a page.
+
+mod error;
+mod feed;
+mod files;
+mod probe;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, COOKIE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use tokio::time::Instant;
+
+pub use error::Error;
+pub use feed::{Cursor, Page, UploadsAsked};
+pub use files::Download;
+pub use probe::{Kind, Probe, Warning};
+
+use crate::config::{self, BaseUrl, Limits};
+use crate::model::{NodeId, Timestamp};
+use crate::protocol::{self, CookieJar};
+use crate::retry::Budget;
+use crate::shutdown::Shutdown;
+
+/// Longest pause a peer can impose on us with one answer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// A remote node. Clones are cheap and share connections, cookies and manners.
+#[derive(Debug, Clone)]
+pub struct Peer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    base_url: BaseUrl,
+    cluster_id: Option<NodeId>,
+    insecure_session: bool,
+    lists: Client,
+    media: Client,
+    budget: Budget,
+    busy_until: Mutex<Option<Instant>>,
+    media_cookies: Mutex<CookieJar>,
+}
+
+impl Peer {
+    /// Prepares a client; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Key`] when the key cannot travel in a header, [`Error::Client`] when the TLS back end does not start.
+    pub fn new(settings: &config::Peer, key: &config::Secret, limits: &Limits) -> Result<Self, Error> {
+        let headers = headers(key).ok_or_else(|| Error::Key { peer: settings.name.clone() })?;
+        let client = |timeout: Duration, gzip: bool| {
+            let mut headers = headers.clone();
+            if !gzip {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            Client::builder()
+                .user_agent(concat!("emsync/", env!("CARGO_PKG_VERSION")))
+                .default_headers(headers)
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(limits.contimeout)
+                .read_timeout(timeout)
+                .tcp_nodelay(true)
+                .gzip(gzip)
+                .build()
+                .map_err(|source| Error::Client { source })
+        };
+        Ok(Self(Arc::new(Inner {
+            name: settings.name.clone(),
+            base_url: settings.base_url.clone(),
+            cluster_id: settings.cluster_id.clone(),
+            insecure_session: settings.insecure_session,
+            lists: client(limits.list_timeout, true)?,
+            media: client(limits.timeout, false)?,
+            budget: Budget::default(),
+            busy_until: Mutex::new(None),
+            media_cookies: Mutex::new(CookieJar::default()),
+        })))
+    }
+
+    /// The peer's name in our configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The cluster id we were told it has, if we were.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<&NodeId> {
+        self.0.cluster_id.as_ref()
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn base_url(&self) -> &BaseUrl {
+        &self.0.base_url
+    }
+
+    /// What may still be asked again.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// Returns when the peer may be asked again after it said it was busy; `false` when we were asked to end first.
+    pub async fn turn(&self, shutdown: &Shutdown) -> bool {
+        loop {
+            let until = *self.0.busy_until.lock().expect("no panic while the pause is held");
+            match until {
+                Some(until) if until > Instant::now() => tokio::select! {
+                    () = tokio::time::sleep_until(until) => {}
+                    () = shutdown.wait() => return false,
+                },
+                _ => return !shutdown.requested(),
+            }
+        }
+    }
+
+    /// Sends a request and sorts out every status that says the same whatever was asked for.
+    async fn send(&self, request: RequestBuilder, url: &str) -> Result<Response, Error> {
+        let unreachable = |source: reqwest::Error| Error::Unreachable { peer: self.0.name.clone(), url: url.to_owned(), source };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let refused = |detail: String| Err(Error::Refused { peer: self.0.name.clone(), detail });
+        match status {
+            _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
+                let target = response.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
+                let target = target.split('?').next().unwrap_or(target);
+                refused(format!("HTTP {} to {target}", status.as_u16()))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => refused(format!("HTTP {}", status.as_u16())),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                let retry_after = retry_after(response.headers());
+                self.pause(retry_after);
+                Err(Error::Busy { peer: self.0.name.clone(), status: status.as_u16(), retry_after })
+            }
+            _ => Ok(response),
+        }
+    }
+
+    /// Holds every request to this peer back for as long as it asked, but for no longer than [`LONGEST_PAUSE`].
+    fn pause(&self, retry_after: Option<Duration>) {
+        let Some(wait) = retry_after else { return };
+        let until = Instant::now() + wait.min(LONGEST_PAUSE);
+        let mut busy_until = self.0.busy_until.lock().expect("no panic while the pause is held");
+        *busy_until = (*busy_until).max(Some(until));
+    }
+
+    fn with_cookies(request: RequestBuilder, jar: &CookieJar) -> RequestBuilder {
+        match jar.header() {
+            Some(cookies) => request.header(COOKIE, cookies),
+            None => request,
+        }
+    }
+}
+
+fn headers(key: &config::Secret) -> Option<HeaderMap> {
+    let mut token = HeaderValue::from_str(key.expose()).ok()?;
+    token.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert(protocol::auth::TOKEN, token);
+    headers.insert(protocol::auth::TOKEN_TYPE, HeaderValue::from_static(protocol::auth::ENTERMEDIA));
+    Some(headers)
+}
+
+/// `Retry-After` in seconds; the form with a date is rare and read as "a while".
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    Some(text.parse().map_or(Duration::from_secs(30), Duration::from_secs))
+}
+
+/// The peer's clock, from the `Date` header: whole seconds, so half a second is added as the likely rest.
+fn server_date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get("date")?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
+    Some(Timestamp::from_millis(date.as_millisecond() + 500))
+}
