@@ -1,0 +1,170 @@
+//! What can go wrong while pulling from a peer: with the pass as a whole, or with one file of it.
+
+use crate::error::Class;
+use crate::model::{Md5, NodeId, Sha256};
+use crate::{catalogue, peer, store};
+
+/// A failed pull, or a failed file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request failed.
+    #[error(transparent)]
+    Peer(#[from] peer::Error),
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::Error),
+    /// The media store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The clocks differ too much for dates to mean anything.
+    #[error("peer {peer}: its clock is {skew_s} s off ours, more than the {limit_s} s of limits.max_clock_skew; set both clocks by NTP")]
+    Skew {
+        /// The peer.
+        peer: String,
+        /// Its clock minus ours, in seconds.
+        skew_s: i64,
+        /// The limit in seconds.
+        limit_s: u64,
+    },
+    /// An EMDB peer without a cluster id in the configuration.
+    #[error(
+        "peer {peer} needs a cluster_id: EMDB does not say its own; look it up as cluster.name in its node.xml and put it into emsync.toml"
+    )]
+    NoClusterId {
+        /// The peer.
+        peer: String,
+    },
+    /// The peer is another node than it should be.
+    #[error("peer {peer} says it is {said}, but {expected} is expected; if it was set up anew, remove the peer and add it again")]
+    WrongNode {
+        /// The peer.
+        peer: String,
+        /// What was configured or learned before.
+        expected: NodeId,
+        /// What it says now.
+        said: NodeId,
+    },
+    /// The peer is this very node, or one with the same cluster id.
+    #[error("peer {peer} has our own cluster id {id}; give every node its own")]
+    Ourselves {
+        /// The peer.
+        peer: String,
+        /// The id.
+        id: NodeId,
+    },
+    /// The session cookie may not travel, and without it pages from the third on are wrong.
+    #[error(
+        "peer {peer}: its session cookie is Secure but base_url is plain http, so a listing of {pages} pages cannot be trusted; use https or set insecure_session = true"
+    )]
+    Blind {
+        /// The peer.
+        peer: String,
+        /// Pages of the listing.
+        pages: u64,
+    },
+    /// The pages together do not hold what the first one announced.
+    #[error("peer {peer}: a listing of {total} records held only {found} different ones")]
+    Incomplete {
+        /// The peer.
+        peer: String,
+        /// What page 1 announced.
+        total: u64,
+        /// What came.
+        found: u64,
+    },
+    /// A file has another size than it should.
+    #[error("{path:?}: {expected} bytes were listed, {actual} came")]
+    Size {
+        /// The file.
+        path: String,
+        /// Bytes that were listed or announced.
+        expected: u64,
+        /// Bytes that came.
+        actual: u64,
+    },
+    /// A file has another SHA-256 than it should.
+    #[error("{path:?}: SHA-256 {expected} was listed, {actual} came")]
+    Sha256 {
+        /// The file.
+        path: String,
+        /// The listed digest.
+        expected: Sha256,
+        /// What came.
+        actual: Sha256,
+    },
+    /// A file has another MD5 than its record states.
+    #[error("{path:?}: MD5 {expected} is in the record, {actual} came")]
+    Md5 {
+        /// The file.
+        path: String,
+        /// The stated digest.
+        expected: Md5,
+        /// What came.
+        actual: Md5,
+    },
+    /// A job names something that cannot be a path.
+    #[error("job")]
+    Path(#[from] crate::model::path::PathError),
+    /// The disk would be filled beyond the reserve.
+    #[error("only {free} bytes are free below {root:?}, and limits.reserve keeps {reserve}; free some space and run again")]
+    Reserve {
+        /// The media root.
+        root: String,
+        /// Bytes free.
+        free: u64,
+        /// Bytes to be kept.
+        reserve: u64,
+    },
+    /// Too many requests failed for more to make sense.
+    #[error("peer {peer}: too many failures in a row; what is left stays queued for the next run")]
+    BudgetSpent {
+        /// The peer.
+        peer: String,
+    },
+    /// A thread of ours died.
+    #[error("a worker ended unexpectedly")]
+    Worker,
+    /// Somebody asked us to stop.
+    #[error("interrupted; what is left stays queued for the next run")]
+    Cancelled,
+}
+
+impl Error {
+    /// Whether it is worth trying again.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Peer(error) => error.class(),
+            Self::Catalogue(error) => error.class(),
+            Self::Store(error) => error.class(),
+            Self::Size { .. } | Self::Sha256 { .. } | Self::Md5 { .. } => Class::Corrupt,
+            Self::Incomplete { .. } | Self::BudgetSpent { .. } | Self::Worker => Class::Transient,
+            Self::Skew { .. } | Self::NoClusterId { .. } | Self::WrongNode { .. } | Self::Ourselves { .. } => Class::Permanent,
+            Self::Blind { .. } | Self::Path(_) | Self::Reserve { .. } => Class::Permanent,
+            Self::Cancelled => Class::Cancelled,
+        }
+    }
+
+    /// Whether no other file of this pass can fare better.
+    #[must_use]
+    pub fn stops_the_pass(&self) -> bool {
+        match self {
+            Self::Peer(peer::Error::Refused { .. }) | Self::Catalogue(_) | Self::Reserve { .. } | Self::BudgetSpent { .. } => true,
+            Self::Store(error) => error.stops_the_pass(),
+            _ => false,
+        }
+    }
+
+    /// The whole chain in one line, for a reason that is kept.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,425 @@
+//! What to do about the files of one asset, decided from three things only: the record, what the peer lists, what is here.
+//!
+//! Pure: no clock, no I/O. The order of work is decided by the job table (oldest wish first, small and large files in
+//! lanes of their own); this decides which wishes there are.
+
+use crate::catalogue::FileRow;
+use crate::config::Generated;
+use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
+use crate::model::preset::{image_presets, is_image_format};
+use crate::model::{Asset, FileKind, ListedFile, MediaPath};
+
+/// What is wanted of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether originals are fetched.
+    pub originals: bool,
+    /// Where generated files come from.
+    pub generated: Generated,
+}
+
+/// What a peer lists for one asset; `None` where its listing says nothing about that kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listed<'a> {
+    /// Every original, as emsync nodes list them; EMDB leaves them to be derived from the record.
+    pub originals: Option<&'a [ListedFile]>,
+    /// Every generated file.
+    pub generated: Option<&'a [ListedFile]>,
+}
+
+/// What is here.
+#[derive(Debug, Clone, Copy)]
+pub struct Here<'a> {
+    /// The asset's own files.
+    pub own: &'a [FileRow],
+    /// Files under listed names that belong to other assets.
+    pub others: &'a [FileRow],
+    /// Whether the original that is here was found unrenderable.
+    pub unrenderable: bool,
+}
+
+impl<'a> Here<'a> {
+    fn at(&self, kind: FileKind, path: &MediaPath) -> Option<&'a FileRow> {
+        self.own.iter().chain(self.others).find(|row| row.file.kind == kind && row.file.path == *path)
+    }
+}
+
+/// The wishes of one asset.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Files to bring here.
+    pub fetch: Vec<FetchJob>,
+    /// Renditions to make of an original that is here already.
+    pub regenerate: Option<RegenerateJob>,
+    /// Files the record no longer names.
+    pub remove: Vec<RemoveJob>,
+    /// Files that this listing lacks for the first time.
+    pub unlisted: Vec<(FileKind, MediaPath)>,
+    /// Files that an earlier listing lacked and this one has.
+    pub relisted: Vec<(FileKind, MediaPath)>,
+}
+
+/// Decides about one live asset.
+#[must_use]
+pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -> Plan {
+    let mut plan = Plan::default();
+    let render = wanted_renditions(asset, listed, policy);
+    if policy.originals {
+        plan_originals(&mut plan, asset, listed, here, render.as_ref());
+    }
+    if let (Some(generated), true) = (listed.generated, copies(policy.generated)) {
+        plan_generated(&mut plan, asset, generated, here);
+    }
+    if let Some(render) = render {
+        plan.regenerate = missing_renditions(&plan, render, here, policy);
+    }
+    plan
+}
+
+/// The originals that the asset should have here: what an emsync peer lists, or what the record says (wire spec 11.2, 5).
+#[must_use]
+pub fn wanted_originals(asset: &Asset, listed: Listed<'_>) -> Vec<ListedFile> {
+    if let Some(originals) = listed.originals {
+        return originals.iter().filter(|file| !file.path.is_bookkeeping()).cloned().collect();
+    }
+    // A record that knows nothing of a file (an embedded video, a link) has none.
+    let knows_a_file = asset.size.is_some() || asset.modified.is_some() || asset.md5.is_some() || asset.format.is_some();
+    let path = asset.original().filter(|path| knows_a_file && !path.is_bookkeeping());
+    path.map(|path| ListedFile {
+        kind: FileKind::Original,
+        path,
+        size: asset.size,
+        modified: asset.modified,
+        sha256: None,
+        md5: asset.md5,
+        exact: false,
+    })
+    .into_iter()
+    .collect()
+}
+
+fn plan_originals(plan: &mut Plan, asset: &Asset, listed: Listed<'_>, here: Here<'_>, render: Option<&RegenerateJob>) {
+    let wanted = wanted_originals(asset, listed);
+    for file in &wanted {
+        let row = here.at(FileKind::Original, &file.path);
+        // A file of the right content that another asset owns changes hands, or that asset's departure would take it along.
+        if row.is_some_and(|row| is_current(file, row) && row.file.asset == asset.id) {
+            continue;
+        }
+        let then = render.filter(|render| render.original == file.path.as_str()).cloned();
+        plan.fetch.push(fetch(file, then));
+    }
+    for row in here.own.iter().filter(|row| row.file.kind == FileKind::Original) {
+        let still_named = *asset.original_root() == row.file.path || row.file.path.below(asset.original_root()).is_some();
+        if !still_named {
+            plan.remove.push(remove(row));
+        } else if listed.originals.is_some() {
+            // Only a listing that names every original can say that one is gone.
+            judge_absence(plan, row, wanted.iter().any(|file| file.path == row.file.path));
+        }
+    }
+}
+
+fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: Here<'_>) {
+    for file in listed.iter().filter(|file| !file.path.is_bookkeeping()) {
+        if !here.at(FileKind::Generated, &file.path).is_some_and(|row| is_current(file, row)) {
+            plan.fetch.push(fetch(file, None));
+        }
+    }
+    for row in here.own.iter().filter(|row| row.file.kind == FileKind::Generated) {
+        if row.file.path.below(&asset.source_path).is_none() {
+            plan.remove.push(remove(row));
+        } else if !row.file.authored {
+            judge_absence(plan, row, listed.iter().any(|file| file.path == row.file.path));
+        }
+    }
+}
+
+/// Absence in one listing is a note, absence in the next one too is a removal (I4).
+fn judge_absence(plan: &mut Plan, row: &FileRow, is_listed: bool) {
+    let name = || (row.file.kind, row.file.path.clone());
+    match (is_listed, row.unlisted_at) {
+        (true, Some(_)) => plan.relisted.push(name()),
+        (false, Some(_)) => plan.remove.push(remove(row)),
+        (false, None) => plan.unlisted.push(name()),
+        (true, None) => {}
+    }
+}
+
+/// Whether what is here is what the peer lists.
+///
+/// A stated SHA-256 decides, together with the modification time that the file must carry. Without one it is EMDB's own
+/// comparison, time to the whole second (wire spec 4.5), and beyond it the size where it is exact and an MD5 where both
+/// sides know one (H-11).
+#[must_use]
+pub fn is_current(listed: &ListedFile, row: &FileRow) -> bool {
+    let file = &row.file;
+    let same_time = listed.modified.is_none_or(|time| time.whole_second() == file.modified.whole_second());
+    if let Some(sha256) = listed.sha256 {
+        return sha256 == file.sha256 && same_time;
+    }
+    let same_size = !listed.exact || listed.size.is_none_or(|size| size == file.size);
+    let same_md5 = match (listed.md5, file.md5) {
+        (Some(theirs), Some(ours)) => theirs == ours,
+        _ => true,
+    };
+    same_time && same_size && same_md5
+}
+
+fn copies(generated: Generated) -> bool {
+    matches!(generated, Generated::Copy | Generated::Auto)
+}
+
+/// What this node should derive itself: everything under `rebuild`, what the author does not list under `auto`.
+fn wanted_renditions(asset: &Asset, listed: Listed<'_>, policy: Policy) -> Option<RegenerateJob> {
+    let renderable = !asset.is_folder && !asset.unrenderable && asset.format.as_deref().is_some_and(is_image_format);
+    if !renderable {
+        return None;
+    }
+    let by_the_author = |name: &str| {
+        listed.generated.is_none_or(|files| files.iter().any(|file| file.path.below(&asset.source_path) == Some(name)))
+    };
+    let presets: Vec<String> = image_presets()
+        .into_iter()
+        .filter(|preset| match policy.generated {
+            Generated::Rebuild => true,
+            Generated::Auto => !by_the_author(&preset.file_name),
+            Generated::Copy | Generated::Off => false,
+        })
+        .map(|preset| preset.id.as_str().to_owned())
+        .collect();
+    let original = asset.original()?.as_str().to_owned();
+    (!presets.is_empty()).then(|| RegenerateJob { original, output_dir: asset.source_path.as_str().to_owned(), presets })
+}
+
+/// Of the wanted renditions, those that can be made right away because the original is here and current.
+fn missing_renditions(plan: &Plan, mut render: RegenerateJob, here: Here<'_>, policy: Policy) -> Option<RegenerateJob> {
+    let on_its_way = plan.fetch.iter().any(|job| job.kind == FileKind::Original && job.path == render.original);
+    let original_here = here.own.iter().any(|row| row.file.kind == FileKind::Original && row.file.path.as_str() == render.original);
+    if on_its_way || !original_here || here.unrenderable {
+        return None;
+    }
+    let made = |preset: &str| {
+        let name = image_presets().into_iter().find(|known| known.id.as_str() == preset).map(|known| known.file_name);
+        name.is_some_and(|name| {
+            let path = format!("{}/{name}", render.output_dir);
+            let row = here.own.iter().find(|row| row.file.kind == FileKind::Generated && row.file.path.as_str() == path);
+            row.is_some_and(|row| row.file.authored || policy.generated != Generated::Rebuild)
+        })
+    };
+    let presets: Vec<String> = render.presets.iter().filter(|preset| !made(preset)).cloned().collect();
+    render.presets = presets;
+    (!render.presets.is_empty()).then_some(render)
+}
+
+fn fetch(file: &ListedFile, then: Option<RegenerateJob>) -> FetchJob {
+    FetchJob {
+        kind: file.kind,
+        path: file.path.as_str().to_owned(),
+        size: file.size,
+        exact: file.exact,
+        modified: file.modified,
+        sha256: file.sha256,
+        md5: file.md5,
+        then,
+    }
+}
+
+fn remove(row: &FileRow) -> RemoveJob {
+    RemoveJob { kind: row.file.kind, path: row.file.path.as_str().to_owned(), sha256: row.file.sha256 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{AssetId, MediaFile, Sha256, Timestamp};
+
+    const POLICY: Policy = Policy { originals: true, generated: Generated::Auto };
+
+    fn path(text: &str) -> MediaPath {
+        MediaPath::new(text).unwrap()
+    }
+
+    fn asset(at: &str) -> Asset {
+        Asset {
+            id: AssetId::new("a1").unwrap(),
+            source_path: path(at),
+            archive_path: None,
+            is_folder: false,
+            primary_file: None,
+            size: Some(3),
+            modified: Some(Timestamp::from_millis(5_000)),
+            md5: None,
+            format: Some("jpg".to_owned()),
+            marked_deleted: false,
+            unrenderable: false,
+        }
+    }
+
+    fn listed(kind: FileKind, at: &str, content: &str) -> ListedFile {
+        ListedFile {
+            kind,
+            path: path(at),
+            size: Some(content.len() as u64),
+            modified: Some(Timestamp::from_millis(5_000)),
+            sha256: Some(Sha256::of(content.as_bytes())),
+            md5: None,
+            exact: true,
+        }
+    }
+
+    fn row(file: &ListedFile, owner: &str) -> FileRow {
+        FileRow {
+            file: MediaFile {
+                kind: file.kind,
+                path: file.path.clone(),
+                asset: AssetId::new(owner).unwrap(),
+                size: file.size.unwrap(),
+                modified: file.modified.unwrap(),
+                sha256: file.sha256.unwrap(),
+                md5: None,
+                authored: false,
+            },
+            received_at: Timestamp::EPOCH,
+            unlisted_at: None,
+        }
+    }
+
+    fn five(at: &str, content: &str) -> Vec<ListedFile> {
+        image_presets().iter().map(|preset| listed(FileKind::Generated, &format!("{at}/{}", preset.file_name), content)).collect()
+    }
+
+    fn run(asset: &Asset, originals: &[ListedFile], generated: &[ListedFile], own: &[FileRow], policy: Policy) -> Plan {
+        let listed = Listed { originals: Some(originals), generated: Some(generated) };
+        plan(asset, listed, Here { own, others: &[], unrenderable: false }, policy)
+    }
+
+    #[test]
+    fn a_new_asset_wants_everything_that_is_listed_and_nothing_else() {
+        let original = listed(FileKind::Original, "x/a.jpg", "one");
+        let generated = five("x/a.jpg", "g");
+        let plan = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &generated, &[], POLICY);
+        assert_eq!(plan.fetch.len(), 6);
+        assert!(plan.fetch.iter().all(|job| job.then.is_none()), "what the author lists was to be made here as well");
+        assert_eq!((plan.remove.len(), plan.regenerate), (0, None));
+    }
+
+    #[test]
+    fn an_equal_asset_wants_nothing() {
+        let original = listed(FileKind::Original, "x/a.jpg", "one");
+        let generated = five("x/a.jpg", "g");
+        let own: Vec<_> = generated.iter().chain([&original]).map(|file| row(file, "a1")).collect();
+        assert_eq!(run(&asset("x/a.jpg"), &[original], &generated, &own, POLICY), Plan::default());
+    }
+
+    #[test]
+    fn a_moved_asset_fetches_its_new_names_and_removes_its_old_ones() {
+        let own: Vec<_> =
+            [listed(FileKind::Original, "x/a.jpg", "one")].iter().chain(&five("x/a.jpg", "g")).map(|file| row(file, "a1")).collect();
+        let plan = run(&asset("y/b.jpg"), &[listed(FileKind::Original, "y/b.jpg", "one")], &five("y/b.jpg", "g"), &own, POLICY);
+        assert_eq!((plan.fetch.len(), plan.remove.len()), (6, 6));
+        assert!(plan.remove.iter().all(|job| job.path.starts_with("x/a.jpg")));
+    }
+
+    #[test]
+    fn a_file_must_be_absent_from_two_listings_before_it_goes() {
+        let original = listed(FileKind::Original, "x/a.jpg", "one");
+        let generated = five("x/a.jpg", "g");
+        let mut own: Vec<_> = generated.iter().chain([&original]).map(|file| row(file, "a1")).collect();
+        let first = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &generated[1..], &own, Policy { generated: Generated::Copy, ..POLICY });
+        assert_eq!((first.unlisted.len(), first.remove.len()), (1, 0));
+        own[0].unlisted_at = Some(Timestamp::from_millis(1));
+        let second = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &generated[1..], &own, Policy { generated: Generated::Copy, ..POLICY });
+        assert_eq!((second.unlisted.len(), second.remove.len()), (0, 1));
+        let back = run(&asset("x/a.jpg"), &[original], &generated, &own, POLICY);
+        assert_eq!((back.relisted.len(), back.remove.len()), (1, 0));
+    }
+
+    #[test]
+    fn renditions_the_author_lacks_are_made_here_once_the_original_is_here() {
+        let original = listed(FileKind::Original, "x/a.jpg", "one");
+        let arriving = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &[], &[], POLICY);
+        assert_eq!(arriving.fetch[0].then.as_ref().map(|job| job.presets.len()), Some(5));
+        let own = [row(&original, "a1")];
+        let here = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &[], &own, POLICY);
+        assert_eq!((here.fetch.len(), here.regenerate.map(|job| job.presets.len())), (0, Some(5)));
+        let broken = Here { own: &own, others: &[], unrenderable: true };
+        let list = Listed { originals: Some(std::slice::from_ref(&original)), generated: Some(&[]) };
+        assert_eq!(plan(&asset("x/a.jpg"), list, broken, POLICY).regenerate, None);
+    }
+
+    #[test]
+    fn an_emdb_original_is_derived_from_its_record() {
+        let mut folder = asset("Folders/Set1");
+        folder.is_folder = true;
+        folder.primary_file = Some(path("page1.jpg"));
+        let wanted = wanted_originals(&folder, Listed::default());
+        assert_eq!(wanted[0].path.as_str(), "Folders/Set1/page1.jpg");
+        assert!(!wanted[0].exact);
+        let mut link = asset("x/video");
+        (link.size, link.modified, link.format) = (None, None, None);
+        assert!(wanted_originals(&link, Listed::default()).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_changes_hands_is_claimed_though_its_content_is_right() {
+        let original = listed(FileKind::Original, "x/a.jpg", "one");
+        let others = [row(&original, "a2")];
+        let list = Listed { originals: Some(std::slice::from_ref(&original)), generated: None };
+        let plan = plan(&asset("x/a.jpg"), list, Here { own: &[], others: &others, unrenderable: false }, POLICY);
+        assert_eq!(plan.fetch.len(), 1);
+    }
+
+    #[test]
+    fn without_a_sha256_time_size_and_md5_decide_as_far_as_they_are_known() {
+        let mut file = listed(FileKind::Generated, "x/a.jpg/t.webp", "one");
+        let here = row(&file, "a1");
+        file.sha256 = None;
+        assert!(is_current(&file, &here));
+        file.modified = Some(Timestamp::from_millis(5_999));
+        assert!(is_current(&file, &here), "EMDB compares whole seconds");
+        file.modified = Some(Timestamp::from_millis(6_000));
+        assert!(!is_current(&file, &here));
+        file.modified = None;
+        file.size = Some(9);
+        assert!(!is_current(&file, &here));
+        file.exact = false;
+        assert!(is_current(&file, &here), "a record's size is a hint");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        /// Doing what the plan says leaves nothing to do (I5), and never removes what is listed (I4).
+        #[test]
+        fn a_plan_carried_out_is_a_plan_fulfilled(names in prop::collection::btree_set("[ab]{1,2}", 0..4),
+                                                  here_names in prop::collection::btree_set("[ab]{1,2}", 0..4),
+                                                  content in "[xy]", old in "[xy]") {
+            let asset = asset("s/a.jpg");
+            let policy = Policy { originals: true, generated: Generated::Copy };
+            let original = [listed(FileKind::Original, "s/a.jpg", &content)];
+            let generated: Vec<_> = names.iter().map(|name| listed(FileKind::Generated, &format!("s/a.jpg/{name}"), &content)).collect();
+            let mut own: Vec<_> =
+                here_names.iter().map(|name| row(&listed(FileKind::Generated, &format!("s/a.jpg/{name}"), &old), "a1")).collect();
+            for _ in 0..2 {
+                let plan = run(&asset, &original, &generated, &own, policy);
+                for job in &plan.remove {
+                    prop_assert!(!generated.iter().any(|file| file.path.as_str() == job.path));
+                    own.retain(|row| row.file.path.as_str() != job.path);
+                }
+                for (_, path) in &plan.unlisted {
+                    own.iter_mut().filter(|row| row.file.path == *path).for_each(|row| row.unlisted_at = Some(Timestamp::EPOCH));
+                }
+                for job in &plan.fetch {
+                    let file = generated.iter().chain(&original).find(|file| file.path.as_str() == job.path).unwrap();
+                    own.retain(|row| row.file.path != file.path || row.file.kind != file.kind);
+                    own.push(row(file, "a1"));
+                }
+            }
+            prop_assert_eq!(run(&asset, &original, &generated, &own, policy), Plan::default());
+            prop_assert_eq!(own.len(), generated.len() + 1);
+        }
+    }
+}
