@@ -2,6 +2,7 @@
 pub mod error;
 pub mod model;
 pub mod monitor;
+pub mod protocol;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
