@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod error;
 pub mod model;
 pub mod monitor;
+pub mod protocol;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
