@@ -11,7 +11,8 @@ use super::{Error, Peer, server_date};
 use crate::model::Timestamp;
 use crate::protocol::changes::{self, ChangesPage, ChangesRequest};
 use crate::protocol::uploads::{self, UploadsPage};
-use crate::protocol::{self, CookieJar};
+use crate::protocol;
+use crate::protocol::cookies::CookieJar;
 
 /// Largest page we take: a thousand records with full text each are a few megabytes, fifty have been seen.
 const LARGEST_PAGE: usize = 256 << 20;
@@ -26,7 +27,6 @@ pub struct Cursor {
     since: Timestamp,
     session: Option<String>,
     jar: CookieJar,
-    cookie_withheld: bool,
     page: u64,
     pages: u64,
     catalog: String,
@@ -51,13 +51,12 @@ pub struct UploadsAsked {
 impl Cursor {
     /// A listing of everything that changed in the last `ago_ms` milliseconds; `since` is the same moment on our clock.
     #[must_use]
-    pub fn new(ago_ms: i64, since: Timestamp) -> Self {
+    pub fn new(peer: &Peer, ago_ms: i64, since: Timestamp) -> Self {
         Self {
             ago_ms,
             since,
             session: None,
-            jar: CookieJar::default(),
-            cookie_withheld: false,
+            jar: peer.empty_jar(),
             page: 0,
             pages: 0,
             catalog: String::new(),
@@ -66,8 +65,8 @@ impl Cursor {
 
     /// A listing that another process began on a peer which keeps its cursor without cookies.
     #[must_use]
-    pub fn resumed(since: Timestamp, ago_ms: i64, session: String, page: u64, pages: u64) -> Self {
-        Self { session: Some(session), page, pages, ..Self::new(ago_ms, since) }
+    pub fn resumed(peer: &Peer, since: Timestamp, ago_ms: i64, session: String, page: u64, pages: u64) -> Self {
+        Self { session: Some(session), page, pages, ..Self::new(peer, ago_ms, since) }
     }
 
     /// Whether a further page lies ahead. Always so before the first.
@@ -86,7 +85,7 @@ impl Cursor {
     /// trusted (H-5, H-40).
     #[must_use]
     pub fn blind(&self) -> bool {
-        self.cookie_withheld
+        self.jar.withheld()
     }
 
     fn request(&self) -> ChangesRequest {
@@ -131,7 +130,7 @@ impl Peer {
         let (response, url) = self.post(path, cursor.request().form_encode(), &cursor.jar).await?;
         let secure = self.0.base_url.is_https();
         for cookie in response.headers().get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
-            cursor.cookie_withheld |= cursor.jar.take(cookie, secure, self.0.insecure_session).withheld();
+            cursor.jar.take(cookie, secure, self.0.insecure_session);
         }
         if cursor.page > 0 && response.status() == StatusCode::INTERNAL_SERVER_ERROR {
             return Err(Error::CursorLost { peer: self.0.name.clone(), page: cursor.page + 1 });
@@ -149,7 +148,7 @@ impl Peer {
     /// Any [`Error`].
     pub async fn uploads(&self, asked: UploadsAsked) -> Result<UploadsPage, Error> {
         let form = ChangesRequest { ago_ms: asked.ago_ms, since: None, page: 1, session: None }.form_encode();
-        let (response, url) = self.post(UPLOADS, form, &CookieJar::default()).await?;
+        let (response, url) = self.post(UPLOADS, form, &self.empty_jar()).await?;
         let body = self.list_body(response, &url).await?;
         uploads::parse(&body).map_err(|source| self.reply(source, 0))
     }

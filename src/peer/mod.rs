@@ -23,7 +23,8 @@ pub use probe::{Kind, Probe, Warning};
 
 use crate::config::{self, BaseUrl, Limits};
 use crate::model::{NodeId, Timestamp};
-use crate::protocol::{self, CookieJar};
+use crate::protocol;
+use crate::protocol::cookies::CookieJar;
 use crate::retry::Budget;
 use crate::shutdown::Shutdown;
 
@@ -79,7 +80,7 @@ impl Peer {
             media: client(limits.timeout, false)?,
             budget: Budget::default(),
             busy_until: Mutex::new(None),
-            media_cookies: Mutex::new(CookieJar::default()),
+            media_cookies: Mutex::new(jar_for(&settings.base_url)),
         })))
     }
 
@@ -151,12 +152,20 @@ impl Peer {
         *busy_until = (*busy_until).max(Some(until));
     }
 
+    fn empty_jar(&self) -> CookieJar {
+        jar_for(&self.0.base_url)
+    }
+
     fn with_cookies(request: RequestBuilder, jar: &CookieJar) -> RequestBuilder {
         match jar.header() {
             Some(cookies) => request.header(COOKIE, cookies),
             None => request,
         }
     }
+}
+
+fn jar_for(url: &BaseUrl) -> CookieJar {
+    CookieJar::new(url.host(), crate::seams::Clock::now(&crate::seams::Os))
 }
 
 fn headers(key: &config::Secret) -> Option<HeaderMap> {

@@ -75,7 +75,7 @@ impl Peer {
     pub async fn probe(&self, clock: &dyn Clock) -> Result<Probe, Error> {
         let asked_at = clock.now();
         let started = std::time::Instant::now();
-        let mut cursor = Cursor::new(asked_at.as_millis(), Timestamp::EPOCH);
+        let mut cursor = Cursor::new(self, asked_at.as_millis(), Timestamp::EPOCH);
         let page = self.next_page(&mut cursor).await?;
         let latency = started.elapsed();
         let skew_ms = page.server_now.map(|server| server.as_millis() - clock.now().as_millis());
@@ -103,7 +103,7 @@ impl Peer {
     /// # Errors
     /// [`Error::Refused`] when it does not, any other [`Error`] when that cannot be told.
     pub async fn probe_login(&self) -> Result<(), Error> {
-        let mut cursor = Cursor::new(1, Timestamp::EPOCH);
+        let mut cursor = Cursor::new(self, 1, Timestamp::EPOCH);
         self.next_page(&mut cursor).await.map(|_| ())
     }
 

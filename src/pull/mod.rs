@@ -1,0 +1,193 @@
+//! Towards us: records first, then the files they speak of.
+//!
+//! ```text
+//! metadata   pages of the peer -> one catalogue batch each: records, conflicts, wishes for files, the listing's progress
+//! plan       pure: record + listing + what is here -> wishes
+//! pool       per lane: claim wishes, run `transfer` for each, as many at once as there are permits
+//! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes
+//! publisher  the only writer: groups what arrived, makes it durable under its name, then rows, then settles the jobs
+//! ```
+//!
+//! Everything between them is either the job table or a bounded channel. [`Pull`] is what they share.
+
+mod error;
+pub mod metadata;
+mod page;
+pub mod plan;
+pub mod pool;
+pub mod publisher;
+mod transfer;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+pub use error::Error;
+pub use plan::Policy;
+
+use crate::catalogue::Catalogue;
+use crate::config::Limits;
+use crate::model::NodeId;
+use crate::monitor::{Monitor, RunReport};
+use crate::peer::Peer;
+use crate::retry;
+use crate::seams::Seams;
+use crate::shutdown::Shutdown;
+use crate::store::{Staging, Store};
+
+/// What the stages of one pass over one peer share.
+pub struct Pull {
+    /// The peer.
+    pub peer: Peer,
+    /// Our catalogue.
+    pub catalogue: Catalogue,
+    /// Our media.
+    pub store: Store,
+    /// Where files of this pass are written before they are published.
+    pub staging: Staging,
+    /// This node.
+    pub own: NodeId,
+    /// What is wanted of the peer.
+    pub policy: Policy,
+    /// Limits of the configuration.
+    pub limits: Limits,
+    /// Time and chance.
+    pub seams: Seams,
+    /// Who listens.
+    pub monitor: Arc<dyn Monitor>,
+    /// Whether we were asked to end; the pass also asks itself, when it cannot go on.
+    pub stop: Shutdown,
+    /// Rung whenever there may be new jobs.
+    pub wake: Notify,
+    /// What was done so far.
+    pub counts: Counts,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Pull {
+    /// Puts the shared parts together.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, named where it is passed")]
+    #[must_use]
+    pub fn new(
+        (peer, policy): (Peer, Policy),
+        catalogue: Catalogue,
+        (store, staging): (Store, Staging),
+        own: NodeId,
+        limits: Limits,
+        seams: Seams,
+        monitor: Arc<dyn Monitor>,
+        stop: Shutdown,
+    ) -> Self {
+        Self {
+            peer,
+            catalogue,
+            store,
+            staging,
+            own,
+            policy,
+            limits,
+            seams,
+            monitor,
+            stop,
+            wake: Notify::new(),
+            counts: Counts::default(),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// The rule for trying one file again.
+    #[must_use]
+    pub fn retries(&self) -> retry::Policy {
+        retry::Policy { attempts: self.limits.attempts, base: self.limits.retry_base, cap: self.limits.retry_cap }
+    }
+
+    /// Ends the pass because of `error`; the first cause stands.
+    pub fn fail(&self, error: Error) {
+        let mut failure = self.failure.lock().expect("no panic while the failure is held");
+        failure.get_or_insert(error);
+        self.stop.request();
+    }
+
+    /// Why the pass ended early, if it did.
+    pub fn failure(&self) -> Option<Error> {
+        self.failure.lock().expect("no panic while the failure is held").take()
+    }
+}
+
+/// Counters of a pass; each is one field of the [`RunReport`].
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Records stored.
+    pub records: AtomicU64,
+    /// Files published.
+    pub files: AtomicU64,
+    /// Media bytes received.
+    pub received: AtomicU64,
+    /// Assets deleted.
+    pub deleted: AtomicU64,
+    /// Originals found unrenderable.
+    pub unrenderable: AtomicU64,
+}
+
+impl Counts {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// The counters as a report; what is quarantined and how long it took is for the caller to fill in.
+    #[must_use]
+    pub fn report(&self) -> RunReport {
+        RunReport {
+            records: self.records.load(Ordering::Relaxed),
+            files_written: self.files.load(Ordering::Relaxed),
+            bytes_received: self.received.load(Ordering::Relaxed),
+            deleted: self.deleted.load(Ordering::Relaxed),
+            unrenderable: self.unrenderable.load(Ordering::Relaxed),
+            ..RunReport::default()
+        }
+    }
+}
+
+/// How many jobs of a lane are between claim and settlement, and a bell for when that becomes fewer.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Arc<InFlightState>);
+
+#[derive(Debug, Default)]
+struct InFlightState {
+    count: AtomicUsize,
+    fewer: Notify,
+}
+
+impl InFlight {
+    /// One more; until the token is dropped.
+    #[must_use]
+    pub fn enter(&self) -> InFlightToken {
+        self.0.count.fetch_add(1, Ordering::SeqCst);
+        InFlightToken(self.0.clone())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.count.load(Ordering::SeqCst)
+    }
+
+    /// Rings when a token was dropped. To be armed before the count is read.
+    #[must_use]
+    pub fn fewer(&self) -> &Notify {
+        &self.0.fewer
+    }
+}
+
+/// Travels with a job from its claim to its settlement.
+#[derive(Debug)]
+pub struct InFlightToken(Arc<InFlightState>);
+
+impl Drop for InFlightToken {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+        self.0.fewer.notify_waiters();
+    }
+}

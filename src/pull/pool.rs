@@ -1,0 +1,216 @@
+//! The download pool: two lanes, small and large files, each with its own permits.
+//!
+//! ```text
+//! loop  note whether upstream is done and nothing is in flight      (in this order, so that no follow-up job is missed)
+//!       claim as many jobs as there are permits; each runs as a task that holds its permit until the publisher took it
+//!       none left, upstream done, nothing in flight: end
+//!       else wait for: new jobs, fewer in flight, the next due time, upstream done, or the end
+//! ```
+//!
+//! Small files are claimed a few ahead, since each claim is a durable write; what is claimed and not begun when the end comes
+//! is released. The lane is over when its last job is settled, not when its last byte arrived.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::publisher::{Ending, Item, Part};
+use super::transfer;
+use super::{Error, InFlight, InFlightToken, Pull};
+use crate::catalogue::{Job, Lane, NewJob};
+use crate::error::Class;
+use crate::model::job::Work;
+use crate::peer;
+
+/// How long a claim lasts; only a run that lost its lock could overstay it.
+pub const LEASE: Duration = Duration::from_secs(3_600);
+/// Jobs of the small lane that are claimed ahead.
+const CLAIMED_AHEAD: usize = 64;
+/// Tries of a file whose bytes keep coming out wrong, and of one that is not there.
+const TRIES_CORRUPT: u32 = 3;
+const TRIES_PERMANENT: u32 = 2;
+
+/// One lane of the pool.
+pub struct LaneOf {
+    /// Which jobs.
+    pub lane: Lane,
+    /// How many at once.
+    pub width: usize,
+    /// Turns true when nobody will wish for more, but for retries and follow-ups.
+    pub upstream_done: watch::Receiver<bool>,
+    /// Where finished jobs go.
+    pub items: mpsc::Sender<Item>,
+}
+
+/// Runs a lane to its end.
+///
+/// # Errors
+/// The catalogue's.
+pub async fn run(pull: Arc<Pull>, lane: LaneOf) -> Result<(), Error> {
+    let permits = Arc::new(Semaphore::new(lane.width));
+    let in_flight = InFlight::default();
+    let mut waiting: VecDeque<(Job, InFlightToken)> = VecDeque::new();
+    while !pull.stop.requested() {
+        if let Some((job, token)) = waiting.pop_front() {
+            let permit = tokio::select! {
+                permit = permits.clone().acquire_owned() => permit.expect("the lane never closes its semaphore"),
+                () = pull.stop.wait() => { waiting.push_front((job, token)); break; }
+            };
+            tokio::spawn(work(pull.clone(), job, token, permit, lane.items.clone()));
+            continue;
+        }
+        if !refill(&pull, &lane, &in_flight, &mut waiting).await? {
+            return Ok(());
+        }
+    }
+    for (job, token) in waiting {
+        send(&lane.items, Item { job, ending: Ending::Release, token }).await;
+    }
+    drained(&in_flight).await;
+    Ok(())
+}
+
+/// Claims more, or waits until there may be more; `false` when there never will be.
+async fn refill(
+    pull: &Pull,
+    lane: &LaneOf,
+    in_flight: &InFlight,
+    waiting: &mut VecDeque<(Job, InFlightToken)>,
+) -> Result<bool, Error> {
+    let new_jobs = pull.wake.notified();
+    let fewer = in_flight.fewer().notified();
+    tokio::pin!(new_jobs, fewer);
+    new_jobs.as_mut().enable();
+    fewer.as_mut().enable();
+    let mut upstream = lane.upstream_done.clone();
+    let could_end = *upstream.borrow_and_update() && in_flight.count() == 0;
+    let now = pull.seams.clock.now();
+    let ahead = if lane.lane == Lane::Small { CLAIMED_AHEAD } else { lane.width.saturating_sub(in_flight.count()) };
+    if ahead > 0 {
+        let jobs = pull.catalogue.claim((pull.peer.name(), lane.lane), ahead, "pull", now, LEASE).await?;
+        if !jobs.is_empty() {
+            waiting.extend(jobs.into_iter().map(|job| (job, in_flight.enter())));
+            return Ok(true);
+        }
+    }
+    let due = pull.catalogue.next_due(pull.peer.name(), lane.lane).await?;
+    if due.is_none() && could_end {
+        return Ok(false);
+    }
+    let until_due = due.map_or(Duration::MAX, |due| due.since(now)).max(Duration::from_millis(1));
+    tokio::select! {
+        () = new_jobs => {}
+        () = fewer => {}
+        () = tokio::time::sleep(until_due.min(Duration::from_secs(3_600))), if ahead > 0 => {}
+        result = upstream.changed(), if !could_end => if result.is_err() { return Ok(false) },
+        () = pull.stop.wait() => {}
+    }
+    Ok(true)
+}
+
+/// Waits until every job of a lane is settled.
+async fn drained(in_flight: &InFlight) {
+    loop {
+        let fewer = in_flight.fewer().notified();
+        tokio::pin!(fewer);
+        fewer.as_mut().enable();
+        if in_flight.count() == 0 {
+            return;
+        }
+        fewer.await;
+    }
+}
+
+async fn work(pull: Arc<Pull>, job: Job, token: InFlightToken, permit: OwnedSemaphorePermit, items: mpsc::Sender<Item>) {
+    let ending = match run_one(&pull, &job).await {
+        Ok(ending) => ending,
+        Err(error) => fail_one(&pull, &job, error).await,
+    };
+    send(&items, Item { job, ending, token }).await;
+    drop(permit);
+}
+
+async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
+    let Work::Fetch(fetch) = &job.work else {
+        return Ok(Ending::Quarantine("a job of another kind got into a download lane".to_owned()));
+    };
+    if !pull.peer.turn(&pull.stop).await {
+        return Err(Error::Cancelled);
+    }
+    let arrived = transfer::fetch(pull, fetch).await?;
+    pull.peer.budget().earn();
+    let then = fetch.then.clone().map(|render| NewJob {
+        peer: job.peer.clone(),
+        subject: format!("render:{}", job.asset),
+        lane: Lane::Media,
+        asset: job.asset.clone(),
+        size: 0,
+        work: Work::Regenerate(render),
+    });
+    let file = arrived.into_file(job.asset.clone());
+    Ok(Ending::Landed { parts: vec![Part { staged: file.1, file: file.0, received: file.2 }], then: then.into_iter().collect() })
+}
+
+/// Decides what a failure means for its job, and for the pass.
+async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
+    let error = match error {
+        // EMDB answers 500 for an original to somebody it does not know (H-50).
+        Error::Peer(error @ (peer::Error::Refused { .. } | peer::Error::Server { status: 500, .. })) => {
+            match pull.peer.probe_login().await {
+                // It knows us: the file itself is the problem.
+                Ok(()) => Error::Peer(match error {
+                    peer::Error::Refused { peer, detail } => {
+                        peer::Error::NotFound { peer, path: format!("{} ({detail})", job.subject) }
+                    }
+                    other => other,
+                }),
+                Err(refused @ peer::Error::Refused { .. }) => Error::Peer(refused),
+                Err(_) => Error::Peer(error),
+            }
+        }
+        error => error,
+    };
+    if pull.stop.requested() || error.class() == Class::Cancelled {
+        return Ending::Release;
+    }
+    if error.stops_the_pass() {
+        pull.fail(error);
+        return Ending::Release;
+    }
+    let ending = judge(pull, job, &error);
+    if matches!(ending, Ending::Retry(..)) && !pull.peer.budget().spend() {
+        pull.fail(Error::BudgetSpent { peer: pull.peer.name().to_owned() });
+    }
+    ending
+}
+
+/// Whether a failed job is tried again, and when.
+pub(super) fn judge(pull: &Pull, job: &Job, error: &Error) -> Ending {
+    let tries = match error.class() {
+        Class::Transient => pull.limits.attempts,
+        Class::Corrupt => pull.limits.attempts.min(TRIES_CORRUPT),
+        Class::Permanent | Class::Cancelled => pull.limits.attempts.min(TRIES_PERMANENT),
+    };
+    let failed = job.attempts + 1;
+    let retry_after = if let Error::Peer(error) = error { error.retry_after() } else { None };
+    let wait = (failed < tries).then(|| pull.retries().wait(failed, retry_after, &*pull.seams.rng)).flatten();
+    let reason = error.reason();
+    match wait {
+        Some(wait) => {
+            tracing::warn!(peer = pull.peer.name(), asset = %job.asset, path = job.subject, attempt = failed, %reason, "trying again");
+            Ending::Retry(pull.seams.clock.now().plus(wait), reason)
+        }
+        None => {
+            tracing::warn!(peer = pull.peer.name(), asset = %job.asset, path = job.subject, attempt = failed, %reason, "set aside");
+            pull.monitor.finding(&format!("{}: {reason}", job.subject));
+            Ending::Quarantine(reason)
+        }
+    }
+}
+
+/// Hands an item on; the publisher only goes away when the pass has failed, and then the next run takes the lease back.
+pub async fn send(items: &mpsc::Sender<Item>, item: Item) {
+    let _ = items.send(item).await;
+}

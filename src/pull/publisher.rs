@@ -1,0 +1,210 @@
+//! The only writer of files and of what became of jobs: bytes, then rows, then the job.
+//!
+//! ```text
+//! wait for one item, take what else is there (up to a batch), then
+//!   publish all files of the batch           fsync each, rename all, fsync each directory once
+//!   one catalogue batch: rows of files that are durable, follow-up jobs, settle | retry | quarantine | release
+//!   drop the items: their in-flight tokens tell the lanes that these jobs are over
+//! ```
+//!
+//! A kill before the publish leaves staged files, which the next run sweeps, and leased jobs, which it takes back. A kill
+//! between publish and commit leaves durable files without rows: the job runs again and finds its own file by its digest. The
+//! channel in front holds `publish_batch` items; a slow disk fills it, and the workers wait with their permits in hand.
+//! It ends when all senders are gone.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Counts, Error, InFlightToken, Pull};
+use crate::catalogue::{Finding, Job, NewJob};
+use crate::model::{FileKind, MediaFile, Timestamp};
+use crate::monitor::Counter;
+use crate::store::{Publish, Staged};
+
+/// What became of a claimed job.
+#[derive(Debug)]
+pub struct Item {
+    /// The job.
+    pub job: Job,
+    /// How it ended.
+    pub ending: Ending,
+    /// Keeps the job counted until it is settled.
+    pub token: InFlightToken,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Its files are staged, hashed and compared.
+    Landed {
+        /// The files, all or none of which settle the job.
+        parts: Vec<Part>,
+        /// Jobs that become possible with them.
+        then: Vec<NewJob>,
+    },
+    /// There is nothing to make of its original.
+    Unrenderable(Finding),
+    /// It failed and is due again then.
+    Retry(Timestamp, String),
+    /// It failed for the last time.
+    Quarantine(String),
+    /// It was not done, since we are ending.
+    Release,
+}
+
+/// A staged file and what its row will say.
+#[derive(Debug)]
+pub struct Part {
+    /// The bytes.
+    pub staged: Staged,
+    /// The row.
+    pub file: MediaFile,
+    /// Bytes of it that came over the wire in this run.
+    pub received: u64,
+}
+
+/// Runs until every sender is gone.
+///
+/// # Errors
+/// The catalogue's; then the pass must end, since nothing can be settled any more.
+pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(), Error> {
+    let mut batch = Vec::new();
+    while items.recv_many(&mut batch, pull.limits.publish_batch).await > 0 {
+        if let Err(error) = settle(&pull, std::mem::take(&mut batch)).await {
+            items.close();
+            while items.recv().await.is_some() {}
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
+    let outcomes = publish(pull, &mut items).await?;
+    let now = pull.seams.clock.now();
+    let mut batch = pull.catalogue.batch().await?;
+    let mut tally = Tally::default();
+    for (item, outcome) in items.iter().zip(&outcomes) {
+        match (&item.ending, outcome) {
+            (Ending::Landed { then, .. }, Outcome::Durable(rows)) => {
+                for (file, received) in rows {
+                    batch.put_file(file, now).await?;
+                    tally.count(file, *received);
+                }
+                if rows.iter().any(|(file, _)| file.authored) {
+                    batch.forget_finding(&item.job.asset).await?;
+                    tally.rendered += 1;
+                }
+                batch.enqueue(then, now).await?;
+                batch.settle(&item.job).await?;
+            }
+            (Ending::Landed { .. }, Outcome::Failed(error)) => retry_or_quarantine(pull, &mut batch, item, error).await?,
+            (Ending::Unrenderable(finding), _) => {
+                batch.put_finding(finding, now).await?;
+                batch.settle(&item.job).await?;
+                tally.unrenderable += 1;
+            }
+            (Ending::Retry(at, reason), _) => batch.retry_at(&item.job, *at, reason).await?,
+            (Ending::Quarantine(reason), _) => batch.quarantine(&item.job, reason).await?,
+            (Ending::Release, _) => batch.release(&item.job).await?,
+        }
+    }
+    batch.commit().await?;
+    tally.report(pull);
+    drop(items);
+    pull.wake.notify_waiters();
+    for outcome in outcomes {
+        if let Outcome::Failed(error) = outcome
+            && error.stops_the_pass()
+        {
+            pull.fail(error);
+        }
+    }
+    Ok(())
+}
+
+enum Outcome {
+    /// Its files are durable under their names; empty for a job without files.
+    Durable(Vec<(MediaFile, u64)>),
+    /// At least one of them is not.
+    Failed(Error),
+}
+
+/// Publishes the files of all items in one call, and sorts the results by item.
+async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, Error> {
+    let mut rows: Vec<Vec<(MediaFile, u64)>> = Vec::with_capacity(items.len());
+    let mut wishes = Vec::new();
+    for item in items.iter_mut() {
+        let Ending::Landed { parts, .. } = &mut item.ending else {
+            rows.push(Vec::new());
+            continue;
+        };
+        let mut of_item = Vec::with_capacity(parts.len());
+        for Part { staged, file, received } in parts.drain(..) {
+            let keep_replaced = file.kind == FileKind::Original;
+            wishes.push(Publish { staged, kind: file.kind, path: file.path.clone(), modified: file.modified, keep_replaced });
+            of_item.push((file, received));
+        }
+        rows.push(of_item);
+    }
+    if wishes.is_empty() {
+        return Ok(rows.into_iter().map(Outcome::Durable).collect());
+    }
+    let store = pull.store.clone();
+    let results = tokio::task::spawn_blocking(move || store.publish(wishes)).await.map_err(|_| Error::Worker)?;
+    let mut results = results.into_iter();
+    Ok(rows
+        .into_iter()
+        .map(|of_item| {
+            let failed = results.by_ref().take(of_item.len()).filter_map(Result::err).next();
+            failed.map_or(Outcome::Durable(of_item), |error| Outcome::Failed(error.into()))
+        })
+        .collect())
+}
+
+async fn retry_or_quarantine(
+    pull: &Pull,
+    batch: &mut crate::catalogue::Batch,
+    item: &Item,
+    error: &Error,
+) -> Result<(), Error> {
+    if error.stops_the_pass() {
+        batch.release(&item.job).await?;
+        return Ok(());
+    }
+    let ending = super::pool::judge(pull, &item.job, error);
+    match ending {
+        Ending::Retry(at, reason) => batch.retry_at(&item.job, at, &reason).await?,
+        Ending::Quarantine(reason) => batch.quarantine(&item.job, &reason).await?,
+        _ => batch.release(&item.job).await?,
+    }
+    Ok(())
+}
+
+/// What a batch adds to the counters, once it is committed.
+#[derive(Default)]
+struct Tally {
+    files: u64,
+    bytes: u64,
+    received: u64,
+    rendered: u64,
+    unrenderable: u64,
+}
+
+impl Tally {
+    fn count(&mut self, file: &MediaFile, received: u64) {
+        self.files += 1;
+        self.bytes += file.size;
+        self.received += received;
+    }
+
+    fn report(&self, pull: &Pull) {
+        Counts::add(&pull.counts.files, self.files);
+        Counts::add(&pull.counts.received, self.received);
+        Counts::add(&pull.counts.unrenderable, self.unrenderable);
+        pull.monitor.advance(Counter::Files, self.files);
+        pull.monitor.advance(Counter::Bytes, self.bytes);
+        pull.monitor.advance(Counter::Renditions, self.rendered + self.unrenderable);
+    }
+}

@@ -1,0 +1,306 @@
+//! One file from a peer into staging, hashed as it comes and compared with everything the peer said about it.
+//!
+//! ```text
+//! a file of this content is here already (a move, a clone, our own file from before a kill)?  copy it, hashing
+//! a partial is here, and the peer still serves what it began with?                            append the rest
+//! else                                                                                        fetch the whole
+//! compare size, SHA-256, MD5; any difference throws the bytes away
+//! ```
+//!
+//! Small bodies are gathered in memory and written in one go; large ones go through a bounded channel to a thread that
+//! writes and hashes, so that neither waits on a runtime thread. Cancelling stops between two pieces and keeps the partial.
+
+use std::io::Read as _;
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::{Error, Pull};
+use crate::model::job::FetchJob;
+use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
+use crate::peer::Download;
+use crate::store::{self, Partial, Staged, Store};
+
+/// Bodies up to this size are gathered in memory.
+const GATHERED: u64 = 256 << 10;
+/// Files from this size on leave a partial behind when they are cut.
+const WORTH_RESUMING: u64 = 1 << 20;
+/// Pieces between the connection and the writing thread; each is at most a few hundred kilobytes.
+const PIECES_AHEAD: usize = 16;
+/// Buffer for copies on disk.
+const BUFFER: usize = 1 << 20;
+
+/// A file in staging.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    staged: Staged,
+    digests: Digests,
+    received: u64,
+    modified: Timestamp,
+    kind: FileKind,
+    path: MediaPath,
+}
+
+impl Arrived {
+    /// The file's row to be, its bytes, and how many of them came over the wire.
+    pub(super) fn into_file(self, asset: AssetId) -> (MediaFile, Staged, u64) {
+        let file = MediaFile {
+            kind: self.kind,
+            path: self.path,
+            asset,
+            size: self.digests.size,
+            modified: self.modified,
+            sha256: self.digests.sha256,
+            md5: self.digests.md5,
+            authored: false,
+        };
+        (file, self.staged, self.received)
+    }
+}
+
+/// Brings one file into staging. Returns bytes received over the wire, so a resumed prefix or a local copy is not counted.
+///
+/// # Errors
+/// [`Error::Size`], [`Error::Sha256`], [`Error::Md5`] after a complete read that does not match; the bytes are then gone.
+/// [`Error::Cancelled`] at a piece's end; a partial of a large file stays.
+pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error> {
+    let path = MediaPath::new(job.path.as_str())?;
+    if let Some((staged, digests)) = copy_of_ours(pull, job, &path).await? {
+        let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
+        return Ok(Arrived { staged, digests, received: 0, modified, kind: job.kind, path });
+    }
+    let key = partial_key(pull.peer.name(), job);
+    let partial = if job.size.is_none_or(|size| size >= WORTH_RESUMING) { Some(open_partial(pull, key).await?) } else { None };
+    let (download, partial) = begin(pull, job, &path, partial).await?;
+    check_announced(job, &download)?;
+    let modified = job.modified.or_else(|| emdb_tag_time(download.tag.as_deref())).unwrap_or_else(|| pull.seams.clock.now());
+    let (staged, digests, received) = match partial {
+        Some(partial) => stream(pull, job, download, partial).await?,
+        None => gather(pull, job, download).await?,
+    };
+    let (staged, digests) = compare(job, staged, digests)?;
+    Ok(Arrived { staged, digests, received, modified, kind: job.kind, path })
+}
+
+/// A copy of a file that is here under another name, or under this one without a row: no network needed.
+async fn copy_of_ours(pull: &Pull, job: &FetchJob, path: &MediaPath) -> Result<Option<(Staged, Digests)>, Error> {
+    let Some(wanted) = job.sha256 else { return Ok(None) };
+    let rows = pull.catalogue.files_with(&wanted).await?;
+    let candidates: Vec<_> =
+        rows.into_iter().map(|row| (row.file.kind, row.file.path)).chain([(job.kind, path.clone())]).collect();
+    let (store, with_md5, size) = (pull.store.clone(), job.md5.is_some(), job.size);
+    let staged = pull.staging.create()?;
+    spawn_blocking(move || copy_first(&store, &candidates, staged, wanted, size, with_md5)).await.map_err(|_| Error::Worker)?
+}
+
+fn copy_first(
+    store: &Store,
+    candidates: &[(FileKind, MediaPath)],
+    mut staged: Staged,
+    wanted: Sha256,
+    size: Option<u64>,
+    with_md5: bool,
+) -> Result<Option<(Staged, Digests)>, Error> {
+    for (kind, path) in candidates {
+        // What cannot be opened here is fetched from the peer; its own trouble is found by verify.
+        let Ok(Some(mut found)) = store.open_file(*kind, path) else { continue };
+        if size.is_some_and(|size| size != found.size) || staged.len() > 0 {
+            continue;
+        }
+        let mut hasher = Hasher::new(with_md5);
+        let mut buffer = vec![0; BUFFER.min(usize::try_from(found.size).unwrap_or(BUFFER).max(1))];
+        loop {
+            let read = match found.file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(_) => return Ok(None),
+            };
+            hasher.update(&buffer[..read]);
+            staged.write_all(&buffer[..read])?;
+        }
+        let digests = hasher.finish();
+        if digests.sha256 == wanted {
+            return Ok(Some((staged, digests)));
+        }
+    }
+    Ok(None)
+}
+
+/// Names a partial by everything that makes its bytes what they are.
+fn partial_key(peer: &str, job: &FetchJob) -> String {
+    let facts = format!("{peer}\n{}\n{}\n{:?}\n{:?}\n{:?}\n{:?}", job.kind.dir(), job.path, job.size, job.modified, job.sha256, job.md5);
+    Sha256::of(facts.as_bytes()).to_string()[..32].to_owned()
+}
+
+async fn open_partial(pull: &Pull, key: String) -> Result<Partial, Error> {
+    let staging = pull.staging.clone();
+    let partial = spawn_blocking(move || staging.partial(&key)).await.map_err(|_| Error::Worker)?;
+    Ok(partial?)
+}
+
+/// Asks for the file: for its rest where a partial can grow, otherwise for the whole.
+async fn begin(
+    pull: &Pull,
+    job: &FetchJob,
+    path: &MediaPath,
+    partial: Option<Partial>,
+) -> Result<(Download, Option<Partial>), Error> {
+    let Some(mut partial) = partial else { return Ok((pull.peer.download(job.kind, path, 0).await?, None)) };
+    let known = partial.tag();
+    // A range is only asked for strictly inside the size (H-41), and only where the reply's tag can be compared.
+    let from = if known.is_some() && job.size.is_some_and(|size| partial.len() < size) { partial.len() } else { 0 };
+    let mut download = pull.peer.download(job.kind, path, from).await?;
+    let goes_on = from > 0 && download.from == from && download.tag == known && (download.total == job.size || !job.exact);
+    if !goes_on {
+        if download.from > 0 {
+            drop(download);
+            download = pull.peer.download(job.kind, path, 0).await?;
+        }
+        partial.restart(download.tag.as_deref())?;
+    }
+    Ok((download, Some(partial)))
+}
+
+/// A file whose announced length is not the listed one has changed since it was listed.
+fn check_announced(job: &FetchJob, download: &Download) -> Result<(), Error> {
+    match (job.exact, job.size, download.total) {
+        (true, Some(expected), Some(actual)) if expected != actual => Err(Error::Size { path: job.path.clone(), expected, actual }),
+        _ => Ok(()),
+    }
+}
+
+/// EMDB's tag is the file's exact modification time in milliseconds (wire spec 3.8).
+fn emdb_tag_time(tag: Option<&str>) -> Option<Timestamp> {
+    tag?.parse().ok().map(Timestamp::from_millis)
+}
+
+/// Reads a small body into memory and writes it in one go.
+async fn gather(pull: &Pull, job: &FetchJob, download: Download) -> Result<(Staged, Digests, u64), Error> {
+    let total = download.total;
+    let limit = job.size.or(total).unwrap_or(WORTH_RESUMING).max(GATHERED);
+    let mut body = Vec::new();
+    let mut hasher = Hasher::new(job.md5.is_some());
+    let mut pieces = pin!(download.into_pieces());
+    while let Some(piece) = next(pull, &mut pieces).await? {
+        hasher.update(&piece);
+        body.extend_from_slice(&piece);
+        if body.len() as u64 > limit {
+            return Err(Error::Size { path: job.path.clone(), expected: limit, actual: body.len() as u64 });
+        }
+    }
+    let received = body.len() as u64;
+    check_whole(job, total, received)?;
+    let mut staged = pull.staging.create()?;
+    let staged = spawn_blocking(move || staged.write_all(&body).map(|()| staged)).await.map_err(|_| Error::Worker)??;
+    Ok((staged, hasher.finish(), received))
+}
+
+/// Lets a large body flow to a thread that hashes what the partial already holds, then hashes and appends.
+async fn stream(pull: &Pull, job: &FetchJob, download: Download, partial: Partial) -> Result<(Staged, Digests, u64), Error> {
+    check_reserve(pull, download.total.unwrap_or(0).saturating_sub(partial.len()))?;
+    let total = download.total;
+    let limit = if job.exact { job.size } else { None };
+    let (sender, receiver) = mpsc::channel::<Bytes>(PIECES_AHEAD);
+    let with_md5 = job.md5.is_some();
+    let writer = spawn_blocking(move || append_all(partial, receiver, with_md5));
+    let mut received = 0;
+    let mut pieces = pin!(download.into_pieces());
+    let flow = async {
+        while let Some(piece) = next(pull, &mut pieces).await? {
+            received += piece.len() as u64;
+            if limit.is_some_and(|limit| received > limit) {
+                return Err(Error::Size { path: job.path.clone(), expected: limit.unwrap_or(0), actual: received });
+            }
+            if sender.send(piece).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+    .await;
+    drop(sender);
+    let (partial, digests) = writer.await.map_err(|_| Error::Worker)??;
+    // What the writer has is kept for the next try; what went wrong on the way says whether there is one.
+    flow?;
+    check_whole(job, total, digests.size)?;
+    if compared(job, &digests).is_err() {
+        partial.discard();
+        compared(job, &digests)?;
+        return Err(Error::Worker);
+    }
+    let staged = spawn_blocking(move || partial.finish()).await.map_err(|_| Error::Worker)??;
+    Ok((staged, digests, received))
+}
+
+fn append_all(mut partial: Partial, mut pieces: mpsc::Receiver<Bytes>, with_md5: bool) -> Result<(Partial, Digests), store::Error> {
+    let mut hasher = Hasher::new(with_md5);
+    if partial.len() > 0 {
+        partial.read_back(&mut |piece| hasher.update(piece))?;
+    }
+    while let Some(piece) = pieces.blocking_recv() {
+        partial.append(&piece)?;
+        hasher.update(&piece);
+    }
+    Ok((partial, hasher.finish()))
+}
+
+/// The next piece, unless we were asked to end.
+async fn next<S>(pull: &Pull, pieces: &mut std::pin::Pin<&mut S>) -> Result<Option<Bytes>, Error>
+where
+    S: futures_util::Stream<Item = Result<Bytes, crate::peer::Error>>,
+{
+    tokio::select! {
+        piece = pieces.next() => Ok(piece.transpose()?),
+        () = pull.stop.wait() => Err(Error::Cancelled),
+    }
+}
+
+/// A body that ended early looks like any other end; only the announced length tells.
+fn check_whole(job: &FetchJob, total: Option<u64>, actual: u64) -> Result<(), Error> {
+    let expected = if job.exact { job.size.or(total) } else { total };
+    match expected {
+        Some(expected) if expected != actual => Err(Error::Size { path: job.path.clone(), expected, actual }),
+        _ => Ok(()),
+    }
+}
+
+fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
+    let free = pull.store.free_bytes()?;
+    if free.saturating_sub(more) < pull.limits.reserve {
+        return Err(Error::Reserve { root: pull.store.root().display().to_string(), free, reserve: pull.limits.reserve });
+    }
+    Ok(())
+}
+
+fn compare(job: &FetchJob, staged: Staged, digests: Digests) -> Result<(Staged, Digests), Error> {
+    match compared(job, &digests) {
+        Ok(()) => Ok((staged, digests)),
+        Err(error) => {
+            staged.discard();
+            Err(error)
+        }
+    }
+}
+
+/// Compares with every value the peer states. A record's size is a hint that a matching digest outweighs.
+fn compared(job: &FetchJob, digests: &Digests) -> Result<(), Error> {
+    let path = || job.path.clone();
+    if let Some(expected) = job.sha256.filter(|expected| *expected != digests.sha256) {
+        return Err(Error::Sha256 { path: path(), expected, actual: digests.sha256 });
+    }
+    if let (Some(expected), Some(actual)) = (job.md5, digests.md5)
+        && expected != actual
+    {
+        return Err(Error::Md5 { path: path(), expected, actual });
+    }
+    let proven = job.sha256.is_some() || job.md5.is_some();
+    match job.size {
+        Some(expected) if expected != digests.size && !(proven && !job.exact) => {
+            Err(Error::Size { path: path(), expected, actual: digests.size })
+        }
+        _ => Ok(()),
+    }
+}
