@@ -1,4 +1,5 @@
 //! emsync
+pub mod config;
 pub mod error;
 pub mod model;
 pub mod monitor;
