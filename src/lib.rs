@@ -5,3 +5,4 @@ pub mod monitor;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
+pub mod store;
