@@ -41,7 +41,15 @@ pub(super) struct Faulty {
     fail_at: usize,
     errno: Errno,
     boot: &'static str,
-    state: Mutex<(usize, Vec<Call>)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    count: usize,
+    fired: bool,
+    healed: bool,
+    calls: Vec<Call>,
 }
 
 impl Faulty {
@@ -65,17 +73,24 @@ impl Faulty {
 
     /// Whether the call that was to fail was reached.
     fn fired(&self) -> bool {
-        self.state.lock().unwrap().0 >= self.fail_at
+        self.state.lock().unwrap().fired
+    }
+
+    /// From here on nothing fails.
+    fn heal(&self) {
+        self.state.lock().unwrap().healed = true;
     }
 
     fn calls(&self) -> Vec<Call> {
-        self.state.lock().unwrap().1.clone()
+        self.state.lock().unwrap().calls.clone()
     }
 
     fn fails(&self) -> bool {
         let mut state = self.state.lock().unwrap();
-        state.0 += 1;
-        state.0 == self.fail_at
+        state.count += 1;
+        let fails = state.count == self.fail_at && !state.healed;
+        state.fired |= fails;
+        fails
     }
 
     fn run<T>(
@@ -87,7 +102,7 @@ impl Faulty {
             return Err(self.errno);
         }
         let answer = call()?;
-        self.state.lock().unwrap().1.push(note());
+        self.state.lock().unwrap().calls.push(note());
         Ok(answer)
     }
 }
@@ -304,6 +319,7 @@ fn whatever_call_fails_a_final_name_holds_the_old_bytes_or_the_new() {
         }
         // Only the very call that should have removed a staged file may leave one behind, for the sweep.
         drop(answers);
+        sys.heal();
         let left = f.staged_names().len();
         assert!(left <= 1, "{left} files left in staging");
         f.store
@@ -359,6 +375,7 @@ fn whatever_call_fails_a_partial_never_holds_bytes_of_another_version() {
         };
         let _ = transfer("v1", b"aaaaaaaa");
         let _ = transfer("v2", b"bbbbbbbb");
+        sys.heal();
         let partial = f.store.staging("test").unwrap().partial("k").unwrap();
         let mut bytes = Vec::new();
         partial
