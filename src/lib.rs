@@ -62,12 +62,8 @@ pub mod peer;
 pub mod store;
 
 // Stages.
-pub mod media;
+// pub mod media;
 pub mod pull;
 pub mod reconcile;
 
 // Drivers.
-pub mod cli;
-pub mod import;
-pub mod pipeline;
-pub mod serve;

@@ -102,6 +102,18 @@ impl BaseUrl {
         self.text.rsplit('/').next().unwrap_or_default()
     }
 
+    /// The host, without its port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let after_scheme = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = after_scheme.split('/').next().unwrap_or_default();
+        match authority.rfind(':') {
+            // The colons inside an IPv6 address do not begin a port.
+            Some(at) if !authority[at..].contains(']') => &authority[..at],
+            _ => authority,
+        }
+    }
+
     /// Whether the connection is encrypted.
     #[must_use]
     pub fn is_https(&self) -> bool {

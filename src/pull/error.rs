@@ -17,7 +17,9 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The clocks differ too much for dates to mean anything.
-    #[error("peer {peer}: its clock is {skew_s} s off ours, more than the {limit_s} s of limits.max_clock_skew; set both clocks by NTP")]
+    #[error(
+        "peer {peer}: its clock is {skew_s} s off ours, more than the {limit_s} s of limits.max_clock_skew; set both clocks by NTP"
+    )]
     Skew {
         /// The peer.
         peer: String,
@@ -35,7 +37,9 @@ pub enum Error {
         peer: String,
     },
     /// The peer is another node than it should be.
-    #[error("peer {peer} says it is {said}, but {expected} is expected; if it was set up anew, remove the peer and add it again")]
+    #[error(
+        "peer {peer} says it is {said}, but {expected} is expected; if it was set up anew, remove the peer and add it again"
+    )]
     WrongNode {
         /// The peer.
         peer: String,
@@ -106,7 +110,9 @@ pub enum Error {
     #[error("job")]
     Path(#[from] crate::model::path::PathError),
     /// The disk would be filled beyond the reserve.
-    #[error("only {free} bytes are free below {root:?}, and limits.reserve keeps {reserve}; free some space and run again")]
+    #[error(
+        "only {free} bytes are free below {root:?}, and limits.reserve keeps {reserve}; free some space and run again"
+    )]
     Reserve {
         /// The media root.
         root: String,
@@ -139,7 +145,10 @@ impl Error {
             Self::Store(error) => error.class(),
             Self::Size { .. } | Self::Sha256 { .. } | Self::Md5 { .. } => Class::Corrupt,
             Self::Incomplete { .. } | Self::BudgetSpent { .. } | Self::Worker => Class::Transient,
-            Self::Skew { .. } | Self::NoClusterId { .. } | Self::WrongNode { .. } | Self::Ourselves { .. } => Class::Permanent,
+            Self::Skew { .. }
+            | Self::NoClusterId { .. }
+            | Self::WrongNode { .. }
+            | Self::Ourselves { .. } => Class::Permanent,
             Self::Blind { .. } | Self::Path(_) | Self::Reserve { .. } => Class::Permanent,
             Self::Cancelled => Class::Cancelled,
         }
@@ -149,7 +158,10 @@ impl Error {
     #[must_use]
     pub fn stops_the_pass(&self) -> bool {
         match self {
-            Self::Peer(peer::Error::Refused { .. }) | Self::Catalogue(_) | Self::Reserve { .. } | Self::BudgetSpent { .. } => true,
+            Self::Peer(peer::Error::Refused { .. })
+            | Self::Catalogue(_)
+            | Self::Reserve { .. }
+            | Self::BudgetSpent { .. } => true,
             Self::Store(error) => error.stops_the_pass(),
             _ => false,
         }

@@ -16,7 +16,9 @@ use crate::catalogue::{Batch, Catalogue, Job, Lane};
 use crate::config::MaxDelete;
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
-use crate::model::{FileKind, MediaPath, NodeId, RecordKey, Resolution, Sha256, Timestamp, resolve};
+use crate::model::{
+    FileKind, MediaPath, NodeId, RecordKey, Resolution, Sha256, Timestamp, resolve,
+};
 use crate::monitor::Monitor;
 use crate::protocol;
 use crate::seams::Seams;
@@ -74,7 +76,12 @@ pub fn limit(live_before: u64, said: Option<MaxDelete>) -> u64 {
     }
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts stay far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts stay far below 2^52"
+)]
 fn percent_of(count: u64, percent: f64) -> u64 {
     (count as f64 * percent / 100.0).floor().max(0.0) as u64
 }
@@ -103,13 +110,23 @@ impl Deletes<'_> {
     pub async fn apply(&self, limit: u64, shutdown: &Shutdown) -> Result<Applied, Error> {
         // An unmounted volume looks like a tree where everything is gone; nothing is concluded from that.
         self.store.check_marker()?;
-        let mut applied = Applied { limit, ..Applied::default() };
+        let mut applied = Applied {
+            limit,
+            ..Applied::default()
+        };
         let waiting = self.waiting(false).await?;
         if waiting > limit {
             applied.held = self.waiting(true).await?;
-            let text = format!("{waiting} deletes are held: the guard allows {limit}; look at them, then run with --max-delete {waiting}");
+            let text = format!(
+                "{waiting} deletes are held: the guard allows {limit}; look at them, then run with --max-delete {waiting}"
+            );
             self.monitor.finding(&text);
-            tracing::error!(peer = self.peer, held = waiting, limit, "deletes are held by the guard");
+            tracing::error!(
+                peer = self.peer,
+                held = waiting,
+                limit,
+                "deletes are held by the guard"
+            );
         } else {
             self.each(Lane::Delete, &mut applied, shutdown).await?;
         }
@@ -125,10 +142,18 @@ impl Deletes<'_> {
         Ok(count)
     }
 
-    async fn each(&self, lane: Lane, applied: &mut Applied, shutdown: &Shutdown) -> Result<(), Error> {
+    async fn each(
+        &self,
+        lane: Lane,
+        applied: &mut Applied,
+        shutdown: &Shutdown,
+    ) -> Result<(), Error> {
         while !shutdown.requested() {
             let now = self.seams.clock.now();
-            let jobs = self.catalogue.claim((self.peer, lane), CLAIMED, "deletes", now, LEASE).await?;
+            let jobs = self
+                .catalogue
+                .claim((self.peer, lane), CLAIMED, "deletes", now, LEASE)
+                .await?;
             if jobs.is_empty() {
                 break;
             }
@@ -149,11 +174,19 @@ impl Deletes<'_> {
         Ok(batch.commit().await?)
     }
 
-    async fn delete(&self, job: &Job, delete: &DeleteJob, applied: &mut Applied) -> Result<(), Error> {
+    async fn delete(
+        &self,
+        job: &Job,
+        delete: &DeleteJob,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
         let now = self.seams.clock.now();
         let read = serde_json::value::RawValue::from_string(delete.source.clone())
             .map_err(|error| error.to_string())
-            .and_then(|source| protocol::record::record("asset", job.asset.as_str(), &source).map_err(|bad| bad.to_string()));
+            .and_then(|source| {
+                protocol::record::record("asset", job.asset.as_str(), &source)
+                    .map_err(|bad| bad.to_string())
+            });
         let mut batch = self.catalogue.batch().await?;
         let record = match read {
             Ok(record) => record,
@@ -162,15 +195,29 @@ impl Deletes<'_> {
                 return Ok(batch.commit().await?);
             }
         };
-        let local = batch.stored(std::slice::from_ref(&record.key)).await?.remove(&record.key);
-        let resolution = resolve(local.map(|local| local.version()).as_ref(), &record.version(), self.own);
+        let local = batch
+            .stored(std::slice::from_ref(&record.key))
+            .await?
+            .remove(&record.key);
+        let resolution = resolve(
+            local.map(|local| local.version()).as_ref(),
+            &record.version(),
+            self.own,
+        );
         let mut gone = Vec::new();
         if matches!(resolution, Resolution::Save | Resolution::SaveKeepingLoser) {
             batch.put_records(&[&record], self.peer, now).await?;
             if delete.tombstone {
                 gone = self.forget_files(&mut batch, &record.key, now).await?;
-                let wishes = self.catalogue.wishes_of(self.peer, &[job.asset.as_str()]).await?;
-                let wishes: Vec<String> = wishes.into_iter().map(|(_, subject)| subject).filter(|subject| *subject != job.subject).collect();
+                let wishes = self
+                    .catalogue
+                    .wishes_of(self.peer, &[job.asset.as_str()])
+                    .await?;
+                let wishes: Vec<String> = wishes
+                    .into_iter()
+                    .map(|(_, subject)| subject)
+                    .filter(|subject| *subject != job.subject)
+                    .collect();
                 batch.withdraw(self.peer, &wishes).await?;
                 batch.forget_finding(&job.asset).await?;
             }
@@ -185,25 +232,40 @@ impl Deletes<'_> {
     }
 
     /// Forgets every file of an asset; answers their names.
-    async fn forget_files(&self, batch: &mut Batch, key: &RecordKey, now: Timestamp) -> Result<Vec<(FileKind, MediaPath)>, Error> {
+    async fn forget_files(
+        &self,
+        batch: &mut Batch,
+        key: &RecordKey,
+        now: Timestamp,
+    ) -> Result<Vec<(FileKind, MediaPath)>, Error> {
         let mut gone = Vec::new();
         for row in self.catalogue.files_of(&[key.id.as_str()]).await? {
             let file = row.file;
-            if batch.forget_file(file.kind, &file.path, &file.asset, &file.sha256, now).await? {
+            if batch
+                .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+                .await?
+            {
                 gone.push((file.kind, file.path));
             }
         }
         Ok(gone)
     }
 
-    async fn remove(&self, job: &Job, remove: &RemoveJob, applied: &mut Applied) -> Result<(), Error> {
+    async fn remove(
+        &self,
+        job: &Job,
+        remove: &RemoveJob,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
         let now = self.seams.clock.now();
         let mut batch = self.catalogue.batch().await?;
         let path = MediaPath::new(remove.path.as_str()).ok();
         let mut goes = false;
         if let Some(path) = &path {
             let content: Sha256 = remove.sha256;
-            goes = batch.forget_file(remove.kind, path, &job.asset, &content, now).await?;
+            goes = batch
+                .forget_file(remove.kind, path, &job.asset, &content, now)
+                .await?;
         }
         batch.settle(job).await?;
         batch.commit().await?;
@@ -227,7 +289,15 @@ mod tests {
     /// Design section 8, Guard.
     #[test]
     fn the_guard_allows_five_percent_between_ten_and_a_thousand() {
-        for (live, allowed) in [(0, 10), (100, 10), (200, 10), (220, 11), (10_000, 500), (20_000, 1_000), (1_000_000, 1_000)] {
+        for (live, allowed) in [
+            (0, 10),
+            (100, 10),
+            (200, 10),
+            (220, 11),
+            (10_000, 500),
+            (20_000, 1_000),
+            (1_000_000, 1_000),
+        ] {
             assert_eq!(limit(live, None), allowed, "{live} live assets");
         }
         assert_eq!(limit(1_000, Some(MaxDelete::Count(3))), 3);

@@ -40,10 +40,16 @@ pub fn merge<L, R, K: Ord>(
     })
 }
 
-fn take<T, K: Ord>(items: &mut std::iter::Peekable<impl Iterator<Item = T>>, key: impl Fn(&T) -> K) -> T {
+fn take<T, K: Ord>(
+    items: &mut std::iter::Peekable<impl Iterator<Item = T>>,
+    key: impl Fn(&T) -> K,
+) -> T {
     let item = items.next().expect("it was peeked at");
     if let Some(next) = items.peek() {
-        debug_assert!(key(&item) < key(next), "a listing is not strictly ascending");
+        debug_assert!(
+            key(&item) < key(next),
+            "a listing is not strictly ascending"
+        );
     }
     item
 }
