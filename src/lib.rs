@@ -62,8 +62,10 @@ pub mod peer;
 pub mod store;
 
 // Stages.
-// pub mod media;
+pub mod media;
 pub mod pull;
 pub mod reconcile;
 
 // Drivers.
+pub mod node;
+pub mod pipeline;

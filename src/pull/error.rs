@@ -1,7 +1,7 @@
 //! What can go wrong while pulling from a peer: with the pass as a whole, or with one file of it.
 
 use crate::error::Class;
-use crate::model::{Md5, NodeId, Sha256};
+use crate::model::{AssetId, Md5, NodeId, Sha256};
 use crate::{catalogue, peer, store};
 
 /// A failed pull, or a failed file.
@@ -127,6 +127,14 @@ pub enum Error {
         /// The peer.
         peer: String,
     },
+    /// An original could not be read for its renditions.
+    #[error("renditions of {asset}: {reason}")]
+    Render {
+        /// The asset.
+        asset: AssetId,
+        /// What went wrong.
+        reason: String,
+    },
     /// A thread of ours died.
     #[error("a worker ended unexpectedly")]
     Worker,
@@ -144,7 +152,9 @@ impl Error {
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Size { .. } | Self::Sha256 { .. } | Self::Md5 { .. } => Class::Corrupt,
-            Self::Incomplete { .. } | Self::BudgetSpent { .. } | Self::Worker => Class::Transient,
+            Self::Incomplete { .. } | Self::BudgetSpent { .. } | Self::Render { .. } | Self::Worker => {
+                Class::Transient
+            }
             Self::Skew { .. }
             | Self::NoClusterId { .. }
             | Self::WrongNode { .. }

@@ -214,7 +214,7 @@ async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
         pull.fail(error);
         return Ending::Release;
     }
-    let ending = judge(pull, job, &error);
+    let ending = pull.judge(job, &error);
     if matches!(ending, Ending::Retry(..)) && !pull.peer.budget().spend() {
         pull.fail(Error::BudgetSpent {
             peer: pull.peer.name().to_owned(),
@@ -223,32 +223,30 @@ async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
     ending
 }
 
-/// Whether a failed job is tried again, and when.
-pub(super) fn judge(pull: &Pull, job: &Job, error: &Error) -> Ending {
-    let tries = match error.class() {
-        Class::Transient => pull.limits.attempts,
-        Class::Corrupt => pull.limits.attempts.min(TRIES_CORRUPT),
-        Class::Permanent | Class::Cancelled => pull.limits.attempts.min(TRIES_PERMANENT),
-    };
-    let failed = job.attempts + 1;
-    let retry_after = if let Error::Peer(error) = error {
-        error.retry_after()
-    } else {
-        None
-    };
-    let wait = (failed < tries)
-        .then(|| pull.retries().wait(failed, retry_after, &*pull.seams.rng))
-        .flatten();
-    let reason = error.reason();
-    match wait {
-        Some(wait) => {
-            tracing::warn!(peer = pull.peer.name(), asset = %job.asset, path = job.subject, attempt = failed, %reason, "trying again");
-            Ending::Retry(pull.seams.clock.now().plus(wait), reason)
-        }
-        None => {
-            tracing::warn!(peer = pull.peer.name(), asset = %job.asset, path = job.subject, attempt = failed, %reason, "set aside");
-            pull.monitor.finding(&format!("{}: {reason}", job.subject));
-            Ending::Quarantine(reason)
+impl Pull {
+    /// Whether a failed job is tried again, and when.
+    pub fn judge(&self, job: &Job, error: &Error) -> Ending {
+        let tries = match error.class() {
+            Class::Transient => self.limits.attempts,
+            Class::Corrupt => self.limits.attempts.min(TRIES_CORRUPT),
+            Class::Permanent | Class::Cancelled => self.limits.attempts.min(TRIES_PERMANENT),
+        };
+        let failed = job.attempts + 1;
+        let retry_after = if let Error::Peer(error) = error { error.retry_after() } else { None };
+        let wait = (failed < tries)
+            .then(|| self.retries().wait(failed, retry_after, &*self.seams.rng))
+            .flatten();
+        let (peer, asset, path, reason) = (self.peer.name(), &job.asset, &job.subject, error.reason());
+        match wait {
+            Some(wait) => {
+                tracing::warn!(peer, %asset, path, attempt = failed, %reason, "trying again");
+                Ending::Retry(self.seams.clock.now().plus(wait), reason)
+            }
+            None => {
+                tracing::warn!(peer, %asset, path, attempt = failed, %reason, "set aside");
+                self.monitor.finding(&format!("{path}: {reason}"));
+                Ending::Quarantine(reason)
+            }
         }
     }
 }

@@ -72,6 +72,8 @@ pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(),
     let mut batch = Vec::new();
     while items.recv_many(&mut batch, pull.limits.publish_batch).await > 0 {
         if let Err(error) = settle(&pull, std::mem::take(&mut batch)).await {
+            // Nothing can be settled any more: everybody ends, and the next run takes the leases back.
+            pull.stop.request();
             items.close();
             while items.recv().await.is_some() {}
             return Err(error);
@@ -194,7 +196,7 @@ async fn retry_or_quarantine(
         batch.release(&item.job).await?;
         return Ok(());
     }
-    let ending = super::pool::judge(pull, &item.job, error);
+    let ending = pull.judge(&item.job, error);
     match ending {
         Ending::Retry(at, reason) => batch.retry_at(&item.job, at, &reason).await?,
         Ending::Quarantine(reason) => batch.quarantine(&item.job, &reason).await?,
