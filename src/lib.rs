@@ -1,5 +1,6 @@
 //! emsync
 pub mod error;
+pub mod media;
 pub mod model;
 pub mod monitor;
 pub mod retry;
