@@ -47,6 +47,7 @@
 // Vocabulary.
 pub mod config;
 pub mod error;
+pub mod media;
 pub mod model;
 pub mod protocol;
 
