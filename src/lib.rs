@@ -63,7 +63,6 @@ pub mod peer;
 pub mod store;
 
 // Stages.
-pub mod media;
 pub mod pull;
 pub mod reconcile;
 

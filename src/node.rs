@@ -72,7 +72,11 @@ impl Node {
     /// [`Error`].
     pub async fn init(config: &Config) -> Result<(), Error> {
         make_state(&config.state)?;
-        Store::init(&config.media.root, &config.node.catalog, &config.node.cluster_id)?;
+        Store::init(
+            &config.media.root,
+            &config.node.catalog,
+            &config.node.cluster_id,
+        )?;
         Catalogue::open(&database(config)).await?.close().await;
         Ok(())
     }
@@ -85,7 +89,12 @@ impl Node {
         let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
         make_state(&config.state)?;
         let catalogue = Catalogue::open(&database(&config)).await?;
-        Ok(Self { config: Arc::new(config), catalogue, store, seams })
+        Ok(Self {
+            config: Arc::new(config),
+            catalogue,
+            store,
+            seams,
+        })
     }
 
     /// Takes the lock of an activity, such as `run-master` or `serve`. It is held until it is dropped, or the process dies.
@@ -94,11 +103,22 @@ impl Node {
     /// [`Error::Busy`] when somebody has it.
     pub fn lock(&self, activity: &str) -> Result<Lock, Error> {
         let path = self.config.state.join(format!("{activity}.lock"));
-        let failed = |source| Error::State { path: path.clone(), source };
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let failed = |source| Error::State {
+            path: path.clone(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { activity: activity.to_owned(), path: path.clone() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy {
+                activity: activity.to_owned(),
+                path: path.clone(),
+            }),
             Err(error) => Err(failed(error.into())),
         }
     }
@@ -115,5 +135,8 @@ fn database(config: &Config) -> PathBuf {
 }
 
 fn make_state(state: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(state).map_err(|source| Error::State { path: state.to_owned(), source })
+    std::fs::create_dir_all(state).map_err(|source| Error::State {
+        path: state.to_owned(),
+        source,
+    })
 }

@@ -121,10 +121,19 @@ pub async fn sync_peer(
 ) -> Result<Outcome, Error> {
     let started = std::time::Instant::now();
     let pull = Arc::new(prepare(node, settings, monitor, shutdown)?);
-    let activity = if options.scope == Scope::Everything { "seed" } else { "sync" };
-    let run = node.catalogue.begin_run(&settings.name, activity, node.seams.clock.now()).await?;
+    let activity = if options.scope == Scope::Everything {
+        "seed"
+    } else {
+        "sync"
+    };
+    let run = node
+        .catalogue
+        .begin_run(&settings.name, activity, node.seams.clock.now())
+        .await?;
     let mut applied = Applied::default();
-    let error = passes(node, &pull, settings, options, &mut applied).await.err();
+    let error = passes(node, &pull, settings, options, &mut applied)
+        .await
+        .err();
     let counts = node.catalogue.job_counts(Some(&settings.name)).await?;
     let report = RunReport {
         deleted: applied.deleted,
@@ -132,10 +141,18 @@ pub async fn sync_peer(
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         ..pull.counts.report()
     };
-    let outcome = error.as_ref().map_or_else(|| "ok".to_owned(), ToString::to_string);
+    let outcome = error
+        .as_ref()
+        .map_or_else(|| "ok".to_owned(), ToString::to_string);
     let text = serde_json::to_string(&report).unwrap_or_default();
-    node.catalogue.end_run(run, &outcome, &text, node.seams.clock.now()).await?;
-    Ok(Outcome { report, deletes: applied, error })
+    node.catalogue
+        .end_run(run, &outcome, &text, node.seams.clock.now())
+        .await?;
+    Ok(Outcome {
+        report,
+        deletes: applied,
+        error,
+    })
 }
 
 /// Compares this node with a peer.
@@ -151,24 +168,44 @@ pub async fn verify_peer(
 ) -> Result<Parity, Error> {
     let limits = &node.config.limits;
     let peer = Peer::new(settings, &settings.key()?, limits)?;
-    let policy = crate::retry::Policy { attempts: limits.attempts, base: limits.retry_base, cap: limits.retry_cap };
+    let policy = crate::retry::Policy {
+        attempts: limits.attempts,
+        base: limits.retry_base,
+        cap: limits.retry_cap,
+    };
     let verify = Verify {
         peer: &peer,
         own: &node.config.node.cluster_id,
         catalogue: &node.catalogue,
         store: &node.store,
         state: &node.config.state,
-        patience: Patience { policy, seams: &node.seams, stop: shutdown },
+        patience: Patience {
+            policy,
+            seams: &node.seams,
+            stop: shutdown,
+        },
         monitor,
     };
-    let depth = Depth { originals: settings.pull_originals, generated: settings.generated, checksum };
+    let depth = Depth {
+        originals: settings.pull_originals,
+        generated: settings.generated,
+        checksum,
+    };
     Ok(verify.run(depth).await?)
 }
 
-fn prepare(node: &Node, settings: &config::Peer, monitor: Arc<dyn Monitor>, shutdown: &Shutdown) -> Result<Pull, Error> {
+fn prepare(
+    node: &Node,
+    settings: &config::Peer,
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Result<Pull, Error> {
     let limits = node.config.limits.clone();
     let peer = Peer::new(settings, &settings.key()?, &limits)?;
-    let policy = Policy { originals: settings.pull_originals, generated: settings.generated };
+    let policy = Policy {
+        originals: settings.pull_originals,
+        generated: settings.generated,
+    };
     let staging = node.store.staging(&format!("pull-{}", settings.name))?;
     staging.sweep()?;
     Ok(Pull::new(
@@ -211,8 +248,13 @@ async fn passes(
         seams: &node.seams,
         monitor: &*pull.monitor,
     };
-    let said = options.max_delete.or(settings.max_delete).or(pull.limits.max_delete);
-    *applied = deletes.apply(deletes::limit(live_before, said), &pull.stop).await?;
+    let said = options
+        .max_delete
+        .or(settings.max_delete)
+        .or(pull.limits.max_delete);
+    *applied = deletes
+        .apply(deletes::limit(live_before, said), &pull.stop)
+        .await?;
     if applied.files_trashed > 0 && again(pull, settings).await? > 0 {
         // A file that stood where a folder is needed, or the reverse, is out of the way now.
         Stages::start(node, pull)?.finish(pull).await?;
@@ -224,7 +266,9 @@ async fn passes(
 async fn again(pull: &Pull, settings: &config::Peer) -> Result<u64, Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.take_back_leases(&settings.name).await?;
-    let revived = batch.try_again(&settings.name, pull.limits.attempts, pull.seams.clock.now()).await?;
+    let revived = batch
+        .try_again(&settings.name, pull.limits.attempts, pull.seams.clock.now())
+        .await?;
     batch.commit().await?;
     Ok(revived)
 }
@@ -252,17 +296,32 @@ impl Stages {
             max_pixels: node.config.media.max_pixels,
         };
         let lane = |lane: Lane, width: usize| {
-            let lane = pool::LaneOf { lane, width, upstream_done: listing.clone(), items: items.clone() };
+            let lane = pool::LaneOf {
+                lane,
+                width,
+                upstream_done: listing.clone(),
+                items: items.clone(),
+            };
             tokio::spawn(pool::run(pull.clone(), lane))
         };
-        let lanes = [lane(Lane::Small, pull.limits.transfers), lane(Lane::Large, (pull.limits.transfers / 4).max(1))];
+        let lanes = [
+            lane(Lane::Small, pull.limits.transfers),
+            lane(Lane::Large, (pull.limits.transfers / 4).max(1)),
+        ];
         let media = if renders {
             tokio::spawn(renditions::run(pull.clone(), media, files, items.clone())?)
         } else {
             tokio::spawn(std::future::ready(Ok(())))
         };
         let publisher = tokio::spawn(publisher::run(pull.clone(), queue));
-        Ok(Self { lanes, media, publisher, listing_done, files_done, items })
+        Ok(Self {
+            lanes,
+            media,
+            publisher,
+            listing_done,
+            files_done,
+            items,
+        })
     }
 
     /// Lets every stage end in order; the first cause of an early end is the error.
@@ -280,7 +339,11 @@ impl Stages {
             return Err(cause.into());
         }
         results.into_iter().collect::<Result<(), _>>()?;
-        if pull.stop.requested() { Err(pull::Error::Cancelled.into()) } else { Ok(()) }
+        if pull.stop.requested() {
+            Err(pull::Error::Cancelled.into())
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -47,12 +47,24 @@ pub(super) fn run(
 ) -> Result<impl Future<Output = Result<(), Error>> + Send + 'static, media::Error> {
     let (hand_off, tasks) = crossbeam_channel::bounded(settings.depth);
     let (done, results) = mpsc::channel(settings.depth);
-    let limits = Limits { max_pixels: settings.max_pixels, ..Limits::default() };
+    let limits = Limits {
+        max_pixels: settings.max_pixels,
+        ..Limits::default()
+    };
     let regenerator = Regenerator::start(settings.threads, limits, tasks, done)?;
-    let lane = MediaLane { pull, upstream, items, hand_off, results, in_flight: InFlight::default() };
+    let lane = MediaLane {
+        pull,
+        upstream,
+        items,
+        hand_off,
+        results,
+        in_flight: InFlight::default(),
+    };
     Ok(async move {
         let result = lane.run().await;
-        spawn_blocking(move || regenerator.join()).await.map_err(|_| Error::Worker)?;
+        spawn_blocking(move || regenerator.join())
+            .await
+            .map_err(|_| Error::Worker)?;
         result
     })
 }
@@ -83,11 +95,16 @@ impl MediaLane {
                 return Ok(());
             }
             let fed = !stopping && self.feed().await?;
-            let due = pull.catalogue.next_due(pull.peer.name(), Lane::Media).await?;
+            let due = pull
+                .catalogue
+                .next_due(pull.peer.name(), Lane::Media)
+                .await?;
             if could_end && !fed && due.is_none() {
                 return Ok(());
             }
-            let until_due = due.map_or(std::time::Duration::from_secs(3_600), |due| due.since(pull.seams.clock.now()));
+            let until_due = due.map_or(std::time::Duration::from_secs(3_600), |due| {
+                due.since(pull.seams.clock.now())
+            });
             tokio::select! {
                 Some(finished) = self.results.recv() => self.stage(finished).await?,
                 () = new_jobs, if !stopping => {}
@@ -107,7 +124,16 @@ impl MediaLane {
             return Ok(false);
         }
         let (pull, now) = (self.pull.clone(), self.pull.seams.clock.now());
-        let jobs = pull.catalogue.claim((pull.peer.name(), Lane::Media), room, "media", now, pool::LEASE).await?;
+        let jobs = pull
+            .catalogue
+            .claim(
+                (pull.peer.name(), Lane::Media),
+                room,
+                "media",
+                now,
+                pool::LEASE,
+            )
+            .await?;
         let any = !jobs.is_empty();
         for job in jobs {
             let token = self.in_flight.enter();
@@ -120,42 +146,99 @@ impl MediaLane {
     }
 
     /// The task of a job; or its end, when there is nothing to render.
-    async fn task(&self, job: Job, token: InFlightToken) -> Result<Result<Task<Ticket>, Box<Item>>, Error> {
-        let nothing_to_do = || Ending::Landed { parts: Vec::new(), then: Vec::new() };
+    async fn task(
+        &self,
+        job: Job,
+        token: InFlightToken,
+    ) -> Result<Result<Task<Ticket>, Box<Item>>, Error> {
+        let nothing_to_do = || Ending::Landed {
+            parts: Vec::new(),
+            then: Vec::new(),
+        };
         let Work::Regenerate(render) = &job.work else {
-            return Ok(Err(Box::new(Item { job, ending: nothing_to_do(), token })));
+            return Ok(Err(Box::new(Item {
+                job,
+                ending: nothing_to_do(),
+                token,
+            })));
         };
         let original = MediaPath::new(render.original.as_str())?;
         // An original that left meanwhile takes its renditions with it.
-        let Some(row) = self.pull.catalogue.file(FileKind::Original, &original).await? else {
-            return Ok(Err(Box::new(Item { job, ending: nothing_to_do(), token })));
+        let Some(row) = self
+            .pull
+            .catalogue
+            .file(FileKind::Original, &original)
+            .await?
+        else {
+            return Ok(Err(Box::new(Item {
+                job,
+                ending: nothing_to_do(),
+                token,
+            })));
         };
-        let presets = image_presets().into_iter().filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str())).collect();
+        let presets = image_presets()
+            .into_iter()
+            .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
+            .collect();
         let store = self.pull.store.clone();
         let read = Box::new(move || read_whole(&store, &original));
-        Ok(Ok(Task { ticket: Ticket { job, token, content: row.file.sha256 }, original: read, presets }))
+        Ok(Ok(Task {
+            ticket: Ticket {
+                job,
+                token,
+                content: row.file.sha256,
+            },
+            original: read,
+            presets,
+        }))
     }
 
     async fn stage(&self, finished: Finished<Ticket>) -> Result<(), Error> {
-        let Ticket { job, token, content } = finished.ticket;
+        let Ticket {
+            job,
+            token,
+            content,
+        } = finished.ticket;
         let ending = match (finished.result, &job.work) {
-            (Ok(renditions), Work::Regenerate(render)) => match self.stage_all(&job, render, renditions).await {
-                Ok(parts) => Ending::Landed { parts, then: Vec::new() },
-                Err(error) => self.pull.judge(&job, &error),
-            },
+            (Ok(renditions), Work::Regenerate(render)) => {
+                match self.stage_all(&job, render, renditions).await {
+                    Ok(parts) => Ending::Landed {
+                        parts,
+                        then: Vec::new(),
+                    },
+                    Err(error) => self.pull.judge(&job, &error),
+                }
+            }
             (Err(error), _) if error.class() == Class::Permanent => {
                 let reason = error.to_string();
-                self.pull.monitor.finding(&format!("{}: no renditions: {reason}", job.asset));
-                Ending::Unrenderable(Finding { asset: job.asset.clone(), content, reason })
+                self.pull
+                    .monitor
+                    .finding(&format!("{}: no renditions: {reason}", job.asset));
+                Ending::Unrenderable(Finding {
+                    asset: job.asset.clone(),
+                    content,
+                    reason,
+                })
             }
-            (Err(error), _) => self.pull.judge(&job, &Error::Render { asset: job.asset.clone(), reason: error.to_string() }),
+            (Err(error), _) => self.pull.judge(
+                &job,
+                &Error::Render {
+                    asset: job.asset.clone(),
+                    reason: error.to_string(),
+                },
+            ),
             (Ok(_), _) => Ending::Release,
         };
         pool::send(&self.items, Item { job, ending, token }).await;
         Ok(())
     }
 
-    async fn stage_all(&self, job: &Job, render: &RegenerateJob, renditions: Vec<Rendition>) -> Result<Vec<Part>, Error> {
+    async fn stage_all(
+        &self,
+        job: &Job,
+        render: &RegenerateJob,
+        renditions: Vec<Rendition>,
+    ) -> Result<Vec<Part>, Error> {
         let dir = MediaPath::new(render.output_dir.as_str())?;
         let mut parts = Vec::with_capacity(renditions.len());
         for rendition in renditions {
@@ -166,7 +249,9 @@ impl MediaLane {
             hasher.update(&rendition.bytes);
             let digests = hasher.finish();
             let staged =
-                spawn_blocking(move || staged.write_all(&rendition.bytes).map(|()| staged)).await.map_err(|_| Error::Worker)??;
+                spawn_blocking(move || staged.write_all(&rendition.bytes).map(|()| staged))
+                    .await
+                    .map_err(|_| Error::Worker)??;
             let file = MediaFile {
                 kind: FileKind::Generated,
                 path,
@@ -177,7 +262,11 @@ impl MediaLane {
                 md5: None,
                 authored: true,
             };
-            parts.push(Part { staged, file, received: 0 });
+            parts.push(Part {
+                staged,
+                file,
+                received: 0,
+            });
         }
         Ok(parts)
     }
@@ -186,13 +275,22 @@ impl MediaLane {
     /// spec 8.4).
     async fn fresh_second(&self, path: &MediaPath) -> Result<Timestamp, Error> {
         let now = self.pull.seams.clock.now().whole_second();
-        let last = self.pull.catalogue.file(FileKind::Generated, path).await?.map(|row| row.file.modified.whole_second());
-        Ok(last.map_or(now, |last| now.max(last.plus(std::time::Duration::from_secs(1)))))
+        let last = self
+            .pull
+            .catalogue
+            .file(FileKind::Generated, path)
+            .await?
+            .map(|row| row.file.modified.whole_second());
+        Ok(last.map_or(now, |last| {
+            now.max(last.plus(std::time::Duration::from_secs(1)))
+        }))
     }
 }
 
 fn read_whole(store: &Store, path: &MediaPath) -> std::io::Result<Vec<u8>> {
-    let open = store.open_file(FileKind::Original, path).map_err(std::io::Error::other)?;
+    let open = store
+        .open_file(FileKind::Original, path)
+        .map_err(std::io::Error::other)?;
     let mut open = open.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
     let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
     open.file.read_to_end(&mut bytes)?;

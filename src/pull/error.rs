@@ -152,9 +152,10 @@ impl Error {
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Size { .. } | Self::Sha256 { .. } | Self::Md5 { .. } => Class::Corrupt,
-            Self::Incomplete { .. } | Self::BudgetSpent { .. } | Self::Render { .. } | Self::Worker => {
-                Class::Transient
-            }
+            Self::Incomplete { .. }
+            | Self::BudgetSpent { .. }
+            | Self::Render { .. }
+            | Self::Worker => Class::Transient,
             Self::Skew { .. }
             | Self::NoClusterId { .. }
             | Self::WrongNode { .. }

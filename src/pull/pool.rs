@@ -232,11 +232,16 @@ impl Pull {
             Class::Permanent | Class::Cancelled => self.limits.attempts.min(TRIES_PERMANENT),
         };
         let failed = job.attempts + 1;
-        let retry_after = if let Error::Peer(error) = error { error.retry_after() } else { None };
+        let retry_after = if let Error::Peer(error) = error {
+            error.retry_after()
+        } else {
+            None
+        };
         let wait = (failed < tries)
             .then(|| self.retries().wait(failed, retry_after, &*self.seams.rng))
             .flatten();
-        let (peer, asset, path, reason) = (self.peer.name(), &job.asset, &job.subject, error.reason());
+        let (peer, asset, path, reason) =
+            (self.peer.name(), &job.asset, &job.subject, error.reason());
         match wait {
             Some(wait) => {
                 tracing::warn!(peer, %asset, path, attempt = failed, %reason, "trying again");

@@ -1,0 +1,317 @@
+//! The command line as it is written.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::MaxDelete;
+
+/// Keeps nodes of a digital asset archive in step: records, originals, thumbnails.
+#[derive(Debug, Parser)]
+#[command(name = "emsync", version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  emsync demo                                   see it work: a master, a mirror, changes, deletes
+  emsync init m --name Master                   a new node in ./m
+  emsync -C m import /some/photos               make it the master of a folder
+  emsync -C m key add mirror-1 > key.txt        a key for another node
+  emsync -C m serve --listen 127.0.0.1:7700     let other nodes list and fetch
+  emsync -C r peer add master --url http://127.0.0.1:7700/assets --key-file key.txt
+  emsync -C r seed master                       bring everything here, and prove it
+  emsync -C r sync                              bring what changed, from all peers
+
+Exit codes: 0 ok, 1 other, 2 usage or configuration, 5 temporary, 7 fatal (schema, clock, media root),
+  11 already running, 12 key refused, 23 partial, 25 delete guard, 26 nodes differ, 130 interrupted.";
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Run as if started in DIR.
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub dir: Option<PathBuf>,
+    /// The configuration file [default: ./emsync.toml, then the user's and the system's].
+    #[arg(long, value_name = "FILE", env = "EMSYNC_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// Say more; twice: say everything.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Say nothing but errors and results.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// How log lines on stderr look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "EMSYNC_LOG_FORMAT", global = true)]
+    pub log_format: LogFormat,
+    /// Show progress bars even where stderr is no terminal.
+    #[arg(short = 'P', long, global = true)]
+    pub progress: bool,
+    /// Interval of progress lines where there are no bars; 0s for none.
+    #[arg(long, value_name = "SPAN", default_value = "1m", value_parser = span, global = true)]
+    pub stats: Duration,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new node: configuration, state, media root. Prints its cluster id.
+    Init(Init),
+    /// The nodes this one pulls from.
+    #[command(subcommand)]
+    Peer(Peer),
+    /// Walk a folder into assets and categories; this node becomes their master.
+    Import(Import),
+    /// First full sync from a peer; resumable; ends with a parity report.
+    Seed(Sync),
+    /// Bring what changed, from one peer or from all enabled ones.
+    #[command(visible_alias = "pull")]
+    Sync(SyncSome),
+    /// Compare this node with a peer: records, originals, generated files, deletes. Exit 26 on a difference.
+    Verify(Verify),
+    /// One screen about this node.
+    Status(Json),
+    /// Records of this node.
+    #[command(subcommand)]
+    Record(Record),
+    /// Keys that other nodes present to this one.
+    #[command(subcommand)]
+    Key(Key),
+    /// Let other nodes list and fetch. Prints the base URL that they use.
+    Serve(Serve),
+    /// A master and a mirror on sample media: seeded, changed, synced, verified.
+    Demo(Demo),
+}
+
+/// See [`Command::Init`].
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Where; made if it is not there.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// The node's name [default: the directory's].
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Catalog id, for company with EMDB nodes [default: assets/catalog].
+    #[arg(long, value_name = "SITE/CATALOG")]
+    pub catalog: Option<String>,
+    /// Cluster id [default: made from the name]; a sidecar takes its EMDB's cluster.name.
+    #[arg(long, value_name = "ID")]
+    pub cluster_id: Option<String>,
+}
+
+/// See [`Command::Peer`].
+#[derive(Debug, Subcommand)]
+pub enum Peer {
+    /// Add a peer to the configuration.
+    Add(PeerAdd),
+    /// All peers, a line each.
+    List(Json),
+    /// Everything about one peer but its key.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Ask a peer who it is, and whether our key, clock and settings fit.
+    Test {
+        /// Its name.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a peer out of the configuration. What was pulled from it stays.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// See [`Peer::Add`].
+#[derive(Debug, Args)]
+pub struct PeerAdd {
+    /// A name of your choice.
+    pub name: String,
+    /// Base URL with the site's path and no slash at the end, such as `https://dam.example.org/finder`.
+    #[arg(long)]
+    pub url: String,
+    /// File whose first line is the key; relative to the current directory.
+    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
+    pub key_file: Option<PathBuf>,
+    /// Environment variable that holds the key.
+    #[arg(long, value_name = "NAME")]
+    pub key_env: Option<String>,
+    /// Cluster id of an EMDB peer: cluster.name in its node.xml.
+    #[arg(long, value_name = "ID")]
+    pub cluster_id: Option<String>,
+    /// Also push local changes to it.
+    #[arg(long)]
+    pub push: bool,
+}
+
+/// See [`Command::Import`].
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Put its paths under PREFIX.
+    #[arg(long, value_name = "PREFIX")]
+    pub into: Option<String>,
+    /// Make no thumbnails.
+    #[arg(long)]
+    pub no_thumbs: bool,
+    /// Say what would happen, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Let up to N deletes, or N%, through the guard.
+    #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
+    pub max_delete: Option<MaxDelete>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// See [`Command::Seed`].
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// The peer's name.
+    pub peer: String,
+    /// How to go about it.
+    #[command(flatten)]
+    pub how: SyncHow,
+}
+
+/// See [`Command::Sync`].
+#[derive(Debug, Args)]
+pub struct SyncSome {
+    /// The peer's name [default: all enabled peers].
+    pub peer: Option<String>,
+    /// How to go about it.
+    #[command(flatten)]
+    pub how: SyncHow,
+}
+
+/// How a sync is done.
+#[derive(Debug, Args)]
+pub struct SyncHow {
+    /// Most transfers at once [default: limits.transfers].
+    #[arg(long, value_name = "N", env = "EMSYNC_TRANSFERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub transfers: Option<u16>,
+    /// Let up to N deletes, or N% of the live assets, through the guard.
+    #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
+    pub max_delete: Option<MaxDelete>,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// See [`Command::Verify`].
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The peer's name.
+    pub peer: String,
+    /// Read and hash every file here again.
+    #[arg(short = 'c', long)]
+    pub checksum: bool,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Only how to print.
+#[derive(Debug, Args)]
+pub struct Json {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// See [`Command::Record`].
+#[derive(Debug, Subcommand)]
+pub enum Record {
+    /// The live records of a table, in order of id.
+    List {
+        /// The table, such as asset or category.
+        table: String,
+        /// One record a line, as stored.
+        #[arg(long)]
+        json: bool,
+        /// Tombstones as well.
+        #[arg(long)]
+        deleted: bool,
+    },
+    /// One record, as stored.
+    Get {
+        /// The table.
+        table: String,
+        /// Its id.
+        id: String,
+    },
+    /// Delete a record that this node owns; its files go to the trash.
+    Delete {
+        /// The table.
+        table: String,
+        /// Its id.
+        id: String,
+    },
+}
+
+/// See [`Command::Key`].
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Make a key, and print it once, alone, on stdout.
+    Add {
+        /// Who it is for.
+        name: String,
+        /// Let it push as well.
+        #[arg(long)]
+        write: bool,
+    },
+    /// All keys, without the secret.
+    List(Json),
+    /// Take a key back.
+    Revoke {
+        /// Who it was for.
+        name: String,
+    },
+}
+
+/// See [`Command::Serve`].
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address and port [default: serve.listen]; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR:PORT", env = "EMSYNC_LISTEN")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// See [`Command::Demo`].
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Leave both nodes running, and print their addresses; Ctrl-C ends them.
+    #[arg(long)]
+    pub keep: bool,
+    /// Where the nodes are made [default: a temporary directory that goes again].
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    crate::config::units::duration(text).map_err(|error| error.to_string())
+}

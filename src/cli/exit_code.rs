@@ -1,0 +1,157 @@
+//! Every exit code, and which failure has which (design section 5).
+
+use crate::error::Class;
+use crate::{catalogue, config, import, node, peer, pipeline, pull, reconcile, serve, store};
+
+/// How the program ended, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Everything was done.
+    Ok = 0,
+    /// Something else went wrong.
+    Other = 1,
+    /// The command line or the configuration is wrong; a retry cannot help.
+    Usage = 2,
+    /// A temporary failure; a retry may help.
+    Temporary = 5,
+    /// Schema, clock or media root: a person has to look.
+    Fatal = 7,
+    /// The same activity is already running.
+    Running = 11,
+    /// The peer refused our key.
+    KeyRefused = 12,
+    /// Done, but for items that were set aside.
+    Partial = 23,
+    /// The delete guard held deletes back.
+    Guard = 25,
+    /// Two nodes differ.
+    Differs = 26,
+    /// Interrupted by a signal.
+    Interrupted = 130,
+}
+
+impl ExitCode {
+    /// The code of an error: the first cause in its chain that has one of its own.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Self {
+        error.chain().find_map(own_code).unwrap_or(Self::Other)
+    }
+}
+
+fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
+    if cause.is::<config::Error>() {
+        return Some(ExitCode::Usage);
+    }
+    if let Some(error) = cause.downcast_ref::<peer::Error>() {
+        return Some(of_peer(error));
+    }
+    if let Some(error) = cause.downcast_ref::<pull::Error>() {
+        return of_pull(error);
+    }
+    if let Some(error) = cause.downcast_ref::<store::Error>() {
+        return Some(of_store(error));
+    }
+    if let Some(error) = cause.downcast_ref::<catalogue::Error>() {
+        return Some(match error {
+            catalogue::Error::Schema { .. } => ExitCode::Fatal,
+            other => of_class(other.class()),
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<node::Error>() {
+        return of_node(error);
+    }
+    if let Some(error) = cause.downcast_ref::<pipeline::Error>() {
+        return of_pipeline(error);
+    }
+    if let Some(error) = cause.downcast_ref::<reconcile::verify::Error>() {
+        return match error {
+            reconcile::verify::Error::Peer(error) => Some(of_peer(error)),
+            reconcile::verify::Error::Store(error) => Some(of_store(error)),
+            reconcile::verify::Error::Blind { .. } => Some(ExitCode::Usage),
+            other => Some(of_class(other.class())),
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<import::Error>() {
+        return Some(of_class(error.class())).filter(|code| *code != ExitCode::Other);
+    }
+    cause.downcast_ref::<serve::Error>().map(|error| of_class(error.class()))
+}
+
+fn of_class(class: Class) -> ExitCode {
+    match class {
+        Class::Transient => ExitCode::Temporary,
+        Class::Permanent | Class::Corrupt => ExitCode::Other,
+        Class::Cancelled => ExitCode::Interrupted,
+    }
+}
+
+/// The code of a failed request; `peer test` prints the same ones (design section 8, Failures and exit codes).
+#[must_use]
+pub fn of_peer(error: &peer::Error) -> ExitCode {
+    match error {
+        peer::Error::Refused { .. } => ExitCode::KeyRefused,
+        peer::Error::WrongPath { .. } | peer::Error::Key { .. } => ExitCode::Usage,
+        other => of_class(other.class()),
+    }
+}
+
+fn of_pull(error: &pull::Error) -> Option<ExitCode> {
+    Some(match error {
+        pull::Error::Peer(error) => of_peer(error),
+        pull::Error::Store(error) => of_store(error),
+        pull::Error::Catalogue(catalogue::Error::Schema { .. }) | pull::Error::Skew { .. } => ExitCode::Fatal,
+        pull::Error::NoClusterId { .. }
+        | pull::Error::WrongNode { .. }
+        | pull::Error::Ourselves { .. }
+        | pull::Error::Blind { .. } => ExitCode::Usage,
+        pull::Error::Reserve { .. } => ExitCode::Temporary,
+        other => of_class(other.class()),
+    })
+}
+
+fn of_store(error: &store::Error) -> ExitCode {
+    match error {
+        store::Error::NoMarker { .. } | store::Error::WrongMarker { .. } => ExitCode::Fatal,
+        other => of_class(other.class()),
+    }
+}
+
+fn of_node(error: &node::Error) -> Option<ExitCode> {
+    Some(match error {
+        node::Error::Busy { .. } => ExitCode::Running,
+        node::Error::Store(error) => of_store(error),
+        node::Error::Catalogue(catalogue::Error::Schema { .. }) => ExitCode::Fatal,
+        other => of_class(other.class()),
+    })
+}
+
+fn of_pipeline(error: &pipeline::Error) -> Option<ExitCode> {
+    match error {
+        pipeline::Error::Pull(error) => of_pull(error),
+        pipeline::Error::Config(_) => Some(ExitCode::Usage),
+        pipeline::Error::Node(error) => of_node(error),
+        other => Some(of_class(other.class())),
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_cause_with_a_code_of_its_own_decides() {
+        let refused = peer::Error::Refused { peer: "m".to_owned(), detail: "HTTP 302".to_owned() };
+        let error = anyhow::Error::new(pipeline::Error::from(refused)).context("seed master");
+        assert_eq!(ExitCode::of(&error), ExitCode::KeyRefused);
+        let skew = pull::Error::Skew { peer: "m".to_owned(), skew_s: 3_600, limit_s: 900 };
+        assert_eq!(ExitCode::of(&anyhow::Error::new(pipeline::Error::from(skew))), ExitCode::Fatal);
+        assert_eq!(ExitCode::of(&anyhow::anyhow!("odd")), ExitCode::Other);
+    }
+}

@@ -1,0 +1,60 @@
+//! `emsync import`: a folder becomes assets and categories of this node.
+
+use super::args::{Global, Import};
+use super::progress::Progress;
+use super::{ExitCode, output};
+use crate::import::{self, Options, Report};
+use crate::model::MediaPath;
+use crate::reconcile::deletes;
+use crate::shutdown::Shutdown;
+
+pub(super) async fn run(global: &Global, args: &Import, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+    let node = super::open(global).await?;
+    let _lock = node.lock("import")?;
+    let said = args.max_delete.or(node.config.limits.max_delete);
+    let options = Options {
+        dir: args.dir.clone(),
+        prefix: args.into.as_deref().map(MediaPath::new).transpose()?,
+        thumbs: !args.no_thumbs,
+        thumb_threads: node.config.media.thumb_threads,
+        handoff_depth: node.config.limits.handoff_depth,
+        batch: node.config.limits.publish_batch,
+        max_delete: deletes::limit(node.catalogue.live_assets().await?, said),
+        dry_run: args.dry_run,
+    };
+    let progress = Progress::new(global);
+    let own = &node.config.node.cluster_id;
+    let result = import::run(&node.catalogue, &node.store, own, &options, &node.seams, progress.clone(), shutdown).await;
+    progress.finish();
+    let report = result?;
+    if args.json {
+        output::json(&report)?;
+    } else if !global.quiet {
+        output::line(&summary(&report, args.dry_run))?;
+    }
+    node.catalogue.close().await;
+    Ok(if report.held > 0 { ExitCode::Guard } else { ExitCode::Ok })
+}
+
+fn summary(report: &Report, dry_run: bool) -> String {
+    let verb = if dry_run { "would import" } else { "imported" };
+    let mut text = format!(
+        "{verb} {} ({}): {} added, {} changed, {} moved, {} gone, {} unchanged",
+        output::counted(report.seen, "file"),
+        output::bytes(report.bytes),
+        output::count(report.added),
+        output::count(report.changed),
+        output::count(report.moved),
+        output::count(report.gone),
+        output::count(report.unchanged),
+    );
+    for (number, what) in [(report.refused, "refused"), (report.unrenderable, "unrenderable")] {
+        if number > 0 {
+            text.push_str(&format!(", {} {what}", output::count(number)));
+        }
+    }
+    if report.held > 0 {
+        text.push_str(&format!("; {} are held by the guard: see --max-delete", output::counted(report.held, "delete")));
+    }
+    format!("{text}; {}", output::elapsed(report.elapsed_ms))
+}

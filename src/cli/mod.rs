@@ -1,0 +1,84 @@
+//! The command line: one file per command; this one opens the node and dispatches.
+
+pub mod args;
+mod demo;
+pub mod exit_code;
+mod import;
+mod init;
+mod key;
+mod logging;
+mod output;
+mod peer;
+mod progress;
+mod record;
+mod serve;
+mod status;
+mod sync;
+mod verify;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::config::Config;
+use crate::config::locate::locate;
+use crate::node::Node;
+use crate::seams::Seams;
+use crate::shutdown::Shutdown;
+use args::{Cli, Command, Global};
+pub use exit_code::ExitCode;
+
+/// Goes to the directory of `-C` and sets logging up. To be called once, before anything else.
+///
+/// # Errors
+/// When the directory is not there.
+pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
+    if let Some(dir) = &cli.global.dir {
+        std::env::set_current_dir(dir).with_context(|| format!("-C {}", dir.display()))?;
+    }
+    logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
+    // Every client of this process uses one TLS back end; a second call would only say that it is set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(())
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// Whatever went wrong, with its chain; [`ExitCode::of`] says how to exit.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    let shutdown = Shutdown::new();
+    shutdown.listen().context("signal handlers")?;
+    match command {
+        Command::Init(args) => init::run(&args).await,
+        Command::Peer(command) => peer::run(&global, command, &shutdown).await,
+        Command::Import(args) => import::run(&global, &args, &shutdown).await,
+        Command::Seed(args) => sync::seed(&global, &args, &shutdown).await,
+        Command::Sync(args) => sync::sync(&global, &args, &shutdown).await,
+        Command::Verify(args) => verify::run(&global, &args, &shutdown).await,
+        Command::Status(args) => status::run(&global, &args).await,
+        Command::Record(command) => record::run(&global, command).await,
+        Command::Key(command) => key::run(&global, command).await,
+        Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
+        Command::Demo(args) => demo::run(&global, &args, &shutdown).await,
+    }
+}
+
+fn config(global: &Global) -> anyhow::Result<Config> {
+    Ok(Config::load(&locate(global.config.as_deref())?)?)
+}
+
+async fn open(global: &Global) -> anyhow::Result<Node> {
+    Ok(Node::open(config(global)?, Seams::os()).await?)
+}
+
+/// The base URL of a node that listens at `address`.
+fn base_url(address: std::net::SocketAddr, site: &str) -> String {
+    format!("http://{address}/{site}")
+}
+
+/// Makes a path of the command line independent of the current directory.
+fn absolute(path: &Path) -> anyhow::Result<std::path::PathBuf> {
+    std::path::absolute(path).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,160 @@
+//! `emsync peer …`: the nodes this one pulls from.
+
+use super::args::{Global, Json, Peer, PeerAdd};
+use super::{ExitCode, exit_code, output};
+use crate::config::edit::{add_peer, remove_peer};
+use crate::config::locate::locate;
+use crate::config::{self, Config, KeySource, NewPeer};
+use crate::peer::{self, Kind, Probe, Warning};
+use crate::seams::Seams;
+use crate::shutdown::Shutdown;
+
+pub(super) async fn run(global: &Global, command: Peer, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+    match command {
+        Peer::Add(args) => add(global, &args),
+        Peer::List(args) => list(&super::config(global)?, &args),
+        Peer::Show { name } => show(&super::config(global)?, &name),
+        Peer::Test { name, json } => test(&super::config(global)?, &name, json, shutdown).await,
+        Peer::Remove { name } => {
+            remove_peer(&locate(global.config.as_deref())?, &name)?;
+            Ok(ExitCode::Ok)
+        }
+    }
+}
+
+fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
+    let key = match (&args.key_file, &args.key_env) {
+        (Some(file), _) => KeySource::File(super::absolute(file)?),
+        (None, Some(variable)) => KeySource::Env(variable.clone()),
+        (None, None) => anyhow::bail!(Usage("give the peer's key with --key-file FILE or --key-env NAME".to_owned())),
+    };
+    let peer = NewPeer {
+        name: args.name.clone(),
+        url: args.url.clone(),
+        key,
+        cluster_id: args.cluster_id.clone(),
+        push: args.push,
+    };
+    let file = locate(global.config.as_deref())?;
+    add_peer(&file, &peer)?;
+    // A key that is not there yet is worth a word, not a failure: it may come with the next deployment.
+    if let Err(error) = Config::load(&file)?.peer(&args.name)?.key() {
+        tracing::warn!("{}", error.report());
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// A command line that parses and still cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
+fn list(config: &Config, args: &Json) -> anyhow::Result<ExitCode> {
+    for peer in &config.peers {
+        if args.json {
+            output::json(&described(peer))?;
+        } else {
+            let state = if peer.enabled { "" } else { "  (disabled)" };
+            output::line(&format!("{}  {}{state}", peer.name, peer.base_url))?;
+        }
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn show(config: &Config, name: &str) -> anyhow::Result<ExitCode> {
+    let described = described(config.peer(name)?);
+    for (member, value) in described.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        output::line(&format!("{member:<18} {value}"))?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn described(peer: &config::Peer) -> serde_json::Value {
+    let key = match peer.key_source() {
+        None => "none".to_owned(),
+        Some(KeySource::Inline(_)) => "in emsync.toml".to_owned(),
+        Some(KeySource::File(path)) => format!("file {}", path.display()),
+        Some(KeySource::Env(variable)) => format!("environment variable {variable}"),
+    };
+    serde_json::json!({
+        "name": peer.name,
+        "base_url": peer.base_url.as_str(),
+        "cluster_id": peer.cluster_id.as_ref().map(crate::model::NodeId::as_str),
+        "key": key,
+        "enabled": peer.enabled,
+        "pull_originals": peer.pull_originals,
+        "generated": format!("{:?}", peer.generated).to_lowercase(),
+        "push": peer.push,
+        "push_originals": peer.push_originals,
+        "insecure_session": peer.insecure_session,
+    })
+}
+
+async fn test(config: &Config, name: &str, json: bool, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+    let settings = config.peer(name)?;
+    let peer = peer::Peer::new(settings, &settings.key()?, &config.limits)?;
+    let seams = Seams::os();
+    let probed = tokio::select! {
+        probed = peer.probe(&*seams.clock) => probed,
+        () = shutdown.wait() => return Ok(ExitCode::Interrupted),
+    };
+    let probe = match probed {
+        Ok(probe) => probe,
+        Err(error) => {
+            let code = exit_code::of_peer(&error);
+            return Err(anyhow::Error::new(error).context(format!("peer test {name} (exit {})", code as u8)));
+        }
+    };
+    if json {
+        output::json(&probe)?;
+    } else {
+        print(name, &probe)?;
+    }
+    Ok(verdict(&probe, config))
+}
+
+/// Design section 8, Failures and exit codes.
+fn verdict(probe: &Probe, config: &Config) -> ExitCode {
+    let limit = i64::try_from(config.limits.max_clock_skew.as_millis()).unwrap_or(i64::MAX);
+    let ours = probe.cluster_id.as_ref() == Some(&config.node.cluster_id);
+    let wrong = |warning: &Warning| matches!(warning, Warning::ClusterIdDiffers { .. } | Warning::NoClusterId);
+    if ours || probe.warnings.iter().any(wrong) {
+        ExitCode::Usage
+    } else if probe.skew_ms.is_some_and(|ms| ms.abs() > limit) {
+        ExitCode::Fatal
+    } else {
+        ExitCode::Ok
+    }
+}
+
+fn print(name: &str, probe: &Probe) -> anyhow::Result<()> {
+    let kind = match &probe.kind {
+        Kind::Enter => "EnterMediaDB".to_owned(),
+        Kind::Emsync(version) => format!("emsync {version}"),
+    };
+    let id = probe.cluster_id.as_ref().map_or("unknown", |id| id.as_str());
+    output::line(&format!("{name}: {kind}, cluster id {id}, catalog {}", probe.catalog))?;
+    let skew = probe.skew_ms.map_or_else(|| "unknown".to_owned(), |ms| format!("{ms} ms"));
+    let records = output::counted(probe.records, "record");
+    output::line(&format!("{records} to list, answered in {} ms, clock offset {skew}", probe.latency_ms))?;
+    for warning in &probe.warnings {
+        output::line(&format!("warning: {}", explained(warning)))?;
+    }
+    Ok(())
+}
+
+fn explained(warning: &Warning) -> String {
+    match warning {
+        Warning::ClusterIdNotSeen { configured, seen } => {
+            let seen: Vec<_> = seen.iter().map(crate::model::NodeId::as_str).collect();
+            format!("no record on page 1 is owned by {configured}; owners seen: {}. Is cluster_id right?", seen.join(", "))
+        }
+        Warning::ClusterIdDiffers { configured, said } => format!("cluster_id is {configured}, but the peer says it is {said}"),
+        Warning::NoClusterId => "an EMDB peer needs a cluster_id: cluster.name in its node.xml".to_owned(),
+        Warning::Skew { ms } => format!("its clock is {} s off ours; set both by NTP", ms / 1000),
+        Warning::SessionWithheld => {
+            "its session cookie is Secure and base_url is plain http: use https, or set insecure_session = true".to_owned()
+        }
+    }
+}

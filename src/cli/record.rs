@@ -1,0 +1,57 @@
+//! `emsync record …`: records of this node.
+
+use anyhow::Context as _;
+
+use super::args::{Global, Record};
+use super::{ExitCode, output};
+use crate::model::{Module, RecordKey};
+use crate::monitor::Silent;
+use crate::reconcile::deletes::Deletes;
+
+/// Records read at a time.
+const PAGE: usize = 1_000;
+
+pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<ExitCode> {
+    let node = super::open(global).await?;
+    match command {
+        Record::List { table, json, deleted } => {
+            let table = Module::new(table)?;
+            let mut after: Option<RecordKey> = None;
+            loop {
+                let page = node.catalogue.records_after(Some(&table), after.as_ref(), PAGE).await?;
+                for stored in page.iter().filter(|stored| deleted || !stored.record.is_deleted()) {
+                    if json { output::line(&one_line(&stored.record.source))? } else { output::line(&stored.record.key.id)? }
+                }
+                after = page.last().map(|stored| stored.record.key.clone());
+                if page.len() < PAGE {
+                    break;
+                }
+            }
+        }
+        Record::Get { table, id } => {
+            let key = RecordKey::new(table, id)?;
+            let stored = node.catalogue.record(&key).await?.with_context(|| format!("there is no record {key}"))?;
+            output::line(&one_line(&stored.record.source))?;
+        }
+        Record::Delete { table, id } => {
+            let key = RecordKey::new(table, id)?;
+            let deletes = Deletes {
+                peer: "",
+                own: &node.config.node.cluster_id,
+                catalogue: &node.catalogue,
+                store: &node.store,
+                seams: &node.seams,
+                monitor: &Silent,
+            };
+            deletes.delete_own(&key).await?;
+        }
+    }
+    node.catalogue.close().await;
+    Ok(ExitCode::Ok)
+}
+
+/// The stored text; line breaks between its members, which JSON allows, are taken out.
+fn one_line(source: &str) -> String {
+    // A raw line break cannot stand inside a JSON string, so this changes no value.
+    if source.contains(['\n', '\r']) { source.replace(['\n', '\r'], " ") } else { source.to_owned() }
+}

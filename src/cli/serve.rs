@@ -1,0 +1,42 @@
+//! `emsync serve`: lets other nodes list and fetch.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use super::args::{Global, Serve};
+use super::{ExitCode, output};
+use crate::node::Node;
+use crate::serve::{self, Settings};
+use crate::shutdown::Shutdown;
+
+/// Added to every window, so that what was committed while a listing was asked for is in the next one (11.1, 4).
+const MARGIN: Duration = Duration::from_secs(60);
+/// Records per page, as EMDB has it.
+const PER_PAGE: u64 = 1_000;
+
+pub(super) async fn run(global: &Global, args: &Serve, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+    let node = super::open(global).await?;
+    let _lock = node.lock("serve")?;
+    let address = args.listen.unwrap_or(node.config.serve.listen);
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
+    output::line(&super::base_url(listener.local_addr()?, &node.config.node.site))?;
+    serve::run(listener, served(&node), shutdown.clone()).await?;
+    node.catalogue.close().await;
+    Ok(ExitCode::Ok)
+}
+
+/// What the HTTP node needs of this node.
+pub(super) fn served(node: &Node) -> serve::Node {
+    let config = &node.config;
+    let settings = Settings {
+        node: config.node.cluster_id.clone(),
+        site: config.node.site.clone(),
+        catalog: config.node.catalog.clone(),
+        relay_tables: config.relay_tables.clone(),
+        per_page: PER_PAGE,
+        margin: MARGIN,
+    };
+    serve::Node::new(settings, node.catalogue.clone(), node.store.clone(), node.seams.clone())
+}

@@ -1,0 +1,147 @@
+//! `emsync seed` and `emsync sync`: from a peer to here.
+
+use std::sync::Arc;
+
+use super::args::{Global, Sync, SyncHow, SyncSome};
+use super::progress::Progress;
+use super::{ExitCode, output, verify};
+use crate::config;
+use crate::monitor::RunReport;
+use crate::node::Node;
+use crate::pipeline::{self, Options, Outcome};
+use crate::pull::metadata::Scope;
+use crate::reconcile::verify::Parity;
+use crate::shutdown::Shutdown;
+
+/// What `--json` prints: the counts of design section 8, and what only some runs have.
+#[derive(serde::Serialize)]
+struct Printed<'a> {
+    peer: &'a str,
+    #[serde(flatten)]
+    report: RunReport,
+    held: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_sync: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parity: Option<&'a Parity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub(super) async fn seed(global: &Global, args: &Sync, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+    let node = open(global, &args.how).await?;
+    let settings = node.config.peer(&args.peer)?.clone();
+    let _lock = node.lock(&format!("run-{}", settings.name))?;
+    let progress = Progress::new(global);
+    let outcome = run(&node, &settings, Scope::Everything, &args.how, &progress, shutdown).await;
+    let outcome = finished(outcome, &progress)?;
+    let mut parity = None;
+    if outcome.error.is_none() {
+        let progress = Progress::new(global);
+        let compared = pipeline::verify_peer(&node, &settings, false, &*progress, shutdown).await;
+        progress.finish();
+        parity = Some(compared?);
+    }
+    let code = print(global, &args.how, &settings.name, outcome, parity.as_ref())?;
+    node.catalogue.close().await;
+    Ok(code)
+}
+
+pub(super) async fn sync(global: &Global, args: &SyncSome, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+    let node = open(global, &args.how).await?;
+    let peers: Vec<config::Peer> = match &args.peer {
+        Some(name) => vec![node.config.peer(name)?.clone()],
+        None => node.config.enabled_peers().cloned().collect(),
+    };
+    anyhow::ensure!(!peers.is_empty(), super::peer::Usage("there is no enabled peer: add one with `emsync peer add`".to_owned()));
+    let mut worst = ExitCode::Ok;
+    for settings in &peers {
+        let _lock = node.lock(&format!("run-{}", settings.name))?;
+        let progress = Progress::new(global);
+        let outcome = run(&node, settings, Scope::Changes, &args.how, &progress, shutdown).await;
+        let outcome = match finished(outcome, &progress) {
+            // One peer that cannot be reached is no reason to leave the others alone.
+            Err(error) if peers.len() > 1 => {
+                tracing::error!(peer = settings.name, "{error:#}");
+                worst = ExitCode::of(&error);
+                continue;
+            }
+            other => other?,
+        };
+        let code = print(global, &args.how, &settings.name, outcome, None)?;
+        worst = if code == ExitCode::Ok { worst } else { code };
+    }
+    node.catalogue.close().await;
+    Ok(worst)
+}
+
+async fn open(global: &Global, how: &SyncHow) -> anyhow::Result<Node> {
+    let mut config = super::config(global)?;
+    if let Some(transfers) = how.transfers {
+        config.limits.transfers = usize::from(transfers);
+    }
+    Ok(Node::open(config, crate::seams::Seams::os()).await?)
+}
+
+async fn run(
+    node: &Node,
+    settings: &config::Peer,
+    scope: Scope,
+    how: &SyncHow,
+    progress: &Arc<Progress>,
+    shutdown: &Shutdown,
+) -> Result<Outcome, pipeline::Error> {
+    let options = Options { scope, max_delete: how.max_delete };
+    pipeline::sync_peer(node, settings, options, progress.clone(), shutdown).await
+}
+
+fn finished(outcome: Result<Outcome, pipeline::Error>, progress: &Progress) -> anyhow::Result<Outcome> {
+    progress.finish();
+    Ok(outcome?)
+}
+
+/// Prints what a run did, and says how to exit: an early end first, then the guard, then what was set aside, then parity.
+fn print(global: &Global, how: &SyncHow, peer: &str, outcome: Outcome, parity: Option<&Parity>) -> anyhow::Result<ExitCode> {
+    let Outcome { report, deletes, error } = outcome;
+    let error = error.map(anyhow::Error::new);
+    let code = match &error {
+        Some(error) => ExitCode::of(error),
+        None if deletes.held > 0 => ExitCode::Guard,
+        None if report.quarantined > 0 => ExitCode::Partial,
+        None if parity.is_some_and(|parity| !parity.in_sync) => ExitCode::Differs,
+        None => ExitCode::Ok,
+    };
+    if how.json {
+        let error = error.as_ref().map(|error| format!("{error:#}"));
+        let in_sync = parity.map(|parity| parity.in_sync);
+        output::json(&Printed { peer, report, held: deletes.held, in_sync, parity, error })?;
+    } else if !global.quiet {
+        output::line(&summary(peer, &report, deletes.held))?;
+        if let Some(parity) = parity {
+            verify::print_table(peer, parity)?;
+        }
+    }
+    if let Some(error) = error {
+        tracing::error!(peer, "{error:#}");
+    }
+    Ok(code)
+}
+
+fn summary(peer: &str, report: &RunReport, held: u64) -> String {
+    let mut text = format!(
+        "{peer}: {}, {} ({} received)",
+        output::counted(report.records, "record"),
+        output::counted(report.files_written, "file"),
+        output::bytes(report.bytes_received),
+    );
+    let rest = [(report.deleted, "deleted"), (report.quarantined, "set aside"), (report.unrenderable, "unrenderable")];
+    for (number, what) in rest {
+        if number > 0 {
+            text.push_str(&format!(", {} {what}", output::count(number)));
+        }
+    }
+    if held > 0 {
+        text.push_str(&format!("; {} held by the guard: look at them, then run with --max-delete {held}", output::counted(held, "delete")));
+    }
+    format!("{text}; {}", output::elapsed(report.elapsed_ms))
+}
