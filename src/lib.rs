@@ -47,7 +47,6 @@
 // Vocabulary.
 pub mod config;
 pub mod error;
-pub mod media;
 pub mod model;
 pub mod protocol;
 
