@@ -62,6 +62,7 @@ pub mod peer;
 pub mod store;
 
 // Stages.
+pub mod media;
 pub mod pull;
 pub mod reconcile;
 

@@ -9,7 +9,9 @@ use emsync::cli::{ExitCode, prepare, run};
 fn main() -> process::ExitCode {
     let cli = Cli::parse();
     let ended = prepare(&cli).and_then(|()| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
         let ended = runtime.block_on(run(cli));
         // Blocking threads that are still at work hold nothing that the next run could not take up again.
         runtime.shutdown_background();

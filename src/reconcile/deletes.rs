@@ -39,6 +39,28 @@ pub enum Error {
     /// The media store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// There is no such live record.
+    #[error("there is no live record {key}")]
+    NotThere {
+        /// Its address.
+        key: RecordKey,
+    },
+    /// Another node owns it.
+    #[error("record {key} is owned by {}; delete it there", owner.as_ref().map_or("nobody", NodeId::as_str))]
+    NotOurs {
+        /// Its address.
+        key: RecordKey,
+        /// Its owner.
+        owner: Option<NodeId>,
+    },
+    /// Its JSON cannot be edited.
+    #[error("record {key} cannot be edited: {reason}")]
+    Unusable {
+        /// Its address.
+        key: RecordKey,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -48,6 +70,9 @@ impl Error {
         match self {
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
+            Self::NotThere { .. } | Self::NotOurs { .. } | Self::Unusable { .. } => {
+                Class::Permanent
+            }
         }
     }
 }
@@ -164,6 +189,59 @@ impl Deletes<'_> {
                     Work::Fetch(_) | Work::Regenerate(_) => self.settle(job).await?,
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Deletes a record that this node owns: a tombstone in its place, its files into the trash.
+    ///
+    /// # Errors
+    /// [`Error::NotThere`] and [`Error::NotOurs`] when there is nothing to delete here.
+    pub async fn delete_own(&self, key: &RecordKey) -> Result<(), Error> {
+        let now = self.seams.clock.now();
+        let mut batch = self.catalogue.batch().await?;
+        let stored = batch.stored(std::slice::from_ref(key)).await?.remove(key);
+        let record = stored.filter(|stored| !stored.record.is_deleted());
+        let record = record
+            .ok_or_else(|| Error::NotThere { key: key.clone() })?
+            .record;
+        let status = record
+            .status
+            .as_ref()
+            .filter(|status| status.master == *self.own);
+        let Some(status) = status else {
+            let owner = record.status.map(|status| status.master);
+            return Err(Error::NotOurs {
+                key: key.clone(),
+                owner,
+            });
+        };
+        // Strictly later than the last edit, whatever our clock did since: otherwise no peer would take it (row 7).
+        let at = now.max(status.modified.plus(Duration::from_millis(1)));
+        let status = RecordStatus {
+            deleted: true,
+            master: self.own.clone(),
+            modified_by: self.own.clone(),
+            modified: at,
+            master_modified: Some(at),
+        };
+        let tombstone =
+            protocol::record::restamped(&record, &status).map_err(|bad| Error::Unusable {
+                key: key.clone(),
+                reason: bad.reason,
+            })?;
+        batch.put_records(&[&tombstone], "", now).await?;
+        let gone = if key.module.is_asset() {
+            self.forget_files(&mut batch, key, now).await?
+        } else {
+            Vec::new()
+        };
+        if let Some(asset) = key.as_asset() {
+            batch.forget_finding(&asset).await?;
+        }
+        batch.commit().await?;
+        for (kind, path) in gone {
+            self.trash(kind, path).await?;
         }
         Ok(())
     }
