@@ -109,6 +109,22 @@ impl Cursor {
         }
     }
 
+    /// The clock that stamps the peer's records: start of the window plus its length (wire spec 4.4). A window that reaches back
+    /// to the epoch was cut off there and says nothing.
+    fn server_clock(&self, changes: &ChangesPage) -> Option<Timestamp> {
+        let began = changes
+            .head
+            .since
+            .filter(|began| *began > Timestamp::EPOCH)?;
+        // Whole seconds, so half a second is added as the likely rest.
+        Some(Timestamp::from_millis(
+            began
+                .as_millis()
+                .saturating_add(self.ago_ms)
+                .saturating_add(500),
+        ))
+    }
+
     /// Compares a page with what the first one said, and moves on to it.
     fn accept(&mut self, peer: &Peer, changes: &ChangesPage) -> Result<(), Error> {
         let head = &changes.head;
@@ -171,14 +187,24 @@ impl Peer {
                 page: cursor.page + 1,
             });
         }
-        let server_now = server_date(response.headers());
+        let date = server_date(response.headers());
         let body = self.list_body(response, &url).await?;
         let changes = changes::parse(&body).map_err(|source| self.reply(source, cursor.page))?;
+        let server_now = cursor.server_clock(&changes).or(date);
         cursor.accept(self, &changes)?;
         Ok(Page {
             changes,
             server_now,
         })
+    }
+
+    /// The peer's clock, by an almost empty listing; `None` when it does not say. It also proves that the peer lets us in.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn clock(&self) -> Result<Option<Timestamp>, Error> {
+        let mut cursor = Cursor::new(self, 1, Timestamp::EPOCH);
+        Ok(self.next_page(&mut cursor).await?.server_now)
     }
 
     /// Fetches the first page of the upload listing: the members of folder assets among the newest records (11.2, 5).

@@ -106,15 +106,6 @@ impl Peer {
         })
     }
 
-    /// Whether the peer still lets us in: for telling a missing file from a lost login (H-50).
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when it does not, any other [`Error`] when that cannot be told.
-    pub async fn probe_login(&self) -> Result<(), Error> {
-        let mut cursor = Cursor::new(self, 1, Timestamp::EPOCH);
-        self.next_page(&mut cursor).await.map(|_| ())
-    }
-
     fn identity_warnings(&self, page: &Page) -> Vec<Warning> {
         let Some(configured) = self.0.cluster_id.clone() else {
             return if page.changes.head.hello.is_some() {

@@ -9,7 +9,7 @@ use crate::{catalogue, peer, store};
 pub enum Error {
     /// A request failed.
     #[error(transparent)]
-    Peer(#[from] peer::Error),
+    Peer(peer::Error),
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] catalogue::Error),
@@ -141,6 +141,15 @@ pub enum Error {
     /// Somebody asked us to stop.
     #[error("interrupted; what is left stays queued for the next run")]
     Cancelled,
+}
+
+impl From<peer::Error> for Error {
+    fn from(error: peer::Error) -> Self {
+        match error {
+            peer::Error::Cancelled => Self::Cancelled,
+            other => Self::Peer(other),
+        }
+    }
 }
 
 impl Error {

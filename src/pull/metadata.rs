@@ -91,9 +91,16 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let since = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| {
         window_start(&checkpoint, pull.limits.overlap)
     });
-    let (page, cursor) = first_page(pull, now, since, checkpoint).await?;
-    let server_now = page.server_now.unwrap_or(now);
+    // A window of everything says nothing of the peer's clock, so that is asked for by itself.
+    let clock = pull
+        .peer
+        .patiently(pull.patience(), &mut (), async |peer, ()| {
+            peer.clock().await
+        })
+        .await?;
+    let server_now = clock.unwrap_or(now);
     check_skew(pull, server_now)?;
+    let (page, cursor) = first_page(pull, now, since, checkpoint).await?;
     check_identity(pull, &page).await?;
     let head = &page.changes.head;
     let listing = Listing {

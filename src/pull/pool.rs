@@ -192,9 +192,9 @@ async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
         Error::Peer(
             error @ (peer::Error::Refused { .. } | peer::Error::Server { status: 500, .. }),
         ) => {
-            match pull.peer.probe_login().await {
+            match pull.peer.clock().await {
                 // It knows us: the file itself is the problem.
-                Ok(()) => Error::Peer(match error {
+                Ok(_) => Error::Peer(match error {
                     peer::Error::Refused { peer, detail } => peer::Error::NotFound {
                         peer,
                         path: format!("{} ({detail})", job.subject),

@@ -17,7 +17,7 @@ use crate::config::MaxDelete;
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
 use crate::model::{
-    FileKind, MediaPath, NodeId, RecordKey, Resolution, Sha256, Timestamp, resolve,
+    FileKind, MediaPath, NodeId, RecordKey, RecordStatus, Resolution, Sha256, Timestamp, resolve,
 };
 use crate::monitor::Monitor;
 use crate::protocol;

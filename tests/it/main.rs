@@ -5,4 +5,5 @@
 )]
 
 mod emdb_server;
+mod pull;
 mod support;

@@ -2,3 +2,4 @@
 
 pub(crate) mod emdb;
 pub(crate) mod fault;
+pub(crate) mod node;
