@@ -19,7 +19,7 @@ pub(super) async fn run(global: &Global, args: &Import, shutdown: &Shutdown) -> 
         thumb_threads: node.config.media.thumb_threads,
         handoff_depth: node.config.limits.handoff_depth,
         batch: node.config.limits.publish_batch,
-        max_delete: deletes::limit(node.catalogue.live_assets().await?, said),
+        max_delete: Some(deletes::limit(node.catalogue.live_assets().await?, said)),
         dry_run: args.dry_run,
     };
     let progress = Progress::new(global);
@@ -36,7 +36,7 @@ pub(super) async fn run(global: &Global, args: &Import, shutdown: &Shutdown) -> 
     Ok(if report.held > 0 { ExitCode::Guard } else { ExitCode::Ok })
 }
 
-fn summary(report: &Report, dry_run: bool) -> String {
+pub(super) fn summary(report: &Report, dry_run: bool) -> String {
     let verb = if dry_run { "would import" } else { "imported" };
     let mut text = format!(
         "{verb} {} ({}): {} added, {} changed, {} moved, {} gone, {} unchanged",

@@ -127,7 +127,7 @@ fn print(global: &Global, how: &SyncHow, peer: &str, outcome: Outcome, parity: O
     Ok(code)
 }
 
-fn summary(peer: &str, report: &RunReport, held: u64) -> String {
+pub(super) fn summary(peer: &str, report: &RunReport, held: u64) -> String {
     let mut text = format!(
         "{peer}: {}, {} ({} received)",
         output::counted(report.records, "record"),
