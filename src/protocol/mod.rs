@@ -14,6 +14,8 @@ mod form;
 pub mod lenient;
 pub mod listed;
 pub mod record;
+pub mod replies;
+pub mod search;
 pub mod uploads;
 pub mod wire_path;
 
