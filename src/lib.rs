@@ -7,5 +7,6 @@ pub mod monitor;
 pub mod protocol;
 pub mod retry;
 pub mod seams;
+pub mod serve;
 pub mod shutdown;
 pub mod store;

@@ -20,7 +20,7 @@ pub mod uploads;
 pub mod wire_path;
 
 #[cfg(test)]
-mod captures;
+pub(crate) mod captures;
 
 pub use changes::{AssetFiles, AssetListing, ChangesPage, ChangesRequest, Hello, PageHead, Status};
 pub use error::Error;

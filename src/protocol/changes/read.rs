@@ -107,7 +107,11 @@ fn read_files(text: &RawValue, catalog: &str) -> AssetFiles {
     let (asset, source_path) = (stated(&row.id), stated(&row.sourcepath));
     let below = match MediaPath::new(source_path.as_str()) {
         Ok(below) => below,
-        Err(_) if lists_nothing(row.files) && lists_nothing(row.originals) => {
+        Err(_)
+            if source_path.is_empty()
+                && lists_nothing(row.files)
+                && lists_nothing(row.originals) =>
+        {
             return AssetFiles {
                 asset,
                 source_path,
