@@ -26,7 +26,6 @@ mod uploads;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,19 +124,12 @@ async fn serve_one(stream: TcpStream, service: axum::Router, shutdown: Shutdown)
     if let Err(error) = tune(&stream) {
         tracing::debug!(%error, "connection not tuned");
     }
-    let service = tower::ServiceExt::map_request(service, |request: hyper::Request<_>| {
-        hyper::Request::map(request, axum::body::Body::new)
-    });
-    let service = TowerToHyperService::new(tower::ServiceExt::map_err(
-        service,
-        |never: Infallible| match never {},
-    ));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -21,8 +21,15 @@ use crate::model::{CatalogId, Module, NodeId};
 use crate::seams::Seams;
 use crate::store::Store;
 
-/// Tables that grant things on an EMDB node. They leave this node only when `relay_tables` names them.
-const GRANTING: [&str; 4] = ["userprofile", "settingsgroup", "user", "usergroup"];
+/// Tables that grant things on an EMDB node, the keys for its peers among them (H-48). They leave this node only when
+/// `relay_tables` names them.
+const GRANTING: [&str; 5] = [
+    "userprofile",
+    "settingsgroup",
+    "user",
+    "usergroup",
+    "editingcluster",
+];
 
 /// How a node shows itself.
 #[derive(Debug, Clone)]

@@ -105,3 +105,30 @@ impl Writer {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::super::tests::{NOW, assets, start};
+    use super::*;
+    use crate::model::Timestamp;
+
+    #[tokio::test]
+    async fn a_failure_in_the_middle_breaks_the_listing_off() {
+        let running = start().await;
+        running.put(&assets(12)).await;
+        let node = Arc::new(running.node());
+        let window = feed::cut(&node, NOW, Timestamp::from_millis(NOW))
+            .await
+            .unwrap();
+        assert_eq!(window.pages(), 3);
+        let body = stream_of(Arc::clone(&node), window, "head".to_owned());
+        let mut body = std::pin::pin!(body);
+        let first = body.next().await.unwrap().unwrap();
+        assert!(first.starts_with(b"head{") && first.ends_with(b"}"));
+        running.catalogue.close().await;
+        assert!(matches!(body.next().await, Some(Err(Error::Catalogue(_)))));
+        assert!(body.next().await.is_none(), "an end was written");
+    }
+}

@@ -99,6 +99,21 @@ async fn records_that_come_or_change_in_mid_listing_lose_none() {
 }
 
 #[tokio::test]
+async fn a_page_that_outgrew_its_listing_sends_the_client_back_to_the_beginning() {
+    let node = start().await;
+    node.put(&assets(1)).await;
+    let session = node.first(EVER).await.head.session;
+    node.put(&assets(20)).await;
+    assert_eq!(node.later(&session, 1).await.records.len(), 20);
+    node.put(&assets(21)).await;
+    let form = format!("lastpullago=1&hitssessionid={session}&page=1");
+    let reply = node.post("cluster/nextall.json", &form).await;
+    let error = parse(&reply.body).unwrap_err();
+    assert!(matches!(error, Error::Status { .. }), "{error}");
+    assert_eq!(node.first(EVER).await.head.total, 21);
+}
+
+#[tokio::test]
 async fn listalldocs_honours_a_known_session_and_its_page() {
     let node = start().await;
     node.put(&assets(6)).await;
@@ -240,6 +255,12 @@ async fn tables_that_grant_things_leave_only_when_they_are_named() {
         record("settingsgroup", "s1", false, json!({})),
         record("user", "u2", false, json!({})),
         record("usergroup", "g1", false, json!({})),
+        record(
+            "editingcluster",
+            "e1",
+            false,
+            json!({ "entermediakey": "x" }),
+        ),
         record("library", "l1", false, json!({})),
     ];
     let closed = start().await;

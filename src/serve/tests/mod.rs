@@ -81,23 +81,12 @@ pub(super) async fn start_with(relay: &[&str]) -> Running {
     let mut batch = catalogue.batch().await.unwrap();
     batch.put_key(&row).await.unwrap();
     batch.commit().await.unwrap();
-    let settings = Settings {
-        node,
-        site: "assets".to_owned(),
-        catalog,
-        relay_tables: relay
-            .iter()
-            .map(|name| Module::new(*name).unwrap())
-            .collect(),
-        per_page: 5,
-        margin: Duration::from_secs(60),
-    };
     let (listener, shutdown) = (
         TcpListener::bind("127.0.0.1:0").await.unwrap(),
         Shutdown::new(),
     );
     let address = listener.local_addr().unwrap();
-    let node = Node::new(settings, catalogue.clone(), store.clone(), seams);
+    let node = Node::new(settings(relay), catalogue.clone(), store.clone(), seams);
     let task = tokio::spawn(run(listener, node, shutdown.clone()));
     Running {
         address,
@@ -108,6 +97,20 @@ pub(super) async fn start_with(relay: &[&str]) -> Running {
         shutdown,
         task,
         dir,
+    }
+}
+
+fn settings(relay: &[&str]) -> Settings {
+    Settings {
+        node: NodeId::new("node-a").unwrap(),
+        site: "assets".to_owned(),
+        catalog: CatalogId::new("assets/catalog").unwrap(),
+        relay_tables: relay
+            .iter()
+            .map(|name| Module::new(*name).unwrap())
+            .collect(),
+        per_page: 5,
+        margin: Duration::from_secs(60),
     }
 }
 
@@ -149,6 +152,12 @@ impl Reply {
 }
 
 impl Running {
+    /// Another node over the same catalogue and store, to be asked without a connection.
+    pub(super) fn node(&self) -> Node {
+        let (catalogue, store) = (self.catalogue.clone(), self.store.clone());
+        Node::new(settings(&[]), catalogue, store, Seams::os())
+    }
+
     /// Sends a request for `path` with further header lines, each ended by CR LF, and the key unless they hold one.
     pub(super) async fn ask(&self, method: &str, path: &str, lines: &str, body: &str) -> Reply {
         let key = if lines.to_lowercase().contains("x-token") || lines.contains("Anonymous") {
