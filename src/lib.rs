@@ -54,6 +54,7 @@ pub mod protocol;
 pub mod monitor;
 pub mod retry;
 pub mod seams;
+pub mod serve;
 pub mod shutdown;
 
 // Doors.

@@ -208,6 +208,59 @@ async fn pages_of_a_window_hold_every_record_once_also_when_records_move_meanwhi
 }
 
 #[tokio::test]
+async fn records_without_a_complete_status_are_stored_but_never_listed() {
+    let (_dir, catalogue) = empty().await;
+    let mut bare = record("asset", "bare", 1000, false);
+    bare.status = None;
+    let mut half = record("asset", "half", 1000, false);
+    if let Some(status) = &mut half.status {
+        status.master_modified = None;
+    }
+    let whole = record("asset", "whole", 1000, false);
+    put(&catalogue, &[bare.clone(), half, whole.clone()], NOW).await;
+    let window = catalogue.window(Timestamp::EPOCH, 1, &[]).await.unwrap();
+    assert_eq!((window.total, window.pages()), (1, 1));
+    let page = catalogue.window_page(&window, 1, &[]).await.unwrap();
+    let listed: Vec<_> = page.into_iter().map(|stored| stored.record).collect();
+    assert_eq!(listed, [whole]);
+    assert!(catalogue.record(&bare.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_page_that_outgrows_its_window_is_cut_and_says_so() {
+    let (_dir, catalogue) = empty().await;
+    put(&catalogue, &[record("asset", "r", 1000, false)], NOW).await;
+    let window = catalogue.window(Timestamp::EPOCH, 2, &[]).await.unwrap();
+    let mut more: Vec<_> = (0..7)
+        .map(|n| record("asset", &format!("r{n}"), 1000, false))
+        .collect();
+    put(&catalogue, &more, NOW).await;
+    let page = catalogue.window_page(&window, 1, &[]).await.unwrap();
+    assert_eq!((page.len(), window.outgrown(&page)), (8, false));
+    more.push(record("asset", "s", 1000, false));
+    more.push(record("asset", "t", 1000, false));
+    put(&catalogue, &more, NOW).await;
+    let page = catalogue.window_page(&window, 1, &[]).await.unwrap();
+    assert_eq!((page.len(), window.outgrown(&page)), (9, true));
+}
+
+#[tokio::test]
+async fn live_records_are_counted_and_paged_without_tombstones() {
+    let (_dir, catalogue) = empty().await;
+    let all: Vec<_> = (0..7)
+        .map(|n| record("asset", &format!("r{n}"), 1000, n % 3 == 1))
+        .collect();
+    put(&catalogue, &all, NOW).await;
+    put(&catalogue, &[record("category", "c", 1, false)], NOW).await;
+    let asset = Module::asset();
+    assert_eq!(catalogue.live_records(&asset).await.unwrap(), 5);
+    let page = catalogue.live_page(&asset, 3, 3).await.unwrap();
+    let ids: Vec<_> = page.iter().map(|stored| &*stored.record.key.id).collect();
+    assert_eq!(ids, ["r5", "r6"]);
+    assert!(catalogue.live_page(&asset, 9, 3).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_file_makes_its_asset_listed_again() {
     let (_dir, catalogue) = empty().await;
     put(

@@ -9,6 +9,7 @@
 //! peer's run lock may take back every lease of that peer, since nobody else can be working on it.
 
 mod batch;
+mod browse;
 mod checkpoints;
 mod conflicts;
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct Window {
     pub since: Timestamp,
     /// Records in it when it was cut.
     pub total: u64,
+    /// Records a page held when it was cut.
+    pub per_page: u64,
     /// Last key of each page but the last one, in order.
     pub bounds: Vec<RecordKey>,
 }
@@ -50,9 +52,25 @@ impl Window {
             self.bounds.len() as u64 + 1
         }
     }
+
+    /// The most records a page is read with: beyond that it has [outgrown](Self::outgrown) its window.
+    #[must_use]
+    pub fn most_a_page(&self) -> u64 {
+        self.per_page.saturating_mul(4)
+    }
+
+    /// Whether so many records were added inside a page of this window that the page is not whole: the window must be cut
+    /// anew. Without this bound a node that is being seeded would answer with pages of any size (I10).
+    #[must_use]
+    pub fn outgrown(&self, page: &[StoredRecord]) -> bool {
+        page.len() as u64 > self.most_a_page()
+    }
 }
 
-const COLUMNS: &str = "module, id, source, content, deleted, master, modified_by, modified, master_modified, received_at, origin";
+/// Condition for records with every member of the record status.
+const STAMPED: &str = " AND modified IS NOT NULL AND master_modified IS NOT NULL";
+
+pub(super) const COLUMNS: &str = "module, id, source, content, deleted, master, modified_by, modified, master_modified, received_at, origin";
 
 impl Catalogue {
     /// One record, tombstones included.
@@ -168,6 +186,7 @@ impl Catalogue {
     }
 
     /// Cuts the window of a listing: every record changed or received at or after `since`, but of the tables in `withheld`.
+    /// Records without a complete status are stored but never listed (design section 8, Conflicts; wire spec 11.1.5).
     ///
     /// # Errors
     /// [`Error`].
@@ -181,7 +200,7 @@ impl Catalogue {
             "SELECT module, id, total FROM (SELECT module, id, ROW_NUMBER() OVER (ORDER BY module, id) AS place,
              COUNT(*) OVER () AS total FROM record WHERE changed_at >= ",
         );
-        query.push_bind(since.as_millis());
+        query.push_bind(since.as_millis()).push(STAMPED);
         push_withheld(&mut query, withheld);
         query
             .push(") AS numbered WHERE place % ")
@@ -202,11 +221,13 @@ impl Catalogue {
         Ok(Window {
             since,
             total,
+            per_page,
             bounds,
         })
     }
 
-    /// The records of page `page` (from 1) of a window, in order of their keys.
+    /// The records of page `page` (from 1) of a window, in order of their keys; at most one more than
+    /// [`Window::most_a_page`].
     ///
     /// # Errors
     /// [`Error`].
@@ -224,7 +245,8 @@ impl Catalogue {
         query
             .push(COLUMNS)
             .push(" FROM record WHERE changed_at >= ")
-            .push_bind(window.since.as_millis());
+            .push_bind(window.since.as_millis())
+            .push(STAMPED);
         if let Some(from) = at.checked_sub(1).and_then(|at| window.bounds.get(at)) {
             query
                 .push(" AND (module, id) > (")
@@ -242,7 +264,9 @@ impl Catalogue {
                 .push(")");
         }
         push_withheld(&mut query, withheld);
-        query.push(" ORDER BY module, id");
+        query
+            .push(" ORDER BY module, id LIMIT ")
+            .push_bind(signed(window.most_a_page().saturating_add(1)));
         let rows = query
             .build()
             .fetch_all(&self.db.readers)
@@ -417,7 +441,7 @@ pub(super) fn sha256(what: &'static str, bytes: &[u8]) -> Result<Sha256, Error> 
     Ok(Sha256::from_bytes(exact))
 }
 
-fn stored(row: &Row) -> Result<StoredRecord, Error> {
+pub(super) fn stored(row: &Row) -> Result<StoredRecord, Error> {
     read(row).map_err(during("read a record's columns"))?
 }
 

@@ -32,7 +32,7 @@ pub(super) fn request_body(name: &str) -> String {
 }
 
 /// The body of the reply.
-pub(super) fn body(name: &str) -> String {
+pub(crate) fn body(name: &str) -> String {
     reply(name).1
 }
 
@@ -48,7 +48,7 @@ pub(super) fn header(name: &str, header: &str) -> Vec<String> {
 
 /// Asserts that `ours` has every member of `theirs` with the same JSON type, and none that EMDB would not expect.
 #[track_caller]
-pub(super) fn assert_same_types(ours: &Value, theirs: &Value, at: &str) {
+pub(crate) fn assert_same_types(ours: &Value, theirs: &Value, at: &str) {
     const OURS_ALONE: [&str; 4] = ["sha256", "md5", "originals", "emsync"];
     match (ours, theirs) {
         (Value::Object(ours), Value::Object(theirs)) => {

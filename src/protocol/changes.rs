@@ -158,8 +158,9 @@ pub struct ChangesPage {
 pub struct AssetListing {
     /// The asset.
     pub asset: AssetId,
-    /// Its source path; generated files outside of it are not written.
-    pub source_path: MediaPath,
+    /// Its source path; generated files outside of it are not written. `None` where the record states no usable one: then
+    /// the entry is written without files.
+    pub source_path: Option<MediaPath>,
     /// The asset's owner.
     pub master: NodeId,
     /// Generated files. Only those whose size and date are known are written: EMDB stops at the first one without.

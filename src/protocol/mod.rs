@@ -14,11 +14,13 @@ mod form;
 pub mod lenient;
 pub mod listed;
 pub mod record;
+pub mod replies;
+pub mod search;
 pub mod uploads;
 pub mod wire_path;
 
 #[cfg(test)]
-mod captures;
+pub(crate) mod captures;
 
 pub use changes::{AssetFiles, AssetListing, ChangesPage, ChangesRequest, Hello, PageHead, Status};
 pub use error::Error;

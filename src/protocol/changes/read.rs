@@ -107,6 +107,18 @@ fn read_files(text: &RawValue, catalog: &str) -> AssetFiles {
     let (asset, source_path) = (stated(&row.id), stated(&row.sourcepath));
     let below = match MediaPath::new(source_path.as_str()) {
         Ok(below) => below,
+        Err(_)
+            if source_path.is_empty()
+                && lists_nothing(row.files)
+                && lists_nothing(row.originals) =>
+        {
+            return AssetFiles {
+                asset,
+                source_path,
+                files: Vec::new(),
+                originals: None,
+            };
+        }
         Err(error) => return broken(asset, source_path, error.to_string()),
     };
     let bounds = |kind, below| Bounds {
@@ -121,6 +133,12 @@ fn read_files(text: &RawValue, catalog: &str) -> AssetFiles {
         originals: (row.originals)
             .map(|list| listed::read_all(Some(list), &bounds(FileKind::Original, None))),
     }
+}
+
+/// Whether a member holds no files at all, so that it does not matter where they would lie.
+fn lists_nothing(files: Option<&RawValue>) -> bool {
+    let text = files.map_or("null", RawValue::get);
+    serde_json::from_str::<Option<[Value; 0]>>(text).is_ok()
 }
 
 impl Hello {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{AssetListing, Hello, PageHead, Status};
-use crate::model::{AssetId, CatalogId, MediaPath, Record};
+use crate::model::{AssetId, CatalogId, Record};
 use crate::protocol::lenient;
 use crate::protocol::listed::{GeneratedEntry, OriginalEntry};
 
@@ -25,7 +25,7 @@ struct HeadOut<'a> {
 #[derive(Serialize)]
 struct ListingOut<'a> {
     id: &'a AssetId,
-    sourcepath: &'a MediaPath,
+    sourcepath: &'a str,
     files: Vec<GeneratedEntry<'a>>,
     originals: Vec<OriginalEntry<'a>>,
 }
@@ -86,12 +86,20 @@ fn write_row(out: &mut Vec<u8>, record: &Record, index: &str, alias: &str) {
 }
 
 fn listing<'a>(files: &'a AssetListing, catalog: &CatalogId) -> ListingOut<'a> {
+    let Some(source_path) = &files.source_path else {
+        return ListingOut {
+            id: &files.asset,
+            sourcepath: "",
+            files: Vec::new(),
+            originals: Vec::new(),
+        };
+    };
     let generated = (files.generated.iter())
-        .filter_map(|file| GeneratedEntry::of(file, catalog, &files.source_path, &files.master));
+        .filter_map(|file| GeneratedEntry::of(file, catalog, source_path, &files.master));
     let originals = (files.originals.iter()).filter_map(|file| OriginalEntry::of(file, catalog));
     ListingOut {
         id: &files.asset,
-        sourcepath: &files.source_path,
+        sourcepath: source_path.as_str(),
         files: generated.collect(),
         originals: originals.collect(),
     }
@@ -121,7 +129,9 @@ mod tests {
 
     use super::super::parse;
     use super::*;
-    use crate::model::{FileKind, ListedFile, NodeId, RecordKey, RecordStatus, Sha256, Timestamp};
+    use crate::model::{
+        FileKind, ListedFile, MediaPath, NodeId, RecordKey, RecordStatus, Sha256, Timestamp,
+    };
     use crate::protocol::captures::{assert_same_types, body};
     use crate::protocol::error::Error;
     use crate::protocol::record::stamped;
@@ -177,7 +187,7 @@ mod tests {
     fn listing(generated: Vec<ListedFile>) -> AssetListing {
         AssetListing {
             asset: AssetId::new("a1").unwrap(),
-            source_path: MediaPath::new("Port/é.jpg").unwrap(),
+            source_path: Some(MediaPath::new("Port/é.jpg").unwrap()),
             master: node("a"),
             generated,
             originals: vec![file(FileKind::Original, "Raw/é.jpg")],
@@ -251,6 +261,21 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(page.files[0].files, []);
+    }
+
+    #[test]
+    fn an_asset_without_a_source_path_has_an_entry_without_files() {
+        let mut nowhere = listing(vec![file(FileKind::Generated, "Port/é.jpg/x.webp")]);
+        nowhere.source_path = None;
+        let written = encode(&head(Status::Ok), &[], &[nowhere]);
+        let ours: Value = serde_json::from_slice(&written).unwrap();
+        let entry = json!({ "id": "a1", "sourcepath": "", "files": [], "originals": [] });
+        assert_eq!(ours["generated"], json!([entry]));
+        let read = parse(&written).unwrap();
+        assert_eq!(
+            (read.files[0].asset.as_str(), read.files[0].files.len()),
+            ("a1", 0)
+        );
     }
 
     #[test]

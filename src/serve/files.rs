@@ -1,0 +1,215 @@
+//! Originals and generated files over HTTP (wire spec 3.8, 3.9, 11.1.7): exact bytes under a strong tag, ranges, and nothing
+//! at all when the file on disk is not the recorded one.
+//!
+//! The row says what the file is, the open handle gives the bytes; a file that is replaced meanwhile stays readable through
+//! its handle. One piece of 256 KiB is in memory for each body under way.
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio_util::io::ReaderStream;
+
+use super::error::{self, Error};
+use super::node::Node;
+use super::range::{Part, Version};
+use super::request::Asked;
+use crate::catalogue::FileRow;
+use crate::model::{FileKind, MediaFile, MediaPath};
+use crate::store::OpenFile;
+
+/// Bytes read at a time.
+const PIECE: usize = 256 * 1024;
+
+/// One file, or a part of it.
+pub(super) async fn file(
+    node: &Node,
+    kind: FileKind,
+    path: &MediaPath,
+    asked: &Asked,
+) -> Result<Response, Error> {
+    // What EMDB keeps for itself is listed nowhere and served nowhere (H-42).
+    if path.is_bookkeeping() {
+        return Err(Error::NotFound);
+    }
+    let (file, open) = recorded(node, kind, path).await?;
+    let version = Version::new(&file.sha256, file.modified, file.size);
+    let mut reply = Response::new(Body::empty());
+    describe(reply.headers_mut(), &version);
+    let plain = asked.method != Method::POST;
+    let known = version.is_known(
+        all(asked, &IF_NONE_MATCH).as_deref(),
+        one(asked, &IF_MODIFIED_SINCE),
+    );
+    if plain && known {
+        *reply.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(reply);
+    }
+    let part = match asked.method {
+        Method::GET => version.part(one(asked, &RANGE), one(asked, &IF_RANGE)),
+        _ => Part::Whole,
+    };
+    let (first, length) = match part {
+        Part::Whole => (0, version.size),
+        Part::Span { first, last } => (first, last - first + 1),
+        Part::Beyond => return Ok(beyond(&version)),
+    };
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    label(headers, kind, path);
+    if let Part::Span { first, last } = part {
+        let range = format!("bytes {first}-{last}/{}", version.size);
+        insert(headers, CONTENT_RANGE, &range);
+        *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    if asked.method != Method::HEAD {
+        *reply.body_mut() = body(open, first, length, &file).await?;
+    }
+    Ok(reply)
+}
+
+/// The row and the open file that belongs to it. A file that is just being replaced gets its bytes before its row; so a
+/// difference counts only when it is still there after a second look.
+async fn recorded(
+    node: &Node,
+    kind: FileKind,
+    path: &MediaPath,
+) -> Result<(MediaFile, OpenFile), Error> {
+    let mut looked = 0;
+    loop {
+        let row = node.catalogue.file(kind, path).await?;
+        let FileRow { file, .. } = row.ok_or(Error::NotFound)?;
+        looked += 1;
+        let wrong = match open(node, kind, path).await? {
+            Some(open) if open.size == file.size => return Ok((file, open)),
+            Some(open) => Error::Damaged {
+                kind,
+                path: path.clone(),
+                expected: file.size,
+                actual: open.size,
+            },
+            None => Error::Missing {
+                kind,
+                path: path.clone(),
+            },
+        };
+        if looked == 2 {
+            return Err(wrong);
+        }
+    }
+}
+
+async fn open(node: &Node, kind: FileKind, path: &MediaPath) -> Result<Option<OpenFile>, Error> {
+    let (store, path) = (node.store.clone(), path.clone());
+    let opened = tokio::task::spawn_blocking(move || store.open_file(kind, &path)).await;
+    // A panic in there is a panic of this request.
+    Ok(opened.map_err(|_| Error::Panicked)??)
+}
+
+async fn body(open: OpenFile, first: u64, length: u64, file: &MediaFile) -> Result<Body, Error> {
+    let mut bytes = tokio::fs::File::from_std(open.file);
+    bytes.set_max_buf_size(PIECE);
+    if first > 0 {
+        let moved = bytes.seek(std::io::SeekFrom::Start(first)).await;
+        moved.map_err(|source| Error::Read {
+            kind: file.kind,
+            path: file.path.clone(),
+            source,
+        })?;
+    }
+    let pieces = ReaderStream::with_capacity(bytes.take(length), PIECE);
+    Ok(Body::from_stream(pieces))
+}
+
+/// What stands in every reply about a file that is there.
+fn describe(headers: &mut HeaderMap, version: &Version) {
+    insert(headers, ETAG, &version.tag);
+    if let Some(date) = version.last_modified() {
+        insert(headers, LAST_MODIFIED, &date);
+    }
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let fresh = HeaderValue::from_static("private, max-age=0, must-revalidate");
+    headers.insert(CACHE_CONTROL, fresh);
+}
+
+fn label(headers: &mut HeaderMap, kind: FileKind, path: &MediaPath) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let content_type = match kind {
+        FileKind::Original => OCTETS,
+        FileKind::Generated => content_type(path.name()),
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if kind == FileKind::Original {
+        headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    }
+}
+
+fn beyond(version: &Version) -> Response {
+    let mut reply = error::empty(StatusCode::RANGE_NOT_SATISFIABLE);
+    describe(reply.headers_mut(), version);
+    let range = format!("bytes */{}", version.size);
+    insert(reply.headers_mut(), CONTENT_RANGE, &range);
+    reply
+}
+
+/// Puts a header in whose text is made of digits, dates and hexadecimal.
+fn insert(headers: &mut HeaderMap, name: axum::http::HeaderName, text: &str) {
+    let value = HeaderValue::from_str(text).expect("digits, dates and hexadecimal are ASCII");
+    headers.insert(name, value);
+}
+
+fn one<'a>(asked: &'a Asked, name: &axum::http::HeaderName) -> Option<&'a str> {
+    asked.header(name.as_str())
+}
+
+/// A header that may come in several lines.
+fn all(asked: &Asked, name: &axum::http::HeaderName) -> Option<String> {
+    let lines = asked.headers.get_all(name).iter();
+    let lines: Vec<_> = lines.filter_map(|line| line.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+const OCTETS: &str = "application/octet-stream";
+
+/// By extension, for what a browser shows or plays without running anything in it: no HTML, no SVG.
+fn content_type(name: &str) -> &'static str {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    match extension.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "jpg" | "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "avif" => "image/avif",
+        "bmp" => "image/bmp",
+        "tif" | "tiff" => "image/tiff",
+        "mp4" | "m4v" => "video/mp4",
+        "webm" => "video/webm",
+        "ogv" => "video/ogg",
+        "mov" => "video/quicktime",
+        "mp3" => "audio/mpeg",
+        "m4a" => "audio/mp4",
+        "ogg" | "oga" => "audio/ogg",
+        "wav" => "audio/wav",
+        "flac" => "audio/flac",
+        _ => OCTETS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_could_run_in_a_browser_is_labelled_as_such() {
+        assert_eq!(content_type("image1024x768.WEBP"), "image/webp");
+        for name in [
+            "x.html", "x.svg", "x.js", "x.xml", "x", "html", ".htm", "x.json",
+        ] {
+            assert_eq!(content_type(name), OCTETS, "{name}");
+        }
+    }
+}

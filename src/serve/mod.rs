@@ -1,0 +1,154 @@
+//! The HTTP node: EMDB nodes and emsync nodes list our records and fetch our files from here (wire spec 11.1).
+//!
+//! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`. Reads the catalogue and the store, writes neither. Rows
+//! are read fresh for every request: no cache outlives one, only the page bounds of a listing are kept (`listings`), in bounded
+//! number. Answers are EMDB's, with the exceptions that keep EMDB's own client from losing data: a refused or failed
+//! listing is a 200 that says `error` (H-1), a refused or missing file an empty body (H-9), nothing is ever a redirect
+//! (H-8), and no file is served whose size is not the recorded one.
+//!
+//! [`run`] starts one task for each connection, never more than [`CONNECTIONS`]. Each task ends with its connection: when the
+//! client closes it, is silent or takes nothing for too long, or [`Shutdown`] asks; then requests under way get [`DRAIN`] to
+//! finish. `run` waits for all of them. A panic in a handler ends in a reply of its own and in no other task.
+
+mod auth;
+mod error;
+mod feed;
+mod files;
+mod listings;
+mod node;
+mod path;
+mod range;
+mod request;
+mod search;
+mod status;
+mod uploads;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use auth::make_key;
+pub use error::Error;
+pub use node::{Node, Settings, router};
+
+use crate::shutdown::Shutdown;
+
+/// Most connections at a time; further ones wait in the system's queue.
+pub const CONNECTIONS: usize = 512;
+/// How long requests under way may go on after the end was asked for.
+pub const DRAIN: Duration = Duration::from_secs(30);
+/// Longest wait for the head of a request, also of the next one on the same connection.
+const HEAD: Duration = Duration::from_secs(30);
+/// Longest head of a request. A path can take 3 × 3,500 bytes escaped, and its last element comes twice.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Most bytes that hyper buffers for a connection, each way, beyond the piece of a body that is being sent.
+const BUFFER_BYTES: usize = 128 * 1024;
+/// Longest time a client may take nothing of what we send.
+#[cfg(target_os = "linux")]
+const STALL: Duration = Duration::from_secs(300);
+/// Pause after a connection could not be taken, for want of file handles mostly: the next try would fail at once too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown` is asked for, then stops taking connections and lets requests under way finish, for at most
+/// [`DRAIN`].
+///
+/// # Errors
+/// [`Error::Listen`] when the listener has no address. Trouble with one connection ends that connection only.
+pub async fn run(listener: TcpListener, node: Node, shutdown: Shutdown) -> Result<(), Error> {
+    let address = listener
+        .local_addr()
+        .map_err(|source| Error::Listen { source })?;
+    tracing::info!(%address, "serving");
+    let service = router(Arc::new(node));
+    let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    while let Some((stream, permit)) = next(&listener, &permits, &shutdown).await {
+        let connection = serve_one(stream, service.clone(), shutdown.clone());
+        let abort = abort.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = abort.cancelled() => {}
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "cut off: took too long to end");
+        abort.cancel();
+        tasks.wait().await;
+    }
+    Ok(())
+}
+
+/// The next connection once there is room for one; `None` when the end was asked for.
+async fn next(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    shutdown: &Shutdown,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let accepted = async {
+        let permit = Arc::clone(permits).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => break (stream, permit),
+                Err(error) => {
+                    tracing::warn!(%error, "no connection taken");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.wait() => None,
+        accepted = accepted => Some(accepted),
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve_one(stream: TcpStream, service: axum::Router, shutdown: Shutdown) {
+    if let Err(error) = tune(&stream) {
+        tracing::debug!(%error, "connection not tuned");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_header_size(HEAD_BYTES)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.wait() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection broke");
+    }
+}
+
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    {
+        let stall = u32::try_from(STALL.as_millis()).expect("five minutes are few milliseconds");
+        rustix::net::sockopt::set_tcp_user_timeout(stream, stall)?;
+    }
+    Ok(())
+}

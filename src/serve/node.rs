@@ -1,0 +1,147 @@
+//! What a node needs in order to answer, and the way of a request: path → key → endpoint → reply. Every request passes here
+//! once, is logged here once, and cannot harm another one from here on.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::Method;
+use axum::response::Response;
+use futures_util::FutureExt as _;
+
+use super::error::{Error, Shape};
+use super::listings::Listings;
+use super::path::{self, Endpoint};
+use super::request::Asked;
+use super::{auth, feed, files, search, status, uploads};
+use crate::catalogue::Catalogue;
+use crate::model::{CatalogId, Module, NodeId};
+use crate::seams::Seams;
+use crate::store::Store;
+
+/// Tables that grant things on an EMDB node, the keys for its peers among them (H-48). They leave this node only when
+/// `relay_tables` names them.
+const GRANTING: [&str; 5] = [
+    "userprofile",
+    "settingsgroup",
+    "user",
+    "usergroup",
+    "editingcluster",
+];
+
+/// How a node shows itself.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its cluster id.
+    pub node: NodeId,
+    /// First element of every path, `assets` by default.
+    pub site: String,
+    /// Its own catalog.
+    pub catalog: CatalogId,
+    /// Tables to pass on although they grant things.
+    pub relay_tables: Vec<Module>,
+    /// Records per page of a listing, at least 1; EMDB's is 1,000.
+    pub per_page: u64,
+    /// How much further back than asked a listing reaches (wire spec 11.1.4).
+    pub margin: Duration,
+}
+
+/// A node that answers requests.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) settings: Settings,
+    pub(super) catalogue: Catalogue,
+    pub(super) store: Store,
+    pub(super) seams: Seams,
+    pub(super) listings: Listings,
+    pub(super) withheld: Vec<Module>,
+}
+
+impl Node {
+    /// Puts a node together; touches nothing yet.
+    #[must_use]
+    pub fn new(mut settings: Settings, catalogue: Catalogue, store: Store, seams: Seams) -> Self {
+        settings.per_page = settings.per_page.max(1);
+        let withheld = GRANTING
+            .iter()
+            .map(|name| Module::new(*name).expect("the names are table names"))
+            .filter(|module| !settings.relay_tables.contains(module))
+            .collect();
+        Self {
+            settings,
+            catalogue,
+            store,
+            seams,
+            listings: Listings::default(),
+            withheld,
+        }
+    }
+}
+
+/// The node as a service. One handler takes every path, because EMDB's rules for paths (double slashes, an optional `.json`,
+/// escaped elements) are not a router's.
+pub fn router(node: Arc<Node>) -> Router {
+    Router::new().fallback(answer).with_state(node)
+}
+
+async fn answer(State(node): State<Arc<Node>>, request: axum::extract::Request) -> Response {
+    let started = Instant::now();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let endpoint = path::endpoint(&node.settings.site, uri.path());
+    let shape = shape(&endpoint);
+    let handled = AssertUnwindSafe(handle(node, endpoint, request)).catch_unwind();
+    let reply = match handled.await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => error.reply(shape, uri.path()),
+        Err(_) => Error::Panicked.reply(shape, uri.path()),
+    };
+    // Never the query or a header: both may hold a key (I13).
+    tracing::debug!(
+        %method,
+        path = uri.path(),
+        status = reply.status().as_u16(),
+        elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request"
+    );
+    reply
+}
+
+/// What the client of an endpoint can make of a refusal.
+fn shape(endpoint: &Endpoint) -> Shape {
+    match endpoint {
+        Endpoint::Changes | Endpoint::Uploads | Endpoint::Search(_) => Shape::Listing,
+        _ => Shape::Bare,
+    }
+}
+
+async fn handle(
+    node: Arc<Node>,
+    endpoint: Endpoint,
+    request: axum::extract::Request,
+) -> Result<Response, Error> {
+    match endpoint {
+        Endpoint::Nothing => return Err(Error::NotFound),
+        Endpoint::Health => return status::health(&node, request.method()).await,
+        _ => {}
+    }
+    let asked = Asked::read(request).await?;
+    if !matches!(asked.method, Method::GET | Method::HEAD | Method::POST) {
+        return Err(Error::Method);
+    }
+    match endpoint {
+        Endpoint::SystemStatus => return status::system(&node).await,
+        Endpoint::NoAccess => return Ok(status::no_access()),
+        Endpoint::GetKey => return Ok(status::get_key()),
+        _ => {}
+    }
+    auth::authenticate(&node, &asked).await?;
+    match endpoint {
+        Endpoint::Changes => feed::changes(&node, &asked).await,
+        Endpoint::Uploads => uploads::uploads(node, &asked).await,
+        Endpoint::Search(module) => search::search(&node, &module, &asked).await,
+        Endpoint::File(kind, path) => files::file(&node, kind, &path, &asked).await,
+        _ => Err(Error::NotFound),
+    }
+}

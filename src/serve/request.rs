@@ -1,0 +1,80 @@
+//! A request with its body read: everything an endpoint looks at. Bodies are small here and must come at once; there is no
+//! endpoint that takes more than a form.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Method};
+use futures_util::StreamExt as _;
+
+use super::error::Error;
+
+/// Longest body.
+pub(super) const BODY_BYTES: usize = 64 * 1024;
+/// How much of a longer one is still taken in and thrown away, so that the client is done sending and reads the reply.
+const DISCARDED_BYTES: usize = 1024 * 1024;
+/// Longest wait for it.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// What was asked.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) query: String,
+    pub(super) body: Vec<u8>,
+}
+
+impl Asked {
+    /// Reads the body of a request.
+    pub(super) async fn read(request: Request) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        let whole = tokio::time::timeout(BODY_WAIT, read(body));
+        let body = whole.await.map_err(|_| Error::Slow)??;
+        Ok(Self {
+            method: parts.method,
+            headers: parts.headers,
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            body,
+        })
+    }
+
+    /// A header that is plain text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as a form, unless it says that it is something else.
+    pub(super) fn form(&self) -> Option<&str> {
+        let kind = self
+            .header(CONTENT_TYPE.as_str())
+            .unwrap_or("application/x-www-form-urlencoded");
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+            .then(|| std::str::from_utf8(&self.body).ok())?
+            .filter(|form| !form.is_empty())
+    }
+
+    /// The fields of form and query together; those of the form come first and so win.
+    pub(super) fn fields(&self) -> String {
+        format!("{}&{}", self.form().unwrap_or_default(), self.query)
+    }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Error> {
+    let (mut pieces, mut whole, mut length) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|source| Error::Body { source })?;
+        length += piece.len();
+        if length <= BODY_BYTES {
+            whole.extend_from_slice(&piece);
+        } else if length > DISCARDED_BYTES {
+            break;
+        }
+    }
+    if length > BODY_BYTES {
+        return Err(Error::TooLarge);
+    }
+    Ok(whole)
+}
