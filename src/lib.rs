@@ -54,7 +54,6 @@ pub mod protocol;
 pub mod monitor;
 pub mod retry;
 pub mod seams;
-pub mod serve;
 pub mod shutdown;
 
 // Doors.
@@ -68,5 +67,8 @@ pub mod pull;
 pub mod reconcile;
 
 // Drivers.
+pub mod cli;
+pub mod import;
 pub mod node;
 pub mod pipeline;
+pub mod serve;

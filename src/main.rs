@@ -1,2 +1,27 @@
-//! stub
-fn main() {}
+//! The `emsync` program: parse, prepare, run one command, exit with its code.
+
+use std::process;
+
+use clap::Parser as _;
+use emsync::cli::args::Cli;
+use emsync::cli::{ExitCode, prepare, run};
+
+fn main() -> process::ExitCode {
+    let cli = Cli::parse();
+    let ended = prepare(&cli).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let ended = runtime.block_on(run(cli));
+        // Blocking threads that are still at work hold nothing that the next run could not take up again.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
+        Ok(code) => code.into(),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::of(&error).into()
+        }
+    }
+}

@@ -25,12 +25,16 @@ use crate::pull::metadata::Scope;
 use crate::reconcile::deletes;
 use crate::seams::Seams;
 use crate::serve;
-use crate::serve::auth::make_key;
+use crate::serve::make_key;
 use crate::shutdown::Shutdown;
 
 const MASTER: &str = "master";
 
-pub(super) async fn run(_global: &Global, args: &Demo, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    _global: &Global,
+    args: &Demo,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
     let (dir, _temporary) = match &args.dir {
         Some(dir) => (super::absolute(dir)?, None),
         None => {
@@ -74,21 +78,37 @@ impl Stage {
         let settings = mirror.config.peer(MASTER)?.clone();
         let parity = pipeline::verify_peer(&mirror, &settings, true, &Silent, shutdown).await?;
         verify::print_table(MASTER, &parity)?;
-        say(if parity.in_sync { "The nodes are equal." } else { "The nodes are NOT equal." })?;
+        say(if parity.in_sync {
+            "The nodes are equal."
+        } else {
+            "The nodes are NOT equal."
+        })?;
 
         if keep && parity.in_sync {
             let (mirror_url, mirror_served) = start_serving(&mirror, &stop).await?;
-            say(&format!("Both keep running until Ctrl-C: master {url}, mirror {mirror_url}, files in {}", self.dir.display()))?;
+            say(&format!(
+                "Both keep running until Ctrl-C: master {url}, mirror {mirror_url}, files in {}",
+                self.dir.display()
+            ))?;
             shutdown.wait().await;
             mirror_served.await??;
         }
         stop.request();
         served.await??;
-        Ok(if parity.in_sync { ExitCode::Ok } else { ExitCode::Differs })
+        Ok(if parity.in_sync {
+            ExitCode::Ok
+        } else {
+            ExitCode::Differs
+        })
     }
 
     async fn node(&self, dir: &str, name: &str) -> anyhow::Result<Node> {
-        let new = NewNode { dir: self.dir.join(dir), name: name.to_owned(), catalog: None, cluster_id: None };
+        let new = NewNode {
+            dir: self.dir.join(dir),
+            name: name.to_owned(),
+            catalog: None,
+            cluster_id: None,
+        };
         let config = write(&new, &Seams::os())?;
         Node::init(&config).await?;
         Ok(Node::open(config, Seams::os()).await?)
@@ -96,7 +116,12 @@ impl Stage {
 
     /// A second node that has a key for the first one.
     async fn mirror(&self, master: &Node, url: &str) -> anyhow::Result<Node> {
-        let (key, text) = make_key(&master.seams, "mirror", KeyScope::Read, master.seams.clock.now());
+        let (key, text) = make_key(
+            &master.seams,
+            "mirror",
+            KeyScope::Read,
+            master.seams.clock.now(),
+        );
         let mut batch = master.catalogue.batch().await?;
         batch.put_key(&key).await?;
         batch.commit().await?;
@@ -126,14 +151,27 @@ impl Stage {
             dry_run: false,
         };
         let own = &config.node.cluster_id;
-        let report =
-            import::run(&master.catalogue, &master.store, own, &options, &master.seams, Arc::new(Silent), shutdown).await?;
+        let report = import::run(
+            &master.catalogue,
+            &master.store,
+            own,
+            &options,
+            &master.seams,
+            Arc::new(Silent),
+            shutdown,
+        )
+        .await?;
         say(&format!("   {}", super::import::summary(&report, false)))
     }
 }
 
-async fn start_serving(node: &Node, stop: &Shutdown) -> anyhow::Result<(String, JoinHandle<Result<(), serve::Error>>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("listen on loopback")?;
+async fn start_serving(
+    node: &Node,
+    stop: &Shutdown,
+) -> anyhow::Result<(String, JoinHandle<Result<(), serve::Error>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .context("listen on loopback")?;
     let url = super::base_url(listener.local_addr()?, &node.config.node.site);
     let (node, stop) = (super::serve::served(node), stop.clone());
     Ok((url, tokio::spawn(serve::run(listener, node, stop))))
@@ -141,9 +179,16 @@ async fn start_serving(node: &Node, stop: &Shutdown) -> anyhow::Result<(String, 
 
 async fn sync(mirror: &Node, scope: Scope, shutdown: &Shutdown) -> anyhow::Result<()> {
     let settings = mirror.config.peer(MASTER)?.clone();
-    let options = Options { scope, max_delete: None };
-    let outcome = pipeline::sync_peer(mirror, &settings, options, Arc::new(Silent), shutdown).await?;
-    say(&format!("   {}", super::sync::summary(MASTER, &outcome.report, outcome.deletes.held)))?;
+    let options = Options {
+        scope,
+        max_delete: None,
+    };
+    let outcome =
+        pipeline::sync_peer(mirror, &settings, options, Arc::new(Silent), shutdown).await?;
+    say(&format!(
+        "   {}",
+        super::sync::summary(MASTER, &outcome.report, outcome.deletes.held)
+    ))?;
     outcome.error.map_or(Ok(()), |error| Err(error.into()))
 }
 

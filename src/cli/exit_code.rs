@@ -75,7 +75,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<import::Error>() {
         return Some(of_class(error.class())).filter(|code| *code != ExitCode::Other);
     }
-    cause.downcast_ref::<serve::Error>().map(|error| of_class(error.class()))
+    cause
+        .downcast_ref::<serve::Error>()
+        .map(|error| of_class(error.class()))
 }
 
 fn of_class(class: Class) -> ExitCode {
@@ -100,7 +102,9 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
     Some(match error {
         pull::Error::Peer(error) => of_peer(error),
         pull::Error::Store(error) => of_store(error),
-        pull::Error::Catalogue(catalogue::Error::Schema { .. }) | pull::Error::Skew { .. } => ExitCode::Fatal,
+        pull::Error::Catalogue(catalogue::Error::Schema { .. }) | pull::Error::Skew { .. } => {
+            ExitCode::Fatal
+        }
         pull::Error::NoClusterId { .. }
         | pull::Error::WrongNode { .. }
         | pull::Error::Ourselves { .. }
@@ -147,11 +151,21 @@ mod tests {
 
     #[test]
     fn the_first_cause_with_a_code_of_its_own_decides() {
-        let refused = peer::Error::Refused { peer: "m".to_owned(), detail: "HTTP 302".to_owned() };
+        let refused = peer::Error::Refused {
+            peer: "m".to_owned(),
+            detail: "HTTP 302".to_owned(),
+        };
         let error = anyhow::Error::new(pipeline::Error::from(refused)).context("seed master");
         assert_eq!(ExitCode::of(&error), ExitCode::KeyRefused);
-        let skew = pull::Error::Skew { peer: "m".to_owned(), skew_s: 3_600, limit_s: 900 };
-        assert_eq!(ExitCode::of(&anyhow::Error::new(pipeline::Error::from(skew))), ExitCode::Fatal);
+        let skew = pull::Error::Skew {
+            peer: "m".to_owned(),
+            skew_s: 3_600,
+            limit_s: 900,
+        };
+        assert_eq!(
+            ExitCode::of(&anyhow::Error::new(pipeline::Error::from(skew))),
+            ExitCode::Fatal
+        );
         assert_eq!(ExitCode::of(&anyhow::anyhow!("odd")), ExitCode::Other);
     }
 }

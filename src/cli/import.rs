@@ -8,7 +8,11 @@ use crate::model::MediaPath;
 use crate::reconcile::deletes;
 use crate::shutdown::Shutdown;
 
-pub(super) async fn run(global: &Global, args: &Import, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    global: &Global,
+    args: &Import,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
     let node = super::open(global).await?;
     let _lock = node.lock("import")?;
     let said = args.max_delete.or(node.config.limits.max_delete);
@@ -24,7 +28,16 @@ pub(super) async fn run(global: &Global, args: &Import, shutdown: &Shutdown) -> 
     };
     let progress = Progress::new(global);
     let own = &node.config.node.cluster_id;
-    let result = import::run(&node.catalogue, &node.store, own, &options, &node.seams, progress.clone(), shutdown).await;
+    let result = import::run(
+        &node.catalogue,
+        &node.store,
+        own,
+        &options,
+        &node.seams,
+        progress.clone(),
+        shutdown,
+    )
+    .await;
     progress.finish();
     let report = result?;
     if args.json {
@@ -33,7 +46,11 @@ pub(super) async fn run(global: &Global, args: &Import, shutdown: &Shutdown) -> 
         output::line(&summary(&report, args.dry_run))?;
     }
     node.catalogue.close().await;
-    Ok(if report.held > 0 { ExitCode::Guard } else { ExitCode::Ok })
+    Ok(if report.held > 0 {
+        ExitCode::Guard
+    } else {
+        ExitCode::Ok
+    })
 }
 
 pub(super) fn summary(report: &Report, dry_run: bool) -> String {
@@ -48,13 +65,19 @@ pub(super) fn summary(report: &Report, dry_run: bool) -> String {
         output::count(report.gone),
         output::count(report.unchanged),
     );
-    for (number, what) in [(report.refused, "refused"), (report.unrenderable, "unrenderable")] {
+    for (number, what) in [
+        (report.refused, "refused"),
+        (report.unrenderable, "unrenderable"),
+    ] {
         if number > 0 {
             text.push_str(&format!(", {} {what}", output::count(number)));
         }
     }
     if report.held > 0 {
-        text.push_str(&format!("; {} are held by the guard: see --max-delete", output::counted(report.held, "delete")));
+        text.push_str(&format!(
+            "; {} are held by the guard: see --max-delete",
+            output::counted(report.held, "delete")
+        ));
     }
     format!("{text}; {}", output::elapsed(report.elapsed_ms))
 }

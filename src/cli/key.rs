@@ -3,7 +3,7 @@
 use super::args::{Global, Json, Key};
 use super::{ExitCode, output};
 use crate::catalogue::Scope;
-use crate::serve::auth::make_key;
+use crate::serve::make_key;
 
 pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCode> {
     let node = super::open(global).await?;
@@ -12,7 +12,10 @@ pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCod
             let scope = if write { Scope::Write } else { Scope::Read };
             let (key, text) = make_key(&node.seams, &name, scope, node.seams.clock.now());
             let mut batch = node.catalogue.batch().await?;
-            anyhow::ensure!(batch.put_key(&key).await?, "there is a key for {name:?} already; revoke it first, or choose another name");
+            anyhow::ensure!(
+                batch.put_key(&key).await?,
+                "there is a key for {name:?} already; revoke it first, or choose another name"
+            );
             batch.commit().await?;
             output::line(&text)?;
         }
@@ -20,15 +23,26 @@ pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCod
             for key in node.catalogue.keys().await? {
                 if json {
                     let (scope, created_at) = (key.scope, key.created_at.to_string());
-                    output::json(&serde_json::json!({"name": key.name, "id": key.id, "scope": scope, "created_at": created_at}))?;
+                    output::json(
+                        &serde_json::json!({"name": key.name, "id": key.id, "scope": scope, "created_at": created_at}),
+                    )?;
                 } else {
-                    output::line(&format!("{}  {}  {:?}  {}", key.name, key.id, key.scope, key.created_at).to_lowercase())?;
+                    output::line(
+                        &format!(
+                            "{}  {}  {:?}  {}",
+                            key.name, key.id, key.scope, key.created_at
+                        )
+                        .to_lowercase(),
+                    )?;
                 }
             }
         }
         Key::Revoke { name } => {
             let mut batch = node.catalogue.batch().await?;
-            anyhow::ensure!(batch.remove_key(&name).await?, "there is no key for {name:?}");
+            anyhow::ensure!(
+                batch.remove_key(&name).await?,
+                "there is no key for {name:?}"
+            );
             batch.commit().await?;
         }
     }

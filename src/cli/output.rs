@@ -6,9 +6,13 @@ use std::io::{self, Write as _};
 ///
 /// # Errors
 /// What the system says; a closed pipe exits the process as any other tool would.
-pub fn line(text: &str) -> io::Result<()> {
+pub(super) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+    match out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => other,
     }
@@ -18,13 +22,13 @@ pub fn line(text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// See [`line`].
-pub fn json(value: &impl serde::Serialize) -> io::Result<()> {
+pub(super) fn json(value: &impl serde::Serialize) -> io::Result<()> {
     line(&serde_json::to_string(value)?)
 }
 
 /// A count with its digits in groups: `1,204,512`.
 #[must_use]
-pub fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -38,19 +42,23 @@ pub fn count(number: u64) -> String {
 
 /// A count with its noun: `1 file`, `1,204 files`.
 #[must_use]
-pub fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!(
+        "{} {noun}{}",
+        count(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 /// Bytes in the unit a person would choose: `1.2 GiB`.
 #[must_use]
-pub fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
 }
 
 /// Milliseconds as a person would say them.
 #[must_use]
-pub fn elapsed(ms: u64) -> String {
+pub(super) fn elapsed(ms: u64) -> String {
     match ms {
         0..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
         _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
@@ -63,7 +71,12 @@ mod tests {
 
     #[test]
     fn counts_are_grouped_in_thousands() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_204_512, "1,204,512")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_204_512, "1,204,512"),
+        ] {
             assert_eq!(count(number), text);
         }
         assert_eq!(counted(1, "file"), "1 file");

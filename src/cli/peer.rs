@@ -9,7 +9,11 @@ use crate::peer::{self, Kind, Probe, Warning};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 
-pub(super) async fn run(global: &Global, command: Peer, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    global: &Global,
+    command: Peer,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
     match command {
         Peer::Add(args) => add(global, &args),
         Peer::List(args) => list(&super::config(global)?, &args),
@@ -26,7 +30,9 @@ fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
     let key = match (&args.key_file, &args.key_env) {
         (Some(file), _) => KeySource::File(super::absolute(file)?),
         (None, Some(variable)) => KeySource::Env(variable.clone()),
-        (None, None) => anyhow::bail!(Usage("give the peer's key with --key-file FILE or --key-env NAME".to_owned())),
+        (None, None) => anyhow::bail!(Usage(
+            "give the peer's key with --key-file FILE or --key-env NAME".to_owned()
+        )),
     };
     let peer = NewPeer {
         name: args.name.clone(),
@@ -64,7 +70,9 @@ fn list(config: &Config, args: &Json) -> anyhow::Result<ExitCode> {
 fn show(config: &Config, name: &str) -> anyhow::Result<ExitCode> {
     let described = described(config.peer(name)?);
     for (member, value) in described.as_object().into_iter().flatten() {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         output::line(&format!("{member:<18} {value}"))?;
     }
     Ok(ExitCode::Ok)
@@ -91,7 +99,12 @@ fn described(peer: &config::Peer) -> serde_json::Value {
     })
 }
 
-async fn test(config: &Config, name: &str, json: bool, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+async fn test(
+    config: &Config,
+    name: &str,
+    json: bool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
     let settings = config.peer(name)?;
     let peer = peer::Peer::new(settings, &settings.key()?, &config.limits)?;
     let seams = Seams::os();
@@ -103,7 +116,8 @@ async fn test(config: &Config, name: &str, json: bool, shutdown: &Shutdown) -> a
         Ok(probe) => probe,
         Err(error) => {
             let code = exit_code::of_peer(&error);
-            return Err(anyhow::Error::new(error).context(format!("peer test {name} (exit {})", code as u8)));
+            return Err(anyhow::Error::new(error)
+                .context(format!("peer test {name} (exit {})", code as u8)));
         }
     };
     if json {
@@ -118,7 +132,12 @@ async fn test(config: &Config, name: &str, json: bool, shutdown: &Shutdown) -> a
 fn verdict(probe: &Probe, config: &Config) -> ExitCode {
     let limit = i64::try_from(config.limits.max_clock_skew.as_millis()).unwrap_or(i64::MAX);
     let ours = probe.cluster_id.as_ref() == Some(&config.node.cluster_id);
-    let wrong = |warning: &Warning| matches!(warning, Warning::ClusterIdDiffers { .. } | Warning::NoClusterId);
+    let wrong = |warning: &Warning| {
+        matches!(
+            warning,
+            Warning::ClusterIdDiffers { .. } | Warning::NoClusterId
+        )
+    };
     if ours || probe.warnings.iter().any(wrong) {
         ExitCode::Usage
     } else if probe.skew_ms.is_some_and(|ms| ms.abs() > limit) {
@@ -133,11 +152,22 @@ fn print(name: &str, probe: &Probe) -> anyhow::Result<()> {
         Kind::Enter => "EnterMediaDB".to_owned(),
         Kind::Emsync(version) => format!("emsync {version}"),
     };
-    let id = probe.cluster_id.as_ref().map_or("unknown", |id| id.as_str());
-    output::line(&format!("{name}: {kind}, cluster id {id}, catalog {}", probe.catalog))?;
-    let skew = probe.skew_ms.map_or_else(|| "unknown".to_owned(), |ms| format!("{ms} ms"));
+    let id = probe
+        .cluster_id
+        .as_ref()
+        .map_or("unknown", |id| id.as_str());
+    output::line(&format!(
+        "{name}: {kind}, cluster id {id}, catalog {}",
+        probe.catalog
+    ))?;
+    let skew = probe
+        .skew_ms
+        .map_or_else(|| "unknown".to_owned(), |ms| format!("{ms} ms"));
     let records = output::counted(probe.records, "record");
-    output::line(&format!("{records} to list, answered in {} ms, clock offset {skew}", probe.latency_ms))?;
+    output::line(&format!(
+        "{records} to list, answered in {} ms, clock offset {skew}",
+        probe.latency_ms
+    ))?;
     for warning in &probe.warnings {
         output::line(&format!("warning: {}", explained(warning)))?;
     }

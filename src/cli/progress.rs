@@ -15,7 +15,7 @@ use crate::monitor::{Counter, Monitor, Phase};
 
 /// Counts, and shows them.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     counters: [(AtomicU64, AtomicU64); 4],
     phase: AtomicU64,
     bar: ProgressBar,
@@ -25,21 +25,32 @@ pub struct Progress {
 impl Progress {
     /// A display that fits where stderr goes. Lines per interval are printed by a task that ends with the last handle.
     #[must_use]
-    pub fn new(global: &Global) -> Arc<Self> {
+    pub(super) fn new(global: &Global) -> Arc<Self> {
         use std::io::IsTerminal as _;
         let bars = !global.quiet && (global.progress || std::io::stderr().is_terminal());
-        let bar = if bars { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar = if bars {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
         bar.set_style(style());
         if bars {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        let progress = Arc::new(Self { counters: Default::default(), phase: AtomicU64::new(0), bar, started: Instant::now() });
+        let progress = Arc::new(Self {
+            counters: Default::default(),
+            phase: AtomicU64::new(0),
+            bar,
+            started: Instant::now(),
+        });
         if !bars && !global.quiet && !global.stats.is_zero() {
             let (watched, interval) = (Arc::downgrade(&progress), global.stats);
             tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(interval).await;
-                    let Some(progress) = watched.upgrade() else { return };
+                    let Some(progress) = watched.upgrade() else {
+                        return;
+                    };
                     tracing::info!(target: "progress", "{}", progress.line());
                 }
             });
@@ -48,7 +59,7 @@ impl Progress {
     }
 
     /// Takes the display away, so that the result stands alone.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
@@ -70,8 +81,16 @@ impl Progress {
         };
         let (bytes, all_bytes) = self.read(Counter::Bytes);
         let renditions = self.read(Counter::Renditions).0;
-        let mut line = format!("records {}, files {}", of(Counter::Records), of(Counter::Files));
-        line.push_str(&format!(", {} of {}", output::bytes(bytes), output::bytes(all_bytes)));
+        let mut line = format!(
+            "records {}, files {}",
+            of(Counter::Records),
+            of(Counter::Files)
+        );
+        line.push_str(&format!(
+            ", {} of {}",
+            output::bytes(bytes),
+            output::bytes(all_bytes)
+        ));
         if renditions > 0 {
             line.push_str(&format!(", {} rendered", output::count(renditions)));
         }
@@ -93,7 +112,10 @@ impl Progress {
         let left = |done: u64, all: u64| {
             let spent = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let per_unit = spent.checked_div(done).unwrap_or(0);
-            let whole = all.saturating_sub(done).saturating_mul(spent).checked_div(done);
+            let whole = all
+                .saturating_sub(done)
+                .saturating_mul(spent)
+                .checked_div(done);
             Duration::from_millis(whole.unwrap_or(per_unit))
         };
         Some(left(bytes, all_bytes).max(left(files, all_files)))
@@ -101,7 +123,8 @@ impl Progress {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("{spinner} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 impl Monitor for Progress {
@@ -122,6 +145,7 @@ impl Monitor for Progress {
     }
 
     fn finding(&self, text: &str) {
-        self.bar.suspend(|| tracing::warn!(target: "finding", "{text}"));
+        self.bar
+            .suspend(|| tracing::warn!(target: "finding", "{text}"));
     }
 }

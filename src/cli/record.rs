@@ -14,13 +14,27 @@ const PAGE: usize = 1_000;
 pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<ExitCode> {
     let node = super::open(global).await?;
     match command {
-        Record::List { table, json, deleted } => {
+        Record::List {
+            table,
+            json,
+            deleted,
+        } => {
             let table = Module::new(table)?;
             let mut after: Option<RecordKey> = None;
             loop {
-                let page = node.catalogue.records_after(Some(&table), after.as_ref(), PAGE).await?;
-                for stored in page.iter().filter(|stored| deleted || !stored.record.is_deleted()) {
-                    if json { output::line(&one_line(&stored.record.source))? } else { output::line(&stored.record.key.id)? }
+                let page = node
+                    .catalogue
+                    .records_after(Some(&table), after.as_ref(), PAGE)
+                    .await?;
+                for stored in page
+                    .iter()
+                    .filter(|stored| deleted || !stored.record.is_deleted())
+                {
+                    if json {
+                        output::line(&one_line(&stored.record.source))?
+                    } else {
+                        output::line(&stored.record.key.id)?
+                    }
                 }
                 after = page.last().map(|stored| stored.record.key.clone());
                 if page.len() < PAGE {
@@ -30,7 +44,11 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
         }
         Record::Get { table, id } => {
             let key = RecordKey::new(table, id)?;
-            let stored = node.catalogue.record(&key).await?.with_context(|| format!("there is no record {key}"))?;
+            let stored = node
+                .catalogue
+                .record(&key)
+                .await?
+                .with_context(|| format!("there is no record {key}"))?;
             output::line(&one_line(&stored.record.source))?;
         }
         Record::Delete { table, id } => {
@@ -53,5 +71,9 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
 /// The stored text; line breaks between its members, which JSON allows, are taken out.
 fn one_line(source: &str) -> String {
     // A raw line break cannot stand inside a JSON string, so this changes no value.
-    if source.contains(['\n', '\r']) { source.replace(['\n', '\r'], " ") } else { source.to_owned() }
+    if source.contains(['\n', '\r']) {
+        source.replace(['\n', '\r'], " ")
+    } else {
+        source.to_owned()
+    }
 }

@@ -16,12 +16,21 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// Records per page, as EMDB has it.
 const PER_PAGE: u64 = 1_000;
 
-pub(super) async fn run(global: &Global, args: &Serve, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    global: &Global,
+    args: &Serve,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
     let node = super::open(global).await?;
     let _lock = node.lock("serve")?;
     let address = args.listen.unwrap_or(node.config.serve.listen);
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
-    output::line(&super::base_url(listener.local_addr()?, &node.config.node.site))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}"))?;
+    output::line(&super::base_url(
+        listener.local_addr()?,
+        &node.config.node.site,
+    ))?;
     serve::run(listener, served(&node), shutdown.clone()).await?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
@@ -38,5 +47,10 @@ pub(super) fn served(node: &Node) -> serve::Node {
         per_page: PER_PAGE,
         margin: MARGIN,
     };
-    serve::Node::new(settings, node.catalogue.clone(), node.store.clone(), node.seams.clone())
+    serve::Node::new(
+        settings,
+        node.catalogue.clone(),
+        node.store.clone(),
+        node.seams.clone(),
+    )
 }

@@ -51,8 +51,13 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
     let mut peers = Vec::new();
     for peer in &node.config.peers {
         let parity = node.catalogue.parity(&peer.name).await?;
-        let valid = parity.as_ref().filter(|parity| last_change.is_none_or(|change| parity.as_of > change));
-        let checkpoint = node.catalogue.checkpoint(&peer.name, crate::pull::metadata::FEED).await?;
+        let valid = parity
+            .as_ref()
+            .filter(|parity| last_change.is_none_or(|change| parity.as_of > change));
+        let checkpoint = node
+            .catalogue
+            .checkpoint(&peer.name, crate::pull::metadata::FEED)
+            .await?;
         peers.push(PeerStatus {
             name: peer.name.clone(),
             base_url: peer.base_url.to_string(),
@@ -63,13 +68,25 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
             jobs: node.catalogue.job_counts(Some(&peer.name)).await?,
         });
     }
-    let known: Option<Vec<bool>> = peers.iter().filter(|peer| peer.enabled).map(|peer| peer.in_sync).collect();
+    let known: Option<Vec<bool>> = peers
+        .iter()
+        .filter(|peer| peer.enabled)
+        .map(|peer| peer.in_sync)
+        .collect();
     Ok(Status {
         node: node.config.node.name.clone(),
         cluster_id: node.config.node.cluster_id.to_string(),
-        in_sync: known.filter(|known| !known.is_empty()).map(|known| known.into_iter().all(|in_sync| in_sync)),
+        in_sync: known
+            .filter(|known| !known.is_empty())
+            .map(|known| known.into_iter().all(|in_sync| in_sync)),
         last_change: last_change.map(|time: Timestamp| time.to_string()),
-        records: node.catalogue.count_records().await?.into_iter().map(|(table, counted)| (table.to_string(), counted)).collect(),
+        records: node
+            .catalogue
+            .count_records()
+            .await?
+            .into_iter()
+            .map(|(table, counted)| (table.to_string(), counted))
+            .collect(),
         files: node.catalogue.file_totals().await?,
         unrenderable: node.catalogue.count_findings().await?,
         conflicts: node.catalogue.count_conflicts().await?,
@@ -81,13 +98,33 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
 fn print(status: &Status) -> anyhow::Result<()> {
     output::line(&format!("{} ({})", status.node, status.cluster_id))?;
     for (table, counted) in &status.records {
-        let deleted = if counted.deleted > 0 { format!(", {} deleted", output::count(counted.deleted)) } else { String::new() };
-        output::line(&format!("  {table:<20} {}{deleted}", output::count(counted.live)))?;
+        let deleted = if counted.deleted > 0 {
+            format!(", {} deleted", output::count(counted.deleted))
+        } else {
+            String::new()
+        };
+        output::line(&format!(
+            "  {table:<20} {}{deleted}",
+            output::count(counted.live)
+        ))?;
     }
     let files = &status.files;
-    output::line(&format!("  {:<20} {} ({})", "originals", output::count(files.originals), output::bytes(files.originals_bytes)))?;
-    output::line(&format!("  {:<20} {} ({})", "generated files", output::count(files.generated), output::bytes(files.generated_bytes)))?;
-    for (number, what) in [(status.unrenderable, "unrenderable"), (status.conflicts, "conflicts")] {
+    output::line(&format!(
+        "  {:<20} {} ({})",
+        "originals",
+        output::count(files.originals),
+        output::bytes(files.originals_bytes)
+    ))?;
+    output::line(&format!(
+        "  {:<20} {} ({})",
+        "generated files",
+        output::count(files.generated),
+        output::bytes(files.generated_bytes)
+    ))?;
+    for (number, what) in [
+        (status.unrenderable, "unrenderable"),
+        (status.conflicts, "conflicts"),
+    ] {
         if number > 0 {
             output::line(&format!("  {what:<20} {}", output::count(number)))?;
         }
@@ -96,13 +133,19 @@ fn print(status: &Status) -> anyhow::Result<()> {
         let state = match (peer.in_sync, &peer.as_of) {
             (Some(true), Some(as_of)) => format!("in sync as of {as_of}"),
             (Some(false), Some(as_of)) => format!("NOT in sync as of {as_of}"),
-            (_, Some(as_of)) => format!("unknown: things changed since the comparison of {as_of}; run `emsync verify {}`", peer.name),
+            (_, Some(as_of)) => format!(
+                "unknown: things changed since the comparison of {as_of}; run `emsync verify {}`",
+                peer.name
+            ),
             (_, None) => format!("unknown: never compared; run `emsync verify {}`", peer.name),
         };
         let jobs = &peer.jobs;
         output::line(&format!("peer {}: {state}", peer.name))?;
         let counts = [jobs.open, jobs.quarantined, jobs.held].map(output::count);
-        output::line(&format!("  {} waiting, {} set aside, {} deletes held", counts[0], counts[1], counts[2]))?;
+        output::line(&format!(
+            "  {} waiting, {} set aside, {} deletes held",
+            counts[0], counts[1], counts[2]
+        ))?;
     }
     Ok(())
 }

@@ -28,12 +28,24 @@ struct Printed<'a> {
     error: Option<String>,
 }
 
-pub(super) async fn seed(global: &Global, args: &Sync, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+pub(super) async fn seed(
+    global: &Global,
+    args: &Sync,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
     let node = open(global, &args.how).await?;
     let settings = node.config.peer(&args.peer)?.clone();
     let _lock = node.lock(&format!("run-{}", settings.name))?;
     let progress = Progress::new(global);
-    let outcome = run(&node, &settings, Scope::Everything, &args.how, &progress, shutdown).await;
+    let outcome = run(
+        &node,
+        &settings,
+        Scope::Everything,
+        &args.how,
+        &progress,
+        shutdown,
+    )
+    .await;
     let outcome = finished(outcome, &progress)?;
     let mut parity = None;
     if outcome.error.is_none() {
@@ -47,18 +59,33 @@ pub(super) async fn seed(global: &Global, args: &Sync, shutdown: &Shutdown) -> a
     Ok(code)
 }
 
-pub(super) async fn sync(global: &Global, args: &SyncSome, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
+pub(super) async fn sync(
+    global: &Global,
+    args: &SyncSome,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
     let node = open(global, &args.how).await?;
     let peers: Vec<config::Peer> = match &args.peer {
         Some(name) => vec![node.config.peer(name)?.clone()],
         None => node.config.enabled_peers().cloned().collect(),
     };
-    anyhow::ensure!(!peers.is_empty(), super::peer::Usage("there is no enabled peer: add one with `emsync peer add`".to_owned()));
+    anyhow::ensure!(
+        !peers.is_empty(),
+        super::peer::Usage("there is no enabled peer: add one with `emsync peer add`".to_owned())
+    );
     let mut worst = ExitCode::Ok;
     for settings in &peers {
         let _lock = node.lock(&format!("run-{}", settings.name))?;
         let progress = Progress::new(global);
-        let outcome = run(&node, settings, Scope::Changes, &args.how, &progress, shutdown).await;
+        let outcome = run(
+            &node,
+            settings,
+            Scope::Changes,
+            &args.how,
+            &progress,
+            shutdown,
+        )
+        .await;
         let outcome = match finished(outcome, &progress) {
             // One peer that cannot be reached is no reason to leave the others alone.
             Err(error) if peers.len() > 1 => {
@@ -91,18 +118,34 @@ async fn run(
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Outcome, pipeline::Error> {
-    let options = Options { scope, max_delete: how.max_delete };
+    let options = Options {
+        scope,
+        max_delete: how.max_delete,
+    };
     pipeline::sync_peer(node, settings, options, progress.clone(), shutdown).await
 }
 
-fn finished(outcome: Result<Outcome, pipeline::Error>, progress: &Progress) -> anyhow::Result<Outcome> {
+fn finished(
+    outcome: Result<Outcome, pipeline::Error>,
+    progress: &Progress,
+) -> anyhow::Result<Outcome> {
     progress.finish();
     Ok(outcome?)
 }
 
 /// Prints what a run did, and says how to exit: an early end first, then the guard, then what was set aside, then parity.
-fn print(global: &Global, how: &SyncHow, peer: &str, outcome: Outcome, parity: Option<&Parity>) -> anyhow::Result<ExitCode> {
-    let Outcome { report, deletes, error } = outcome;
+fn print(
+    global: &Global,
+    how: &SyncHow,
+    peer: &str,
+    outcome: Outcome,
+    parity: Option<&Parity>,
+) -> anyhow::Result<ExitCode> {
+    let Outcome {
+        report,
+        deletes,
+        error,
+    } = outcome;
     let error = error.map(anyhow::Error::new);
     let code = match &error {
         Some(error) => ExitCode::of(error),
@@ -114,7 +157,14 @@ fn print(global: &Global, how: &SyncHow, peer: &str, outcome: Outcome, parity: O
     if how.json {
         let error = error.as_ref().map(|error| format!("{error:#}"));
         let in_sync = parity.map(|parity| parity.in_sync);
-        output::json(&Printed { peer, report, held: deletes.held, in_sync, parity, error })?;
+        output::json(&Printed {
+            peer,
+            report,
+            held: deletes.held,
+            in_sync,
+            parity,
+            error,
+        })?;
     } else if !global.quiet {
         output::line(&summary(peer, &report, deletes.held))?;
         if let Some(parity) = parity {
@@ -134,14 +184,21 @@ pub(super) fn summary(peer: &str, report: &RunReport, held: u64) -> String {
         output::counted(report.files_written, "file"),
         output::bytes(report.bytes_received),
     );
-    let rest = [(report.deleted, "deleted"), (report.quarantined, "set aside"), (report.unrenderable, "unrenderable")];
+    let rest = [
+        (report.deleted, "deleted"),
+        (report.quarantined, "set aside"),
+        (report.unrenderable, "unrenderable"),
+    ];
     for (number, what) in rest {
         if number > 0 {
             text.push_str(&format!(", {} {what}", output::count(number)));
         }
     }
     if held > 0 {
-        text.push_str(&format!("; {} held by the guard: look at them, then run with --max-delete {held}", output::counted(held, "delete")));
+        text.push_str(&format!(
+            "; {} held by the guard: look at them, then run with --max-delete {held}",
+            output::counted(held, "delete")
+        ));
     }
     format!("{text}; {}", output::elapsed(report.elapsed_ms))
 }

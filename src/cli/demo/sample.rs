@@ -36,8 +36,14 @@ const FILES: &[(&str, &[u8])] = sample![
 
 /// Writes the sample media into a folder.
 pub(super) fn unpack(dir: &Path) -> anyhow::Result<()> {
-    anyhow::ensure!(!dir.exists(), "{} is there already; choose an empty --dir", dir.display());
-    FILES.iter().try_for_each(|(path, bytes)| write_file(dir, path, bytes))
+    anyhow::ensure!(
+        !dir.exists(),
+        "{} is there already; choose an empty --dir",
+        dir.display()
+    );
+    FILES
+        .iter()
+        .try_for_each(|(path, bytes)| write_file(dir, path, bytes))
 }
 
 /// What a day in an archive brings: a file added, one replaced, one moved, one deleted.
@@ -48,7 +54,11 @@ pub(super) fn change(dir: &Path) -> anyhow::Result<()> {
     let coffee = std::fs::read(dir.join("Cafe/coffee.jpg")).context("Cafe/coffee.jpg")?;
     write_file(dir, "Animals/chelsea.jpg", &coffee)?;
     std::fs::create_dir_all(dir.join("Launches")).context("Launches")?;
-    std::fs::rename(dir.join("Space/rocket.jpg"), dir.join("Launches/rocket.jpg")).context("Launches/rocket.jpg")?;
+    std::fs::rename(
+        dir.join("Space/rocket.jpg"),
+        dir.join("Launches/rocket.jpg"),
+    )
+    .context("Launches/rocket.jpg")?;
     std::fs::remove_file(dir.join("Notes/notes.txt")).context("Notes/notes.txt")
 }
 
@@ -63,7 +73,15 @@ mod tests {
             .into_iter()
             .flatten()
             .filter(|entry| entry.file_type().is_file())
-            .map(|entry| entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned())
+            .map(|entry| {
+                entry
+                    .path()
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            })
             .collect();
         found.sort();
         let mut listed: Vec<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
