@@ -39,7 +39,7 @@ Exit codes: 0 ok, 1 other, 2 usage or configuration, 5 temporary, 7 fatal (schem
 pub struct Global {
     /// Run as if started in DIR.
     #[arg(short = 'C', value_name = "DIR", global = true)]
-    pub dir: Option<PathBuf>,
+    pub chdir: Option<PathBuf>,
     /// The configuration file [default: ./emsync.toml, then the user's and the system's].
     #[arg(long, value_name = "FILE", env = "EMSYNC_CONFIG", global = true)]
     pub config: Option<PathBuf>,

@@ -33,7 +33,7 @@ pub use exit_code::ExitCode;
 /// # Errors
 /// When the directory is not there.
 pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
-    if let Some(dir) = &cli.global.dir {
+    if let Some(dir) = &cli.global.chdir {
         std::env::set_current_dir(dir).with_context(|| format!("-C {}", dir.display()))?;
     }
     logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
