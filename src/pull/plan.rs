@@ -174,7 +174,9 @@ fn copies(generated: Generated) -> bool {
 
 /// What this node should derive itself: everything under `rebuild`, what the author does not list under `auto`.
 fn wanted_renditions(asset: &Asset, listed: Listed<'_>, policy: Policy) -> Option<RegenerateJob> {
-    let renderable = !asset.is_folder
+    let by_us = policy.generated == Generated::Rebuild || !asset.unfinished;
+    let renderable = by_us
+        && !asset.is_folder
         && !asset.unrenderable
         && asset.format.as_deref().is_some_and(is_image_format);
     if !renderable {
@@ -295,6 +297,7 @@ mod tests {
             format: Some("jpg".to_owned()),
             marked_deleted: false,
             unrenderable: false,
+            unfinished: false,
         }
     }
 
