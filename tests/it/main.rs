@@ -6,4 +6,5 @@
 
 mod emdb_server;
 mod pull;
+mod serve;
 mod support;
