@@ -8,3 +8,4 @@ pub mod protocol;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
+pub mod store;

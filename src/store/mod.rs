@@ -1,0 +1,239 @@
+//! The media tree of one node on a local file system: the only code that touches originals and generated files.
+//!
+//! ```text
+//! <root>/<catalog id>/originals/<path>   generated/<path>     files under their final names
+//! <root>/.emsync/root.json                                     marker: whose root this is
+//! <root>/.emsync/staging/<activity>/                           files on their way in, and kept partials
+//! <root>/.emsync/trash/originals|generated/<when>-<n>/<path>   files on their way out
+//! ```
+//!
+//! Guarantees: a final name only ever holds content that was complete and synced before it got that name (I1,
+//! [`Store::publish`]); nothing outside the root is read or written, whatever links are planted inside it (I9, `dirs`);
+//! nothing is deleted, only moved to the trash ([`Store::trash`]). A batch holds at most one open file and two open
+//! directories per member, a walk none between two items (I10).
+//!
+//! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
+
+mod dirs;
+mod error;
+mod marker;
+mod partial;
+mod publish;
+mod staging;
+mod sys;
+mod trash;
+mod walk;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod faults;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+pub use error::{Error, OddReason};
+pub use partial::Partial;
+pub use publish::Publish;
+pub use staging::{Staged, Staging};
+pub use sys::{RealSys, Sys};
+pub use walk::Walk;
+
+use crate::model::{CatalogId, FileKind, MediaPath, NodeId, Timestamp};
+use dirs::{Dir, Dirs, Resolver};
+use marker::Marker;
+
+/// Our own corner of the root, on the file system of the media.
+const OWN: &str = ".emsync";
+/// Where files are written before they are published.
+const STAGING: &str = ".emsync/staging";
+/// Where removed and replaced files wait for their end.
+const TRASH: &str = ".emsync/trash";
+
+/// A cheap handle on the media tree.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    catalog: CatalogId,
+    marker: Marker,
+    dirs: Dirs,
+    boot: String,
+}
+
+/// Size in bytes and modification time of a regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, cut to the millisecond.
+    pub modified: Timestamp,
+}
+
+/// A published file, open for reading. It stays readable when the name is replaced or removed meanwhile.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The file, at its start.
+    pub file: File,
+    /// Bytes when it was opened.
+    pub size: u64,
+    /// Modification time, cut to the millisecond.
+    pub modified: Timestamp,
+}
+
+impl Store {
+    /// Makes the directories and the marker of a media root, durably. Running it again for the same node and catalog
+    /// repairs what is missing.
+    ///
+    /// # Errors
+    /// [`Error::WrongMarker`] when the root belongs to another node or catalog; system errors.
+    pub fn init(root: &Path, catalog: &CatalogId, node: &NodeId) -> Result<(), Error> {
+        marker::init(root, catalog, node, Arc::new(RealSys))
+    }
+
+    /// Opens a media root that [`Self::init`] made.
+    ///
+    /// # Errors
+    /// [`Error::NoMarker`] when the marker is missing (the usual sign of an unmounted volume), [`Error::WrongMarker`] when
+    /// the root holds another catalog; system errors.
+    pub fn open(root: &Path, catalog: &CatalogId, sys: Arc<dyn Sys>) -> Result<Self, Error> {
+        let fd = open_root(root)?;
+        let resolver = Resolver::probe(std::os::fd::AsFd::as_fd(&fd));
+        Self::open_with(root, fd, catalog, sys, resolver)
+    }
+
+    fn open_with(
+        root: &Path,
+        fd: OwnedFd,
+        catalog: &CatalogId,
+        sys: Arc<dyn Sys>,
+        resolver: Resolver,
+    ) -> Result<Self, Error> {
+        let boot = sys.boot_id();
+        let dirs = Dirs::new(fd, resolver, sys);
+        let marker = marker::read(root, &dirs)?.ok_or_else(|| Error::NoMarker {
+            root: root.to_owned(),
+        })?;
+        marker.expect_catalog(root, catalog)?;
+        Ok(Self(Arc::new(Inner {
+            root: root.to_owned(),
+            catalog: catalog.clone(),
+            marker,
+            dirs,
+            boot,
+        })))
+    }
+
+    /// Looks again, by path, whether this is still the root that was opened: its volume may have been unmounted, or
+    /// another one mounted in its place. To be called before anything is concluded from a file's absence.
+    ///
+    /// # Errors
+    /// [`Error::NoMarker`], [`Error::WrongMarker`] or [`Error::Replaced`]; system errors.
+    pub fn check_marker(&self) -> Result<(), Error> {
+        marker::check(&self.0.root, &self.0.dirs, &self.0.marker)
+    }
+
+    /// The media root, as it was given to [`Self::open`].
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// Cluster id of the node that the root was made for.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.0.marker.cluster_id()
+    }
+
+    /// Bytes that an unprivileged process can still write to the media's file system.
+    ///
+    /// # Errors
+    /// System errors.
+    pub fn free_bytes(&self) -> Result<u64, Error> {
+        let stat = rustix::fs::fstatvfs(self.0.dirs.root_fd())
+            .map_err(|errno| Error::of("stat", self.0.root.display().to_string(), errno))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// The staging directory of an activity, such as `pull-master`, made where it is missing. Two processes must not
+    /// share an activity.
+    ///
+    /// # Errors
+    /// [`Error::BadName`] unless the name is made of letters, digits, `.`, `_` and `-`; system errors.
+    pub fn staging(&self, activity: &str) -> Result<Staging, Error> {
+        Staging::open(self, activity)
+    }
+
+    /// Opens a file for reading; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotAFile`] for a directory, fifo, socket or device, [`Error::Escapes`] for a symbolic link anywhere on
+    /// the way, [`Error::NoTree`] when the whole tree is missing; system errors.
+    pub fn open_file(&self, kind: FileKind, path: &MediaPath) -> Result<Option<OpenFile>, Error> {
+        let Some(dir) = self.parent_of(kind, path)? else {
+            return Ok(None);
+        };
+        Ok(dir.open_file(path.name())?.map(|(fd, stat)| OpenFile {
+            file: File::from(fd),
+            size: stat.size,
+            modified: stat.modified,
+        }))
+    }
+
+    /// Size and time of a file; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open_file`].
+    pub fn stat(&self, kind: FileKind, path: &MediaPath) -> Result<Option<Stat>, Error> {
+        match self.parent_of(kind, path)? {
+            Some(dir) => dir.look(path.name()),
+            None => Ok(None),
+        }
+    }
+
+    /// Every file of a tree in byte order of its full path, streaming; see [`Walk`].
+    #[must_use]
+    pub fn walk(&self, kind: FileKind) -> Walk {
+        Walk::new(self.clone(), kind)
+    }
+
+    /// The directory that holds all files of a kind.
+    fn tree(&self, kind: FileKind) -> Result<Dir, Error> {
+        self.0.dirs.fixed(&tree_path(self.0.catalog.as_str(), kind))
+    }
+
+    /// The directory a file lies in, if it is there.
+    fn parent_of(&self, kind: FileKind, path: &MediaPath) -> Result<Option<Dir>, Error> {
+        let tree = self.tree(kind)?;
+        self.0.dirs.find(&tree, parent_text(path))
+    }
+}
+
+/// A path without its last element, empty when there is no other.
+fn parent_text(path: &MediaPath) -> &str {
+    path.as_str()
+        .rsplit_once('/')
+        .map_or("", |(above, _)| above)
+}
+
+fn tree_path(catalog: &str, kind: FileKind) -> String {
+    format!("{catalog}/{}", kind.dir())
+}
+
+/// Opens the root by its path. Links on the way *to* the root are the operator's and are followed.
+fn open_root(root: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(root, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR => Error::NoMarker {
+            root: root.to_owned(),
+        },
+        errno => Error::of("open", root.display().to_string(), errno),
+    })
+}

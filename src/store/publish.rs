@@ -1,0 +1,310 @@
+//! Making staged files visible, in batches, so that a directory is synced once for all the files it gains (I1).
+//!
+//! ```text
+//! 1 seal     set time and mode, sync the file                kill: nothing visible; swept (a partial: resumed)
+//! 2 place    make missing directories, sync each parent      kill: empty directories stay
+//! 3 keep     link the old file into the trash, sync there    kill: the old file has two names, one in the trash
+//! 4 name     rename over the final name                      kill: the old file or the new one, each complete
+//! 5 settle   sync each directory that gained a name, once    kill: as after 4; only now is the answer Ok
+//! ```
+//!
+//! Since the content is on the medium before step 4, a power cut at any moment leaves under a final name the old content
+//! or the new, complete. A member that fails takes no further step, drops its staged bytes, and leaves the others alone.
+//! After a failed sync nothing is synced again: the kernel may report an error once and forget the bytes, so that a second
+//! sync which succeeds proves nothing; the caller fetches or derives the file anew. When step 5 fails the new file has its
+//! name, but nobody may rely on it: the answer is an error, and publishing again puts it right.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::dirs::Dir;
+use super::error::Error;
+use super::staging::Staged;
+use super::trash::{Slot, cannot_move};
+use super::{Store, parent_text};
+use crate::model::{FileKind, MediaPath, Timestamp};
+
+/// How often a directory may be removed under our hands before we give up.
+const TRIES: usize = 4;
+
+/// One staged file and the place it is meant for.
+#[derive(Debug)]
+pub struct Publish {
+    /// The content, complete and compared.
+    pub staged: Staged,
+    /// Which tree.
+    pub kind: FileKind,
+    /// Where in that tree.
+    pub path: MediaPath,
+    /// Modification time to give it, kept to the millisecond.
+    pub modified: Timestamp,
+    /// Whether a file that it replaces is kept in the trash.
+    pub keep_replaced: bool,
+}
+
+type Answer = Result<(), Error>;
+
+/// A member on its way through the steps.
+#[derive(Debug)]
+struct Member {
+    at: usize,
+    item: Publish,
+    dir: Option<Arc<Dir>>,
+    replaces: bool,
+    kept: Option<Kept>,
+}
+
+/// How a replaced file gets to its place in the trash.
+#[derive(Debug)]
+enum Kept {
+    /// It has a second name there already.
+    Linked(Arc<Dir>),
+    /// The file system gives no second names, so it is moved there just before the new file takes its place.
+    ToMove(Arc<Dir>),
+}
+
+/// Directories that a round has opened, so that each is opened, made and synced once.
+type Places = HashMap<(FileKind, String), Arc<Dir>>;
+
+impl Member {
+    fn dir(&self) -> &Arc<Dir> {
+        self.dir.as_ref().expect("placed before it is named")
+    }
+
+    fn shown(&self) -> String {
+        format!("{}/{}", self.item.kind.dir(), self.item.path)
+    }
+}
+
+impl Store {
+    /// Publishes a batch; the answers are in its order, and `Ok` means that the file is durable under its final name.
+    ///
+    /// Two members for one place are published one after the other. An existing file is replaced at one stroke.
+    pub fn publish(&self, batch: Vec<Publish>) -> Vec<Result<(), Error>> {
+        let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
+        let mut round: Vec<Member> = Vec::new();
+        let mut places = HashSet::new();
+        for (at, item) in batch.into_iter().enumerate() {
+            if !places.insert((item.kind, item.path.clone())) {
+                self.publish_round(std::mem::take(&mut round), &mut answers);
+                places.clear();
+                places.insert((item.kind, item.path.clone()));
+            }
+            round.push(Member {
+                at,
+                item,
+                dir: None,
+                replaces: false,
+                kept: None,
+            });
+        }
+        self.publish_round(round, &mut answers);
+        let answers = answers.into_iter();
+        answers
+            .map(|answer| answer.expect("a round answers for each of its members"))
+            .collect()
+    }
+
+    /// Takes members with different places through all steps.
+    fn publish_round(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) {
+        let mut places = Places::new();
+        let members = step(members, answers, |member| self.seal(member));
+        let members = step(members, answers, |member| self.place(member, &mut places));
+        drop(places);
+        let members = self.keep(members, answers);
+        let members = step(members, answers, |member| self.name(member));
+        for member in self.sync_once(members, answers, |member| member.dir.as_ref()) {
+            tracing::debug!(path = %member.item.path, bytes = member.item.staged.len(), "published");
+            answers[member.at] = Some(Ok(()));
+        }
+    }
+
+    fn seal(&self, member: &Member) -> Answer {
+        let sys = self.0.dirs.sys();
+        let staged = &member.item.staged;
+        let failed = |op| move |errno| Error::of(op, staged.path(), errno);
+        sys.set_modified(staged.file(), member.item.modified)
+            .map_err(failed("set the time of"))?;
+        sys.set_public(staged.file())
+            .map_err(failed("set the mode of"))?;
+        sys.sync_file(staged.file()).map_err(failed("sync"))
+    }
+
+    fn place(&self, member: &mut Member, places: &mut Places) -> Answer {
+        let dir = open_once(places, &member.item, || self.make_parent(member))?;
+        member.replaces = match dir.look(member.item.path.name()) {
+            Ok(found) => found.is_some(),
+            Err(Error::NotAFile {
+                path,
+                what: "a directory",
+            }) => {
+                return Err(Error::Blocked {
+                    path,
+                    why: "a folder is where the file is to go",
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        member.dir = Some(dir);
+        Ok(())
+    }
+
+    /// The directory a member goes to, made where it is missing, also when a remove takes it away while we make it.
+    fn make_parent(&self, member: &Member) -> Result<Dir, Error> {
+        let tree = self.tree(member.item.kind)?;
+        let parents = parent_text(&member.item.path);
+        let mut answer = self.0.dirs.make(&tree, parents);
+        for _ in 1..TRIES {
+            match answer {
+                Err(Error::Vanished { .. }) => answer = self.0.dirs.make(&tree, parents),
+                answer => return answer,
+            }
+        }
+        answer
+    }
+
+    /// Gives every file that is to be kept a second name in the trash, and makes that durable before it loses its first.
+    fn keep(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) -> Vec<Member> {
+        let (mut slots, mut places) = (HashMap::new(), Places::new());
+        let members = step(members, answers, |member| {
+            if member.item.keep_replaced && member.replaces {
+                self.keep_one(member, &mut slots, &mut places)?;
+            }
+            Ok(())
+        });
+        self.sync_once(members, answers, |member| match &member.kept {
+            Some(Kept::Linked(place)) => Some(place),
+            Some(Kept::ToMove(_)) | None => None,
+        })
+    }
+
+    fn keep_one(
+        &self,
+        member: &mut Member,
+        slots: &mut HashMap<FileKind, Slot>,
+        places: &mut Places,
+    ) -> Answer {
+        let dirs = &self.0.dirs;
+        let kind = member.item.kind;
+        if let Entry::Vacant(none) = slots.entry(kind) {
+            none.insert(Slot::make(dirs, kind)?);
+        }
+        let place = open_once(places, &member.item, || {
+            slots[&kind].place(dirs, &member.item.path)
+        })?;
+        let (dir, name) = (member.dir(), member.item.path.name());
+        match dirs.sys().link(dir.fd(), name, place.fd(), name) {
+            Ok(()) => member.kept = Some(Kept::Linked(place)),
+            Err(Errno::NOENT) => {}
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+                member.kept = Some(Kept::ToMove(place));
+            }
+            Err(errno) => return Err(cannot_move(member.shown(), errno)),
+        }
+        Ok(())
+    }
+
+    fn name(&self, member: &mut Member) -> Answer {
+        let moved = match &member.kept {
+            Some(Kept::ToMove(place)) => self.move_aside(member, place)?.then(|| Arc::clone(place)),
+            Some(Kept::Linked(_)) | None => None,
+        };
+        let named = self.rename(member);
+        if let (Err(_), Some(place)) = (&named, moved) {
+            let (dir, name) = (member.dir(), member.item.path.name());
+            let back = self.0.dirs.sys().rename(place.fd(), name, dir.fd(), name);
+            if let Err(errno) = back {
+                let (path, place) = (member.shown(), place.path());
+                tracing::error!(path, place, %errno, "the old file stays in the trash");
+            }
+        }
+        named
+    }
+
+    /// Moves the old file away, durably there; a kill now leaves the place empty and the old file whole in the trash.
+    fn move_aside(&self, member: &Member, place: &Dir) -> Result<bool, Error> {
+        let dirs = &self.0.dirs;
+        let (dir, name) = (member.dir(), member.item.path.name());
+        match dirs.sys().rename(dir.fd(), name, place.fd(), name) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(cannot_move(member.shown(), errno)),
+        }
+        if let Err(errno) = dirs.sync(place) {
+            let _ = dirs.sys().rename(place.fd(), name, dir.fd(), name);
+            return Err(Error::of("sync", place.path(), errno));
+        }
+        Ok(true)
+    }
+
+    fn rename(&self, member: &mut Member) -> Answer {
+        let sys = self.0.dirs.sys();
+        for left in (0..TRIES).rev() {
+            let (staged, name) = (&member.item.staged, member.item.path.name());
+            match sys.rename(staged.dir().fd(), staged.name(), member.dir().fd(), name) {
+                Ok(()) => {
+                    member.item.staged.disarm();
+                    return Ok(());
+                }
+                // A remove emptied and took away the directory since we opened it.
+                Err(Errno::NOENT) if left > 0 => {
+                    member.dir = Some(Arc::new(self.make_parent(member)?));
+                }
+                Err(errno) => return Err(cannot_move(member.shown(), errno)),
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Syncs the directories that `which` names, each once; members of one that fails are answered and left out.
+    fn sync_once(
+        &self,
+        members: Vec<Member>,
+        answers: &mut [Option<Answer>],
+        which: impl Fn(&Member) -> Option<&Arc<Dir>>,
+    ) -> Vec<Member> {
+        let mut synced = HashMap::new();
+        step(members, answers, |member| {
+            let Some(dir) = which(member) else {
+                return Ok(());
+            };
+            synced
+                .entry(Arc::as_ptr(dir))
+                .or_insert_with(|| self.0.dirs.sync(dir))
+                .map_err(|errno| Error::of("sync", dir.path(), errno))
+        })
+    }
+}
+
+/// Takes every member through one step; those that fail are answered, and dropped with their staged bytes.
+fn step(
+    members: Vec<Member>,
+    answers: &mut [Option<Answer>],
+    mut each: impl FnMut(&mut Member) -> Answer,
+) -> Vec<Member> {
+    members
+        .into_iter()
+        .filter_map(|mut member| match each(&mut member) {
+            Ok(()) => Some(member),
+            Err(error) => {
+                answers[member.at] = Some(Err(error));
+                None
+            }
+        })
+        .collect()
+}
+
+/// The directory that stands for an item's parent in `places`, opened by `open` the first time.
+fn open_once(
+    places: &mut Places,
+    item: &Publish,
+    open: impl FnOnce() -> Result<Dir, Error>,
+) -> Result<Arc<Dir>, Error> {
+    match places.entry((item.kind, parent_text(&item.path).to_owned())) {
+        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+        Entry::Vacant(unknown) => Ok(Arc::clone(unknown.insert(Arc::new(open()?)))),
+    }
+}
