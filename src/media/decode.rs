@@ -1,0 +1,266 @@
+//! From the bytes of an original to pixels: content decides the format, the header is held against the limits before
+//! any pixel is decoded, and what is broken or cut short is an error.
+//!
+//! Metadata and colour profiles are dropped and the values kept, as EMDB does (media spec 3.5.1). CMYK becomes RGB by
+//! (1 - C)(1 - K) in the decoders: JPEG values are taken as inverted, which is what Adobe writes and EMDB assumes, with
+//! YCCK turned to CMYK first. The first frame, page or icon is the picture.
+
+use std::io::{BufRead, Cursor, Seek};
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
+use super::Limits;
+use super::error::{Bound, Error};
+use super::geometry::Size;
+use super::gif::{self, Background};
+use super::picture::Picture;
+use super::probe::{FirstIcon, of_opened};
+use super::sniff::{sniff, spelling};
+use super::{jpeg, metadata, tiff_tags};
+
+/// A decoded original, not yet turned.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) picture: Picture,
+    pub(super) traits: Traits,
+}
+
+/// What the file says about its pixels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traits {
+    /// EXIF orientation, 1 to 8.
+    pub(super) orientation: u8,
+    /// What transparency is laid on.
+    pub(super) background: Background,
+    /// The file has an alpha channel or a transparent palette, even if nothing is transparent: it is resized softly.
+    pub(super) soft: bool,
+}
+
+/// Decodes the whole file `original`.
+pub(super) fn decode(original: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+    let format = sniff(&mut Cursor::new(original))
+        .map_err(Error::Read)?
+        .ok_or(Error::NotAnImage)?;
+    if format == ImageFormat::Ico {
+        let input = FirstIcon::new(Cursor::new(original)).map_err(Error::Read)?;
+        return decode_as(format, input, original, limits);
+    }
+    decode_as(format, Cursor::new(original), original, limits)
+}
+
+fn decode_as<R: BufRead + Seek>(
+    format: ImageFormat,
+    input: R,
+    original: &[u8],
+    limits: &Limits,
+) -> Result<Decoded, Error> {
+    let broken = |error: image::ImageError| Error::Decode {
+        format: spelling(format),
+        source: error.into(),
+    };
+    let mut reader = ImageReader::with_format(input, format);
+    let mut allowed = image::Limits::no_limits();
+    allowed.max_alloc = Some(limits.max_alloc_bytes);
+    reader.limits(allowed);
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    check(decoder.dimensions(), decoder.total_bytes(), limits)?;
+    if format == ImageFormat::Jpeg && !jpeg::is_complete(original) {
+        return Err(Error::Decode {
+            format: spelling(format),
+            source: "file ends before its end-of-image marker".into(),
+        });
+    }
+    let tags = if format == ImageFormat::Tiff {
+        tiff_tags::read(&mut Cursor::new(original))
+    } else {
+        tiff_tags::Tags::default()
+    };
+    let about = if format == ImageFormat::Jpeg {
+        metadata::of_jpeg(&mut Cursor::new(original))
+    } else {
+        of_opened(&mut decoder, format, &tags)
+    };
+    let soft = decoder.color_type().has_alpha();
+    let image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    let background = if format == ImageFormat::Gif {
+        gif::background(original)
+    } else {
+        Background::default()
+    };
+    Ok(Decoded {
+        picture: picture(image, tags.has_associated_alpha),
+        traits: Traits {
+            orientation: about.orientation,
+            background,
+            soft,
+        },
+    })
+}
+
+/// Holds what the header announces against the limits.
+fn check((width, height): (u32, u32), bytes: u64, limits: &Limits) -> Result<(), Error> {
+    let pixels = u64::from(width) * u64::from(height);
+    let limit = if width.max(height) > limits.max_side {
+        Bound::Side(limits.max_side)
+    } else if pixels > limits.max_pixels {
+        Bound::Pixels(limits.max_pixels)
+    } else if bytes > limits.max_alloc_bytes {
+        Bound::Bytes(limits.max_alloc_bytes)
+    } else {
+        return Ok(());
+    };
+    Err(Error::TooLarge {
+        width,
+        height,
+        limit,
+    })
+}
+
+/// Eight bits a channel, grey spread over three channels, alpha not multiplied in.
+fn picture(image: DynamicImage, has_associated_alpha: bool) -> Picture {
+    let size = Size::new(image.width(), image.height());
+    if !image.color().has_alpha() {
+        return Picture::rgb(size, image.into_rgb8().into_raw());
+    }
+    let mut bytes = image.into_rgba8().into_raw();
+    if has_associated_alpha {
+        let (pixels, _) = bytes.as_chunks_mut::<4>();
+        pixels.iter_mut().for_each(divide_by_alpha);
+    }
+    Picture::rgba(size, bytes)
+}
+
+fn divide_by_alpha(pixel: &mut [u8; 4]) {
+    let [colours @ .., alpha] = pixel;
+    let alpha = u32::from(*alpha);
+    for value in colours {
+        let colour = (u32::from(*value) * 255 + alpha / 2).checked_div(alpha);
+        *value = u8::try_from(colour.unwrap_or(0)).unwrap_or(u8::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::Pixels;
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    /// A PNG that announces this size and holds one empty run of data.
+    fn png_bomb(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+        let mut header = b"IHDR".to_vec();
+        header.extend(width.to_be_bytes());
+        header.extend(height.to_be_bytes());
+        header.extend([8, 6, 0, 0, 0]);
+        for chunk in [header, b"IDAT".to_vec()] {
+            bytes.extend((chunk.len() as u32 - 4).to_be_bytes());
+            bytes.extend(&chunk);
+            bytes.extend(crc32(&chunk).to_be_bytes());
+        }
+        bytes
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0_u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+            })
+        })
+    }
+
+    #[test]
+    fn a_bomb_is_refused_by_its_header() {
+        let start = Instant::now();
+        let error = decode(&png_bomb(60_000, 60_000), &Limits::default()).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::TooLarge {
+                width: 60_000,
+                height: 60_000,
+                limit: Bound::Pixels(268_000_000)
+            }
+        ));
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn each_limit_is_named_by_its_refusal() {
+        let bound = |width, height, limits: &Limits| match decode(&png_bomb(width, height), limits)
+        {
+            Err(Error::TooLarge { limit, .. }) => limit,
+            other => panic!("{other:?}"),
+        };
+        let limits = Limits::default();
+        assert_eq!(bound(70_000, 2, &limits), Bound::Side(65_500));
+        let narrow = Limits {
+            max_alloc_bytes: 1 << 20,
+            ..limits
+        };
+        assert_eq!(bound(1000, 1000, &narrow), Bound::Bytes(1 << 20));
+    }
+
+    #[test]
+    fn a_file_cut_short_is_an_error_in_every_format() {
+        let image = DynamicImage::ImageRgb8(image::RgbImage::from_fn(64, 48, |x, y| {
+            image::Rgb([x as u8 * 3, y as u8 * 5, (x * y) as u8])
+        }));
+        for format in [
+            ImageFormat::Jpeg,
+            ImageFormat::Png,
+            ImageFormat::Gif,
+            ImageFormat::WebP,
+            ImageFormat::Tiff,
+            ImageFormat::Bmp,
+            ImageFormat::Tga,
+            ImageFormat::Pnm,
+        ] {
+            let bytes = encoded(&image, format);
+            let whole = decode(&bytes, &Limits::default()).unwrap();
+            assert_eq!(whole.picture.size, Size::new(64, 48), "{format:?}");
+            let cut = decode(&bytes[..bytes.len() / 2], &Limits::default());
+            assert!(
+                matches!(cut, Err(Error::Decode { .. } | Error::NotAnImage)),
+                "{format:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_named_like_a_picture_is_no_image() {
+        let page = b"<html><head><title>photo.jpg</title></head></html>";
+        let error = decode(page, &Limits::default()).unwrap_err();
+        assert!(matches!(error, Error::NotAnImage));
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_to_eight() {
+        let image = DynamicImage::ImageLuma16(image::ImageBuffer::from_fn(2, 1, |x, _| {
+            image::Luma([if x == 0 {
+                257 * 77 + 100
+            } else {
+                257 * 77 + 200
+            }])
+        }));
+        let decoded = decode(&encoded(&image, ImageFormat::Png), &Limits::default()).unwrap();
+        assert_eq!(
+            decoded.picture.pixels,
+            Pixels::Rgb(vec![77, 77, 77, 78, 78, 78])
+        );
+    }
+
+    #[test]
+    fn associated_alpha_is_divided_out() {
+        let mut pixel = [64, 128, 0, 128];
+        divide_by_alpha(&mut pixel);
+        assert_eq!(pixel, [128, 255, 0, 128]);
+        let mut hidden = [3, 4, 5, 0];
+        divide_by_alpha(&mut hidden);
+        assert_eq!(hidden, [0; 4]);
+    }
+}

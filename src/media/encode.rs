@@ -1,0 +1,93 @@
+//! From pixels to the bytes of a file. No EXIF, no XMP, no profile: the pixels are upright and sRGB by agreement.
+
+use std::borrow::Cow;
+
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+
+use super::codec::webp::{self, Samples};
+use super::error::Cause;
+use super::picture::{Picture, Pixels, WHITE};
+use crate::model::preset::Encoding;
+
+/// libwebp's own default, which EMDB's converter leaves alone.
+const WEBP_METHOD: u8 = 4;
+
+/// Writes `picture`. JPEG has no alpha: what is still transparent is laid on white.
+pub(super) fn encode(picture: &Picture, encoding: Encoding) -> Result<Vec<u8>, Cause> {
+    match encoding {
+        Encoding::WebP { quality } => Ok(webp(picture, quality)?),
+        Encoding::Jpeg { quality } => jpeg(picture, quality),
+    }
+}
+
+fn webp(picture: &Picture, quality: u8) -> Result<Vec<u8>, webp::Error> {
+    let samples = match &picture.pixels {
+        Pixels::Rgb(bytes) => Samples::Rgb(bytes),
+        Pixels::Rgba(bytes) => Samples::Rgba(bytes),
+    };
+    let size = picture.size;
+    webp::encode(samples, size.width, size.height, quality, WEBP_METHOD)
+}
+
+fn jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>, Cause> {
+    let picture = if picture.has_alpha() {
+        Cow::Owned(picture.clone().flattened(WHITE))
+    } else {
+        Cow::Borrowed(picture)
+    };
+    let Pixels::Rgb(bytes) = &picture.pixels else {
+        unreachable!("a flattened picture has no alpha")
+    };
+    let (width, height) = (
+        picture.size.width.try_into()?,
+        picture.size.height.try_into()?,
+    );
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out, quality);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder.set_optimized_huffman_tables(true);
+    encoder.encode(bytes, width, height, ColorType::Rgb)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::geometry::Size;
+    use super::*;
+
+    /// Marker and content of the frame header.
+    fn frame(jpeg: &[u8]) -> (u8, Vec<u8>) {
+        let mut at = 2;
+        loop {
+            let length = usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+            if matches!(jpeg[at + 1], 0xc0..=0xc2) {
+                return (jpeg[at + 1], jpeg[at + 4..at + 2 + length].to_vec());
+            }
+            at += 2 + length;
+        }
+    }
+
+    #[test]
+    fn jpeg_is_baseline_with_halved_chroma() {
+        let picture = Picture::rgb(Size::new(20, 10), [10, 200, 90].repeat(200));
+        let bytes = encode(&picture, Encoding::Jpeg { quality: 55 }).unwrap();
+        let (marker, header) = frame(&bytes);
+        assert_eq!(marker, 0xc0);
+        assert_eq!(header[..6], [8, 0, 10, 0, 20, 3]);
+        assert_eq!([header[7], header[10], header[13]], [0x22, 0x11, 0x11]);
+    }
+
+    #[test]
+    fn jpeg_of_a_transparent_picture_is_white_there() {
+        let picture = Picture::rgba(Size::new(16, 16), [0, 0, 0, 0].repeat(256));
+        let bytes = encode(&picture, Encoding::Jpeg { quality: 90 }).unwrap();
+        let back = image::load_from_memory(&bytes).unwrap().into_rgb8();
+        assert!(back.pixels().all(|pixel| pixel.0 == WHITE));
+    }
+
+    #[test]
+    fn a_side_too_long_for_jpeg_is_an_error() {
+        let picture = Picture::rgb(Size::new(70_000, 1), vec![0; 210_000]);
+        assert!(encode(&picture, Encoding::Jpeg { quality: 55 }).is_err());
+    }
+}

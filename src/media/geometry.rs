@@ -1,0 +1,173 @@
+//! Where pixels go: sizes and offsets in whole numbers, as EMDB's converter computes them (media spec 3.5.4 and 3.5.5).
+//!
+//! Pure functions. For sides of at least 1 every result has sides of at least 1, and a window lies inside its picture.
+
+/// Width and height in pixels, both at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+impl Size {
+    pub(super) const fn new(width: u32, height: u32) -> Self {
+        Self { width, height }
+    }
+
+    /// The same size seen from the side.
+    pub(super) const fn turned(self) -> Self {
+        Self::new(self.height, self.width)
+    }
+}
+
+/// A picture scaled to `scaled`, of which the `size` at (`x`, `y`) is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) scaled: Size,
+    pub(super) x: u32,
+    pub(super) y: u32,
+    pub(super) size: Size,
+}
+
+impl Window {
+    /// The scaled picture as a whole.
+    pub(super) const fn whole(scaled: Size) -> Self {
+        Self {
+            scaled,
+            x: 0,
+            y: 0,
+            size: scaled,
+        }
+    }
+}
+
+/// `floor(side * num / den + 1/2)`, at least 1; what does not fit `u32` is cut to it.
+fn scaled_side(side: u32, num: u32, den: u32) -> u32 {
+    let (side, num, den) = (u128::from(side), u128::from(num), u128::from(den));
+    let rounded = (2 * side * num + den) / (2 * den);
+    u32::try_from(rounded.max(1)).unwrap_or(u32::MAX)
+}
+
+/// `picture` scaled so that its width (`by_width`) or else its height meets the box.
+fn scaled(picture: Size, into: Size, by_width: bool) -> Size {
+    if by_width {
+        Size::new(
+            into.width,
+            scaled_side(picture.height, into.width, picture.width),
+        )
+    } else {
+        Size::new(
+            scaled_side(picture.width, into.height, picture.height),
+            into.height,
+        )
+    }
+}
+
+/// Whether the width is the side that decides the scale for `picture` to fit.
+fn width_is_tighter(picture: Size, into: Size) -> bool {
+    // into.width / picture.width <= into.height / picture.height, without the division.
+    u64::from(into.width) * u64::from(picture.height)
+        <= u64::from(into.height) * u64::from(picture.width)
+}
+
+/// The size of `picture` shrunk until it fits `into`; unchanged when it fits already.
+pub(super) fn fit(picture: Size, into: Size) -> Size {
+    if picture.width <= into.width && picture.height <= into.height {
+        return picture;
+    }
+    scaled(picture, into, width_is_tighter(picture, into))
+}
+
+/// `picture` scaled until it covers `into`, and the box cut out around the centre.
+pub(super) fn fill_centre(picture: Size, into: Size) -> Window {
+    let scaled = scaled(picture, into, !width_is_tighter(picture, into));
+    let size = Size::new(into.width.min(scaled.width), into.height.min(scaled.height));
+    Window {
+        scaled,
+        x: centre(scaled.width, size.width),
+        y: centre(scaled.height, size.height),
+        size,
+    }
+}
+
+/// Offset of a centred cut: both halves are rounded down before they are subtracted.
+const fn centre(side: u32, cut: u32) -> u32 {
+    side / 2 - cut / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LARGE: Size = Size::new(3000, 3000);
+
+    #[test]
+    fn sides_round_as_emdb_rounds_them() {
+        assert_eq!(fit(Size::new(4000, 3001), LARGE), Size::new(3000, 2251));
+        assert_eq!(fit(Size::new(4001, 3000), LARGE), Size::new(3000, 2249));
+        assert_eq!(fit(Size::new(3001, 4000), LARGE), Size::new(2251, 3000));
+        assert_eq!(
+            fit(Size::new(640, 420), Size::new(550, 550)),
+            Size::new(550, 361)
+        );
+    }
+
+    #[test]
+    fn what_fits_is_never_enlarged() {
+        assert_eq!(fit(Size::new(40, 30), LARGE), Size::new(40, 30));
+        assert_eq!(fit(LARGE, LARGE), LARGE);
+    }
+
+    #[test]
+    fn a_thin_side_never_vanishes() {
+        assert_eq!(
+            fit(Size::new(1, 60_000), Size::new(200, 200)),
+            Size::new(1, 200)
+        );
+    }
+
+    #[test]
+    fn centre_offsets_round_each_half_down() {
+        assert_eq!(centre(113, 110), 1);
+        assert_eq!(centre(112, 109), 2);
+    }
+
+    #[test]
+    fn a_crop_covers_its_box_even_when_it_enlarges() {
+        let window = fill_centre(Size::new(40, 30), Size::new(110, 62));
+        assert_eq!(window.scaled, Size::new(110, 83));
+        assert_eq!(
+            (window.x, window.y, window.size),
+            (0, 10, Size::new(110, 62))
+        );
+    }
+
+    fn side() -> impl Strategy<Value = u32> {
+        prop_oneof![1_u32..8, 1_u32..5000, 1_u32..=u32::MAX]
+    }
+
+    proptest! {
+        #[test]
+        fn a_crop_stays_inside_the_scaled_picture(w in side(), h in side(), bw in 1_u32..4000, bh in 1_u32..4000) {
+            let window = fill_centre(Size::new(w, h), Size::new(bw, bh));
+            prop_assert_eq!(window.size, Size::new(bw, bh));
+            prop_assert!(window.x + window.size.width <= window.scaled.width);
+            prop_assert!(window.y + window.size.height <= window.scaled.height);
+        }
+
+        #[test]
+        fn a_fit_is_inside_its_box_and_has_pixels(w in side(), h in side(), bw in 1_u32..4000, bh in 1_u32..4000) {
+            let size = fit(Size::new(w, h), Size::new(bw, bh));
+            prop_assert!((1..=bw).contains(&size.width));
+            prop_assert!((1..=bh).contains(&size.height));
+            prop_assert!(size.width <= w && size.height <= h);
+        }
+
+        #[test]
+        fn turning_the_picture_turns_the_fit(w in side(), h in side(), side in 1_u32..4000) {
+            let square = Size::new(side, side);
+            prop_assert_eq!(fit(Size::new(w, h).turned(), square), fit(Size::new(w, h), square).turned());
+        }
+    }
+}
