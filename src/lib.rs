@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 pub mod catalogue;
 pub mod error;
+pub mod import;
 pub mod media;
 pub mod model;
 pub mod monitor;

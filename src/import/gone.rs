@@ -1,0 +1,264 @@
+//! What is gone from the folder: deleted under the guard, and places that assets have left.
+//!
+//! A file is gone when the walk did not see it, it is not on disk at the moment of the delete, and the directory that would
+//! hold it can be read; anything else means unknown, and unknown files stay (I4).
+//!
+//! ```text
+//! 1 tombstone, file rows forgotten, source row marked as left     one catalogue batch
+//! 2 original and renditions to the trash                          kill: the marked row brings the next import here again
+//! 3 source row forgotten
+//! ```
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::identify::is_at;
+use super::{Error, Import, LEFT, blocking, categories, fields};
+use crate::catalogue::{FileRow, SourceFile};
+use crate::model::preset::image_presets;
+use crate::model::{FileKind, MediaPath};
+use crate::protocol::record::restamped;
+
+/// Source rows worked on at once.
+const PAGE: usize = 256;
+
+/// What the disk says about a file or directory of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Something has its name.
+    Here,
+    /// It is not there, and the directory that would hold it says so.
+    Gone,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// Looks for a file, or a directory, at `rel` below `dir`.
+pub(super) async fn presence(dir: &Path, rel: &str, is_dir: bool) -> Presence {
+    let (dir, rel) = (dir.to_owned(), PathBuf::from(rel));
+    blocking(move || look(&dir, &rel, is_dir)).await.unwrap_or(Presence::Unknown)
+}
+
+fn look(dir: &Path, rel: &Path, is_dir: bool) -> Presence {
+    match dir.join(rel).symlink_metadata() {
+        Ok(stat) if stat.is_symlink() => return Presence::Here,
+        Ok(stat) if stat.is_dir() == is_dir => return Presence::Here,
+        // A directory took the file's name, or the reverse.
+        Ok(_) => return Presence::Gone,
+        Err(error) if is_absent(&error) => {}
+        Err(_) => return Presence::Unknown,
+    }
+    // The nearest directory above that is there must be one that can be read, no link and no stranger to the folder.
+    for above in rel.ancestors().skip(1) {
+        match dir.join(above).symlink_metadata() {
+            Ok(stat) if stat.is_symlink() => return Presence::Unknown,
+            Ok(stat) if stat.is_dir() => {
+                let is_readable = dir.join(above).read_dir().is_ok();
+                return if is_readable { Presence::Gone } else { Presence::Unknown };
+            }
+            Ok(_) => {}
+            Err(error) if is_absent(&error) => {}
+            Err(_) => return Presence::Unknown,
+        }
+    }
+    Presence::Unknown
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Most assets a run may delete unless it is told otherwise (design section 8, Guard).
+fn guard(live: u64) -> u64 {
+    (live / 20).clamp(10, 1_000)
+}
+
+/// After a whole walk: deletes what is gone, unless that is more than the guard allows, and clears places that were left.
+pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(), Error> {
+    let lost = count(import).await?;
+    let limit = import.options.max_delete.unwrap_or_else(|| guard(live_before));
+    let is_held = lost > limit;
+    if is_held {
+        import.report().held = lost;
+        import.monitor.finding(&format!("{lost} assets are gone from the folder, more than the guard of {limit} lets go"));
+    } else if import.options.dry_run {
+        import.report().gone = lost;
+    }
+    if import.options.dry_run {
+        return Ok(());
+    }
+    // What vanishes while we are at it is for the next import: the guard has not seen it.
+    let mut budget = if is_held { 0 } else { usize::try_from(lost).unwrap_or(usize::MAX) };
+    let mut after = String::new();
+    loop {
+        let page = import.catalogue.gone_files(&import.source, import.walk, &after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.path);
+        import.check_identity()?;
+        let (left, unseen): (Vec<_>, Vec<_>) = page.into_iter().partition(|row| row.modified_ns == LEFT);
+        let mut gone = Vec::new();
+        for row in unseen {
+            if budget > 0 && presence(&import.dir, &row.path, false).await == Presence::Gone {
+                budget -= 1;
+                gone.push(row);
+            }
+        }
+        delete(import, gone, left).await?;
+        if import.stop.requested() {
+            return Ok(());
+        }
+    }
+    if is_held { Ok(()) } else { categories::prune(import).await }
+}
+
+/// How many files are gone.
+async fn count(import: &Import) -> Result<u64, Error> {
+    import.check_identity()?;
+    let (mut lost, mut after) = (0, String::new());
+    loop {
+        let page = import.catalogue.gone_files(&import.source, import.walk, &after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(lost) };
+        after.clone_from(&last.path);
+        for row in page.iter().filter(|row| row.modified_ns != LEFT) {
+            let is_claimed = import.claimed().contains(&row.path);
+            if !is_claimed && presence(&import.dir, &row.path, false).await == Presence::Gone {
+                lost += 1;
+            }
+        }
+    }
+}
+
+/// Deletes the assets of `gone`, and clears their places and those of `left`.
+async fn delete(import: &Arc<Import>, gone: Vec<SourceFile>, left: Vec<SourceFile>) -> Result<(), Error> {
+    if gone.is_empty() && left.is_empty() {
+        return Ok(());
+    }
+    let mut files = bury(import, &gone).await?;
+    let places = gone.iter().chain(&left).filter_map(|row| {
+        Some(Place {
+            path: import.path_of(&row.path)?,
+            has_original: true,
+            files: files.remove(row.asset.as_str()).unwrap_or_default(),
+        })
+    });
+    clear(import, places.collect()).await?;
+    let mut batch = import.catalogue.batch().await?;
+    for row in gone.iter().chain(&left) {
+        batch.forget_source_file(&import.source, &row.path).await?;
+    }
+    batch.commit().await?;
+    Ok(())
+}
+
+/// Writes tombstones and forgets file rows; answers the generated files of each asset.
+pub(super) async fn bury(import: &Import, gone: &[SourceFile]) -> Result<HashMap<String, Vec<MediaPath>>, Error> {
+    let mut generated: HashMap<String, Vec<MediaPath>> = HashMap::new();
+    if gone.is_empty() {
+        return Ok(generated);
+    }
+    let assets: Vec<_> = gone.iter().map(|row| row.asset.as_str()).collect();
+    let files = import.catalogue.files_of(&assets).await?;
+    let now = import.now();
+    let mut batch = import.catalogue.batch().await?;
+    let keys: Vec<_> = gone.iter().map(|row| fields::asset_key(&row.asset)).collect();
+    let stored = batch.stored(&keys).await?;
+    let (mut tombstones, mut ended) = (Vec::new(), HashSet::new());
+    for (row, key) in gone.iter().zip(&keys) {
+        let Some(stored) = stored.get(key) else { continue };
+        let is_here = import.path_of(&row.path).is_some_and(|path| is_at(stored, &path));
+        if is_here {
+            let status = fields::saved(&import.own, Some(&stored.record), now, true);
+            tombstones.push(restamped(&stored.record, &status)?);
+        }
+        if is_here || stored.record.is_deleted() {
+            ended.insert(row.asset.as_str());
+            batch.forget_finding(&row.asset).await?;
+        }
+    }
+    batch.put_records(&tombstones.iter().collect::<Vec<_>>(), "", now).await?;
+    for FileRow { file, .. } in files.iter().filter(|row| ended.contains(row.file.asset.as_str())) {
+        batch.forget_file(file.kind, &file.path, &file.asset, &file.sha256, now).await?;
+        if file.kind == FileKind::Generated {
+            generated.entry(file.asset.to_string()).or_default().push(file.path.clone());
+        }
+    }
+    let marked: Vec<_> = gone.iter().map(|row| SourceFile { modified_ns: LEFT, ..row.clone() }).collect();
+    batch.put_source_files(&import.source, import.walk - 1, &marked).await?;
+    batch.commit().await?;
+    import.report().gone += tombstones.len() as u64;
+    Ok(generated)
+}
+
+/// Where an asset was.
+pub(super) struct Place {
+    /// Its source path.
+    pub(super) path: MediaPath,
+    /// Whether its original goes too.
+    pub(super) has_original: bool,
+    /// Generated files that it is known to have had; those an import makes are looked for in any case.
+    pub(super) files: Vec<MediaPath>,
+}
+
+/// Moves to the trash what lies at these places and has no row.
+pub(super) async fn clear(import: &Arc<Import>, places: Vec<Place>) -> Result<(), Error> {
+    let names: Vec<_> = image_presets().into_iter().map(|preset| preset.file_name).collect();
+    let (mut originals, mut generated) = (Vec::new(), Vec::new());
+    for place in places {
+        generated.extend(names.iter().filter_map(|name| place.path.join(name).ok()));
+        generated.extend(place.files);
+        if place.has_original {
+            originals.push(place.path);
+        }
+    }
+    for (kind, mut paths) in [(FileKind::Original, originals), (FileKind::Generated, generated)] {
+        let texts: Vec<_> = paths.iter().map(MediaPath::as_str).collect();
+        let rows = import.catalogue.files_at(kind, &texts).await?;
+        let owned: HashSet<_> = rows.into_iter().map(|row| row.file.path).collect();
+        paths.retain(|path| !owned.contains(path));
+        let store = import.store.clone();
+        blocking(move || trash(&store, kind, &paths)).await??;
+    }
+    Ok(())
+}
+
+fn trash(store: &crate::store::Store, kind: FileKind, paths: &[MediaPath]) -> Result<(), Error> {
+    for path in paths {
+        match store.trash(kind, path) {
+            Ok(_) => {}
+            Err(error) if error.stops_the_pass() => return Err(error.into()),
+            Err(error) => tracing::warn!(%path, %error, "left in place"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guard_is_five_percent_between_ten_and_a_thousand() {
+        assert_eq!([0, 20, 200, 400, 20_000, 1_000_000].map(guard), [10, 10, 10, 20, 1_000, 1_000]);
+    }
+
+    #[test]
+    fn only_a_readable_directory_can_say_that_something_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |rel: &str| look(dir.path(), Path::new(rel), false);
+        std::fs::create_dir_all(dir.path().join("d/e.jpg")).unwrap();
+        std::fs::write(dir.path().join("d/a"), "x").unwrap();
+        std::os::unix::fs::symlink("/nowhere", dir.path().join("link")).unwrap();
+        assert_eq!(at("d/a"), Presence::Here);
+        assert_eq!(at("d/b"), Presence::Gone);
+        assert_eq!(at("no/such/b"), Presence::Gone);
+        assert_eq!(at("d/a/b"), Presence::Gone);
+        assert_eq!(at("d/e.jpg"), Presence::Gone);
+        assert_eq!(at("link"), Presence::Here);
+        assert_eq!(at("link/b"), Presence::Unknown);
+        assert_eq!(look(&dir.path().join("unmounted"), Path::new("a"), false), Presence::Unknown);
+        assert_eq!(look(dir.path(), Path::new("d"), true), Presence::Here);
+        assert_eq!(look(dir.path(), Path::new("d/a"), true), Presence::Gone);
+    }
+}

@@ -1,0 +1,216 @@
+//! Which asset a file that was read belongs to, and what happened to it.
+//!
+//! ```text
+//! known here, its asset alive at this path    same content: Same or Touched; other content: Replaced
+//! owned by an asset of ours all the same      its folder was moved or imported twice: taken over, unless it is still there
+//! owned by somebody else's asset              refused: one path, one asset
+//! content of a known file that is gone        Moved: the asset keeps its id
+//! else                                        Added, under the first id that no other live path has
+//! ```
+
+use std::collections::HashMap;
+
+use super::moves::{self, Move};
+use super::read::{Reading, millis};
+use super::walk::Found;
+use super::{Error, Import, LEFT, fields, ids};
+use crate::catalogue::{FileRow, SourceFile, StoredRecord};
+use crate::model::{AssetId, FileKind, MediaPath, Record, RecordKey};
+use crate::protocol::record;
+
+/// A file and what is to be done with it.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) found: Found,
+    pub(super) reading: Reading,
+    pub(super) asset: AssetId,
+    pub(super) fate: Fate,
+    /// Folder and path of another source that had this path before.
+    pub(super) adopted: Option<(String, String)>,
+}
+
+/// What happened to a file since the last walk.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// Nothing that shows: only its source row is written.
+    Same,
+    /// It is new, or back.
+    Added,
+    /// It has another content.
+    Replaced,
+    /// It has another date.
+    Touched,
+    /// It was known under another path.
+    Moved(Move),
+}
+
+impl Item {
+    /// The source row to remember it by.
+    pub(super) fn row(&self) -> SourceFile {
+        SourceFile {
+            path: self.found.rel.clone(),
+            size: self.reading.size,
+            modified_ns: self.reading.modified_ns,
+            sha256: self.reading.sha256,
+            asset: self.asset.clone(),
+        }
+    }
+}
+
+/// Where a record says its asset lies; `None` for one that does not say.
+pub(super) fn source_path(record: &Record) -> Option<MediaPath> {
+    record::asset(record).ok().map(|asset| asset.source_path)
+}
+
+/// Whether a record is alive and says that its asset lies at `path`.
+pub(super) fn is_at(stored: &StoredRecord, path: &MediaPath) -> bool {
+    !stored.record.is_deleted() && source_path(&stored.record).as_ref() == Some(path)
+}
+
+/// Sorts out what was read; what has to be refused is reported and left out.
+pub(super) async fn identify(
+    import: &Import,
+    read: Vec<(Found, Reading)>,
+    rows: &HashMap<String, SourceFile>,
+) -> Result<Vec<Item>, Error> {
+    let known = Known::load(import, &read, rows).await?;
+    let mut items = Vec::with_capacity(read.len());
+    for (found, reading) in read {
+        let row = rows.get(&found.rel).filter(|row| row.modified_ns != LEFT);
+        let stored = row.and_then(|row| known.records.get(&fields::asset_key(&row.asset)));
+        let decided = match (row, stored) {
+            (Some(row), Some(stored)) if is_at(stored, &found.path) => {
+                let fate = compared(&reading, row.sha256 == reading.sha256, millis(row.modified_ns));
+                Decided { asset: row.asset.clone(), fate, adopted: None }
+            }
+            _ => match place(import, &known, &found, &reading).await? {
+                Ok(decided) => decided,
+                Err(reason) => {
+                    import.refuse(&format!("{}: {reason}", found.rel));
+                    continue;
+                }
+            },
+        };
+        let Decided { asset, fate, adopted } = decided;
+        items.push(Item { found, reading, asset, fate, adopted });
+    }
+    Ok(items)
+}
+
+struct Decided {
+    asset: AssetId,
+    fate: Fate,
+    adopted: Option<(String, String)>,
+}
+
+/// What the catalogue knows about the files of a portion.
+struct Known {
+    /// Records of assets by their source rows, their paths' owners and the ids their paths would give.
+    records: HashMap<RecordKey, StoredRecord>,
+    /// Originals under these paths.
+    owners: HashMap<MediaPath, FileRow>,
+}
+
+impl Known {
+    async fn load(
+        import: &Import,
+        read: &[(Found, Reading)],
+        rows: &HashMap<String, SourceFile>,
+    ) -> Result<Self, Error> {
+        let paths: Vec<_> = read.iter().map(|(found, _)| found.path.as_str()).collect();
+        let owners = import.catalogue.files_at(FileKind::Original, &paths).await?;
+        let mut keys: Vec<_> = owners.iter().map(|row| fields::asset_key(&row.file.asset)).collect();
+        keys.extend(read.iter().filter_map(|(found, _)| rows.get(&found.rel)).map(|row| fields::asset_key(&row.asset)));
+        let first = |found: &Found| ids::assets(&import.own, &found.path).next().map(|id| fields::asset_key(&id));
+        keys.extend(read.iter().filter_map(|(found, _)| first(found)));
+        keys.sort_unstable();
+        keys.dedup();
+        let records = import.catalogue.stored(&keys).await?;
+        let owners = owners.into_iter().map(|row| (row.file.path.clone(), row)).collect();
+        Ok(Self { records, owners })
+    }
+}
+
+fn compared(reading: &Reading, is_equal: bool, modified: crate::model::Timestamp) -> Fate {
+    match (is_equal, modified == reading.modified()) {
+        (true, true) => Fate::Same,
+        (true, false) => Fate::Touched,
+        (false, _) => Fate::Replaced,
+    }
+}
+
+/// Finds the asset of a path that this folder's source rows do not place.
+async fn place(
+    import: &Import,
+    known: &Known,
+    found: &Found,
+    reading: &Reading,
+) -> Result<Result<Decided, String>, Error> {
+    if let Some(row) = known.owners.get(&found.path) {
+        let owner = &row.file.asset;
+        let stored = known.records.get(&fields::asset_key(owner)).filter(|stored| is_at(stored, &found.path));
+        if let Some(stored) = stored {
+            if stored.record.status.as_ref().is_none_or(|status| status.master != import.own) {
+                return Ok(Err(format!("its path belongs to asset {owner}, which another node is the master of")));
+            }
+            let adopted = match elsewhere(import, found, owner).await? {
+                Some((dir, _)) if is_here(&dir, found, import).await => {
+                    return Ok(Err(format!("its path is imported from {dir} already")));
+                }
+                adopted => adopted,
+            };
+            let fate = compared(reading, row.file.sha256 == reading.sha256, row.file.modified);
+            return Ok(Ok(Decided { asset: owner.clone(), fate, adopted }));
+        }
+    }
+    if let Some(moved) = moves::find(import, found, reading).await? {
+        return Ok(Ok(Decided { asset: moved.from.asset.clone(), fate: Fate::Moved(moved), adopted: None }));
+    }
+    let asset = free_id(import, known, found).await?;
+    Ok(Ok(Decided { asset, fate: Fate::Added, adopted: None }))
+}
+
+/// The other imported folder that the asset of this path came from, and the path there.
+async fn elsewhere(import: &Import, found: &Found, owner: &AssetId) -> Result<Option<(String, String)>, Error> {
+    for source in &import.others {
+        let Some(rel) = below(&source.prefix, &found.path) else { continue };
+        let rows = import.catalogue.source_files(&source.dir, &[rel]).await?;
+        if rows.iter().any(|row| row.asset == *owner) {
+            return Ok(Some((source.dir.clone(), rel.to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+fn below<'a>(prefix: &str, path: &'a MediaPath) -> Option<&'a str> {
+    if prefix.is_empty() {
+        return Some(path.as_str());
+    }
+    path.as_str().strip_prefix(prefix)?.strip_prefix('/')
+}
+
+/// Whether another folder still has its file. One that is not mounted counts as gone: its folder was moved here.
+async fn is_here(dir: &str, found: &Found, import: &Import) -> bool {
+    let prefix = import.others.iter().find(|source| source.dir == dir).map_or("", |source| &source.prefix);
+    match below(prefix, &found.path) {
+        Some(rel) => tokio::fs::symlink_metadata(std::path::Path::new(dir).join(rel)).await.is_ok(),
+        None => false,
+    }
+}
+
+/// The first id of a path that no live asset has at another path.
+async fn free_id(import: &Import, known: &Known, found: &Found) -> Result<AssetId, Error> {
+    let mut is_first = true;
+    for id in ids::assets(&import.own, &found.path) {
+        let key = fields::asset_key(&id);
+        let stored = if std::mem::take(&mut is_first) {
+            known.records.get(&key).cloned()
+        } else {
+            import.catalogue.record(&key).await?
+        };
+        if stored.is_none_or(|stored| stored.record.is_deleted() || is_at(&stored, &found.path)) {
+            return Ok(id);
+        }
+    }
+    unreachable!("there is always another number")
+}

@@ -1,0 +1,278 @@
+//! Import: a folder of media becomes assets and categories that this node is the master of (design section 8, Import).
+//!
+//! ```text
+//! walk        a thread: names, sizes, times -> portions                      (channel of one)
+//! intake      a portion at a time: what changed is copied, hashed, published; then one catalogue batch
+//! moves       a new path with known content whose old path is gone: the asset keeps its id and its renditions
+//! renditions  beside the walk: regenerator -> published -> rows, in groups   (channels of `handoff_depth`)
+//! gone        after a whole walk: what is gone from disk, under the guard; former places are cleared
+//! mend        what earlier runs left without renditions
+//! ```
+//!
+//! Bytes come before rows. What a kill leaves is of three kinds, and the next import mends each: published bytes without
+//! rows are published again, since their file is still new; an asset that waits for renditions says so in its record
+//! (`previewstatus` 0); and a place that was left, by a move or a delete, keeps its source row, marked, until it is cleared.
+
+mod categories;
+mod error;
+mod fields;
+mod gone;
+mod identify;
+mod ids;
+mod intake;
+mod moves;
+mod read;
+mod renditions;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+pub use error::Error;
+
+use crate::catalogue::{Catalogue, SourceDir};
+use crate::model::{MediaPath, NodeId, Timestamp};
+use crate::monitor::{Counter, Monitor, Phase};
+use crate::seams::Seams;
+use crate::shutdown::Shutdown;
+use crate::store::{Staging, Store};
+use renditions::Renditions;
+
+/// The staging activity; one import runs at a time.
+const ACTIVITY: &str = "import";
+/// Modification time in the source row of a place that its asset has left: no file ever has it.
+const LEFT: i64 = i64::MIN;
+
+/// What to import and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder.
+    pub dir: PathBuf,
+    /// What its paths are put under (`--into`).
+    pub prefix: Option<MediaPath>,
+    /// Whether renditions are made.
+    pub thumbs: bool,
+    /// Threads that make them, 0 for one per core.
+    pub thumb_threads: usize,
+    /// Originals that may wait for a thread, and results that may wait for the disk.
+    pub handoff_depth: usize,
+    /// Most entries of the folder worked on at once.
+    pub batch: usize,
+    /// Most assets a run may delete; `None` for the guard of design section 8.
+    pub max_delete: Option<u64>,
+    /// Whether to look only.
+    pub dry_run: bool,
+}
+
+/// What an import did, or in a dry run would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Report {
+    /// Files of the folder looked at. Entries that no path can be given to are among the refused only.
+    pub seen: u64,
+    /// New assets, and deleted ones that are back.
+    pub added: u64,
+    /// Assets whose original has another content or date.
+    pub changed: u64,
+    /// Assets found under another path.
+    pub moved: u64,
+    /// Assets deleted.
+    pub gone: u64,
+    /// Assets that are as they were.
+    pub unchanged: u64,
+    /// Deletes the guard held back; when there are any, none was done.
+    pub held: u64,
+    /// Bytes of originals copied.
+    pub bytes: u64,
+    /// Generated files made.
+    pub renditions: u64,
+    /// Originals found to allow no rendition.
+    pub unrenderable: u64,
+    /// Entries that could not be imported; the findings say why.
+    pub refused: u64,
+    /// Wall time.
+    pub elapsed_ms: u64,
+}
+
+/// Imports a folder, or what changed in it since the last time.
+///
+/// When `shutdown` is requested it finishes what is in hand and answers with what it did; nothing is judged gone then. The
+/// next import goes on.
+///
+/// # Errors
+/// [`Error::Folder`], [`Error::Empty`], [`Error::Overlaps`], [`Error::NotUtf8`] or [`Error::OtherPrefix`] before anything
+/// is written; the catalogue's and the store's failures, after which another import goes on.
+pub async fn run(
+    catalogue: &Catalogue,
+    store: &Store,
+    own: &NodeId,
+    options: &Options,
+    seams: &Seams,
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Result<Report, Error> {
+    let began = Instant::now();
+    monitor.phase(Phase::Import);
+    let import = Import::open(catalogue, store, own, options, seams, monitor, shutdown).await?;
+    let import = Arc::new(import);
+    let live_before = catalogue.live_assets().await?;
+    let renditions = import.renders().then(|| Renditions::start(&import)).transpose()?;
+    let walked = intake::run(&import, renditions.as_ref()).await;
+    if let Some(renditions) = renditions {
+        renditions.finish().await?;
+    }
+    walked?;
+    if !shutdown.requested() {
+        gone::settle(&import, live_before).await?;
+    }
+    if import.renders() && !shutdown.requested() {
+        renditions::mend(&import).await?;
+    }
+    let mut report = *import.report();
+    report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(?report, dir = %import.dir.display(), "import done");
+    Ok(report)
+}
+
+/// What the stages share.
+struct Import {
+    catalogue: Catalogue,
+    store: Store,
+    /// None in a dry run.
+    staging: Option<Staging>,
+    own: NodeId,
+    options: Options,
+    dir: PathBuf,
+    /// The folder's canonical path: its name in the catalogue.
+    source: String,
+    /// Device and inode of the folder when the import began.
+    identity: (u64, u64),
+    /// Number of this walk.
+    walk: i64,
+    /// Whether an earlier walk saw any file, so that one can have moved.
+    has_history: bool,
+    /// Other folders that were imported.
+    others: Vec<SourceDir>,
+    seams: Seams,
+    monitor: Arc<dyn Monitor>,
+    stop: Shutdown,
+    report: Mutex<Report>,
+    /// Source rows that a move was found to come from: those of the portion in hand, or of the whole run in a dry one.
+    claimed: Mutex<HashSet<String>>,
+}
+
+impl Import {
+    async fn open(
+        catalogue: &Catalogue,
+        store: &Store,
+        own: &NodeId,
+        options: &Options,
+        seams: &Seams,
+        monitor: Arc<dyn Monitor>,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
+        let (asked, root) = (options.dir.clone(), store.root().to_owned());
+        let dir = blocking(move || walk::check(&asked, &root)).await??;
+        let identity = identity(&dir)?;
+        let source = dir.to_str().ok_or_else(|| Error::NotUtf8 { dir: dir.clone() })?.to_owned();
+        let prefix = options.prefix.as_ref().map_or("", MediaPath::as_str);
+        let (known, others): (Vec<_>, Vec<_>) =
+            catalogue.sources().await?.into_iter().partition(|known| known.dir == source);
+        if let Some(known) = known.iter().find(|known| known.prefix != prefix) {
+            return Err(Error::OtherPrefix { dir, known: known.prefix.clone(), asked: prefix.to_owned() });
+        }
+        let has_history = catalogue.count_source_files(&source).await? > 0;
+        let (mut staging, mut walk) = (None, known.first().map_or(0, |known| known.walk) + 1);
+        if !options.dry_run {
+            let store = store.clone();
+            staging = Some(blocking(move || sweep(&store)).await??);
+            let mut batch = catalogue.batch().await?;
+            walk = batch.begin_walk(&source, prefix, seams.clock.now()).await?;
+            batch.commit().await?;
+        }
+        Ok(Self {
+            catalogue: catalogue.clone(),
+            store: store.clone(),
+            staging,
+            own: own.clone(),
+            options: options.clone(),
+            dir,
+            source,
+            identity,
+            walk,
+            has_history,
+            others,
+            seams: seams.clone(),
+            monitor,
+            stop: shutdown.clone(),
+            report: Mutex::default(),
+            claimed: Mutex::default(),
+        })
+    }
+
+    /// Whether renditions are made in this run.
+    fn renders(&self) -> bool {
+        self.options.thumbs && !self.options.dry_run
+    }
+
+    fn now(&self) -> Timestamp {
+        self.seams.clock.now()
+    }
+
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().expect("no panic while a number is added")
+    }
+
+    fn claimed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.claimed.lock().expect("no panic while a path is noted")
+    }
+
+    /// The source path of a file of the folder; `None` for one that cannot have one.
+    fn path_of(&self, rel: &str) -> Option<MediaPath> {
+        match &self.options.prefix {
+            Some(prefix) => prefix.join(rel).ok(),
+            None => MediaPath::new(rel).ok(),
+        }
+    }
+
+    /// Reports an entry that could not be imported.
+    fn refuse(&self, reason: &str) {
+        self.report().refused += 1;
+        self.monitor.finding(reason);
+    }
+
+    /// The folder must still be the one that was walked before anything is said to be gone from it.
+    fn check_identity(&self) -> Result<(), Error> {
+        match identity(&self.dir) {
+            Ok(now) if now == self.identity => Ok(()),
+            _ => Err(Error::Replaced { dir: self.dir.clone() }),
+        }
+    }
+
+    /// Counts a published original.
+    fn count_bytes(&self, bytes: u64) {
+        self.report().bytes += bytes;
+        self.monitor.advance(Counter::Files, 1);
+        self.monitor.advance(Counter::Bytes, bytes);
+    }
+}
+
+fn identity(dir: &std::path::Path) -> Result<(u64, u64), Error> {
+    let stat = dir.metadata().map_err(|source| Error::Folder { dir: dir.to_owned(), source })?;
+    Ok((stat.dev(), stat.ino()))
+}
+
+fn sweep(store: &Store) -> Result<Staging, Error> {
+    let staging = store.staging(ACTIVITY)?;
+    staging.sweep()?;
+    Ok(staging)
+}
+
+/// Runs blocking work off the runtime's own threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Worker)
+}

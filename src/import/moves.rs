@@ -1,0 +1,104 @@
+//! Files that were moved: new paths whose content is known under a path that is gone from disk.
+//!
+//! The asset keeps its id. Its original is published under the new path from the folder, its renditions from their former
+//! place, with the same bytes and dates; nothing is rendered again. The former place keeps a marked source row until `gone`
+//! has cleared it.
+
+use super::gone::{Presence, presence};
+use super::identify::is_at;
+use super::read::Reading;
+use super::walk::Found;
+use super::{Error, Import, LEFT, fields};
+use crate::catalogue::{FileRow, SourceFile};
+use crate::model::{FileKind, Hasher, MediaFile, MediaPath};
+use crate::store::{self, Publish, Staging, Store};
+
+/// A move.
+#[derive(Debug)]
+pub(super) struct Move {
+    /// The source row it left.
+    pub(super) from: SourceFile,
+    /// The files of the asset at its former place.
+    pub(super) left: Vec<FileRow>,
+    /// The renditions at the new place.
+    pub(super) carried: Vec<MediaFile>,
+    /// Whether every rendition could be carried over.
+    pub(super) is_complete: bool,
+}
+
+/// The move that brought this file here, if one did: from the same file name first, else from the first path.
+pub(super) async fn find(import: &Import, found: &Found, reading: &Reading) -> Result<Option<Move>, Error> {
+    if !import.has_history {
+        return Ok(None);
+    }
+    let mut rows = import.catalogue.left_behind(&import.source, import.walk, &reading.sha256).await?;
+    rows.sort_by_key(|row| file_name(&row.path) != found.path.name());
+    for from in rows {
+        if from.modified_ns == LEFT || import.claimed().contains(&from.path) {
+            continue;
+        }
+        let Some(old) = import.path_of(&from.path) else { continue };
+        let stored = import.catalogue.record(&fields::asset_key(&from.asset)).await?;
+        if stored.is_none_or(|stored| !is_at(&stored, &old)) {
+            continue;
+        }
+        if presence(&import.dir, &from.path, false).await == Presence::Gone {
+            import.claimed().insert(from.path.clone());
+            let left = import.catalogue.files_of(&[from.asset.as_str()]).await?;
+            return Ok(Some(Move { from, left, carried: Vec::new(), is_complete: true }));
+        }
+    }
+    Ok(None)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+impl Move {
+    /// Stages the renditions for their new place below `to`. Blocks.
+    pub(super) fn carry(
+        &mut self,
+        store: &Store,
+        staging: &Staging,
+        to: &MediaPath,
+        from: &MediaPath,
+    ) -> Result<Vec<Publish>, store::Error> {
+        let mut staged = Vec::new();
+        for row in self.left.iter().filter(|row| row.file.kind == FileKind::Generated) {
+            let place = row.file.path.below(from).and_then(|name| to.join(name).ok());
+            let copy = match place {
+                Some(path) => copy(store, staging, row, path)?,
+                None => None,
+            };
+            match copy {
+                Some(publish) => {
+                    self.carried.push(MediaFile { path: publish.path.clone(), ..row.file.clone() });
+                    staged.push(publish);
+                }
+                None => self.is_complete = false,
+            }
+        }
+        Ok(staged)
+    }
+}
+
+/// A staged copy of a rendition; `None` when it is not there or not what its row says.
+fn copy(store: &Store, staging: &Staging, row: &FileRow, path: MediaPath) -> Result<Option<Publish>, store::Error> {
+    let Some(mut open) = store.open_file(FileKind::Generated, &row.file.path)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    if std::io::Read::read_to_end(&mut open.file, &mut bytes).is_err() {
+        return Ok(None);
+    }
+    let mut hasher = Hasher::new(false);
+    hasher.update(&bytes);
+    if hasher.finish().sha256 != row.file.sha256 {
+        return Ok(None);
+    }
+    let mut staged = staging.create()?;
+    staged.write_all(&bytes)?;
+    let modified = row.file.modified;
+    Ok(Some(Publish { staged, kind: FileKind::Generated, path, modified, keep_replaced: false }))
+}

@@ -1,0 +1,219 @@
+//! The walk of the imported folder: a thread that reads directories and hands over portions through a channel of one.
+//!
+//! In order of names, links not followed, junk left out. What cannot be imported at all (a name that is not UTF-8 or no
+//! media path, a socket, a directory that cannot be read) comes as a refusal in its portion, and the walk goes on. It ends
+//! with the folder, or when nobody takes portions any more.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+use walkdir::{DirEntry, WalkDir};
+
+use super::Error;
+use crate::model::MediaPath;
+
+/// Names that systems drop beside media and that nobody means to keep.
+const JUNK: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
+/// Most bytes of one portion, so that large files are committed as they come.
+const PORTION_BYTES: u64 = 4 << 30;
+
+/// A file as the walk saw it.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// Below the folder: its key among the source files.
+    pub(super) rel: String,
+    /// Below `originals/`.
+    pub(super) path: MediaPath,
+    /// Bytes.
+    pub(super) size: u64,
+    /// Modification time in nanoseconds since 1970.
+    pub(super) modified_ns: i64,
+}
+
+/// What is worked on at once.
+#[derive(Debug, Default)]
+pub(super) struct Portion {
+    /// Directories, as source paths.
+    pub(super) dirs: Vec<MediaPath>,
+    /// Files.
+    pub(super) files: Vec<Found>,
+    /// What cannot be imported, with the reason.
+    pub(super) refused: Vec<String>,
+}
+
+impl Portion {
+    fn is_full(&self, batch: usize) -> bool {
+        let bytes: u64 = self.files.iter().map(|file| file.size).sum();
+        self.dirs.len() + self.files.len() + self.refused.len() >= batch || bytes >= PORTION_BYTES
+    }
+}
+
+/// Makes sure that a folder can be imported, and answers its canonical path.
+///
+/// # Errors
+/// [`Error::Folder`], [`Error::Overlaps`] or [`Error::Empty`].
+pub(super) fn check(dir: &Path, root: &Path) -> Result<PathBuf, Error> {
+    let failed = |source| Error::Folder { dir: dir.to_owned(), source };
+    let dir = dir.canonicalize().map_err(failed)?;
+    std::fs::read_dir(&dir).map_err(failed)?;
+    let root = root.canonicalize().map_err(failed)?;
+    if dir.starts_with(&root) || root.starts_with(&dir) {
+        return Err(Error::Overlaps { dir, root });
+    }
+    let holds_a_file = entries(&dir).flatten().any(|entry| entry.file_type().is_file());
+    if holds_a_file { Ok(dir) } else { Err(Error::Empty { dir }) }
+}
+
+/// Starts the walk of a checked folder on a thread of its own.
+///
+/// # Errors
+/// [`Error::Worker`] when there is no thread to be had.
+pub(super) fn start(
+    dir: PathBuf,
+    prefix: Option<MediaPath>,
+    batch: usize,
+) -> Result<mpsc::Receiver<Portion>, Error> {
+    let (portions, taken) = mpsc::channel(1);
+    std::thread::Builder::new()
+        .name("import-walk".to_owned())
+        .spawn(move || walk(&dir, prefix.as_ref(), batch.max(1), &portions))
+        .map_err(|_| Error::Worker)?;
+    Ok(taken)
+}
+
+fn walk(dir: &Path, prefix: Option<&MediaPath>, batch: usize, to: &mpsc::Sender<Portion>) {
+    let mut portion = Portion::default();
+    portion.dirs.extend(prefix.cloned());
+    let mut entries = entries(dir);
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                portion.refused.push(error.to_string());
+                continue;
+            }
+        };
+        let is_dir = entry.file_type().is_dir();
+        match place(dir, prefix, &entry) {
+            Ok((_, path)) if is_dir => portion.dirs.push(path),
+            Ok((rel, path)) => match file(&entry, rel, path) {
+                Ok(found) => portion.files.push(found),
+                Err(reason) => portion.refused.push(reason),
+            },
+            Err(reason) => {
+                portion.refused.push(reason);
+                if is_dir {
+                    entries.skip_current_dir();
+                }
+            }
+        }
+        if portion.is_full(batch) && to.blocking_send(std::mem::take(&mut portion)).is_err() {
+            return;
+        }
+    }
+    // Refused only when the import has ended already.
+    let _unwanted = to.blocking_send(portion);
+}
+
+type Entries = walkdir::FilterEntry<walkdir::IntoIter, fn(&DirEntry) -> bool>;
+
+/// All entries below the folder, in order of names, without junk and links.
+fn entries(dir: &Path) -> Entries {
+    let wanted: fn(&DirEntry) -> bool = |entry| {
+        !(entry.path_is_symlink() || !entry.file_type().is_dir() && is_junk(entry.file_name()))
+    };
+    WalkDir::new(dir).min_depth(1).sort_by_file_name().into_iter().filter_entry(wanted)
+}
+
+fn is_junk(name: &OsStr) -> bool {
+    JUNK.iter().any(|junk| name == *junk) || name.as_encoded_bytes().starts_with(b"._")
+}
+
+/// The entry's path below the folder and its source path, or why it cannot have one.
+fn place(dir: &Path, prefix: Option<&MediaPath>, entry: &DirEntry) -> Result<(String, MediaPath), String> {
+    let below = entry.path().strip_prefix(dir).unwrap_or(entry.path());
+    let rel = below.to_str().ok_or_else(|| format!("{}: the name is not UTF-8", below.display()))?;
+    let path = match prefix {
+        Some(prefix) => prefix.join(rel),
+        None => MediaPath::new(rel),
+    };
+    path.map(|path| (rel.to_owned(), path)).map_err(|error| error.to_string())
+}
+
+fn file(entry: &DirEntry, rel: String, path: MediaPath) -> Result<Found, String> {
+    if !entry.file_type().is_file() {
+        return Err(format!("{rel}: is neither a file nor a directory"));
+    }
+    let stat = entry.metadata().map_err(|error| error.to_string())?;
+    Ok(Found { rel, path, size: stat.len(), modified_ns: modified_ns(&stat) })
+}
+
+/// Modification time in nanoseconds since 1970; stays inside the range of the type.
+pub(super) fn modified_ns(stat: &std::fs::Metadata) -> i64 {
+    stat.mtime().saturating_mul(1_000_000_000).saturating_add(stat.mtime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walked(dir: &Path, prefix: Option<&str>) -> Vec<Portion> {
+        let prefix = prefix.map(|prefix| MediaPath::new(prefix).unwrap());
+        let mut portions = start(dir.to_owned(), prefix, 2).unwrap();
+        std::iter::from_fn(|| portions.blocking_recv()).collect()
+    }
+
+    #[test]
+    fn junk_and_links_are_left_out_and_dot_files_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".DS_Store", "Thumbs.db", "._a", "desktop.ini", ".hidden", "b", "a"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
+        let found: Vec<_> = walked(dir.path(), Some("up"))
+            .into_iter()
+            .flat_map(|portion| portion.files)
+            .map(|file| (file.rel, file.path.to_string()))
+            .collect();
+        let expected = [(".hidden", "up/.hidden"), ("a", "up/a"), ("b", "up/b")];
+        assert_eq!(found, expected.map(|(rel, path)| (rel.to_owned(), path.to_owned())));
+    }
+
+    #[test]
+    fn portions_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..7 {
+            std::fs::write(dir.path().join(n.to_string()), "x").unwrap();
+        }
+        let portions = walked(dir.path(), None);
+        assert!(portions.iter().all(|portion| portion.files.len() <= 2));
+        assert_eq!(portions.iter().map(|portion| portion.files.len()).sum::<usize>(), 7);
+    }
+
+    #[test]
+    fn a_socket_is_refused_with_a_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+        let refused: Vec<_> = walked(dir.path(), None).into_iter().flat_map(|portion| portion.refused).collect();
+        assert_eq!(refused, ["s: is neither a file nor a directory"]);
+    }
+
+    #[test]
+    fn folders_that_are_missing_empty_or_overlapping_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, photos) = (dir.path().join("root"), dir.path().join("photos"));
+        std::fs::create_dir_all(root.join("inside")).unwrap();
+        assert!(matches!(check(&photos, &root), Err(Error::Folder { .. })));
+        std::fs::create_dir_all(photos.join("empty")).unwrap();
+        std::fs::write(photos.join(".DS_Store"), "x").unwrap();
+        assert!(matches!(check(&photos, &root), Err(Error::Empty { .. })));
+        std::fs::write(photos.join("empty/a"), "x").unwrap();
+        assert!(check(&photos, &root).is_ok());
+        assert!(matches!(check(&photos.join("empty/a"), &root), Err(Error::Folder { .. })));
+        for overlapping in [dir.path(), &root, &root.join("inside")] {
+            assert!(matches!(check(overlapping, &root), Err(Error::Overlaps { .. })));
+        }
+    }
+}
