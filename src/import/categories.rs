@@ -13,7 +13,11 @@ const PAGE: usize = 500;
 
 /// Ids of the categories from the top down to this directory.
 pub(super) fn chain(own: &NodeId, dir: Option<&MediaPath>) -> Vec<String> {
-    let mut above: Vec<_> = dir.into_iter().flat_map(with_ancestors).map(|dir| ids::category(own, dir.as_str())).collect();
+    let mut above: Vec<_> = dir
+        .into_iter()
+        .flat_map(with_ancestors)
+        .map(|dir| ids::category(own, dir.as_str()))
+        .collect();
     above.reverse();
     above
 }
@@ -31,8 +35,10 @@ pub(super) async fn ensure(
     now: Timestamp,
 ) -> Result<(), Error> {
     let dirs: BTreeSet<_> = dirs.iter().flat_map(with_ancestors).collect();
-    let wanted: HashMap<RecordKey, MediaPath> =
-        dirs.into_iter().map(|dir| (key(&ids::category(own, dir.as_str())), dir)).collect();
+    let wanted: HashMap<RecordKey, MediaPath> = dirs
+        .into_iter()
+        .map(|dir| (key(&ids::category(own, dir.as_str())), dir))
+        .collect();
     let keys: Vec<_> = wanted.keys().cloned().collect();
     let known = batch.stored(&keys).await?;
     let mut made = Vec::new();
@@ -40,10 +46,16 @@ pub(super) async fn ensure(
         let before = known.get(key).map(|stored| &stored.record);
         if before.is_none_or(crate::model::Record::is_deleted) {
             let members = fields::category(dir, &chain(own, Some(dir)), now);
-            made.push(fields::stamped(members, key, &fields::saved(own, before, now, false)));
+            made.push(fields::stamped(
+                members,
+                key,
+                &fields::saved(own, before, now, false),
+            ));
         }
     }
-    batch.put_records(&made.iter().collect::<Vec<_>>(), "", now).await?;
+    batch
+        .put_records(&made.iter().collect::<Vec<_>>(), "", now)
+        .await?;
     Ok(())
 }
 
@@ -52,12 +64,19 @@ pub(super) async fn prune(import: &Import) -> Result<(), Error> {
     let sources = import.catalogue.sources().await?;
     let mut after = None;
     loop {
-        let page = import.catalogue.records_after(Some(&Module::category()), after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let page = import
+            .catalogue
+            .records_after(Some(&Module::category()), after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
         after = Some(last.record.key.clone());
         let mut gone = Vec::new();
         for stored in &page {
-            let Some(path) = own_path(import, &stored.record)? else { continue };
+            let Some(path) = own_path(import, &stored.record)? else {
+                continue;
+            };
             if is_nowhere(&sources, &path).await {
                 let status = fields::saved(&import.own, Some(&stored.record), import.now(), true);
                 gone.push(restamped(&stored.record, &status)?);
@@ -65,7 +84,9 @@ pub(super) async fn prune(import: &Import) -> Result<(), Error> {
         }
         if !gone.is_empty() {
             let mut batch = import.catalogue.batch().await?;
-            batch.put_records(&gone.iter().collect::<Vec<_>>(), "", import.now()).await?;
+            batch
+                .put_records(&gone.iter().collect::<Vec<_>>(), "", import.now())
+                .await?;
             batch.commit().await?;
         }
     }
@@ -77,10 +98,16 @@ fn own_path(import: &Import, record: &crate::model::Record) -> Result<Option<Med
         return Ok(None);
     }
     let members = fields::members(record)?;
-    let path = members.get("categorypath").and_then(|path| MediaPath::new(path.as_str()?).ok());
+    let path = members
+        .get("categorypath")
+        .and_then(|path| MediaPath::new(path.as_str()?).ok());
     let is_ours = |path: &MediaPath| {
         ids::category(&import.own, path.as_str()) == record.key.id
-            && import.options.prefix.as_ref().is_none_or(|prefix| path == prefix || path.below(prefix).is_some())
+            && import
+                .options
+                .prefix
+                .as_ref()
+                .is_none_or(|prefix| path == prefix || path.below(prefix).is_some())
     };
     Ok(path.filter(is_ours))
 }
@@ -93,7 +120,9 @@ async fn is_nowhere(sources: &[crate::catalogue::SourceDir], path: &MediaPath) -
         } else if source.prefix == path.as_str() || source.prefix.starts_with(&format!("{path}/")) {
             return false;
         } else {
-            path.as_str().strip_prefix(&source.prefix).and_then(|rest| rest.strip_prefix('/'))
+            path.as_str()
+                .strip_prefix(&source.prefix)
+                .and_then(|rest| rest.strip_prefix('/'))
         };
         let Some(below) = below else { continue };
         if presence(source.dir.as_ref(), below, true).await != Presence::Gone {

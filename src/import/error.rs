@@ -50,7 +50,9 @@ pub enum Error {
         asked: String,
     },
     /// Another folder lies under the name than when the import began, so nothing can be said about what is missing.
-    #[error("folder {dir:?} is not the one it was when the import began; was its volume unmounted?")]
+    #[error(
+        "folder {dir:?} is not the one it was when the import began; was its volume unmounted?"
+    )]
     Replaced {
         /// The folder.
         dir: PathBuf,

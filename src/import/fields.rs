@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::ids;
 use super::read::{self, Reading};
-use crate::model::{AssetId, MediaPath, Module, NodeId, Record, RecordKey, RecordStatus, Timestamp};
+use crate::model::{
+    AssetId, MediaPath, Module, NodeId, Record, RecordKey, RecordStatus, Timestamp,
+};
 use crate::protocol::record::{self, BadRecord};
 
 /// The members of a record.
@@ -49,9 +51,18 @@ pub(super) fn members(record: &Record) -> Result<Members, BadRecord> {
 
 /// A save by this node, which is the record's master: all four members set, and younger than the save before it, since
 /// two saves with one date could not be told apart by a peer.
-pub(super) fn saved(own: &NodeId, before: Option<&Record>, now: Timestamp, deleted: bool) -> RecordStatus {
-    let last = before.and_then(|record| record.status.as_ref()).map(|status| status.modified.as_millis());
-    let modified = last.map_or(now, |last| now.max(Timestamp::from_millis(last.saturating_add(1))));
+pub(super) fn saved(
+    own: &NodeId,
+    before: Option<&Record>,
+    now: Timestamp,
+    deleted: bool,
+) -> RecordStatus {
+    let last = before
+        .and_then(|record| record.status.as_ref())
+        .map(|status| status.modified.as_millis());
+    let modified = last.map_or(now, |last| {
+        now.max(Timestamp::from_millis(last.saturating_add(1)))
+    });
     RecordStatus {
         deleted,
         master: own.clone(),
@@ -88,12 +99,20 @@ pub(super) fn filed(to: &mut Members, path: &MediaPath, old: &[String], new: &[S
     let root = ids::ROOT_CATEGORY.to_owned();
     let exact = |chain: &[String]| chain.last().cloned().unwrap_or_else(|| root.clone());
     let refiled = |member: Option<&Value>, left: &[String], entered: &[String]| {
-        let kept = member.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        let kept = kept.filter(|id| !left.iter().chain(entered).any(|known| known == id)).map(str::to_owned);
+        let kept = member
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        let kept = kept
+            .filter(|id| !left.iter().chain(entered).any(|known| known == id))
+            .map(str::to_owned);
         entered.iter().cloned().chain(kept).collect::<Vec<_>>()
     };
     let direct = refiled(to.get("category-exact"), &[exact(old)], &[exact(new)]);
-    let above: Vec<_> = std::iter::once(root.clone()).chain(new.iter().cloned()).collect();
+    let above: Vec<_> = std::iter::once(root.clone())
+        .chain(new.iter().cloned())
+        .collect();
     let all = refiled(to.get("category"), old, &above);
     set(to, "category-exact", direct);
     set(to, "category", all);
@@ -106,7 +125,11 @@ pub(super) fn content(to: &mut Members, reading: &Reading) {
     set_or_remove(to, "detectedfileformat", reading.look.detected.clone());
     set_or_remove(to, "width", reading.look.size.map(|(width, _)| width));
     set_or_remove(to, "height", reading.look.size.map(|(_, height)| height));
-    set_or_remove(to, "assetcreationdate", reading.look.captured.map(|date| date.to_string()));
+    set_or_remove(
+        to,
+        "assetcreationdate",
+        reading.look.captured.map(|date| date.to_string()),
+    );
     set(to, "assetmodificationdate", reading.modified().to_string());
 }
 
@@ -124,7 +147,9 @@ pub(super) fn touched(to: &mut Members, modified: Timestamp) {
 pub(super) fn category(path: &MediaPath, chain: &[String], now: Timestamp) -> Members {
     let root = ids::ROOT_CATEGORY;
     let parent = chain.iter().rev().nth(1).map_or(root, String::as_str);
-    let parents: Vec<_> = std::iter::once(root).chain(chain.iter().map(String::as_str)).collect();
+    let parents: Vec<_> = std::iter::once(root)
+        .chain(chain.iter().map(String::as_str))
+        .collect();
     let value = json!({
         "id": chain.last(),
         "name": path.name(),
@@ -157,7 +182,6 @@ fn set_or_remove(to: &mut Members, name: &str, value: Option<impl Into<Value>>) 
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +202,10 @@ mod tests {
         members["category"] = json!(["theirs", "ida", "index"]);
         filed(&mut members, &MediaPath::new("b/c/x").unwrap(), &a, &b);
         assert_eq!(texts(&members, "category-exact"), ["idbc", "theirs"]);
-        assert_eq!(texts(&members, "category"), ["index", "idb", "idbc", "theirs"]);
+        assert_eq!(
+            texts(&members, "category"),
+            ["index", "idb", "idbc", "theirs"]
+        );
         assert!(!members.contains_key("fileformat"));
     }
 
@@ -208,7 +235,17 @@ mod tests {
         let chain = ["p".to_owned(), "c".to_owned()];
         let members = category(&MediaPath::new("up/low").unwrap(), &chain, Timestamp::EPOCH);
         assert_eq!(texts(&members, "parents"), ["index", "p", "c"]);
-        assert_eq!((&members["parentid"], &members["name"]), (&json!("p"), &json!("low")));
-        assert_eq!(category(&MediaPath::new("up").unwrap(), &chain[..1], Timestamp::EPOCH)["parentid"], "index");
+        assert_eq!(
+            (&members["parentid"], &members["name"]),
+            (&json!("p"), &json!("low"))
+        );
+        assert_eq!(
+            category(
+                &MediaPath::new("up").unwrap(),
+                &chain[..1],
+                Timestamp::EPOCH
+            )["parentid"],
+            "index"
+        );
     }
 }

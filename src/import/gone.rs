@@ -38,7 +38,9 @@ pub(super) enum Presence {
 /// Looks for a file, or a directory, at `rel` below `dir`.
 pub(super) async fn presence(dir: &Path, rel: &str, is_dir: bool) -> Presence {
     let (dir, rel) = (dir.to_owned(), PathBuf::from(rel));
-    blocking(move || look(&dir, &rel, is_dir)).await.unwrap_or(Presence::Unknown)
+    blocking(move || look(&dir, &rel, is_dir))
+        .await
+        .unwrap_or(Presence::Unknown)
 }
 
 fn look(dir: &Path, rel: &Path, is_dir: bool) -> Presence {
@@ -56,7 +58,11 @@ fn look(dir: &Path, rel: &Path, is_dir: bool) -> Presence {
             Ok(stat) if stat.is_symlink() => return Presence::Unknown,
             Ok(stat) if stat.is_dir() => {
                 let is_readable = dir.join(above).read_dir().is_ok();
-                return if is_readable { Presence::Gone } else { Presence::Unknown };
+                return if is_readable {
+                    Presence::Gone
+                } else {
+                    Presence::Unknown
+                };
             }
             Ok(_) => {}
             Err(error) if is_absent(&error) => {}
@@ -67,7 +73,10 @@ fn look(dir: &Path, rel: &Path, is_dir: bool) -> Presence {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Most assets a run may delete unless it is told otherwise (design section 8, Guard).
@@ -78,11 +87,16 @@ fn guard(live: u64) -> u64 {
 /// After a whole walk: deletes what is gone, unless that is more than the guard allows, and clears places that were left.
 pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(), Error> {
     let lost = count(import).await?;
-    let limit = import.options.max_delete.unwrap_or_else(|| guard(live_before));
+    let limit = import
+        .options
+        .max_delete
+        .unwrap_or_else(|| guard(live_before));
     let is_held = lost > limit;
     if is_held {
         import.report().held = lost;
-        import.monitor.finding(&format!("{lost} assets are gone from the folder, more than the guard of {limit} lets go"));
+        import.monitor.finding(&format!(
+            "{lost} assets are gone from the folder, more than the guard of {limit} lets go"
+        ));
     } else if import.options.dry_run {
         import.report().gone = lost;
     }
@@ -90,17 +104,30 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
         return Ok(());
     }
     // What vanishes while we are at it is for the next import: the guard has not seen it.
-    let mut budget = if is_held { 0 } else { usize::try_from(lost).unwrap_or(usize::MAX) };
+    let mut budget = if is_held {
+        0
+    } else {
+        usize::try_from(lost).unwrap_or(usize::MAX)
+    };
     let mut after = String::new();
     loop {
-        let page = import.catalogue.gone_files(&import.source, import.walk, &after, PAGE).await?;
+        let page = import
+            .catalogue
+            .gone_files(&import.source, import.walk, &after, PAGE)
+            .await?;
         let Some(last) = page.last() else { break };
         after.clone_from(&last.path);
         import.check_identity()?;
-        let (left, unseen): (Vec<_>, Vec<_>) = page.into_iter().partition(|row| row.modified_ns == LEFT);
+        let (left, unseen): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|row| row.modified_ns == LEFT);
         let mut gone = Vec::new();
         for row in unseen {
-            if budget > 0 && presence(&import.dir, &row.path, false).await == Presence::Gone {
+            // Claimed by a move that could not be published: it is not gone, and the next import tries again.
+            let is_claimed = import.claimed().contains(&row.path);
+            if budget > 0
+                && !is_claimed
+                && presence(&import.dir, &row.path, false).await == Presence::Gone
+            {
                 budget -= 1;
                 gone.push(row);
             }
@@ -110,7 +137,11 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
             return Ok(());
         }
     }
-    if is_held { Ok(()) } else { categories::prune(import).await }
+    if is_held {
+        Ok(())
+    } else {
+        categories::prune(import).await
+    }
 }
 
 /// How many files are gone.
@@ -118,8 +149,13 @@ async fn count(import: &Import) -> Result<u64, Error> {
     import.check_identity()?;
     let (mut lost, mut after) = (0, String::new());
     loop {
-        let page = import.catalogue.gone_files(&import.source, import.walk, &after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(lost) };
+        let page = import
+            .catalogue
+            .gone_files(&import.source, import.walk, &after, PAGE)
+            .await?;
+        let Some(last) = page.last() else {
+            return Ok(lost);
+        };
         after.clone_from(&last.path);
         for row in page.iter().filter(|row| row.modified_ns != LEFT) {
             let is_claimed = import.claimed().contains(&row.path);
@@ -131,7 +167,11 @@ async fn count(import: &Import) -> Result<u64, Error> {
 }
 
 /// Deletes the assets of `gone`, and clears their places and those of `left`.
-async fn delete(import: &Arc<Import>, gone: Vec<SourceFile>, left: Vec<SourceFile>) -> Result<(), Error> {
+async fn delete(
+    import: &Arc<Import>,
+    gone: Vec<SourceFile>,
+    left: Vec<SourceFile>,
+) -> Result<(), Error> {
     if gone.is_empty() && left.is_empty() {
         return Ok(());
     }
@@ -153,7 +193,10 @@ async fn delete(import: &Arc<Import>, gone: Vec<SourceFile>, left: Vec<SourceFil
 }
 
 /// Writes tombstones and forgets file rows; answers the generated files of each asset.
-pub(super) async fn bury(import: &Import, gone: &[SourceFile]) -> Result<HashMap<String, Vec<MediaPath>>, Error> {
+pub(super) async fn bury(
+    import: &Import,
+    gone: &[SourceFile],
+) -> Result<HashMap<String, Vec<MediaPath>>, Error> {
     let mut generated: HashMap<String, Vec<MediaPath>> = HashMap::new();
     if gone.is_empty() {
         return Ok(generated);
@@ -162,12 +205,19 @@ pub(super) async fn bury(import: &Import, gone: &[SourceFile]) -> Result<HashMap
     let files = import.catalogue.files_of(&assets).await?;
     let now = import.now();
     let mut batch = import.catalogue.batch().await?;
-    let keys: Vec<_> = gone.iter().map(|row| fields::asset_key(&row.asset)).collect();
+    let keys: Vec<_> = gone
+        .iter()
+        .map(|row| fields::asset_key(&row.asset))
+        .collect();
     let stored = batch.stored(&keys).await?;
     let (mut tombstones, mut ended) = (Vec::new(), HashSet::new());
     for (row, key) in gone.iter().zip(&keys) {
-        let Some(stored) = stored.get(key) else { continue };
-        let is_here = import.path_of(&row.path).is_some_and(|path| is_at(stored, &path));
+        let Some(stored) = stored.get(key) else {
+            continue;
+        };
+        let is_here = import
+            .path_of(&row.path)
+            .is_some_and(|path| is_at(stored, &path));
         if is_here {
             let status = fields::saved(&import.own, Some(&stored.record), now, true);
             tombstones.push(restamped(&stored.record, &status)?);
@@ -177,15 +227,33 @@ pub(super) async fn bury(import: &Import, gone: &[SourceFile]) -> Result<HashMap
             batch.forget_finding(&row.asset).await?;
         }
     }
-    batch.put_records(&tombstones.iter().collect::<Vec<_>>(), "", now).await?;
-    for FileRow { file, .. } in files.iter().filter(|row| ended.contains(row.file.asset.as_str())) {
-        batch.forget_file(file.kind, &file.path, &file.asset, &file.sha256, now).await?;
+    batch
+        .put_records(&tombstones.iter().collect::<Vec<_>>(), "", now)
+        .await?;
+    for FileRow { file, .. } in files
+        .iter()
+        .filter(|row| ended.contains(row.file.asset.as_str()))
+    {
+        batch
+            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+            .await?;
         if file.kind == FileKind::Generated {
-            generated.entry(file.asset.to_string()).or_default().push(file.path.clone());
+            generated
+                .entry(file.asset.to_string())
+                .or_default()
+                .push(file.path.clone());
         }
     }
-    let marked: Vec<_> = gone.iter().map(|row| SourceFile { modified_ns: LEFT, ..row.clone() }).collect();
-    batch.put_source_files(&import.source, import.walk - 1, &marked).await?;
+    let marked: Vec<_> = gone
+        .iter()
+        .map(|row| SourceFile {
+            modified_ns: LEFT,
+            ..row.clone()
+        })
+        .collect();
+    batch
+        .put_source_files(&import.source, import.walk - 1, &marked)
+        .await?;
     batch.commit().await?;
     import.report().gone += tombstones.len() as u64;
     Ok(generated)
@@ -203,7 +271,10 @@ pub(super) struct Place {
 
 /// Moves to the trash what lies at these places and has no row.
 pub(super) async fn clear(import: &Arc<Import>, places: Vec<Place>) -> Result<(), Error> {
-    let names: Vec<_> = image_presets().into_iter().map(|preset| preset.file_name).collect();
+    let names: Vec<_> = image_presets()
+        .into_iter()
+        .map(|preset| preset.file_name)
+        .collect();
     let (mut originals, mut generated) = (Vec::new(), Vec::new());
     for place in places {
         generated.extend(names.iter().filter_map(|name| place.path.join(name).ok()));
@@ -212,7 +283,10 @@ pub(super) async fn clear(import: &Arc<Import>, places: Vec<Place>) -> Result<()
             originals.push(place.path);
         }
     }
-    for (kind, mut paths) in [(FileKind::Original, originals), (FileKind::Generated, generated)] {
+    for (kind, mut paths) in [
+        (FileKind::Original, originals),
+        (FileKind::Generated, generated),
+    ] {
         let texts: Vec<_> = paths.iter().map(MediaPath::as_str).collect();
         let rows = import.catalogue.files_at(kind, &texts).await?;
         let owned: HashSet<_> = rows.into_iter().map(|row| row.file.path).collect();
@@ -240,7 +314,10 @@ mod tests {
 
     #[test]
     fn the_guard_is_five_percent_between_ten_and_a_thousand() {
-        assert_eq!([0, 20, 200, 400, 20_000, 1_000_000].map(guard), [10, 10, 10, 20, 1_000, 1_000]);
+        assert_eq!(
+            [0, 20, 200, 400, 20_000, 1_000_000].map(guard),
+            [10, 10, 10, 20, 1_000, 1_000]
+        );
     }
 
     #[test]
@@ -257,7 +334,10 @@ mod tests {
         assert_eq!(at("d/e.jpg"), Presence::Gone);
         assert_eq!(at("link"), Presence::Here);
         assert_eq!(at("link/b"), Presence::Unknown);
-        assert_eq!(look(&dir.path().join("unmounted"), Path::new("a"), false), Presence::Unknown);
+        assert_eq!(
+            look(&dir.path().join("unmounted"), Path::new("a"), false),
+            Presence::Unknown
+        );
         assert_eq!(look(dir.path(), Path::new("d"), true), Presence::Here);
         assert_eq!(look(dir.path(), Path::new("d/a"), true), Presence::Gone);
     }

@@ -80,8 +80,16 @@ pub(super) async fn identify(
         let stored = row.and_then(|row| known.records.get(&fields::asset_key(&row.asset)));
         let decided = match (row, stored) {
             (Some(row), Some(stored)) if is_at(stored, &found.path) => {
-                let fate = compared(&reading, row.sha256 == reading.sha256, millis(row.modified_ns));
-                Decided { asset: row.asset.clone(), fate, adopted: None }
+                let fate = compared(
+                    &reading,
+                    row.sha256 == reading.sha256,
+                    millis(row.modified_ns),
+                );
+                Decided {
+                    asset: row.asset.clone(),
+                    fate,
+                    adopted: None,
+                }
             }
             _ => match place(import, &known, &found, &reading).await? {
                 Ok(decided) => decided,
@@ -91,8 +99,18 @@ pub(super) async fn identify(
                 }
             },
         };
-        let Decided { asset, fate, adopted } = decided;
-        items.push(Item { found, reading, asset, fate, adopted });
+        let Decided {
+            asset,
+            fate,
+            adopted,
+        } = decided;
+        items.push(Item {
+            found,
+            reading,
+            asset,
+            fate,
+            adopted,
+        });
     }
     Ok(items)
 }
@@ -118,15 +136,32 @@ impl Known {
         rows: &HashMap<String, SourceFile>,
     ) -> Result<Self, Error> {
         let paths: Vec<_> = read.iter().map(|(found, _)| found.path.as_str()).collect();
-        let owners = import.catalogue.files_at(FileKind::Original, &paths).await?;
-        let mut keys: Vec<_> = owners.iter().map(|row| fields::asset_key(&row.file.asset)).collect();
-        keys.extend(read.iter().filter_map(|(found, _)| rows.get(&found.rel)).map(|row| fields::asset_key(&row.asset)));
-        let first = |found: &Found| ids::assets(&import.own, &found.path).next().map(|id| fields::asset_key(&id));
+        let owners = import
+            .catalogue
+            .files_at(FileKind::Original, &paths)
+            .await?;
+        let mut keys: Vec<_> = owners
+            .iter()
+            .map(|row| fields::asset_key(&row.file.asset))
+            .collect();
+        keys.extend(
+            read.iter()
+                .filter_map(|(found, _)| rows.get(&found.rel))
+                .map(|row| fields::asset_key(&row.asset)),
+        );
+        let first = |found: &Found| {
+            ids::assets(&import.own, &found.path)
+                .next()
+                .map(|id| fields::asset_key(&id))
+        };
         keys.extend(read.iter().filter_map(|(found, _)| first(found)));
         keys.sort_unstable();
         keys.dedup();
         let records = import.catalogue.stored(&keys).await?;
-        let owners = owners.into_iter().map(|row| (row.file.path.clone(), row)).collect();
+        let owners = owners
+            .into_iter()
+            .map(|row| (row.file.path.clone(), row))
+            .collect();
         Ok(Self { records, owners })
     }
 }
@@ -148,10 +183,20 @@ async fn place(
 ) -> Result<Result<Decided, String>, Error> {
     if let Some(row) = known.owners.get(&found.path) {
         let owner = &row.file.asset;
-        let stored = known.records.get(&fields::asset_key(owner)).filter(|stored| is_at(stored, &found.path));
+        let stored = known
+            .records
+            .get(&fields::asset_key(owner))
+            .filter(|stored| is_at(stored, &found.path));
         if let Some(stored) = stored {
-            if stored.record.status.as_ref().is_none_or(|status| status.master != import.own) {
-                return Ok(Err(format!("its path belongs to asset {owner}, which another node is the master of")));
+            if stored
+                .record
+                .status
+                .as_ref()
+                .is_none_or(|status| status.master != import.own)
+            {
+                return Ok(Err(format!(
+                    "its path belongs to asset {owner}, which another node is the master of"
+                )));
             }
             let adopted = match elsewhere(import, found, owner).await? {
                 Some((dir, _)) if is_here(&dir, found, import).await => {
@@ -159,21 +204,43 @@ async fn place(
                 }
                 adopted => adopted,
             };
-            let fate = compared(reading, row.file.sha256 == reading.sha256, row.file.modified);
-            return Ok(Ok(Decided { asset: owner.clone(), fate, adopted }));
+            let fate = compared(
+                reading,
+                row.file.sha256 == reading.sha256,
+                row.file.modified,
+            );
+            return Ok(Ok(Decided {
+                asset: owner.clone(),
+                fate,
+                adopted,
+            }));
         }
     }
     if let Some(moved) = moves::find(import, found, reading).await? {
-        return Ok(Ok(Decided { asset: moved.from.asset.clone(), fate: Fate::Moved(moved), adopted: None }));
+        return Ok(Ok(Decided {
+            asset: moved.from.asset.clone(),
+            fate: Fate::Moved(moved),
+            adopted: None,
+        }));
     }
     let asset = free_id(import, known, found).await?;
-    Ok(Ok(Decided { asset, fate: Fate::Added, adopted: None }))
+    Ok(Ok(Decided {
+        asset,
+        fate: Fate::Added,
+        adopted: None,
+    }))
 }
 
 /// The other imported folder that the asset of this path came from, and the path there.
-async fn elsewhere(import: &Import, found: &Found, owner: &AssetId) -> Result<Option<(String, String)>, Error> {
+async fn elsewhere(
+    import: &Import,
+    found: &Found,
+    owner: &AssetId,
+) -> Result<Option<(String, String)>, Error> {
     for source in &import.others {
-        let Some(rel) = below(&source.prefix, &found.path) else { continue };
+        let Some(rel) = below(&source.prefix, &found.path) else {
+            continue;
+        };
         let rows = import.catalogue.source_files(&source.dir, &[rel]).await?;
         if rows.iter().any(|row| row.asset == *owner) {
             return Ok(Some((source.dir.clone(), rel.to_owned())));
@@ -191,9 +258,15 @@ fn below<'a>(prefix: &str, path: &'a MediaPath) -> Option<&'a str> {
 
 /// Whether another folder still has its file. One that is not mounted counts as gone: its folder was moved here.
 async fn is_here(dir: &str, found: &Found, import: &Import) -> bool {
-    let prefix = import.others.iter().find(|source| source.dir == dir).map_or("", |source| &source.prefix);
+    let prefix = import
+        .others
+        .iter()
+        .find(|source| source.dir == dir)
+        .map_or("", |source| &source.prefix);
     match below(prefix, &found.path) {
-        Some(rel) => tokio::fs::symlink_metadata(std::path::Path::new(dir).join(rel)).await.is_ok(),
+        Some(rel) => tokio::fs::symlink_metadata(std::path::Path::new(dir).join(rel))
+            .await
+            .is_ok(),
         None => false,
     }
 }

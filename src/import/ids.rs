@@ -13,7 +13,11 @@ pub(super) const ROOT_CATEGORY: &str = "index";
 pub(super) fn assets(own: &NodeId, path: &MediaPath) -> impl Iterator<Item = AssetId> + use<> {
     let base = derived(own, Module::ASSET, path.as_str());
     (1_u64..).map(move |n| {
-        let id = if n == 1 { base.clone() } else { format!("{base}-{n}") };
+        let id = if n == 1 {
+            base.clone()
+        } else {
+            format!("{base}-{n}")
+        };
         AssetId::new(id).expect("letters and digits are an id")
     })
 }
@@ -44,14 +48,21 @@ mod tests {
         assert_ne!(first(&a), first(&b));
         assert_ne!(first(&a), category(&a, "x/y.jpg"));
         assert_eq!(first(&a).len(), LENGTH);
-        assert!(first(&a).chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert!(
+            first(&a)
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        );
     }
 
     #[test]
     fn a_clash_is_resolved_by_a_number() {
         let own = NodeId::new("a").unwrap();
         let path = MediaPath::new("x.jpg").unwrap();
-        let ids: Vec<_> = assets(&own, &path).take(3).map(|id| id.to_string()).collect();
+        let ids: Vec<_> = assets(&own, &path)
+            .take(3)
+            .map(|id| id.to_string())
+            .collect();
         assert_eq!(ids[1], format!("{}-2", ids[0]));
         assert_eq!(ids[2], format!("{}-3", ids[0]));
     }

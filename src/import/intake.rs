@@ -17,7 +17,10 @@ use crate::monitor::Counter;
 use crate::store::{self, Publish};
 
 /// Takes in the whole folder, or what there is until we are asked to end.
-pub(super) async fn run(import: &Arc<Import>, renditions: Option<&Renditions>) -> Result<(), Error> {
+pub(super) async fn run(
+    import: &Arc<Import>,
+    renditions: Option<&Renditions>,
+) -> Result<(), Error> {
     let options = &import.options;
     let mut portions = walk::start(import.dir.clone(), options.prefix.clone(), options.batch)?;
     while let Some(portion) = portions.recv().await {
@@ -44,11 +47,16 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error
     }
     let rels: Vec<_> = portion.files.iter().map(|file| file.rel.as_str()).collect();
     let rows = import.catalogue.source_files(&import.source, &rels).await?;
-    let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.path.clone(), row)).collect();
+    let rows: HashMap<_, _> = rows
+        .into_iter()
+        .map(|row| (row.path.clone(), row))
+        .collect();
     let (mut same, mut fresh) = (Vec::new(), Vec::new());
     for found in portion.files {
         match rows.get(&found.rel) {
-            Some(row) if (row.size, row.modified_ns) == (found.size, found.modified_ns) => same.push(row.clone()),
+            Some(row) if (row.size, row.modified_ns) == (found.size, found.modified_ns) => {
+                same.push(row.clone())
+            }
             _ => fresh.push(found),
         }
     }
@@ -60,7 +68,6 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error
     } else {
         let (items, failure) = publish(import, items).await?;
         commit(import, portion.dirs, same, &items).await?;
-        import.claimed().clear();
         count(import, &items);
         if let Some(error) = failure {
             return Err(error.into());
@@ -93,7 +100,10 @@ async fn read_all(import: &Arc<Import>, files: Vec<Found>) -> Result<Vec<(Found,
 
 /// Publishes the originals and what moved along with them. Items that cannot be placed are reported and left out; the
 /// second answer is a failure after which nothing more can be published.
-async fn publish(import: &Arc<Import>, mut items: Vec<Item>) -> Result<(Vec<Item>, Option<store::Error>), Error> {
+async fn publish(
+    import: &Arc<Import>,
+    mut items: Vec<Item>,
+) -> Result<(Vec<Item>, Option<store::Error>), Error> {
     let shared = Arc::clone(import);
     let (items, answers) = blocking(move || {
         let mut batch = Vec::new();
@@ -109,7 +119,9 @@ async fn publish(import: &Arc<Import>, mut items: Vec<Item>) -> Result<(Vec<Item
         let mut published = shared.store.publish(batch).into_iter();
         let answers: Vec<_> = parts
             .into_iter()
-            .map(|part| part.and_then(|count| published.by_ref().take(count).fold(Ok(()), Result::and)))
+            .map(|part| {
+                part.and_then(|count| published.by_ref().take(count).fold(Ok(()), Result::and))
+            })
             .collect();
         (items, answers)
     })
@@ -120,7 +132,9 @@ async fn publish(import: &Arc<Import>, mut items: Vec<Item>) -> Result<(Vec<Item
         match answer {
             Ok(()) => durable.push(item),
             Err(error) if error.stops_the_pass() => failure = Some(error),
-            Err(error) => import.refuse(&format!("{}: cannot be published: {error}", item.found.rel)),
+            Err(error) => {
+                import.refuse(&format!("{}: cannot be published: {error}", item.found.rel))
+            }
         }
     }
     Ok((durable, failure))
@@ -128,7 +142,8 @@ async fn publish(import: &Arc<Import>, mut items: Vec<Item>) -> Result<(Vec<Item
 
 /// What of an item is to be published. Blocks.
 fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error> {
-    let (Some(staged), Some(staging)) = (item.reading.staged.take(), import.staging.as_ref()) else {
+    let (Some(staged), Some(staging)) = (item.reading.staged.take(), import.staging.as_ref())
+    else {
         return Ok(Vec::new());
     };
     if matches!(item.fate, Fate::Same) {
@@ -161,16 +176,32 @@ async fn commit(
     let mut batch = import.catalogue.batch().await?;
     dirs.extend(items.iter().filter_map(|item| item.found.path.parent()));
     categories::ensure(&mut batch, &import.own, &dirs, now).await?;
-    let keys: Vec<_> = items.iter().map(|item| fields::asset_key(&item.asset)).collect();
+    let keys: Vec<_> = items
+        .iter()
+        .map(|item| fields::asset_key(&item.asset))
+        .collect();
     let before = batch.stored(&keys).await?;
     let mut records = Vec::new();
-    for (item, key) in items.iter().zip(&keys).filter(|(item, _)| !matches!(item.fate, Fate::Same)) {
-        records.push(record(import, item, before.get(key).map(|stored| &stored.record), now)?);
+    for (item, key) in items
+        .iter()
+        .zip(&keys)
+        .filter(|(item, _)| !matches!(item.fate, Fate::Same))
+    {
+        records.push(record(
+            import,
+            item,
+            before.get(key).map(|stored| &stored.record),
+            now,
+        )?);
     }
-    batch.put_records(&records.iter().collect::<Vec<_>>(), "", now).await?;
+    batch
+        .put_records(&records.iter().collect::<Vec<_>>(), "", now)
+        .await?;
     for row in &stale {
         let file = &row.file;
-        batch.forget_file(file.kind, &file.path, &file.asset, &file.sha256, now).await?;
+        batch
+            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+            .await?;
     }
     let mut left = Vec::new();
     for item in items {
@@ -178,7 +209,10 @@ async fn commit(
             batch.put_file(&file, now).await?;
         }
         match &item.fate {
-            Fate::Moved(moved) => left.push(SourceFile { modified_ns: LEFT, ..moved.from.clone() }),
+            Fate::Moved(moved) => left.push(SourceFile {
+                modified_ns: LEFT,
+                ..moved.from.clone()
+            }),
             Fate::Added | Fate::Replaced => batch.forget_finding(&item.asset).await?,
             Fate::Same | Fate::Touched => {}
         }
@@ -187,14 +221,27 @@ async fn commit(
         }
     }
     rows.extend(items.iter().map(Item::row));
-    batch.put_source_files(&import.source, import.walk, &rows).await?;
-    batch.put_source_files(&import.source, import.walk - 1, &left).await?;
+    batch
+        .put_source_files(&import.source, import.walk, &rows)
+        .await?;
+    batch
+        .put_source_files(&import.source, import.walk - 1, &left)
+        .await?;
     batch.commit().await?;
-    let replaced = items.iter().filter(|item| matches!(item.fate, Fate::Replaced));
+    for row in &left {
+        import.claimed().remove(&row.path);
+    }
+    let replaced = items
+        .iter()
+        .filter(|item| matches!(item.fate, Fate::Replaced));
     let places = replaced.map(|item| Place {
         path: item.found.path.clone(),
         has_original: false,
-        files: stale.iter().filter(|row| row.file.asset == item.asset).map(|row| row.file.path.clone()).collect(),
+        files: stale
+            .iter()
+            .filter(|row| row.file.asset == item.asset)
+            .map(|row| row.file.path.clone())
+            .collect(),
     });
     clear(import, places.collect()).await
 }
@@ -210,7 +257,8 @@ async fn stale(import: &Import, items: &[Item]) -> Result<Vec<FileRow>, Error> {
     let assets: Vec<_> = replaced.keys().copied().collect();
     let mut rows = import.catalogue.files_of(&assets).await?;
     rows.retain(|row| {
-        let is_made_anew = replaced.get(row.file.asset.as_str()) == Some(&true) && is_preset(row.file.path.name());
+        let is_made_anew =
+            replaced.get(row.file.asset.as_str()) == Some(&true) && is_preset(row.file.path.name());
         row.file.kind == FileKind::Generated && !is_made_anew
     });
     for item in items {
@@ -221,15 +269,31 @@ async fn stale(import: &Import, items: &[Item]) -> Result<Vec<FileRow>, Error> {
     Ok(rows)
 }
 
-fn record(import: &Import, item: &Item, before: Option<&Record>, now: Timestamp) -> Result<Record, Error> {
+fn record(
+    import: &Import,
+    item: &Item,
+    before: Option<&Record>,
+    now: Timestamp,
+) -> Result<Record, Error> {
     let mut members = before.map(fields::members).transpose()?.unwrap_or_default();
     let path = &item.found.path;
-    let old_dir = members.get("sourcepath").and_then(|old| MediaPath::new(old.as_str()?).ok()?.parent());
+    let old_dir = members
+        .get("sourcepath")
+        .and_then(|old| MediaPath::new(old.as_str()?).ok()?.parent());
     let refile = |members: &mut fields::Members| {
         let chain = |dir: Option<&MediaPath>| categories::chain(&import.own, dir);
-        fields::filed(members, path, &chain(old_dir.as_ref()), &chain(path.parent().as_ref()));
+        fields::filed(
+            members,
+            path,
+            &chain(old_dir.as_ref()),
+            &chain(path.parent().as_ref()),
+        );
     };
-    let waiting = if is_renderable(item) { fields::Preview::Waiting } else { fields::Preview::Icon };
+    let waiting = if is_renderable(item) {
+        fields::Preview::Waiting
+    } else {
+        fields::Preview::Icon
+    };
     match &item.fate {
         Fate::Added => {
             fields::added(&mut members, &item.asset, now);
@@ -251,11 +315,18 @@ fn record(import: &Import, item: &Item, before: Option<&Record>, now: Timestamp)
         }
     }
     let status = fields::saved(&import.own, before, now, false);
-    Ok(fields::stamped(members, &fields::asset_key(&item.asset), &status))
+    Ok(fields::stamped(
+        members,
+        &fields::asset_key(&item.asset),
+        &status,
+    ))
 }
 
 fn is_renderable(item: &Item) -> bool {
-    read::is_renderable(item.found.path.name(), item.reading.look.detected.as_deref())
+    read::is_renderable(
+        item.found.path.name(),
+        item.reading.look.detected.as_deref(),
+    )
 }
 
 /// The file rows an item gains.
@@ -272,7 +343,9 @@ fn files(item: &Item) -> Vec<MediaFile> {
     };
     match &item.fate {
         Fate::Same => Vec::new(),
-        Fate::Moved(moved) => std::iter::once(original).chain(moved.carried.iter().cloned()).collect(),
+        Fate::Moved(moved) => std::iter::once(original)
+            .chain(moved.carried.iter().cloned())
+            .collect(),
         Fate::Added | Fate::Replaced | Fate::Touched => vec![original],
     }
 }

@@ -120,7 +120,10 @@ pub async fn run(
     let import = Import::open(catalogue, store, own, options, seams, monitor, shutdown).await?;
     let import = Arc::new(import);
     let live_before = catalogue.live_assets().await?;
-    let renditions = import.renders().then(|| Renditions::start(&import)).transpose()?;
+    let renditions = import
+        .renders()
+        .then(|| Renditions::start(&import))
+        .transpose()?;
     let walked = intake::run(&import, renditions.as_ref()).await;
     if let Some(renditions) = renditions {
         renditions.finish().await?;
@@ -161,7 +164,8 @@ struct Import {
     monitor: Arc<dyn Monitor>,
     stop: Shutdown,
     report: Mutex<Report>,
-    /// Source rows that a move was found to come from: those of the portion in hand, or of the whole run in a dry one.
+    /// Source rows that a move was found to come from and that are not marked as left: of the portion in hand, of moves that
+    /// could not be published, and in a dry run of all.
     claimed: Mutex<HashSet<String>>,
 }
 
@@ -178,12 +182,22 @@ impl Import {
         let (asked, root) = (options.dir.clone(), store.root().to_owned());
         let dir = blocking(move || walk::check(&asked, &root)).await??;
         let identity = identity(&dir)?;
-        let source = dir.to_str().ok_or_else(|| Error::NotUtf8 { dir: dir.clone() })?.to_owned();
+        let source = dir
+            .to_str()
+            .ok_or_else(|| Error::NotUtf8 { dir: dir.clone() })?
+            .to_owned();
         let prefix = options.prefix.as_ref().map_or("", MediaPath::as_str);
-        let (known, others): (Vec<_>, Vec<_>) =
-            catalogue.sources().await?.into_iter().partition(|known| known.dir == source);
+        let (known, others): (Vec<_>, Vec<_>) = catalogue
+            .sources()
+            .await?
+            .into_iter()
+            .partition(|known| known.dir == source);
         if let Some(known) = known.iter().find(|known| known.prefix != prefix) {
-            return Err(Error::OtherPrefix { dir, known: known.prefix.clone(), asked: prefix.to_owned() });
+            return Err(Error::OtherPrefix {
+                dir,
+                known: known.prefix.clone(),
+                asked: prefix.to_owned(),
+            });
         }
         let has_history = catalogue.count_source_files(&source).await? > 0;
         let (mut staging, mut walk) = (None, known.first().map_or(0, |known| known.walk) + 1);
@@ -224,7 +238,9 @@ impl Import {
     }
 
     fn report(&self) -> MutexGuard<'_, Report> {
-        self.report.lock().expect("no panic while a number is added")
+        self.report
+            .lock()
+            .expect("no panic while a number is added")
     }
 
     fn claimed(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -249,7 +265,9 @@ impl Import {
     fn check_identity(&self) -> Result<(), Error> {
         match identity(&self.dir) {
             Ok(now) if now == self.identity => Ok(()),
-            _ => Err(Error::Replaced { dir: self.dir.clone() }),
+            _ => Err(Error::Replaced {
+                dir: self.dir.clone(),
+            }),
         }
     }
 
@@ -262,7 +280,10 @@ impl Import {
 }
 
 fn identity(dir: &std::path::Path) -> Result<(u64, u64), Error> {
-    let stat = dir.metadata().map_err(|source| Error::Folder { dir: dir.to_owned(), source })?;
+    let stat = dir.metadata().map_err(|source| Error::Folder {
+        dir: dir.to_owned(),
+        source,
+    })?;
     Ok((stat.dev(), stat.ino()))
 }
 
@@ -273,6 +294,10 @@ fn sweep(store: &Store) -> Result<Staging, Error> {
 }
 
 /// Runs blocking work off the runtime's own threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Worker)
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Worker)
 }

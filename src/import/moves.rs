@@ -27,25 +27,42 @@ pub(super) struct Move {
 }
 
 /// The move that brought this file here, if one did: from the same file name first, else from the first path.
-pub(super) async fn find(import: &Import, found: &Found, reading: &Reading) -> Result<Option<Move>, Error> {
+pub(super) async fn find(
+    import: &Import,
+    found: &Found,
+    reading: &Reading,
+) -> Result<Option<Move>, Error> {
     if !import.has_history {
         return Ok(None);
     }
-    let mut rows = import.catalogue.left_behind(&import.source, import.walk, &reading.sha256).await?;
+    let mut rows = import
+        .catalogue
+        .left_behind(&import.source, import.walk, &reading.sha256)
+        .await?;
     rows.sort_by_key(|row| file_name(&row.path) != found.path.name());
     for from in rows {
         if from.modified_ns == LEFT || import.claimed().contains(&from.path) {
             continue;
         }
-        let Some(old) = import.path_of(&from.path) else { continue };
-        let stored = import.catalogue.record(&fields::asset_key(&from.asset)).await?;
+        let Some(old) = import.path_of(&from.path) else {
+            continue;
+        };
+        let stored = import
+            .catalogue
+            .record(&fields::asset_key(&from.asset))
+            .await?;
         if stored.is_none_or(|stored| !is_at(&stored, &old)) {
             continue;
         }
         if presence(&import.dir, &from.path, false).await == Presence::Gone {
             import.claimed().insert(from.path.clone());
             let left = import.catalogue.files_of(&[from.asset.as_str()]).await?;
-            return Ok(Some(Move { from, left, carried: Vec::new(), is_complete: true }));
+            return Ok(Some(Move {
+                from,
+                left,
+                carried: Vec::new(),
+                is_complete: true,
+            }));
         }
     }
     Ok(None)
@@ -65,15 +82,26 @@ impl Move {
         from: &MediaPath,
     ) -> Result<Vec<Publish>, store::Error> {
         let mut staged = Vec::new();
-        for row in self.left.iter().filter(|row| row.file.kind == FileKind::Generated) {
-            let place = row.file.path.below(from).and_then(|name| to.join(name).ok());
+        for row in self
+            .left
+            .iter()
+            .filter(|row| row.file.kind == FileKind::Generated)
+        {
+            let place = row
+                .file
+                .path
+                .below(from)
+                .and_then(|name| to.join(name).ok());
             let copy = match place {
                 Some(path) => copy(store, staging, row, path)?,
                 None => None,
             };
             match copy {
                 Some(publish) => {
-                    self.carried.push(MediaFile { path: publish.path.clone(), ..row.file.clone() });
+                    self.carried.push(MediaFile {
+                        path: publish.path.clone(),
+                        ..row.file.clone()
+                    });
                     staged.push(publish);
                 }
                 None => self.is_complete = false,
@@ -84,7 +112,12 @@ impl Move {
 }
 
 /// A staged copy of a rendition; `None` when it is not there or not what its row says.
-fn copy(store: &Store, staging: &Staging, row: &FileRow, path: MediaPath) -> Result<Option<Publish>, store::Error> {
+fn copy(
+    store: &Store,
+    staging: &Staging,
+    row: &FileRow,
+    path: MediaPath,
+) -> Result<Option<Publish>, store::Error> {
     let Some(mut open) = store.open_file(FileKind::Generated, &row.file.path)? else {
         return Ok(None);
     };
@@ -100,5 +133,11 @@ fn copy(store: &Store, staging: &Staging, row: &FileRow, path: MediaPath) -> Res
     let mut staged = staging.create()?;
     staged.write_all(&bytes)?;
     let modified = row.file.modified;
-    Ok(Some(Publish { staged, kind: FileKind::Generated, path, modified, keep_replaced: false }))
+    Ok(Some(Publish {
+        staged,
+        kind: FileKind::Generated,
+        path,
+        modified,
+        keep_replaced: false,
+    }))
 }

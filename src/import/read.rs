@@ -4,8 +4,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -107,24 +107,38 @@ pub(super) fn all(
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(at) else { break };
-            let answer = one(&dir.join(&file.rel), staging, stop);
+            let answer = one(&dir.join(&file.rel), staging, stop, &mut || ());
             answers.lock().expect("no panic while an answer is noted")[at] = Some(answer);
         }
     };
-    let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS).min(files.len());
+    let readers = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(READERS)
+        .min(files.len());
     std::thread::scope(|scope| {
         for _ in 1..readers {
             scope.spawn(work);
         }
         work();
     });
-    let answers = answers.into_inner().expect("no panic while an answer is noted");
-    answers.into_iter().map(|answer| answer.expect("every file was read")).collect()
+    let answers = answers
+        .into_inner()
+        .expect("no panic while an answer is noted");
+    answers
+        .into_iter()
+        .map(|answer| answer.expect("every file was read"))
+        .collect()
 }
 
-fn one(path: &Path, staging: Option<&Staging>, stop: &Shutdown) -> Result<Reading, Refusal> {
+/// Reads one file. `copied` is called between the reading and the second look, where a test can change the file.
+fn one(
+    path: &Path,
+    staging: Option<&Staging>,
+    stop: &Shutdown,
+    copied: &mut dyn FnMut(),
+) -> Result<Reading, Refusal> {
     for _ in 0..TRIES {
-        if let Some(reading) = attempt(path, staging, stop)? {
+        if let Some(reading) = attempt(path, staging, stop, copied)? {
             return Ok(reading);
         }
     }
@@ -132,17 +146,27 @@ fn one(path: &Path, staging: Option<&Staging>, stop: &Shutdown) -> Result<Readin
 }
 
 /// `None` when the file did not hold still.
-fn attempt(path: &Path, staging: Option<&Staging>, stop: &Shutdown) -> Result<Option<Reading>, Refusal> {
+fn attempt(
+    path: &Path,
+    staging: Option<&Staging>,
+    stop: &Shutdown,
+    copied: &mut dyn FnMut(),
+) -> Result<Option<Reading>, Refusal> {
     // Not blocked by a fifo, not led away by a link that took the file's place since the walk.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?);
+    let mut file =
+        File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?);
     let before = file.metadata()?;
     if !before.is_file() {
         return Err(Refusal::Vanished);
     }
-    let mut staged = staging.map(Staging::create).transpose().map_err(Refusal::Store)?;
+    let mut staged = staging
+        .map(Staging::create)
+        .transpose()
+        .map_err(Refusal::Store)?;
     let (digests, head) = copy(&mut file, staged.as_mut(), stop)?;
     let look = look(&mut file, &head)?;
+    copied();
     let after = path.symlink_metadata()?;
     if fingerprint(&before) != fingerprint(&after) || digests.size != before.len() {
         return Ok(None);
@@ -161,7 +185,11 @@ fn fingerprint(stat: &Metadata) -> (u64, u64, u64, i64) {
     (stat.dev(), stat.ino(), stat.len(), modified_ns(stat))
 }
 
-fn copy(file: &mut File, mut to: Option<&mut Staged>, stop: &Shutdown) -> Result<(Digests, Vec<u8>), Refusal> {
+fn copy(
+    file: &mut File,
+    mut to: Option<&mut Staged>,
+    stop: &Shutdown,
+) -> Result<(Digests, Vec<u8>), Refusal> {
     let mut hasher = Hasher::new(true);
     let (mut chunk, mut head) = (vec![0; CHUNK], Vec::new());
     loop {
@@ -198,7 +226,10 @@ fn look(file: &mut File, head: &[u8]) -> Result<Look, Refusal> {
         }),
         Err(media::Error::Read(error)) => Err(error.into()),
         // It starts like an image and is broken: the attempt to render it says so, as a finding.
-        Err(media::Error::Decode { format, .. }) => Ok(Look { detected: Some(spelling(format)), ..Look::default() }),
+        Err(media::Error::Decode { format, .. }) => Ok(Look {
+            detected: Some(spelling(format)),
+            ..Look::default()
+        }),
         Err(_) => Ok(Look::default()),
     }
 }
@@ -221,7 +252,8 @@ pub(super) fn extension(name: &str) -> Option<String> {
 
 /// Whether renditions are tried: by content, or because the name promises an image, so that a broken one is reported.
 pub(super) fn is_renderable(name: &str, detected: Option<&str>) -> bool {
-    detected.is_some_and(is_image_format) || extension(name).is_some_and(|format| is_image_format(&format))
+    detected.is_some_and(is_image_format)
+        || extension(name).is_some_and(|format| is_image_format(&format))
 }
 
 #[cfg(test)]
@@ -233,13 +265,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.txt"), "abc").unwrap();
         let stop = Shutdown::new();
-        let reading = one(&dir.path().join("a.txt"), None, &stop).unwrap();
+        let reading = one(&dir.path().join("a.txt"), None, &stop, &mut || ()).unwrap();
         assert_eq!((reading.size, reading.sha256), (3, Sha256::of(b"abc")));
         assert_eq!(reading.md5.to_string(), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(reading.look, Look::default());
-        assert!(matches!(one(&dir.path().join("b"), None, &stop), Err(Refusal::Vanished)));
+        assert!(matches!(
+            one(&dir.path().join("b"), None, &stop, &mut || ()),
+            Err(Refusal::Vanished)
+        ));
         stop.request();
-        assert!(matches!(one(&dir.path().join("a.txt"), None, &stop), Err(Refusal::Stopped)));
+        assert!(matches!(
+            one(&dir.path().join("a.txt"), None, &stop, &mut || ()),
+            Err(Refusal::Stopped)
+        ));
     }
 
     #[test]
@@ -247,8 +285,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "abc").unwrap();
         std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
-        let answer = one(&dir.path().join("link"), None, &Shutdown::new());
+        let answer = one(&dir.path().join("link"), None, &Shutdown::new(), &mut || ());
         assert!(matches!(answer, Err(Refusal::Unreadable(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn a_file_that_changes_is_read_once_more_and_then_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "1").unwrap();
+        let grow = |times: usize| {
+            let (path, mut left) = (path.clone(), times);
+            move || {
+                if left > 0 {
+                    left -= 1;
+                    let longer = std::fs::read_to_string(&path).unwrap() + "2";
+                    std::fs::write(&path, longer).unwrap();
+                }
+            }
+        };
+        let reading = one(&path, None, &Shutdown::new(), &mut grow(1)).unwrap();
+        assert_eq!((reading.size, reading.sha256), (2, Sha256::of(b"12")));
+        let answer = one(&path, None, &Shutdown::new(), &mut grow(2));
+        assert!(matches!(answer, Err(Refusal::Changing)), "{answer:?}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::error::Class;
 use crate::media::{self, Finished, Limits, Regenerator, Rendition, Task};
 use crate::model::preset::{image_presets, is_image_format};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Module, RecordKey, Sha256, Timestamp};
-use crate::monitor::{Counter, Phase};
+use crate::monitor::{Counter, Monitor, Phase};
 use crate::protocol::record;
 use crate::store::{self, Publish, Store};
 
@@ -47,11 +47,14 @@ pub(super) struct Renditions {
     wants: mpsc::Sender<Want>,
     bridge: std::thread::JoinHandle<()>,
     settle: tokio::task::JoinHandle<Result<(), Error>>,
+    monitor: Arc<dyn Monitor>,
 }
 
 /// Whether an import makes a generated file of this name.
 pub(super) fn is_preset(name: &str) -> bool {
-    image_presets().iter().any(|preset| preset.file_name == name)
+    image_presets()
+        .iter()
+        .any(|preset| preset.file_name == name)
 }
 
 impl Renditions {
@@ -62,7 +65,8 @@ impl Renditions {
         let (wants, mut wanted) = mpsc::channel::<Want>(depth);
         let (tasks, queue) = crossbeam_channel::bounded(depth);
         let (done, finished) = mpsc::channel(depth);
-        let pool = Regenerator::start(import.options.thumb_threads, Limits::default(), queue, done)?;
+        let pool =
+            Regenerator::start(import.options.thumb_threads, Limits::default(), queue, done)?;
         let (store, stop) = (import.store.clone(), import.stop.clone());
         let bridge = std::thread::Builder::new()
             .name("import-bridge".to_owned())
@@ -78,11 +82,18 @@ impl Renditions {
             })
             .map_err(|_| Error::Worker)?;
         let settle = tokio::spawn(settle_all(Arc::clone(import), finished));
-        Ok(Self { wants, bridge, settle })
+        let monitor = Arc::clone(&import.monitor);
+        Ok(Self {
+            wants,
+            bridge,
+            settle,
+            monitor,
+        })
     }
 
     /// Hands over an original, waiting while the queue is full; `false` when the pipeline has broken down.
     pub(super) async fn feed(&self, want: Want) -> bool {
+        self.monitor.expect(Counter::Renditions, 1);
         self.wants.send(want).await.is_ok()
     }
 
@@ -90,7 +101,9 @@ impl Renditions {
     pub(super) async fn finish(self) -> Result<(), Error> {
         drop(self.wants);
         let settled = self.settle.await.map_err(|_| Error::Worker)?;
-        blocking(move || self.bridge.join()).await?.map_err(|_| Error::Worker)?;
+        blocking(move || self.bridge.join())
+            .await?
+            .map_err(|_| Error::Worker)?;
         settled
     }
 }
@@ -98,7 +111,9 @@ impl Renditions {
 fn task(store: Store, want: Want) -> Task<Want> {
     let path = want.path.clone();
     let original = move || {
-        let open = store.open_file(FileKind::Original, &path).map_err(io::Error::other)?;
+        let open = store
+            .open_file(FileKind::Original, &path)
+            .map_err(io::Error::other)?;
         let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         if is_over_limit(open.size) {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge));
@@ -107,7 +122,11 @@ fn task(store: Store, want: Want) -> Task<Want> {
         open.file.read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    Task { ticket: want, original: Box::new(original), presets: image_presets() }
+    Task {
+        ticket: want,
+        original: Box::new(original),
+        presets: image_presets(),
+    }
 }
 
 /// No original is read into memory that is larger than its pixels may be.
@@ -115,7 +134,10 @@ fn is_over_limit(size: u64) -> bool {
     size > Limits::default().max_alloc_bytes
 }
 
-async fn settle_all(import: Arc<Import>, mut finished: mpsc::Receiver<Finished<Want>>) -> Result<(), Error> {
+async fn settle_all(
+    import: Arc<Import>,
+    mut finished: mpsc::Receiver<Finished<Want>>,
+) -> Result<(), Error> {
     let mut group = Vec::new();
     while finished.recv_many(&mut group, GROUP).await > 0 {
         settle(&import, std::mem::take(&mut group)).await?;
@@ -131,7 +153,11 @@ async fn settle(import: &Arc<Import>, group: Vec<Finished<Want>>) -> Result<(), 
             Ok(renditions) => made.push((ticket, renditions)),
             Err(error) => match reason(&ticket, &error) {
                 Some(reason) => findings.push((ticket, reason)),
-                None => import.monitor.finding(&format!("{}: not rendered yet: {}", ticket.path, chain(&error))),
+                None => import.monitor.finding(&format!(
+                    "{}: not rendered yet: {}",
+                    ticket.path,
+                    chain(&error)
+                )),
             },
         }
     }
@@ -143,7 +169,10 @@ async fn settle(import: &Arc<Import>, group: Vec<Finished<Want>>) -> Result<(), 
 /// Why nothing will ever come of this content; `None` when another try may do better.
 fn reason(want: &Want, error: &media::Error) -> Option<String> {
     if is_over_limit(want.size) {
-        return Some(format!("an original of {} bytes is too large to be rendered", want.size));
+        return Some(format!(
+            "an original of {} bytes is too large to be rendered",
+            want.size
+        ));
     }
     (error.class() != Class::Transient).then(|| chain(error))
 }
@@ -156,7 +185,13 @@ fn chain(error: &media::Error) -> String {
 /// Takes away what an earlier content of an unrenderable original had: rows, then bytes. Its state changes only after that, so
 /// that a kill in between brings it here again.
 async fn strip(import: &Arc<Import>, findings: &[(Want, String)]) -> Result<(), Error> {
-    let assets: Vec<_> = findings.iter().map(|(want, _)| want.asset.as_str()).collect();
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let assets: Vec<_> = findings
+        .iter()
+        .map(|(want, _)| want.asset.as_str())
+        .collect();
     let mut rows = import.catalogue.files_of(&assets).await?;
     rows.retain(|row| row.file.kind == FileKind::Generated);
     if !rows.is_empty() {
@@ -164,14 +199,20 @@ async fn strip(import: &Arc<Import>, findings: &[(Want, String)]) -> Result<(), 
         let mut batch = import.catalogue.batch().await?;
         for row in &rows {
             let file = &row.file;
-            batch.forget_file(file.kind, &file.path, &file.asset, &file.sha256, now).await?;
+            batch
+                .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+                .await?;
         }
         batch.commit().await?;
     }
     let places = findings.iter().map(|(want, _)| Place {
         path: want.path.clone(),
         has_original: false,
-        files: rows.iter().filter(|row| row.file.asset == want.asset).map(|row| row.file.path.clone()).collect(),
+        files: rows
+            .iter()
+            .filter(|row| row.file.asset == want.asset)
+            .map(|row| row.file.path.clone())
+            .collect(),
     });
     clear(import, places.collect()).await
 }
@@ -183,7 +224,10 @@ async fn publish(
 ) -> Result<Vec<(Want, Vec<MediaFile>)>, Error> {
     let assets: Vec<_> = made.iter().map(|(want, _)| want.asset.as_str()).collect();
     let old = import.catalogue.files_of(&assets).await?;
-    let old: HashMap<_, _> = old.into_iter().map(|row| (row.file.path, row.file.modified)).collect();
+    let old: HashMap<_, _> = old
+        .into_iter()
+        .map(|row| (row.file.path, row.file.modified))
+        .collect();
     let (shared, now) = (Arc::clone(import), import.now().whole_second());
     let answers = blocking(move || {
         let mut batch = Vec::new();
@@ -199,9 +243,16 @@ async fn publish(
         }
         let mut published = shared.store.publish(batch).into_iter();
         let mut settled = |rows: Vec<MediaFile>| {
-            published.by_ref().take(rows.len()).fold(Ok(()), Result::and).map(|()| rows)
+            published
+                .by_ref()
+                .take(rows.len())
+                .fold(Ok(()), Result::and)
+                .map(|()| rows)
         };
-        parts.into_iter().map(|(want, files)| (want, files.and_then(&mut settled))).collect::<Vec<_>>()
+        parts
+            .into_iter()
+            .map(|(want, files)| (want, files.and_then(&mut settled)))
+            .collect::<Vec<_>>()
     })
     .await?;
     let mut durable = Vec::new();
@@ -209,7 +260,10 @@ async fn publish(
         match answer {
             Ok(rows) => durable.push((want, rows)),
             Err(error) if error.stops_the_pass() => return Err(error.into()),
-            Err(error) => import.monitor.finding(&format!("{}: renditions cannot be published: {error}", want.path)),
+            Err(error) => import.monitor.finding(&format!(
+                "{}: renditions cannot be published: {error}",
+                want.path
+            )),
         }
     }
     Ok(durable)
@@ -223,12 +277,22 @@ fn stage(
     old: &HashMap<MediaPath, Timestamp>,
     now: Timestamp,
 ) -> Result<Vec<(Publish, MediaFile)>, store::Error> {
-    let Some(staging) = &import.staging else { return Ok(Vec::new()) };
+    let Some(staging) = &import.staging else {
+        return Ok(Vec::new());
+    };
     let mut files = Vec::with_capacity(renditions.len());
-    for Rendition { file_name, bytes, .. } in renditions {
-        let path = want.path.join(&file_name).map_err(|error| store::Error::NameTooLong { path: error.path })?;
+    for Rendition {
+        file_name, bytes, ..
+    } in renditions
+    {
+        let path = want
+            .path
+            .join(&file_name)
+            .map_err(|error| store::Error::NameTooLong { path: error.path })?;
         // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5).
-        let after_old = old.get(&path).map(|old| old.whole_second().plus(Duration::from_secs(1)));
+        let after_old = old
+            .get(&path)
+            .map(|old| old.whole_second().plus(Duration::from_secs(1)));
         let modified = after_old.map_or(now, |after| after.max(now));
         let mut staged = staging.create()?;
         staged.write_all(&bytes)?;
@@ -242,7 +306,16 @@ fn stage(
             md5: None,
             authored: true,
         };
-        files.push((Publish { staged, kind: FileKind::Generated, path, modified, keep_replaced: false }, row));
+        files.push((
+            Publish {
+                staged,
+                kind: FileKind::Generated,
+                path,
+                modified,
+                keep_replaced: false,
+            },
+            row,
+        ));
     }
     Ok(files)
 }
@@ -254,36 +327,73 @@ async fn commit(
 ) -> Result<(), Error> {
     let now = import.now();
     let mut batch = import.catalogue.batch().await?;
-    let wants = || made.iter().map(|(want, _)| want).chain(findings.iter().map(|(want, _)| want));
+    let wants = || {
+        made.iter()
+            .map(|(want, _)| want)
+            .chain(findings.iter().map(|(want, _)| want))
+    };
     let keys: Vec<_> = wants().map(|want| fields::asset_key(&want.asset)).collect();
     let mut stored = batch.stored(&keys).await?;
     // An asset that was deleted or moved meanwhile, by hand or by a peer, is none of ours to touch.
     let current: HashSet<_> = wants()
-        .filter(|want| stored.get(&fields::asset_key(&want.asset)).is_some_and(|stored| is_at(stored, &want.path)))
+        .filter(|want| {
+            stored
+                .get(&fields::asset_key(&want.asset))
+                .is_some_and(|stored| is_at(stored, &want.path))
+        })
         .map(|want| want.asset.clone())
         .collect();
     let (mut records, mut files) = (Vec::new(), 0);
-    for (want, rows) in made.iter().filter(|(want, _)| current.contains(&want.asset)) {
-        records.push(restated(import, &mut stored, &want.asset, Preview::Rendered, now)?);
+    for (want, rows) in made
+        .iter()
+        .filter(|(want, _)| current.contains(&want.asset))
+    {
+        records.push(restated(
+            import,
+            &mut stored,
+            &want.asset,
+            Preview::Rendered,
+            now,
+        )?);
         for row in rows {
             batch.put_file(row, now).await?;
         }
         batch.forget_finding(&want.asset).await?;
         files += rows.len() as u64;
     }
-    for (want, reason) in findings.iter().filter(|(want, _)| current.contains(&want.asset)) {
-        records.push(restated(import, &mut stored, &want.asset, Preview::Unrenderable, now)?);
-        let finding = Finding { asset: want.asset.clone(), content: want.content, reason: reason.clone() };
+    for (want, reason) in findings
+        .iter()
+        .filter(|(want, _)| current.contains(&want.asset))
+    {
+        records.push(restated(
+            import,
+            &mut stored,
+            &want.asset,
+            Preview::Unrenderable,
+            now,
+        )?);
+        let finding = Finding {
+            asset: want.asset.clone(),
+            content: want.content,
+            reason: reason.clone(),
+        };
         batch.put_finding(&finding, now).await?;
     }
-    batch.put_records(&records.iter().collect::<Vec<_>>(), "", now).await?;
+    batch
+        .put_records(&records.iter().collect::<Vec<_>>(), "", now)
+        .await?;
     batch.commit().await?;
     for (want, reason) in &findings {
-        import.monitor.finding(&format!("{}: no rendition can be made: {reason}", want.path));
+        import.monitor.finding(&format!(
+            "{}: no rendition can be made: {reason}",
+            want.path
+        ));
     }
     import.report().renditions += files;
     import.report().unrenderable += findings.len() as u64;
-    import.monitor.advance(Counter::Renditions, (made.len() + findings.len()) as u64);
+    import
+        .monitor
+        .advance(Counter::Renditions, (made.len() + findings.len()) as u64);
     Ok(())
 }
 
@@ -296,10 +406,17 @@ fn restated(
     now: Timestamp,
 ) -> Result<crate::model::Record, Error> {
     let key = fields::asset_key(asset);
-    let before = stored.remove(&key).expect("only assets whose record was found are restated").record;
+    let before = stored
+        .remove(&key)
+        .expect("only assets whose record was found are restated")
+        .record;
     let mut members = fields::members(&before)?;
     fields::preview(&mut members, state);
-    Ok(fields::stamped(members, &key, &fields::saved(&import.own, Some(&before), now, false)))
+    Ok(fields::stamped(
+        members,
+        &key,
+        &fields::saved(&import.own, Some(&before), now, false),
+    ))
 }
 
 /// Renders what earlier runs left: assets of ours that wait for their renditions.
@@ -307,7 +424,10 @@ pub(super) async fn mend(import: &Arc<Import>) -> Result<(), Error> {
     let mut running: Option<Renditions> = None;
     let mut after = None;
     'pages: loop {
-        let page = import.catalogue.records_after(Some(&Module::asset()), after.as_ref(), PAGE).await?;
+        let page = import
+            .catalogue
+            .records_after(Some(&Module::asset()), after.as_ref(), PAGE)
+            .await?;
         let Some(last) = page.last() else { break };
         after = Some(last.record.key.clone());
         for want in waiting(import, &page).await? {
@@ -332,13 +452,18 @@ pub(super) async fn mend(import: &Arc<Import>) -> Result<(), Error> {
 async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Error> {
     let mut paths = HashMap::new();
     for StoredRecord { record, .. } in page {
-        let is_ours = record.status.as_ref().is_some_and(|status| !status.deleted && status.master == import.own);
+        let is_ours = record
+            .status
+            .as_ref()
+            .is_some_and(|status| !status.deleted && status.master == import.own);
         if !is_ours {
             continue;
         }
         let members = fields::members(record)?;
         let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
-        let is_image = ["fileformat", "detectedfileformat"].iter().any(|name| text(name).is_some_and(is_image_format));
+        let is_image = ["fileformat", "detectedfileformat"]
+            .iter()
+            .any(|name| text(name).is_some_and(is_image_format));
         if is_image
             && text("previewstatus") == Some(Preview::Waiting.as_str())
             && let Ok(asset) = record::asset(record)
@@ -353,7 +478,16 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Er
     let files = files.into_iter().map(|row| row.file).filter(|file| {
         file.kind == FileKind::Original
             && paths.get(&file.asset) == Some(&file.path)
-            && !hopeless.iter().any(|known| known.asset == file.asset && known.content == file.sha256)
+            && !hopeless
+                .iter()
+                .any(|known| known.asset == file.asset && known.content == file.sha256)
     });
-    Ok(files.map(|file| Want { asset: file.asset, path: file.path, content: file.sha256, size: file.size }).collect())
+    Ok(files
+        .map(|file| Want {
+            asset: file.asset,
+            path: file.path,
+            content: file.sha256,
+            size: file.size,
+        })
+        .collect())
 }

@@ -32,9 +32,16 @@ impl Node {
         let root = base.path().join("root");
         Store::init(&root, &catalog, &own).unwrap();
         let store = Store::open(&root, &catalog, Arc::new(RealSys)).unwrap();
-        let catalogue = Catalogue::open(&base.path().join("emsync.db")).await.unwrap();
+        let catalogue = Catalogue::open(&base.path().join("emsync.db"))
+            .await
+            .unwrap();
         std::fs::create_dir(base.path().join("photos")).unwrap();
-        Self { base, catalogue, store, own }
+        Self {
+            base,
+            catalogue,
+            store,
+            own,
+        }
     }
 
     fn dir(&self) -> PathBuf {
@@ -54,14 +61,37 @@ impl Node {
         }
     }
 
-    async fn try_import(&self, options: &Options, monitor: Arc<dyn Monitor>, stop: &Shutdown) -> Result<Report, Error> {
-        run(&self.catalogue, &self.store, &self.own, options, &Seams::os(), monitor, stop).await
+    async fn try_import(
+        &self,
+        options: &Options,
+        monitor: Arc<dyn Monitor>,
+        stop: &Shutdown,
+    ) -> Result<Report, Error> {
+        run(
+            &self.catalogue,
+            &self.store,
+            &self.own,
+            options,
+            &Seams::os(),
+            monitor,
+            stop,
+        )
+        .await
     }
 
     async fn import_with(&self, options: &Options) -> (Report, Vec<String>) {
         let monitor = Arc::new(TestMonitor::default());
-        let report = self.try_import(options, monitor.clone(), &Shutdown::new()).await.unwrap();
-        (Report { elapsed_ms: 0, ..report }, monitor.seen().findings)
+        let report = self
+            .try_import(options, monitor.clone(), &Shutdown::new())
+            .await
+            .unwrap();
+        (
+            Report {
+                elapsed_ms: 0,
+                ..report
+            },
+            monitor.seen().findings,
+        )
     }
 
     async fn import(&self) -> Report {
@@ -92,15 +122,20 @@ impl Node {
     }
 
     async fn records(&self) -> Vec<StoredRecord> {
-        self.catalogue.records_after(None, None, 10_000).await.unwrap()
+        self.catalogue
+            .records_after(None, None, 10_000)
+            .await
+            .unwrap()
     }
 
     /// The live asset at a path.
-    #[track_caller]
     async fn asset(&self, path: &str) -> BTreeMap<String, Value> {
         let path = MediaPath::new(path).unwrap();
         let records = self.records().await;
-        let found: Vec<_> = records.iter().filter(|stored| identify::is_at(stored, &path)).collect();
+        let found: Vec<_> = records
+            .iter()
+            .filter(|stored| identify::is_at(stored, &path))
+            .collect();
         assert_eq!(found.len(), 1, "live assets at {path}");
         serde_json::from_str(&found[0].record.source).unwrap()
     }
@@ -118,14 +153,28 @@ impl Node {
                 value.as_object_mut().unwrap().remove(date);
             }
             for date in ["recordmodificationdate", "masterrecordmodificationdate"] {
-                value["emrecordstatus"].as_object_mut().unwrap().remove(date);
+                value["emrecordstatus"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(date);
             }
             records.insert(record.key.to_string(), value);
         }
         let mut rows = Vec::new();
         for kind in [FileKind::Original, FileKind::Generated] {
-            for row in self.catalogue.files_after(kind, None, 10_000).await.unwrap() {
-                rows.push(format!("{}/{} {} {}", kind.dir(), row.file.path, row.file.asset, row.file.sha256));
+            for row in self
+                .catalogue
+                .files_after(kind, None, 10_000)
+                .await
+                .unwrap()
+            {
+                rows.push(format!(
+                    "{}/{} {} {}",
+                    kind.dir(),
+                    row.file.path,
+                    row.file.asset,
+                    row.file.sha256
+                ));
             }
         }
         (records, rows, self.disk())
@@ -144,12 +193,19 @@ impl Node {
 
     /// Path, inode and time of every file below the root.
     fn inodes(&self) -> Vec<(PathBuf, u64, SystemTime)> {
-        let files = walkdir::WalkDir::new(self.store.root()).sort_by_file_name().into_iter().flatten();
+        let files = walkdir::WalkDir::new(self.store.root())
+            .sort_by_file_name()
+            .into_iter()
+            .flatten();
         let files = files.filter(|entry| entry.file_type().is_file());
         files
             .map(|entry| {
                 let stat = entry.metadata().unwrap();
-                (entry.path().to_owned(), stat.ino(), stat.modified().unwrap())
+                (
+                    entry.path().to_owned(),
+                    stat.ino(),
+                    stat.modified().unwrap(),
+                )
             })
             .collect()
     }
@@ -157,12 +213,25 @@ impl Node {
     /// Rows say what is on disk, and nothing else is.
     async fn assert_rows_match_disk(&self) {
         let (_, rows, disk) = self.state().await;
-        let rows: Vec<_> = rows.iter().map(|row| row.rsplitn(3, ' ').last().unwrap().to_owned()).collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| row.rsplitn(3, ' ').last().unwrap().to_owned())
+            .collect();
         assert_eq!(rows, disk);
         for kind in [FileKind::Original, FileKind::Generated] {
-            for row in self.catalogue.files_after(kind, None, 10_000).await.unwrap() {
+            for row in self
+                .catalogue
+                .files_after(kind, None, 10_000)
+                .await
+                .unwrap()
+            {
                 let stat = self.store.stat(kind, &row.file.path).unwrap().unwrap();
-                assert_eq!((stat.size, stat.modified), (row.file.size, row.file.modified), "{}", row.file.path);
+                assert_eq!(
+                    (stat.size, stat.modified),
+                    (row.file.size, row.file.modified),
+                    "{}",
+                    row.file.path
+                );
             }
         }
     }
@@ -170,7 +239,12 @@ impl Node {
 
 fn set_time(path: &Path, seconds: u64) {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    std::fs::File::options()
+        .append(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
 }
 
 /// Asks to end once `left` portions are in.
@@ -183,7 +257,13 @@ struct StopAfter {
 impl StopAfter {
     fn new(portions: u64) -> (Arc<Self>, Shutdown) {
         let stop = Shutdown::new();
-        (Arc::new(Self { left: AtomicU64::new(portions), stop: stop.clone() }), stop)
+        (
+            Arc::new(Self {
+                left: AtomicU64::new(portions),
+                stop: stop.clone(),
+            }),
+            stop,
+        )
     }
 }
 
@@ -206,27 +286,58 @@ async fn a_first_import_makes_assets_categories_and_renditions() {
     node.write("Docs/note.txt", "hello");
     set_time(&node.dir().join("flag.png"), 1_700_000_000);
     let report = node.import().await;
-    assert_eq!((report.seen, report.added, report.renditions, report.refused), (3, 3, 10, 0));
+    assert_eq!(
+        (report.seen, report.added, report.renditions, report.refused),
+        (3, 3, 10, 0)
+    );
     node.assert_rows_match_disk().await;
 
     let flag = node.asset("flag.png").await;
     assert_eq!(flag["assetmodificationdate"], "2023-11-14T22:13:20.000Z");
-    assert_eq!((&flag["width"], &flag["height"]), (&Value::from(48), &Value::from(32)));
-    assert_eq!((&flag["previewstatus"], &flag["importstatus"]), (&Value::from("2"), &Value::from("complete")));
+    assert_eq!(
+        (&flag["width"], &flag["height"]),
+        (&Value::from(48), &Value::from(32))
+    );
+    assert_eq!(
+        (&flag["previewstatus"], &flag["importstatus"]),
+        (&Value::from("2"), &Value::from("complete"))
+    );
     assert_eq!(flag["category-exact"], serde_json::json!(["index"]));
     let harbour = node.asset("Port/Old/harbour.JPG").await;
-    assert_eq!((&harbour["fileformat"], &harbour["detectedfileformat"]), (&Value::from("jpg"), &Value::from("jpeg")));
-    let (port, old) = (ids::category(&node.own, "Port"), ids::category(&node.own, "Port/Old"));
+    assert_eq!(
+        (&harbour["fileformat"], &harbour["detectedfileformat"]),
+        (&Value::from("jpg"), &Value::from("jpeg"))
+    );
+    let (port, old) = (
+        ids::category(&node.own, "Port"),
+        ids::category(&node.own, "Port/Old"),
+    );
     assert_eq!(harbour["category"], serde_json::json!(["index", port, old]));
     let note = node.asset("Docs/note.txt").await;
-    assert_eq!((&note["previewstatus"], &note["filesize"]), (&Value::from("mime"), &Value::from(5)));
+    assert_eq!(
+        (&note["previewstatus"], &note["filesize"]),
+        (&Value::from("mime"), &Value::from(5))
+    );
     assert_eq!(note["md5hex"], "5d41402abc4b2a76b9719d911017c592");
     let key = RecordKey::new("category", old.as_str()).unwrap();
     let category = node.catalogue.record(&key).await.unwrap().unwrap();
     let status = category.record.status.clone().unwrap();
-    assert_eq!((status.master.as_str(), status.modified_by.as_str()), ("harbour-1", "harbour-1"));
-    assert!(category.record.source.contains(r#""categorypath":"Port/Old""#));
-    for row in node.catalogue.files_after(FileKind::Generated, None, 100).await.unwrap() {
+    assert_eq!(
+        (status.master.as_str(), status.modified_by.as_str()),
+        ("harbour-1", "harbour-1")
+    );
+    assert!(
+        category
+            .record
+            .source
+            .contains(r#""categorypath":"Port/Old""#)
+    );
+    for row in node
+        .catalogue
+        .files_after(FileKind::Generated, None, 100)
+        .await
+        .unwrap()
+    {
         assert!(row.file.authored && row.file.modified == row.file.modified.whole_second());
     }
 }
@@ -240,7 +351,14 @@ async fn a_second_import_of_an_unchanged_folder_writes_nothing() {
     node.import().await;
     let (before, records) = (node.inodes(), node.records().await);
     let report = node.import().await;
-    assert_eq!(report, Report { seen: 6, unchanged: 6, ..Report::default() });
+    assert_eq!(
+        report,
+        Report {
+            seen: 6,
+            unchanged: 6,
+            ..Report::default()
+        }
+    );
     assert_eq!(node.inodes(), before);
     assert_eq!(node.records().await, records);
 }
@@ -251,16 +369,31 @@ async fn a_replaced_original_keeps_its_id_and_gets_new_renditions() {
     node.image("a.png", 1);
     node.image("b.png", 2);
     node.import().await;
-    let (id, before) = (node.id("a.png").await, node.catalogue.files_after(FileKind::Generated, None, 5).await.unwrap());
+    let (id, before) = (
+        node.id("a.png").await,
+        node.catalogue
+            .files_after(FileKind::Generated, None, 5)
+            .await
+            .unwrap(),
+    );
     node.image("a.png", 9);
     set_time(&node.dir().join("a.png"), 1_600_000_000);
     let report = node.import().await;
-    assert_eq!((report.changed, report.unchanged, report.renditions), (1, 1, 5));
+    assert_eq!(
+        (report.changed, report.unchanged, report.renditions),
+        (1, 1, 5)
+    );
     assert_eq!(node.id("a.png").await, id);
-    let after = node.catalogue.files_after(FileKind::Generated, None, 5).await.unwrap();
+    let after = node
+        .catalogue
+        .files_after(FileKind::Generated, None, 5)
+        .await
+        .unwrap();
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before.file.path, after.file.path);
-        assert!(after.file.modified > before.file.modified && after.file.sha256 != before.file.sha256);
+        assert!(
+            after.file.modified > before.file.modified && after.file.sha256 != before.file.sha256
+        );
     }
     node.assert_rows_match_disk().await;
 
@@ -273,7 +406,12 @@ async fn a_replaced_original_keeps_its_id_and_gets_new_renditions() {
     assert_eq!((report.changed, report.renditions), (1, 0));
     assert_eq!(node.asset("b").await["previewstatus"], "mime");
     assert_eq!(node.id("b").await, id);
-    assert!(!node.disk().iter().any(|name| name.starts_with("generated/b/")));
+    assert!(
+        !node
+            .disk()
+            .iter()
+            .any(|name| name.starts_with("generated/b/"))
+    );
     node.assert_rows_match_disk().await;
 }
 
@@ -282,7 +420,13 @@ async fn a_new_date_alone_changes_the_date_alone() {
     let node = Node::new().await;
     node.image("a.png", 1);
     node.import().await;
-    let (mut before, generated) = (node.asset("a.png").await, node.catalogue.files_after(FileKind::Generated, None, 9).await.unwrap());
+    let (mut before, generated) = (
+        node.asset("a.png").await,
+        node.catalogue
+            .files_after(FileKind::Generated, None, 9)
+            .await
+            .unwrap(),
+    );
     set_time(&node.dir().join("a.png"), 1_500_000_000);
     let report = node.import().await;
     assert_eq!((report.changed, report.renditions), (1, 0));
@@ -292,7 +436,13 @@ async fn a_new_date_alone_changes_the_date_alone() {
         assert_ne!(before.remove(date), after.remove(date));
     }
     assert_eq!(before, after);
-    assert_eq!(node.catalogue.files_after(FileKind::Generated, None, 9).await.unwrap(), generated);
+    assert_eq!(
+        node.catalogue
+            .files_after(FileKind::Generated, None, 9)
+            .await
+            .unwrap(),
+        generated
+    );
     node.assert_rows_match_disk().await;
 }
 
@@ -304,25 +454,70 @@ async fn a_renamed_directory_keeps_ids_and_renditions() {
     }
     node.image("stays.png", 77);
     node.import().await;
-    let ids: Vec<_> = [node.id("old/deep/0.png").await, node.id("old/deep/4.png").await].to_vec();
+    let ids: Vec<_> = [
+        node.id("old/deep/0.png").await,
+        node.id("old/deep/4.png").await,
+    ]
+    .to_vec();
     let generated = |rows: Vec<crate::catalogue::FileRow>| -> Vec<_> {
-        rows.into_iter().map(|row| (row.file.path.name().to_owned(), row.file.modified, row.file.sha256)).collect()
+        rows.into_iter()
+            .map(|row| {
+                (
+                    row.file.path.name().to_owned(),
+                    row.file.modified,
+                    row.file.sha256,
+                )
+            })
+            .collect()
     };
     let before = generated(node.catalogue.files_of(&[&ids[0]]).await.unwrap());
     node.rename("old", "new");
     let report = node.import().await;
-    assert_eq!((report.moved, report.gone, report.added, report.renditions, report.unchanged), (5, 0, 0, 0, 1));
-    assert_eq!([node.id("new/deep/0.png").await, node.id("new/deep/4.png").await].to_vec(), ids);
-    assert_eq!(generated(node.catalogue.files_of(&[&ids[0]]).await.unwrap()), before);
+    assert_eq!(
+        (
+            report.moved,
+            report.gone,
+            report.added,
+            report.renditions,
+            report.unchanged
+        ),
+        (5, 0, 0, 0, 1)
+    );
+    assert_eq!(
+        [
+            node.id("new/deep/0.png").await,
+            node.id("new/deep/4.png").await
+        ]
+        .to_vec(),
+        ids
+    );
+    assert_eq!(
+        generated(node.catalogue.files_of(&[&ids[0]]).await.unwrap()),
+        before
+    );
     assert!(node.disk().iter().all(|name| !name.contains("/old/")));
     node.assert_rows_match_disk().await;
     let category = |path| RecordKey::new("category", ids::category(&node.own, path)).unwrap();
-    for (path, is_deleted) in [("old", true), ("old/deep", true), ("new", false), ("new/deep", false)] {
-        let record = node.catalogue.record(&category(path)).await.unwrap().unwrap().record;
+    for (path, is_deleted) in [
+        ("old", true),
+        ("old/deep", true),
+        ("new", false),
+        ("new/deep", false),
+    ] {
+        let record = node
+            .catalogue
+            .record(&category(path))
+            .await
+            .unwrap()
+            .unwrap()
+            .record;
         assert_eq!(record.is_deleted(), is_deleted, "{path}");
     }
     let asset = node.asset("new/deep/0.png").await;
-    assert_eq!(asset["category-exact"], serde_json::json!([ids::category(&node.own, "new/deep")]));
+    assert_eq!(
+        asset["category-exact"],
+        serde_json::json!([ids::category(&node.own, "new/deep")])
+    );
     assert_eq!(node.import().await.unchanged, 6);
 }
 
@@ -380,7 +575,14 @@ async fn a_deleted_file_leaves_a_tombstone_and_comes_back_under_its_id() {
     let tombstone = node.catalogue.record(&key).await.unwrap().unwrap().record;
     assert!(tombstone.is_deleted() && tombstone.source.contains("sub/a.png"));
     assert!(node.disk().iter().all(|name| !name.contains("/sub/")));
-    assert_eq!(node.import().await, Report { seen: 1, unchanged: 1, ..Report::default() });
+    assert_eq!(
+        node.import().await,
+        Report {
+            seen: 1,
+            unchanged: 1,
+            ..Report::default()
+        }
+    );
     node.assert_rows_match_disk().await;
 
     // Back with its old date.
@@ -388,8 +590,13 @@ async fn a_deleted_file_leaves_a_tombstone_and_comes_back_under_its_id() {
     let report = node.import().await;
     assert_eq!((report.added, report.renditions), (1, 5));
     let live = node.catalogue.record(&key).await.unwrap().unwrap().record;
-    assert!(!live.is_deleted() && live.status.unwrap().modified > tombstone.status.unwrap().modified);
-    assert_eq!(node.asset("sub/a.png").await["category"], before["category"]);
+    assert!(
+        !live.is_deleted() && live.status.unwrap().modified > tombstone.status.unwrap().modified
+    );
+    assert_eq!(
+        node.asset("sub/a.png").await["category"],
+        before["category"]
+    );
     node.assert_rows_match_disk().await;
 }
 
@@ -401,22 +608,45 @@ async fn a_broken_image_is_a_finding_and_no_failure() {
     node.write("page.jpg", "<html>please sign in</html>");
     node.write("empty.png", "");
     let (report, findings) = node.import_with(&node.options()).await;
-    assert_eq!((report.added, report.unrenderable, report.refused, report.renditions), (4, 3, 0, 5));
+    assert_eq!(
+        (
+            report.added,
+            report.unrenderable,
+            report.refused,
+            report.renditions
+        ),
+        (4, 3, 0, 5)
+    );
     assert_eq!(findings.len(), 3, "{findings:?}");
     for path in ["broken.jpg", "page.jpg", "empty.png"] {
         assert_eq!(node.asset(path).await["previewstatus"], "3", "{path}");
     }
     assert_eq!(node.catalogue.count_findings().await.unwrap(), 3);
-    assert_eq!(node.import().await, Report { seen: 4, unchanged: 4, ..Report::default() });
+    assert_eq!(
+        node.import().await,
+        Report {
+            seen: 4,
+            unchanged: 4,
+            ..Report::default()
+        }
+    );
 
     // Mended, and the other way round.
     node.image("broken.jpg", 3);
     node.write("good.png", "not any more");
     let report = node.import().await;
-    assert_eq!((report.changed, report.renditions, report.unrenderable), (2, 5, 1));
+    assert_eq!(
+        (report.changed, report.renditions, report.unrenderable),
+        (2, 5, 1)
+    );
     assert_eq!(node.asset("broken.jpg").await["previewstatus"], "2");
     assert_eq!(node.asset("good.png").await["previewstatus"], "3");
-    assert!(!node.disk().iter().any(|name| name.starts_with("generated/good.png/")));
+    assert!(
+        !node
+            .disk()
+            .iter()
+            .any(|name| name.starts_with("generated/good.png/"))
+    );
     node.assert_rows_match_disk().await;
 }
 
@@ -424,7 +654,16 @@ async fn a_broken_image_is_a_finding_and_no_failure() {
 async fn awkward_names_are_kept_byte_for_byte() {
     let node = Node::new().await;
     let long = format!("{}.txt", "x".repeat(251));
-    let names = ["a b/#%+?&'\".png", "Caf\u{e9}.png", "Cafe\u{301}.png", ".hidden", "-rf", "line\nbreak", "a\\b", &long];
+    let names = [
+        "a b/#%+?&'\".png",
+        "Caf\u{e9}.png",
+        "Cafe\u{301}.png",
+        ".hidden",
+        "-rf",
+        "line\nbreak",
+        "a\\b",
+        &long,
+    ];
     for (n, name) in names.iter().enumerate() {
         node.image("tmp.png", u8::try_from(n).unwrap());
         node.rename("tmp.png", name);
@@ -449,8 +688,14 @@ async fn a_name_that_is_not_utf8_is_refused_without_harm() {
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("inner.txt"), "x").unwrap();
     let (report, findings) = node.import_with(&node.options()).await;
-    assert_eq!((report.unchanged, report.refused, report.gone, report.added), (2, 2, 0, 0));
-    assert!(findings.iter().all(|finding| finding.contains("not UTF-8")), "{findings:?}");
+    assert_eq!(
+        (report.unchanged, report.refused, report.gone, report.added),
+        (2, 2, 0, 0)
+    );
+    assert!(
+        findings.iter().all(|finding| finding.contains("not UTF-8")),
+        "{findings:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -460,10 +705,22 @@ async fn an_empty_folder_is_refused_and_deletes_nothing() {
     node.import().await;
     node.remove("a.txt");
     let state = node.state().await;
-    let refused = node.try_import(&node.options(), Arc::new(crate::monitor::Silent), &Shutdown::new()).await;
+    let refused = node
+        .try_import(
+            &node.options(),
+            Arc::new(crate::monitor::Silent),
+            &Shutdown::new(),
+        )
+        .await;
     assert!(matches!(refused, Err(Error::Empty { .. })), "{refused:?}");
     std::fs::remove_dir(node.dir()).unwrap();
-    let refused = node.try_import(&node.options(), Arc::new(crate::monitor::Silent), &Shutdown::new()).await;
+    let refused = node
+        .try_import(
+            &node.options(),
+            Arc::new(crate::monitor::Silent),
+            &Shutdown::new(),
+        )
+        .await;
     assert!(matches!(refused, Err(Error::Folder { .. })), "{refused:?}");
     assert_eq!(node.state().await, state);
 }
@@ -484,7 +741,10 @@ async fn the_guard_holds_all_deletes_until_it_is_told_otherwise() {
     assert_eq!(node.state().await, state);
     // A file that comes back is judged no more.
     node.write("d/10.txt", "10");
-    let allowed = Options { max_delete: Some(10), ..node.options() };
+    let allowed = Options {
+        max_delete: Some(10),
+        ..node.options()
+    };
     let (report, _) = node.import_with(&allowed).await;
     assert_eq!((report.held, report.gone), (0, 10));
     assert_eq!(node.catalogue.live_assets().await.unwrap(), 10);
@@ -518,7 +778,10 @@ async fn an_interrupted_import_and_another_end_like_one_that_was_not() {
     whole.import().await;
     for portions in 1..4 {
         let (monitor, stop) = StopAfter::new(portions);
-        let report = cut.try_import(&cut.options(), monitor, &stop).await.unwrap();
+        let report = cut
+            .try_import(&cut.options(), monitor, &stop)
+            .await
+            .unwrap();
         assert!(stop.requested() && report.seen < 14, "{report:?}");
     }
     cut.import().await;
@@ -534,7 +797,19 @@ async fn an_interrupted_import_and_another_end_like_one_that_was_not() {
     }
     whole.import().await;
     let (monitor, stop) = StopAfter::new(4);
-    cut.try_import(&cut.options(), monitor, &stop).await.unwrap();
+    let report = cut
+        .try_import(&cut.options(), monitor, &stop)
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.moved, report.gone),
+        (5, 0),
+        "cut after the moves, before anything was judged gone"
+    );
+    assert!(
+        cut.disk().iter().any(|name| name.contains("/d0/")),
+        "what was moved is still at its former place"
+    );
     cut.import().await;
     assert_eq!(cut.state().await, whole.state().await);
     cut.assert_rows_match_disk().await;
@@ -549,15 +824,38 @@ async fn a_kill_between_a_tombstone_and_its_bytes_is_mended() {
     node.remove("a.png");
     let silent = Arc::new(crate::monitor::Silent);
     let (options, stop) = (node.options(), Shutdown::new());
-    let import = Import::open(&node.catalogue, &node.store, &node.own, &options, &Seams::os(), silent, &stop).await.unwrap();
-    let rows = node.catalogue.source_files(&import.source, &["a.png"]).await.unwrap();
+    let import = Import::open(
+        &node.catalogue,
+        &node.store,
+        &node.own,
+        &options,
+        &Seams::os(),
+        silent,
+        &stop,
+    )
+    .await
+    .unwrap();
+    let rows = node
+        .catalogue
+        .source_files(&import.source, &["a.png"])
+        .await
+        .unwrap();
     gone::bury(&import, &rows).await.unwrap();
-    assert!(node.disk().iter().any(|name| name == "originals/a.png"), "the bytes outlive the kill");
+    assert!(
+        node.disk().iter().any(|name| name == "originals/a.png"),
+        "the bytes outlive the kill"
+    );
     let report = node.import().await;
     assert_eq!((report.gone, report.held, report.unchanged), (0, 0, 1));
     assert!(!node.disk().iter().any(|name| name.contains("/a.png")));
     node.assert_rows_match_disk().await;
-    assert_eq!(node.catalogue.count_source_files(&import.source).await.unwrap(), 1);
+    assert_eq!(
+        node.catalogue
+            .count_source_files(&import.source)
+            .await
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -565,12 +863,21 @@ async fn renditions_that_were_not_made_are_made_by_the_next_import() {
     let node = Node::new().await;
     node.image("a.png", 1);
     node.write("bad.png", "x");
-    let without = Options { thumbs: false, ..node.options() };
+    let without = Options {
+        thumbs: false,
+        ..node.options()
+    };
     let (report, _) = node.import_with(&without).await;
-    assert_eq!((report.added, report.renditions, report.unrenderable), (2, 0, 0));
+    assert_eq!(
+        (report.added, report.renditions, report.unrenderable),
+        (2, 0, 0)
+    );
     assert_eq!(node.asset("a.png").await["previewstatus"], "0");
     let report = node.import().await;
-    assert_eq!((report.unchanged, report.renditions, report.unrenderable), (2, 5, 1));
+    assert_eq!(
+        (report.unchanged, report.renditions, report.unrenderable),
+        (2, 5, 1)
+    );
     assert_eq!(node.asset("a.png").await["previewstatus"], "2");
     let report = node.import().await;
     assert_eq!((report.renditions, report.unrenderable), (0, 0));
@@ -582,7 +889,10 @@ async fn a_dry_run_reports_and_writes_nothing() {
     for (n, rel) in ["a.png", "b.png", "c.png"].into_iter().enumerate() {
         node.image(rel, u8::try_from(n).unwrap());
     }
-    let dry = Options { dry_run: true, ..node.options() };
+    let dry = Options {
+        dry_run: true,
+        ..node.options()
+    };
     let before = (node.state().await, node.inodes());
     let (report, _) = node.import_with(&dry).await;
     assert_eq!((report.added, report.renditions), (3, 15));
@@ -595,10 +905,16 @@ async fn a_dry_run_reports_and_writes_nothing() {
     node.image("c.png", 50);
     let before = (node.state().await, node.inodes());
     let (report, _) = node.import_with(&dry).await;
-    assert_eq!((report.moved, report.gone, report.changed, report.added), (1, 1, 1, 0));
+    assert_eq!(
+        (report.moved, report.gone, report.changed, report.added),
+        (1, 1, 1, 0)
+    );
     assert_eq!((node.state().await, node.inodes()), before);
     let real = node.import().await;
-    assert_eq!((real.moved, real.gone, real.changed, real.added), (1, 1, 1, 0));
+    assert_eq!(
+        (real.moved, real.gone, real.changed, real.added),
+        (1, 1, 1, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -611,9 +927,16 @@ async fn a_path_of_another_folder_is_refused_while_that_folder_has_it() {
     let other = node.base.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("a.txt"), "theirs").unwrap();
-    let options = Options { dir: other.clone(), ..node.options() };
+    let options = Options {
+        dir: other.clone(),
+        ..node.options()
+    };
     let (report, findings) = node.import_with(&options).await;
-    assert_eq!((report.refused, report.changed, report.added), (1, 0, 0), "{findings:?}");
+    assert_eq!(
+        (report.refused, report.changed, report.added),
+        (1, 0, 0),
+        "{findings:?}"
+    );
     // A folder that was moved as a whole is taken over where it lies now.
     std::fs::remove_dir_all(&other).unwrap();
     std::fs::rename(node.dir(), &other).unwrap();
@@ -628,12 +951,105 @@ async fn a_path_of_another_folder_is_refused_while_that_folder_has_it() {
 async fn a_folder_goes_below_its_prefix_and_stays_there() {
     let node = Node::new().await;
     node.write("sub/a.txt", "a");
-    let below = Options { prefix: Some(MediaPath::new("Press/2024").unwrap()), ..node.options() };
+    let below = Options {
+        prefix: Some(MediaPath::new("Press/2024").unwrap()),
+        ..node.options()
+    };
     node.import_with(&below).await;
     let asset = node.asset("Press/2024/sub/a.txt").await;
     let chain = ["Press", "Press/2024", "Press/2024/sub"].map(|dir| ids::category(&node.own, dir));
-    assert_eq!(asset["category"], serde_json::json!(["index", chain[0], chain[1], chain[2]]));
-    let refused = node.try_import(&node.options(), Arc::new(crate::monitor::Silent), &Shutdown::new()).await;
-    assert!(matches!(refused, Err(Error::OtherPrefix { .. })), "{refused:?}");
+    assert_eq!(
+        asset["category"],
+        serde_json::json!(["index", chain[0], chain[1], chain[2]])
+    );
+    let refused = node
+        .try_import(
+            &node.options(),
+            Arc::new(crate::monitor::Silent),
+            &Shutdown::new(),
+        )
+        .await;
+    assert!(
+        matches!(refused, Err(Error::OtherPrefix { .. })),
+        "{refused:?}"
+    );
     assert_eq!(node.import_with(&below).await.0.unchanged, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_and_a_directory_can_change_places() {
+    let node = Node::new().await;
+    node.write("a", "file");
+    node.write("d/x", "inside");
+    node.import().await;
+    for rel in ["a", "d/x"] {
+        node.remove(rel);
+    }
+    std::fs::remove_dir(node.dir().join("d")).unwrap();
+    node.write("a/x", "other");
+    node.write("d", "another");
+    // What is in the way goes first; the finding says what the next import is for.
+    let (report, findings) = node.import_with(&node.options()).await;
+    assert_eq!(
+        (report.refused, report.gone, report.added),
+        (2, 2, 0),
+        "{findings:?}"
+    );
+    let report = node.import().await;
+    assert_eq!((report.refused, report.gone, report.added), (0, 0, 2));
+    node.assert_rows_match_disk().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_cannot_be_published_is_no_delete() {
+    let node = Node::new().await;
+    node.write("a/b", "kept");
+    node.write("z", "z");
+    node.import().await;
+    let id = node.id("a/b").await;
+    // The name of its directory is taken by the file itself, so the published tree cannot hold both at once.
+    node.rename("a/b", "tmp");
+    std::fs::remove_dir(node.dir().join("a")).unwrap();
+    node.rename("tmp", "a");
+    let report = node.import().await;
+    assert_eq!((report.refused, report.gone, report.moved), (1, 0, 0));
+    assert_eq!(node.id("a/b").await, id);
+    node.assert_rows_match_disk().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_wrote_into_a_record_survives_a_replacement_and_a_move() {
+    let node = Node::new().await;
+    node.image("a.png", 1);
+    node.import().await;
+    let key = RecordKey::new("asset", node.id("a.png").await).unwrap();
+    let before = node.catalogue.record(&key).await.unwrap().unwrap().record;
+    let mut members = fields::members(&before).unwrap();
+    members.insert("keywords".to_owned(), serde_json::json!(["sea"]));
+    let status = fields::saved(
+        &NodeId::new("peer").unwrap(),
+        Some(&before),
+        before.status.as_ref().unwrap().modified,
+        false,
+    );
+    let status = crate::model::RecordStatus {
+        master: node.own.clone(),
+        ..status
+    };
+    let edited = fields::stamped(members, &key, &status);
+    let mut batch = node.catalogue.batch().await.unwrap();
+    batch
+        .put_records(&[&edited], "peer", status.modified)
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    node.image("a.png", 2);
+    node.import().await;
+    node.rename("a.png", "b.png");
+    node.import().await;
+    let asset = node.asset("b.png").await;
+    assert_eq!(
+        (&asset["keywords"], &asset["id"]),
+        (&serde_json::json!(["sea"]), &Value::from(key.id))
+    );
 }

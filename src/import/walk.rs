@@ -55,15 +55,24 @@ impl Portion {
 /// # Errors
 /// [`Error::Folder`], [`Error::Overlaps`] or [`Error::Empty`].
 pub(super) fn check(dir: &Path, root: &Path) -> Result<PathBuf, Error> {
-    let failed = |source| Error::Folder { dir: dir.to_owned(), source };
+    let failed = |source| Error::Folder {
+        dir: dir.to_owned(),
+        source,
+    };
     let dir = dir.canonicalize().map_err(failed)?;
     std::fs::read_dir(&dir).map_err(failed)?;
     let root = root.canonicalize().map_err(failed)?;
     if dir.starts_with(&root) || root.starts_with(&dir) {
         return Err(Error::Overlaps { dir, root });
     }
-    let holds_a_file = entries(&dir).flatten().any(|entry| entry.file_type().is_file());
-    if holds_a_file { Ok(dir) } else { Err(Error::Empty { dir }) }
+    let holds_a_file = entries(&dir)
+        .flatten()
+        .any(|entry| entry.file_type().is_file());
+    if holds_a_file {
+        Ok(dir)
+    } else {
+        Err(Error::Empty { dir })
+    }
 }
 
 /// Starts the walk of a checked folder on a thread of its own.
@@ -124,7 +133,11 @@ fn entries(dir: &Path) -> Entries {
     let wanted: fn(&DirEntry) -> bool = |entry| {
         !(entry.path_is_symlink() || !entry.file_type().is_dir() && is_junk(entry.file_name()))
     };
-    WalkDir::new(dir).min_depth(1).sort_by_file_name().into_iter().filter_entry(wanted)
+    WalkDir::new(dir)
+        .min_depth(1)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(wanted)
 }
 
 fn is_junk(name: &OsStr) -> bool {
@@ -132,14 +145,21 @@ fn is_junk(name: &OsStr) -> bool {
 }
 
 /// The entry's path below the folder and its source path, or why it cannot have one.
-fn place(dir: &Path, prefix: Option<&MediaPath>, entry: &DirEntry) -> Result<(String, MediaPath), String> {
+fn place(
+    dir: &Path,
+    prefix: Option<&MediaPath>,
+    entry: &DirEntry,
+) -> Result<(String, MediaPath), String> {
     let below = entry.path().strip_prefix(dir).unwrap_or(entry.path());
-    let rel = below.to_str().ok_or_else(|| format!("{}: the name is not UTF-8", below.display()))?;
+    let rel = below
+        .to_str()
+        .ok_or_else(|| format!("{}: the name is not UTF-8", below.display()))?;
     let path = match prefix {
         Some(prefix) => prefix.join(rel),
         None => MediaPath::new(rel),
     };
-    path.map(|path| (rel.to_owned(), path)).map_err(|error| error.to_string())
+    path.map(|path| (rel.to_owned(), path))
+        .map_err(|error| error.to_string())
 }
 
 fn file(entry: &DirEntry, rel: String, path: MediaPath) -> Result<Found, String> {
@@ -147,12 +167,19 @@ fn file(entry: &DirEntry, rel: String, path: MediaPath) -> Result<Found, String>
         return Err(format!("{rel}: is neither a file nor a directory"));
     }
     let stat = entry.metadata().map_err(|error| error.to_string())?;
-    Ok(Found { rel, path, size: stat.len(), modified_ns: modified_ns(&stat) })
+    Ok(Found {
+        rel,
+        path,
+        size: stat.len(),
+        modified_ns: modified_ns(&stat),
+    })
 }
 
 /// Modification time in nanoseconds since 1970; stays inside the range of the type.
 pub(super) fn modified_ns(stat: &std::fs::Metadata) -> i64 {
-    stat.mtime().saturating_mul(1_000_000_000).saturating_add(stat.mtime_nsec())
+    stat.mtime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(stat.mtime_nsec())
 }
 
 #[cfg(test)]
@@ -168,7 +195,15 @@ mod tests {
     #[test]
     fn junk_and_links_are_left_out_and_dot_files_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        for name in [".DS_Store", "Thumbs.db", "._a", "desktop.ini", ".hidden", "b", "a"] {
+        for name in [
+            ".DS_Store",
+            "Thumbs.db",
+            "._a",
+            "desktop.ini",
+            ".hidden",
+            "b",
+            "a",
+        ] {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
         std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
@@ -178,7 +213,10 @@ mod tests {
             .map(|file| (file.rel, file.path.to_string()))
             .collect();
         let expected = [(".hidden", "up/.hidden"), ("a", "up/a"), ("b", "up/b")];
-        assert_eq!(found, expected.map(|(rel, path)| (rel.to_owned(), path.to_owned())));
+        assert_eq!(
+            found,
+            expected.map(|(rel, path)| (rel.to_owned(), path.to_owned()))
+        );
     }
 
     #[test]
@@ -189,14 +227,23 @@ mod tests {
         }
         let portions = walked(dir.path(), None);
         assert!(portions.iter().all(|portion| portion.files.len() <= 2));
-        assert_eq!(portions.iter().map(|portion| portion.files.len()).sum::<usize>(), 7);
+        assert_eq!(
+            portions
+                .iter()
+                .map(|portion| portion.files.len())
+                .sum::<usize>(),
+            7
+        );
     }
 
     #[test]
     fn a_socket_is_refused_with_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
-        let refused: Vec<_> = walked(dir.path(), None).into_iter().flat_map(|portion| portion.refused).collect();
+        let refused: Vec<_> = walked(dir.path(), None)
+            .into_iter()
+            .flat_map(|portion| portion.refused)
+            .collect();
         assert_eq!(refused, ["s: is neither a file nor a directory"]);
     }
 
@@ -211,9 +258,15 @@ mod tests {
         assert!(matches!(check(&photos, &root), Err(Error::Empty { .. })));
         std::fs::write(photos.join("empty/a"), "x").unwrap();
         assert!(check(&photos, &root).is_ok());
-        assert!(matches!(check(&photos.join("empty/a"), &root), Err(Error::Folder { .. })));
+        assert!(matches!(
+            check(&photos.join("empty/a"), &root),
+            Err(Error::Folder { .. })
+        ));
         for overlapping in [dir.path(), &root, &root.join("inside")] {
-            assert!(matches!(check(overlapping, &root), Err(Error::Overlaps { .. })));
+            assert!(matches!(
+                check(overlapping, &root),
+                Err(Error::Overlaps { .. })
+            ));
         }
     }
 }
