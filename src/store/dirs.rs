@@ -296,14 +296,14 @@ impl Dirs {
             Err(Errno::NOENT) => return Err(Error::Vanished { path }),
             Err(errno) => return Err(Error::of("make", path, errno)),
         };
-        if made || !self.known().contains(&path) {
-            if let Err(errno) = self.sys.sync_dir(parent.fd()) {
-                // Syncing again would prove nothing, so the next try has to find it missing and make it anew.
-                if made {
-                    let _ = self.sys.rmdir(parent.fd(), name);
-                }
-                return Err(Error::of("sync", parent.path.clone(), errno));
+        if (made || !self.known().contains(&path))
+            && let Err(errno) = self.sys.sync_dir(parent.fd())
+        {
+            // Syncing again would prove nothing, so the next try has to find it missing and make it anew.
+            if made {
+                let _ = self.sys.rmdir(parent.fd(), name);
             }
+            return Err(Error::of("sync", parent.path.clone(), errno));
         }
         let fd = self
             .resolver

@@ -41,7 +41,25 @@ pub(super) struct Faulty {
     fail_at: usize,
     errno: Errno,
     boot: &'static str,
-    state: Mutex<(usize, Vec<Call>)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    count: usize,
+    fired: bool,
+    healed: bool,
+    calls: Vec<Call>,
+    before_rename: Option<BeforeRename>,
+}
+
+/// What somebody else does just before a name is given.
+struct BeforeRename(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for BeforeRename {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BeforeRename")
+    }
 }
 
 impl Faulty {
@@ -65,17 +83,29 @@ impl Faulty {
 
     /// Whether the call that was to fail was reached.
     fn fired(&self) -> bool {
-        self.state.lock().unwrap().0 >= self.fail_at
+        self.state.lock().unwrap().fired
+    }
+
+    /// Has somebody else act just before the next rename.
+    fn before_rename(&self, act: impl FnOnce() + Send + 'static) {
+        self.state.lock().unwrap().before_rename = Some(BeforeRename(Box::new(act)));
+    }
+
+    /// From here on nothing fails.
+    fn heal(&self) {
+        self.state.lock().unwrap().healed = true;
     }
 
     fn calls(&self) -> Vec<Call> {
-        self.state.lock().unwrap().1.clone()
+        self.state.lock().unwrap().calls.clone()
     }
 
     fn fails(&self) -> bool {
         let mut state = self.state.lock().unwrap();
-        state.0 += 1;
-        state.0 == self.fail_at
+        state.count += 1;
+        let fails = state.count == self.fail_at && !state.healed;
+        state.fired |= fails;
+        fails
     }
 
     fn run<T>(
@@ -87,7 +117,7 @@ impl Faulty {
             return Err(self.errno);
         }
         let answer = call()?;
-        self.state.lock().unwrap().1.push(note());
+        self.state.lock().unwrap().calls.push(note());
         Ok(answer)
     }
 }
@@ -161,6 +191,10 @@ impl Sys for Faulty {
     }
 
     fn rename(&self, from_dir: Fd<'_>, from: &str, to_dir: Fd<'_>, to: &str) -> SysResult<()> {
+        let before = self.state.lock().unwrap().before_rename.take();
+        if let Some(BeforeRename(act)) = before {
+            act();
+        }
         let note = || Call::Rename {
             from: inode(from_dir),
             to: inode(to_dir),
@@ -304,6 +338,7 @@ fn whatever_call_fails_a_final_name_holds_the_old_bytes_or_the_new() {
         }
         // Only the very call that should have removed a staged file may leave one behind, for the sweep.
         drop(answers);
+        sys.heal();
         let left = f.staged_names().len();
         assert!(left <= 1, "{left} files left in staging");
         f.store
@@ -359,6 +394,7 @@ fn whatever_call_fails_a_partial_never_holds_bytes_of_another_version() {
         };
         let _ = transfer("v1", b"aaaaaaaa");
         let _ = transfer("v2", b"bbbbbbbb");
+        sys.heal();
         let partial = f.store.staging("test").unwrap().partial("k").unwrap();
         let mut bytes = Vec::new();
         partial
@@ -460,4 +496,51 @@ fn a_directory_made_by_somebody_else_is_synced_before_it_is_relied_on() {
         .iter()
         .filter(|call| matches!(call, Call::SyncDir { .. }));
     assert_eq!(syncs.count(), 1, "known directories were synced again");
+}
+
+#[test]
+fn a_directory_removed_under_our_hands_is_made_again() {
+    use std::os::unix::fs::MetadataExt;
+    let sys = Arc::new(Faulty::at(0, Errno::IO));
+    let f = Fixture::with(Resolver::Steps, Arc::clone(&sys) as Arc<dyn Sys>);
+    let batch = vec![f.item("a/b/1", b"x"), f.item("a/b/2", b"y")];
+    let (inner, outer) = (f.on_disk("a/b"), f.on_disk("a"));
+    sys.before_rename(move || {
+        std::fs::remove_dir(inner).unwrap();
+        std::fs::remove_dir(outer).unwrap();
+    });
+    assert!(f.store.publish(batch).iter().all(Result::is_ok));
+    assert_eq!(f.read("a/b/1").unwrap(), b"x");
+    assert_eq!(f.read("a/b/2").unwrap(), b"y");
+    assert_durable(&f, "a/b/1", &sys.calls());
+    assert_durable(&f, "a/b/2", &sys.calls());
+    let tree = std::fs::metadata(f.on_disk("")).unwrap().ino();
+    let syncs = sys.calls();
+    let syncs = syncs
+        .iter()
+        .filter(|call| **call == Call::SyncDir { dir: tree });
+    assert_eq!(syncs.count(), 2, "the second making was not synced");
+}
+
+#[test]
+fn a_chunk_that_could_not_be_written_leaves_no_part_of_itself() {
+    let mut met = false;
+    for n in 1..20 {
+        let sys = Arc::new(Faulty::at(n, Errno::NOSPC));
+        let f = Fixture::with(Resolver::Steps, Arc::clone(&sys) as Arc<dyn Sys>);
+        let Ok(mut partial) = f
+            .store
+            .staging("test")
+            .and_then(|staging| staging.partial("k"))
+        else {
+            continue;
+        };
+        if partial.append(b"12345678").is_err() {
+            met = true;
+            assert!(partial.is_empty());
+            let disk = f.store.root().join(STAGING).join("test/k.part");
+            assert_eq!(std::fs::metadata(disk).unwrap().len(), 0);
+        }
+    }
+    assert!(met, "the write was never the call to fail");
 }

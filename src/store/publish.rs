@@ -29,6 +29,8 @@ use crate::model::{FileKind, MediaPath, Timestamp};
 
 /// How often a directory may be removed under our hands before we give up.
 const TRIES: usize = 4;
+/// Files of one batch that are synced at the same time.
+const SEALERS: usize = 8;
 
 /// One staged file and the place it is meant for.
 #[derive(Debug)]
@@ -111,7 +113,7 @@ impl Store {
     /// Takes members with different places through all steps.
     fn publish_round(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) {
         let mut places = Places::new();
-        let members = step(members, answers, |member| self.seal(member));
+        let members = self.seal_all(members, answers);
         let members = step(members, answers, |member| self.place(member, &mut places));
         drop(places);
         let members = self.keep(members, answers);
@@ -120,6 +122,38 @@ impl Store {
             tracing::debug!(path = %member.item.path, bytes = member.item.staged.len(), "published");
             answers[member.at] = Some(Ok(()));
         }
+    }
+
+    /// Seals several at a time: a file system commits the syncs that wait together as one.
+    fn seal_all(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) -> Vec<Member> {
+        let share = members.len().div_ceil(SEALERS).max(1);
+        let mut sealed = std::thread::scope(|scope| {
+            let mut shares = members.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let others: Vec<_> = shares
+                .map(|share| {
+                    let thread = std::thread::Builder::new();
+                    let started = thread.spawn_scoped(scope, || self.seal_share(share));
+                    (share, started)
+                })
+                .collect();
+            let mut sealed = self.seal_share(own);
+            for (share, started) in others {
+                sealed.extend(match started {
+                    Ok(other) => other.join().expect("sealing does not panic"),
+                    // The system gives no more threads: slower, but no reason to fail.
+                    Err(_) => self.seal_share(share),
+                });
+            }
+            sealed.into_iter()
+        });
+        step(members, answers, |_| {
+            sealed.next().expect("one answer for each member")
+        })
+    }
+
+    fn seal_share(&self, members: &[Member]) -> Vec<Answer> {
+        members.iter().map(|member| self.seal(member)).collect()
     }
 
     fn seal(&self, member: &Member) -> Answer {

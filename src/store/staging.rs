@@ -344,3 +344,30 @@ fn check_name(name: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{Fixture, KIND, TIME, path};
+    use super::super::dirs::Resolver;
+    use crate::store::Publish;
+
+    #[test]
+    fn a_published_partial_no_longer_counts_as_the_one_of_its_key() {
+        let f = Fixture::new(Resolver::Steps);
+        let staging = f.store.staging("test").unwrap();
+        let partial = staging.partial("k").unwrap();
+        let (early, _) = staging.dir.open_rw("k.part").unwrap().unwrap();
+        assert!(staging.is_named(&early, "k.part"));
+        let item = Publish {
+            staged: partial.finish(),
+            kind: KIND,
+            path: path("p"),
+            modified: TIME,
+            keep_replaced: false,
+        };
+        f.store.publish(vec![item]).remove(0).unwrap();
+        assert!(!staging.is_named(&early, "k.part"));
+        let _next = staging.partial("k").unwrap();
+        assert!(!staging.is_named(&early, "k.part"));
+    }
+}
