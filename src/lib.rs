@@ -1,13 +1,72 @@
-//! emsync
+//! **emsync** keeps nodes of a digital asset archive in step: records, original media and thumbnails.
+//!
+//! It speaks EnterMediaDB's own sync protocol, so it pulls from an unmodified EnterMediaDB 10 server and can be pulled from by
+//! one; between its own nodes it adds digests, exact listings and resumable cursors.
+//!
+//! ```text
+//!  emsync.toml ─ config
+//!                  │
+//!  peer (feed) ──▶ pull::metadata ──▶ CATALOGUE: records, files, jobs, checkpoints   a page and its progress commit together
+//!                                         │ claim ≤ free permits
+//!  peer (files) ─▶ pull::pool × N ─────▶ STORE: staged ─▶ published original
+//!                                         │ crossbeam channel, bounded
+//!                  media × M (rayon) ──▶ STORE: published generated files ─▶ settle
+//!                                         │
+//!                  reconcile ──────────▶ deletes under the guard, parity report
+//!
+//!  import ─▶ STORE ─▶ CATALOGUE        other nodes, browsers ──▶ serve ──▶ CATALOGUE, STORE
+//! ```
+//!
+//! # Bands
+//!
+//! A module uses what stands above it, never what stands below. Stages do not know each other; drivers join them.
+//!
+//! 1. **Vocabulary**, values and pure functions: [`model`] (ids, paths, records and the conflict rule, files, presets, jobs),
+//!    [`protocol`] (wire shapes to model and back), [`config`] (as written, as used), [`error`] (the class of an error).
+//! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`].
+//! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
+//! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
+//! 5. **Drivers**: [`pipeline`] (one run over one peer), [`import`] (a folder becomes a master), [`serve`] (the HTTP node),
+//!    [`cli`].
+//!
+//! # Invariants
+//!
+//! 1. *Bytes before rows.* A row says "present" only after the file and its directory are fsynced ([`pull::publisher`]).
+//! 2. *Rows before checkpoint.* A page's rows and the listing's progress commit in one transaction; the checkpoint moves when
+//!    every record and file of the listing is applied, queued durably or set aside with its reason ([`pull::metadata`]).
+//! 3. *One unbounded queue*: the job table on disk. Every channel is bounded, so a slow disk or CPU slows the downloads.
+//! 4. *Every job may run twice.* Twice equals once; a lease that a dead run left is taken back by the next.
+//! 5. *Originals go only for a reason*: a job names the tombstone, or the content that no record names any more
+//!    ([`reconcile::deletes`]), and they go to the trash.
+//! 6. *One item's failure never ends a pass*, and a pass with failures never exits 0.
+//! 7. *Shutdown in order*: stop claiming, park partials at a piece, drop senders, join downstream, report; a second signal
+//!    aborts ([`shutdown`]).
+
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-pub mod catalogue;
+
+// Vocabulary.
+pub mod config;
 pub mod error;
-pub mod import;
-pub mod media;
 pub mod model;
-pub mod monitor;
 pub mod protocol;
+
+// Support.
+pub mod monitor;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
+
+// Doors.
+pub mod catalogue;
+pub mod peer;
 pub mod store;
+
+// Stages.
+pub mod media;
+pub mod pull;
+pub mod reconcile;
+
+// Drivers.
+pub mod import;
+pub mod node;
+pub mod pipeline;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::*;
 use crate::catalogue::StoredRecord;
 use crate::model::{CatalogId, FileKind, RecordKey};
-use crate::monitor::TestMonitor;
+use crate::monitor::{Counter, TestMonitor};
 use crate::store::RealSys;
 
 /// A node and a folder beside it.

@@ -64,37 +64,44 @@ fn decode_as<R: BufRead + Seek>(
     reader.limits(allowed);
     let mut decoder = reader.into_decoder().map_err(broken)?;
     check(decoder.dimensions(), decoder.total_bytes(), limits)?;
-    if format == ImageFormat::Jpeg && !jpeg::is_complete(original) {
-        return Err(Error::Decode {
-            format: spelling(format),
-            source: "file ends before its end-of-image marker".into(),
-        });
-    }
-    let tags = if format == ImageFormat::Tiff {
-        tiff_tags::read(&mut Cursor::new(original))
-    } else {
-        tiff_tags::Tags::default()
-    };
+    let tags = tags(format, original);
     let about = if format == ImageFormat::Jpeg {
+        if let Some(fault) = jpeg::fault(original) {
+            return Err(Error::Decode {
+                format: spelling(format),
+                source: fault.into(),
+            });
+        }
         metadata::of_jpeg(&mut Cursor::new(original))
     } else {
         of_opened(&mut decoder, format, &tags)
     };
     let soft = decoder.color_type().has_alpha();
     let image = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    let background = if format == ImageFormat::Gif {
-        gif::background(original)
-    } else {
-        Background::default()
-    };
     Ok(Decoded {
         picture: picture(image, tags.has_associated_alpha),
         traits: Traits {
             orientation: about.orientation,
-            background,
+            background: background(format, original),
             soft,
         },
     })
+}
+
+/// Only a TIFF has tags.
+fn tags(format: ImageFormat, original: &[u8]) -> tiff_tags::Tags {
+    match format {
+        ImageFormat::Tiff => tiff_tags::read(&mut Cursor::new(original)),
+        _ => tiff_tags::Tags::default(),
+    }
+}
+
+/// Only a GIF has a background of its own.
+fn background(format: ImageFormat, original: &[u8]) -> Background {
+    match format {
+        ImageFormat::Gif => gif::background(original),
+        _ => Background::default(),
+    }
 }
 
 /// Holds what the header announces against the limits.
@@ -252,6 +259,46 @@ mod tests {
             decoded.picture.pixels,
             Pixels::Rgb(vec![77, 77, 77, 78, 78, 78])
         );
+    }
+
+    /// A grey TIFF of 2 by 1 with these values and further tags (number, value), all short.
+    fn grey_tiff(values: [u8; 2], further: &[(u16, u16)]) -> Vec<u8> {
+        let count = 9 + further.len() as u16;
+        let data = 8 + 2 + count * 12 + 4;
+        let mut tags = vec![
+            (256, 2),
+            (257, 1),
+            (258, 8),
+            (259, 1),
+            (262, 1),
+            (273, data),
+        ];
+        tags.extend([(277, 1), (278, 1), (279, 2)]);
+        tags.extend(further);
+        tags.sort_unstable();
+        let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+        bytes.extend(count.to_le_bytes());
+        for (tag, value) in tags {
+            bytes.extend([tag, 3, 1, 0, value, 0].map(u16::to_le_bytes).concat());
+        }
+        bytes.extend([0; 4]);
+        bytes.extend(values);
+        bytes
+    }
+
+    #[test]
+    fn a_tiff_says_how_to_hold_it() {
+        let decoded = decode(&grey_tiff([9, 7], &[(274, 6)]), &Limits::default()).unwrap();
+        assert_eq!(decoded.traits.orientation, 6);
+        assert_eq!(decoded.picture.pixels, Pixels::Rgb(vec![9, 9, 9, 7, 7, 7]));
+        let plain = decode(&grey_tiff([9, 7], &[]), &Limits::default()).unwrap();
+        assert_eq!(plain.traits.orientation, 1);
+    }
+
+    #[test]
+    fn a_raw_photograph_is_no_image_here() {
+        let error = decode(&grey_tiff([9, 7], &[(254, 1)]), &Limits::default()).unwrap_err();
+        assert!(matches!(error, Error::NotAnImage));
     }
 
     #[test]

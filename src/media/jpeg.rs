@@ -1,4 +1,5 @@
-//! Walking the markers of a JPEG file: how large it says it is, and whether it is all there. No pixels.
+//! Walking the markers of a JPEG file: how large it says it is, and whether its decoder can be trusted with it. No
+//! pixels.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -28,32 +29,49 @@ pub(super) fn dimensions<R: Read + Seek>(input: &mut R) -> io::Result<Option<(u3
     }
 }
 
-/// Whether the file goes on to its end-of-image marker.
+/// Why the decoder would give a wrong picture without saying so, if it would.
 ///
-/// Decoders fill what is missing with grey and say nothing; the marker is what a file cut short lacks. Thumbnails inside
-/// a segment have one of their own, so segments are stepped over by their length.
-pub(super) fn is_complete(bytes: &[u8]) -> bool {
+/// What a file cut short lacks it fills with grey; such a file has no end-of-image marker. Thumbnails inside a segment
+/// have one of their own, so segments are stepped over by their length. And channels stored one after the other, each in
+/// a sequential scan of its own, come out garbled when they differ in height or restart within the scan.
+pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
+    let (mut channels, mut is_tall, mut restarts) = (0, false, false);
     let mut at = 2;
-    while let Some(start) = bytes.get(at..) {
-        let Some(step) = start
-            .windows(2)
-            .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))
-        else {
-            return false;
+    loop {
+        let Some((marker, segment, next)) = segment(bytes, at) else {
+            return Some("file ends before its end-of-image marker");
         };
-        let marker = start[step + 1];
-        at += step + 2;
-        if marker == 0xd9 {
-            return true;
+        match (marker, segment) {
+            (0xd9, _) => return None,
+            (0xc0 | 0xc1, [_, _, _, _, _, count, factors @ ..]) => {
+                channels = *count;
+                is_tall = factors
+                    .chunks(3)
+                    .any(|one| one.len() == 3 && one[1] & 0x0f > 1);
+            }
+            (0xdd, interval) => restarts = interval != [0, 0],
+            (0xda, [count, ..]) if *count < channels && (is_tall || restarts) => {
+                return Some("channels are in separate sequential scans");
+            }
+            _ => {}
         }
-        if !is_bare(marker) {
-            let Some(length) = bytes.get(at..at + 2) else {
-                return false;
-            };
-            at += usize::from(u16::from_be_bytes([length[0], length[1]]));
-        }
+        at = next;
     }
-    false
+}
+
+/// The next marker at or after `at`, what its segment holds, and where to look for the one after it.
+fn segment(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
+    let rest = bytes.get(at..)?;
+    let start = rest
+        .windows(2)
+        .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))?;
+    let (marker, after) = (rest[start + 1], at + start + 2);
+    if marker == 0xd9 || is_bare(marker) {
+        return Some((marker, &[], after));
+    }
+    let length = bytes.get(after..)?.first_chunk()?;
+    let next = after + usize::from(u16::from_be_bytes(*length)).max(2);
+    Some((marker, bytes.get(after + 2..next)?, next))
 }
 
 /// Markers without a segment behind them.
@@ -103,10 +121,31 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_complete_only_with_its_last_marker() {
-        assert!(is_complete(FILE));
+    fn a_file_is_whole_only_with_its_last_marker() {
+        assert_eq!(fault(FILE), None);
         for length in 0..FILE.len() {
-            assert!(!is_complete(&FILE[..length]), "cut at {length}");
+            let fault = fault(&FILE[..length]);
+            assert!(fault.is_some_and(|why| why.contains("ends before")));
         }
+    }
+
+    #[test]
+    fn separate_sequential_scans_are_refused_where_the_decoder_garbles_them() {
+        use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+        let pixels: Vec<u8> = (0..40 * 40 * 3_u32).map(|at| (at % 250) as u8).collect();
+        let refused = |sampling, is_progressive, are_separate| {
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes, 90);
+            encoder.set_sampling_factor(sampling);
+            encoder.set_progressive(is_progressive);
+            // This encoder makes tables for a sequential picture only together with separate scans.
+            encoder.set_optimized_huffman_tables(are_separate);
+            encoder.encode(&pixels, 40, 40, ColorType::Rgb).unwrap();
+            fault(&bytes).is_some()
+        };
+        assert!(refused(SamplingFactor::F_2_2, false, true));
+        assert!(!refused(SamplingFactor::F_2_2, false, false));
+        assert!(!refused(SamplingFactor::F_2_2, true, true));
+        assert!(!refused(SamplingFactor::F_1_1, false, true));
     }
 }

@@ -117,6 +117,79 @@ fn moment(taken: &[u8], fraction: Option<&[u8]>, offset: Option<&[u8]>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use exif::Field;
+    use exif::experimental::Writer;
+    use image::ImageEncoder;
+    use image::codecs::png::{PngDecoder, PngEncoder};
+    use std::io::Cursor;
+
+    /// An EXIF block that says: on its right side, taken at 09:41:07.
+    fn block() -> Vec<u8> {
+        let field = |tag, value| Field {
+            tag,
+            ifd_num: In::PRIMARY,
+            value,
+        };
+        let way = field(Tag::Orientation, Value::Short(vec![6]));
+        let taken = Value::Ascii(vec![b"2024:03:01 09:41:07".to_vec()]);
+        let taken = field(Tag::DateTimeOriginal, taken);
+        let mut writer = Writer::new();
+        writer.push_field(&way);
+        writer.push_field(&taken);
+        let mut bytes = Cursor::new(Vec::new());
+        writer.write(&mut bytes, false).unwrap();
+        bytes.into_inner()
+    }
+
+    fn expected() -> Metadata {
+        Metadata {
+            orientation: 6,
+            captured: moment(b"2024:03:01 09:41:07", None, None),
+        }
+    }
+
+    #[test]
+    fn a_jpeg_says_it_in_a_segment_even_when_the_block_is_cut_short() {
+        let segment = [b"Exif\0\0".as_slice(), &block()].concat();
+        let length = u16::try_from(segment.len() + 2).unwrap().to_be_bytes();
+        let file = [
+            b"\xff\xd8\xff\xe1",
+            length.as_slice(),
+            &segment,
+            b"\xff\xda",
+        ]
+        .concat();
+        assert_eq!(of_jpeg(&mut Cursor::new(file)), expected());
+        // Without the room for the date, what is left of the block still counts.
+        let segment = &segment[..segment.len() - 10];
+        let length = u16::try_from(segment.len() + 2).unwrap().to_be_bytes();
+        let file = [b"\xff\xd8\xff\xe1", length.as_slice(), segment, b"\xff\xda"].concat();
+        assert_eq!(of_jpeg(&mut Cursor::new(file)).orientation, 6);
+    }
+
+    #[test]
+    fn a_png_says_it_in_a_chunk_with_or_without_the_prefix() {
+        for prefix in [b"".as_slice(), b"Exif\0\0"] {
+            let mut file = Vec::new();
+            let mut encoder = PngEncoder::new(&mut file);
+            encoder
+                .set_exif_metadata([prefix, &block()].concat())
+                .unwrap();
+            encoder
+                .write_image(&[1, 2, 3], 1, 1, image::ExtendedColorType::Rgb8)
+                .unwrap();
+            let mut decoder = PngDecoder::new(Cursor::new(file)).unwrap();
+            assert_eq!(of_decoder(&mut decoder), expected());
+        }
+    }
+
+    #[test]
+    fn no_metadata_is_upright_and_undated() {
+        assert_eq!(
+            of_jpeg(&mut Cursor::new(b"\xff\xd8\xff\xda")),
+            Metadata::NONE
+        );
+    }
 
     #[test]
     fn a_date_without_an_offset_is_read_as_utc() {

@@ -142,7 +142,7 @@ fn finish<T>(task: Task<T>, limits: &Limits) -> Finished<T> {
     }));
     let result = result.unwrap_or_else(|payload| {
         let message = message(payload.as_ref());
-        tracing::warn!(message, "rendering panicked");
+        tracing::warn!(panic = message, "rendering panicked");
         Err(Error::Panicked { message })
     });
     Finished { ticket, result }

@@ -71,6 +71,30 @@ impl Asset {
     }
 }
 
+impl Asset {
+    /// The original as the record states it (wire spec 11.2, 5): for peers that do not list originals. `None` when the record
+    /// knows nothing of a file (an embedded video, a link), or is a folder without a primary file.
+    #[must_use]
+    pub fn stated_original(&self) -> Option<ListedFile> {
+        let knows_a_file = self.size.is_some()
+            || self.modified.is_some()
+            || self.md5.is_some()
+            || self.format.is_some();
+        let path = self
+            .original()
+            .filter(|path| knows_a_file && !path.is_bookkeeping())?;
+        Some(ListedFile {
+            kind: FileKind::Original,
+            path,
+            size: self.size,
+            modified: self.modified,
+            sha256: None,
+            md5: self.md5,
+            exact: false,
+        })
+    }
+}
+
 /// A file a peer says it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedFile {
@@ -88,6 +112,29 @@ pub struct ListedFile {
     pub md5: Option<Md5>,
     /// Whether the size comes from the file itself rather than from a record.
     pub exact: bool,
+}
+
+impl ListedFile {
+    /// Whether a file that is here is the listed one.
+    ///
+    /// A stated SHA-256 decides, together with the modification time that the file must carry. Without one it is EMDB's
+    /// own comparison, time to the whole second (wire spec 4.5), and beyond it the size where it is exact and an MD5 where
+    /// both sides know one (H-11).
+    #[must_use]
+    pub fn is(&self, file: &MediaFile) -> bool {
+        let same_time = self
+            .modified
+            .is_none_or(|time| time.whole_second() == file.modified.whole_second());
+        if let Some(sha256) = self.sha256 {
+            return sha256 == file.sha256 && same_time;
+        }
+        let same_size = !self.exact || self.size.is_none_or(|size| size == file.size);
+        let same_md5 = match (self.md5, file.md5) {
+            (Some(theirs), Some(ours)) => theirs == ours,
+            _ => true,
+        };
+        same_time && same_size && same_md5
+    }
 }
 
 /// A file this node has: a row that is only written once the bytes are durable (I1).

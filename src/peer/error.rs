@@ -15,7 +15,9 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// The key cannot be sent as a header.
-    #[error("peer {peer}: the key holds characters that no header can carry; make a new one with `emsync key add` or EMDB's getkey")]
+    #[error(
+        "peer {peer}: the key holds characters that no header can carry; make a new one with `emsync key add` or EMDB's getkey"
+    )]
     Key {
         /// The peer.
         peer: String,
@@ -31,7 +33,9 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// The peer does not let us in: a redirect to a login page, 401, 403, EMDB's `noaccess`, or HTML where JSON was due.
-    #[error("peer {peer} refuses our key ({detail}); check the key, and that its user may use api-search-data and download")]
+    #[error(
+        "peer {peer} refuses our key ({detail}); check the key, and that its user may use api-search-data and download"
+    )]
     Refused {
         /// The peer.
         peer: String,
@@ -39,7 +43,9 @@ pub enum Error {
         detail: String,
     },
     /// There is no EMDB under that URL.
-    #[error("peer {peer}: nothing answers at {url}; check base_url: it ends with the site's path, such as /finder or /assets")]
+    #[error(
+        "peer {peer}: nothing answers at {url}; check base_url: it ends with the site's path, such as /finder or /assets"
+    )]
     WrongPath {
         /// The peer.
         peer: String,
@@ -110,6 +116,9 @@ pub enum Error {
         /// What this one says.
         found: String,
     },
+    /// Somebody asked us to stop.
+    #[error("interrupted")]
+    Cancelled,
     /// A media file that is a page for people.
     #[error("peer {peer}: got HTML instead of {path:?}")]
     Html {
@@ -125,18 +134,35 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable { .. } | Self::Busy { .. } | Self::Server { .. } | Self::CursorLost { .. } => Class::Transient,
+            Self::Unreachable { .. }
+            | Self::Busy { .. }
+            | Self::Server { .. }
+            | Self::CursorLost { .. } => Class::Transient,
             Self::Inconsistent { .. } => Class::Transient,
             Self::Reply { source, .. } => source.class(),
             Self::Html { .. } => Class::Corrupt,
-            Self::Client { .. } | Self::Key { .. } | Self::Refused { .. } | Self::WrongPath { .. } => Class::Permanent,
+            Self::Client { .. }
+            | Self::Key { .. }
+            | Self::Refused { .. }
+            | Self::WrongPath { .. } => Class::Permanent,
             Self::NotFound { .. } | Self::PageTooLarge { .. } => Class::Permanent,
+            Self::Cancelled => Class::Cancelled,
         }
+    }
+
+    /// Whether a listing is worthless and must begin again, rather than the peer being in trouble.
+    #[must_use]
+    pub fn begins_again(&self) -> bool {
+        matches!(self, Self::CursorLost { .. } | Self::Inconsistent { .. })
     }
 
     /// How long the peer asked us to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Self::Busy { retry_after, .. } = self { *retry_after } else { None }
+        if let Self::Busy { retry_after, .. } = self {
+            *retry_after
+        } else {
+            None
+        }
     }
 }

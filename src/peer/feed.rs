@@ -9,10 +9,10 @@ use reqwest::{Response, StatusCode};
 
 use super::{Error, Peer, server_date};
 use crate::model::Timestamp;
-use crate::protocol::changes::{self, ChangesPage, ChangesRequest};
-use crate::protocol::uploads::{self, UploadsPage};
 use crate::protocol;
+use crate::protocol::changes::{self, ChangesPage, ChangesRequest};
 use crate::protocol::cookies::CookieJar;
+use crate::protocol::uploads::{self, UploadsPage};
 
 /// Largest page we take: a thousand records with full text each are a few megabytes, fifty have been seen.
 const LARGEST_PAGE: usize = 256 << 20;
@@ -65,8 +65,20 @@ impl Cursor {
 
     /// A listing that another process began on a peer which keeps its cursor without cookies.
     #[must_use]
-    pub fn resumed(peer: &Peer, since: Timestamp, ago_ms: i64, session: String, page: u64, pages: u64) -> Self {
-        Self { session: Some(session), page, pages, ..Self::new(peer, ago_ms, since) }
+    pub fn resumed(
+        peer: &Peer,
+        since: Timestamp,
+        ago_ms: i64,
+        session: String,
+        page: u64,
+        pages: u64,
+    ) -> Self {
+        Self {
+            session: Some(session),
+            page,
+            pages,
+            ..Self::new(peer, ago_ms, since)
+        }
     }
 
     /// Whether a further page lies ahead. Always so before the first.
@@ -101,18 +113,32 @@ impl Cursor {
     fn accept(&mut self, peer: &Peer, changes: &ChangesPage) -> Result<(), Error> {
         let head = &changes.head;
         let page = self.page + 1;
-        let differs = |expected: String, found: String| Error::Inconsistent { peer: peer.name().to_owned(), page, expected, found };
+        let differs = |expected: String, found: String| Error::Inconsistent {
+            peer: peer.name().to_owned(),
+            page,
+            expected,
+            found,
+        };
         if head.page != page && head.total > 0 {
-            return Err(differs(format!("page {page} comes next"), format!("it is page {}", head.page)));
+            return Err(differs(
+                format!("page {page} comes next"),
+                format!("it is page {}", head.page),
+            ));
         }
         if page == 1 {
             self.pages = head.pages;
             self.session = Some(head.session.clone());
         } else if head.pages != self.pages {
-            return Err(differs(format!("{} pages", self.pages), format!("{} pages", head.pages)));
+            return Err(differs(
+                format!("{} pages", self.pages),
+                format!("{} pages", head.pages),
+            ));
         }
         if !self.catalog.is_empty() && head.catalog != self.catalog {
-            return Err(differs(format!("catalog {}", self.catalog), format!("catalog {}", head.catalog)));
+            return Err(differs(
+                format!("catalog {}", self.catalog),
+                format!("catalog {}", head.catalog),
+            ));
         }
         self.catalog.clone_from(&head.catalog);
         self.page = page;
@@ -127,19 +153,32 @@ impl Peer {
     /// Any [`Error`]; [`Error::CursorLost`] and [`Error::Inconsistent`] mean that the listing must begin again.
     pub async fn next_page(&self, cursor: &mut Cursor) -> Result<Page, Error> {
         let path = if cursor.page == 0 { LIST } else { NEXT };
-        let (response, url) = self.post(path, cursor.request().form_encode(), &cursor.jar).await?;
+        let (response, url) = self
+            .post(path, cursor.request().form_encode(), &cursor.jar)
+            .await?;
         let secure = self.0.base_url.is_https();
-        for cookie in response.headers().get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
+        for cookie in response
+            .headers()
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+        {
             cursor.jar.take(cookie, secure, self.0.insecure_session);
         }
         if cursor.page > 0 && response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-            return Err(Error::CursorLost { peer: self.0.name.clone(), page: cursor.page + 1 });
+            return Err(Error::CursorLost {
+                peer: self.0.name.clone(),
+                page: cursor.page + 1,
+            });
         }
         let server_now = server_date(response.headers());
         let body = self.list_body(response, &url).await?;
         let changes = changes::parse(&body).map_err(|source| self.reply(source, cursor.page))?;
         cursor.accept(self, &changes)?;
-        Ok(Page { changes, server_now })
+        Ok(Page {
+            changes,
+            server_now,
+        })
     }
 
     /// Fetches the first page of the upload listing: the members of folder assets among the newest records (11.2, 5).
@@ -147,33 +186,70 @@ impl Peer {
     /// # Errors
     /// Any [`Error`].
     pub async fn uploads(&self, asked: UploadsAsked) -> Result<UploadsPage, Error> {
-        let form = ChangesRequest { ago_ms: asked.ago_ms, since: None, page: 1, session: None }.form_encode();
+        let form = ChangesRequest {
+            ago_ms: asked.ago_ms,
+            since: None,
+            page: 1,
+            session: None,
+        }
+        .form_encode();
         let (response, url) = self.post(UPLOADS, form, &self.empty_jar()).await?;
         let body = self.list_body(response, &url).await?;
         uploads::parse(&body).map_err(|source| self.reply(source, 0))
     }
 
-    pub(super) async fn post(&self, path: &str, form: String, jar: &CookieJar) -> Result<(Response, String), Error> {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        form: String,
+        jar: &CookieJar,
+    ) -> Result<(Response, String), Error> {
         let url = self.0.base_url.join(path);
-        let request = self.0.lists.post(&url).header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=UTF-8").body(form);
+        let request = self
+            .0
+            .lists
+            .post(&url)
+            .header(
+                CONTENT_TYPE,
+                "application/x-www-form-urlencoded; charset=UTF-8",
+            )
+            .body(form);
         let response = self.send(Self::with_cookies(request, jar), &url).await?;
         Ok((response, url))
     }
 
     /// Reads a list reply whole, below the limit; sorts out the statuses that a list can have.
-    pub(super) async fn list_body(&self, mut response: Response, url: &str) -> Result<Vec<u8>, Error> {
+    pub(super) async fn list_body(
+        &self,
+        mut response: Response,
+        url: &str,
+    ) -> Result<Vec<u8>, Error> {
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
-            return Err(Error::WrongPath { peer: self.0.name.clone(), url: url.to_owned() });
+            return Err(Error::WrongPath {
+                peer: self.0.name.clone(),
+                url: url.to_owned(),
+            });
         }
         if status != StatusCode::OK {
-            return Err(Error::Server { peer: self.0.name.clone(), status: status.as_u16(), what: "a listing".to_owned() });
+            return Err(Error::Server {
+                peer: self.0.name.clone(),
+                status: status.as_u16(),
+                what: "a listing".to_owned(),
+            });
         }
         let mut body = Vec::new();
-        let broken = |source| Error::Unreachable { peer: self.0.name.clone(), url: url.to_owned(), source };
+        let broken = |source| Error::Unreachable {
+            peer: self.0.name.clone(),
+            url: url.to_owned(),
+            source,
+        };
         while let Some(piece) = response.chunk().await.map_err(broken)? {
             if body.len() + piece.len() > LARGEST_PAGE {
-                return Err(Error::PageTooLarge { peer: self.0.name.clone(), limit: LARGEST_PAGE });
+                return Err(Error::PageTooLarge {
+                    peer: self.0.name.clone(),
+                    limit: LARGEST_PAGE,
+                });
             }
             body.extend_from_slice(&piece);
         }
@@ -183,8 +259,14 @@ impl Peer {
     fn reply(&self, source: protocol::Error, after_page: u64) -> Error {
         let peer = self.0.name.clone();
         match source {
-            source if source.looks_like_login() => Error::Refused { peer, detail: source.to_string() },
-            protocol::Error::Status { .. } if after_page > 0 => Error::CursorLost { peer, page: after_page + 1 },
+            source if source.looks_like_login() => Error::Refused {
+                peer,
+                detail: source.to_string(),
+            },
+            protocol::Error::Status { .. } if after_page > 0 => Error::CursorLost {
+                peer,
+                page: after_page + 1,
+            },
             source => Error::Reply { peer, source },
         }
     }

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, RANGE, SET_COOKIE};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, RANGE, SET_COOKIE,
+};
 
 use super::{Error, Peer};
 use crate::model::{FileKind, MediaPath};
@@ -34,7 +36,11 @@ impl Download {
                 Ok(Some(piece)) => Some((Ok(piece), Some(download))),
                 Ok(None) => None,
                 Err(source) => {
-                    let error = Error::Unreachable { peer: download.peer.clone(), url: download.url.clone(), source };
+                    let error = Error::Unreachable {
+                        peer: download.peer.clone(),
+                        url: download.url.clone(),
+                        source,
+                    };
                     Some((Err(error), None))
                 }
             }
@@ -44,7 +50,11 @@ impl Download {
 
 impl std::fmt::Debug for Download {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Download").field("from", &self.from).field("total", &self.total).field("tag", &self.tag).finish()
+        f.debug_struct("Download")
+            .field("from", &self.from)
+            .field("total", &self.total)
+            .field("tag", &self.tag)
+            .finish()
     }
 }
 
@@ -54,7 +64,12 @@ impl Peer {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Refused`], [`Error::Busy`], [`Error::Html`], [`Error::Server`], [`Error::Unreachable`].
     /// An EMDB server says 500 to an original when it does not know us (H-50): the caller probes the login first.
-    pub async fn download(&self, kind: FileKind, path: &MediaPath, from: u64) -> Result<Download, Error> {
+    pub async fn download(
+        &self,
+        kind: FileKind,
+        path: &MediaPath,
+        from: u64,
+    ) -> Result<Download, Error> {
         let url = self.0.base_url.join(&match kind {
             FileKind::Original => wire_path::original_url(path),
             FileKind::Generated => wire_path::generated_url(path),
@@ -64,7 +79,11 @@ impl Peer {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
         let request = {
-            let jar = self.0.media_cookies.lock().expect("no panic while the cookies are held");
+            let jar = self
+                .0
+                .media_cookies
+                .lock()
+                .expect("no panic while the cookies are held");
             Self::with_cookies(request, &jar)
         };
         let response = self.send(request, &url).await?;
@@ -72,23 +91,50 @@ impl Peer {
         let status = response.status();
         let peer = self.0.name.clone();
         if status == StatusCode::NOT_FOUND {
-            return Err(Error::NotFound { peer, path: path.to_string() });
+            return Err(Error::NotFound {
+                peer,
+                path: path.to_string(),
+            });
         }
         if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
-            return Err(Error::Server { peer, status: status.as_u16(), what: format!("{}/{path}", kind.dir()) });
+            return Err(Error::Server {
+                peer,
+                status: status.as_u16(),
+                what: format!("{}/{path}", kind.dir()),
+            });
         }
-        if text(response.headers(), CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("text/html")) {
-            return Err(Error::Html { peer, path: path.to_string() });
+        if text(response.headers(), CONTENT_TYPE.as_str())
+            .is_some_and(|kind| kind.starts_with("text/html"))
+        {
+            return Err(Error::Html {
+                peer,
+                path: path.to_string(),
+            });
         }
         let tag = text(response.headers(), ETAG.as_str()).map(str::to_owned);
         let (from, total) = extent(status, response.headers());
-        Ok(Download { from, total, tag, response, peer, url })
+        Ok(Download {
+            from,
+            total,
+            tag,
+            response,
+            peer,
+            url,
+        })
     }
 
     fn keep_cookies(&self, headers: &HeaderMap) {
         let secure = self.0.base_url.is_https();
-        let mut jar = self.0.media_cookies.lock().expect("no panic while the cookies are held");
-        for cookie in headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
+        let mut jar = self
+            .0
+            .media_cookies
+            .lock()
+            .expect("no panic while the cookies are held");
+        for cookie in headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+        {
             // A withheld cookie costs the server a login for each download and us nothing.
             let _ = jar.take(cookie, secure, self.0.insecure_session);
         }
@@ -98,11 +144,21 @@ impl Peer {
 /// Where the body begins within the file, and how large the file is.
 fn extent(status: StatusCode, headers: &HeaderMap) -> (u64, Option<u64>) {
     if status == StatusCode::OK {
-        return (0, text(headers, CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()));
+        return (
+            0,
+            text(headers, CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()),
+        );
     }
-    let range = text(headers, CONTENT_RANGE.as_str()).and_then(|range| range.strip_prefix("bytes "));
-    let Some((span, total)) = range.and_then(|range| range.split_once('/')) else { return (0, None) };
-    let from = span.split('-').next().and_then(|from| from.parse().ok()).unwrap_or(0);
+    let range =
+        text(headers, CONTENT_RANGE.as_str()).and_then(|range| range.strip_prefix("bytes "));
+    let Some((span, total)) = range.and_then(|range| range.split_once('/')) else {
+        return (0, None);
+    };
+    let from = span
+        .split('-')
+        .next()
+        .and_then(|from| from.parse().ok())
+        .unwrap_or(0);
     (from, total.parse().ok())
 }
 
@@ -115,15 +171,26 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     /// The forms of wire spec 3.8, as captured.
     #[test]
     fn the_extent_of_a_body_is_read_from_both_kinds_of_answer() {
-        assert_eq!(extent(StatusCode::OK, &headers(&[("content-length", "4094")])), (0, Some(4094)));
+        assert_eq!(
+            extent(StatusCode::OK, &headers(&[("content-length", "4094")])),
+            (0, Some(4094))
+        );
         assert_eq!(extent(StatusCode::OK, &headers(&[])), (0, None));
-        let partial = |range| extent(StatusCode::PARTIAL_CONTENT, &headers(&[("content-range", range)]));
+        let partial = |range| {
+            extent(
+                StatusCode::PARTIAL_CONTENT,
+                &headers(&[("content-range", range)]),
+            )
+        };
         assert_eq!(partial("bytes 100-4093/4094"), (100, Some(4094)));
         assert_eq!(partial("bytes 4094-4093/4094"), (4094, Some(4094)));
         assert_eq!(partial("bytes 5-9/*"), (5, None));

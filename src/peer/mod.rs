@@ -7,6 +7,7 @@
 mod error;
 mod feed;
 mod files;
+mod patience;
 mod probe;
 
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 pub use error::Error;
 pub use feed::{Cursor, Page, UploadsAsked};
 pub use files::Download;
+pub use patience::Patience;
 pub use probe::{Kind, Probe, Warning};
 
 use crate::config::{self, BaseUrl, Limits};
@@ -53,8 +55,14 @@ impl Peer {
     ///
     /// # Errors
     /// [`Error::Key`] when the key cannot travel in a header, [`Error::Client`] when the TLS back end does not start.
-    pub fn new(settings: &config::Peer, key: &config::Secret, limits: &Limits) -> Result<Self, Error> {
-        let headers = headers(key).ok_or_else(|| Error::Key { peer: settings.name.clone() })?;
+    pub fn new(
+        settings: &config::Peer,
+        key: &config::Secret,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let headers = headers(key).ok_or_else(|| Error::Key {
+            peer: settings.name.clone(),
+        })?;
         let client = |timeout: Duration, gzip: bool| {
             let mut headers = headers.clone();
             if !gzip {
@@ -111,7 +119,11 @@ impl Peer {
     /// Returns when the peer may be asked again after it said it was busy; `false` when we were asked to end first.
     pub async fn turn(&self, shutdown: &Shutdown) -> bool {
         loop {
-            let until = *self.0.busy_until.lock().expect("no panic while the pause is held");
+            let until = *self
+                .0
+                .busy_until
+                .lock()
+                .expect("no panic while the pause is held");
             match until {
                 Some(until) if until > Instant::now() => tokio::select! {
                     () = tokio::time::sleep_until(until) => {}
@@ -124,21 +136,40 @@ impl Peer {
 
     /// Sends a request and sorts out every status that says the same whatever was asked for.
     async fn send(&self, request: RequestBuilder, url: &str) -> Result<Response, Error> {
-        let unreachable = |source: reqwest::Error| Error::Unreachable { peer: self.0.name.clone(), url: url.to_owned(), source };
+        let unreachable = |source: reqwest::Error| Error::Unreachable {
+            peer: self.0.name.clone(),
+            url: url.to_owned(),
+            source,
+        };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let refused = |detail: String| Err(Error::Refused { peer: self.0.name.clone(), detail });
+        let refused = |detail: String| {
+            Err(Error::Refused {
+                peer: self.0.name.clone(),
+                detail,
+            })
+        };
         match status {
             _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-                let target = response.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
+                let target = response
+                    .headers()
+                    .get("location")
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or("nowhere");
                 let target = target.split('?').next().unwrap_or(target);
                 refused(format!("HTTP {} to {target}", status.as_u16()))
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => refused(format!("HTTP {}", status.as_u16())),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                refused(format!("HTTP {}", status.as_u16()))
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 let retry_after = retry_after(response.headers());
                 self.pause(retry_after);
-                Err(Error::Busy { peer: self.0.name.clone(), status: status.as_u16(), retry_after })
+                Err(Error::Busy {
+                    peer: self.0.name.clone(),
+                    status: status.as_u16(),
+                    retry_after,
+                })
             }
             _ => Ok(response),
         }
@@ -148,7 +179,11 @@ impl Peer {
     fn pause(&self, retry_after: Option<Duration>) {
         let Some(wait) = retry_after else { return };
         let until = Instant::now() + wait.min(LONGEST_PAUSE);
-        let mut busy_until = self.0.busy_until.lock().expect("no panic while the pause is held");
+        let mut busy_until = self
+            .0
+            .busy_until
+            .lock()
+            .expect("no panic while the pause is held");
         *busy_until = (*busy_until).max(Some(until));
     }
 
@@ -173,19 +208,28 @@ fn headers(key: &config::Secret) -> Option<HeaderMap> {
     token.set_sensitive(true);
     let mut headers = HeaderMap::new();
     headers.insert(protocol::auth::TOKEN, token);
-    headers.insert(protocol::auth::TOKEN_TYPE, HeaderValue::from_static(protocol::auth::ENTERMEDIA));
+    headers.insert(
+        protocol::auth::TOKEN_TYPE,
+        HeaderValue::from_static(protocol::auth::ENTERMEDIA),
+    );
     Some(headers)
 }
 
 /// `Retry-After` in seconds; the form with a date is rare and read as "a while".
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    Some(text.parse().map_or(Duration::from_secs(30), Duration::from_secs))
+    Some(
+        text.parse()
+            .map_or(Duration::from_secs(30), Duration::from_secs),
+    )
 }
 
 /// The peer's clock, from the `Date` header: whole seconds, so half a second is added as the likely rest.
 fn server_date(headers: &HeaderMap) -> Option<Timestamp> {
     let text = headers.get("date")?.to_str().ok()?;
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()?;
+    let date = jiff::fmt::rfc2822::DateTimeParser::new()
+        .relaxed_weekday(true)
+        .parse_timestamp(text)
+        .ok()?;
     Some(Timestamp::from_millis(date.as_millisecond() + 500))
 }

@@ -78,7 +78,9 @@ impl Peer {
         let mut cursor = Cursor::new(self, asked_at.as_millis(), Timestamp::EPOCH);
         let page = self.next_page(&mut cursor).await?;
         let latency = started.elapsed();
-        let skew_ms = page.server_now.map(|server| server.as_millis() - clock.now().as_millis());
+        let skew_ms = page
+            .server_now
+            .map(|server| server.as_millis() - clock.now().as_millis());
         let mut warnings = self.identity_warnings(&page);
         if let Some(ms) = skew_ms.filter(|ms| ms.unsigned_abs() > SKEW_WARNED.as_millis() as u64) {
             warnings.push(Warning::Skew { ms });
@@ -88,9 +90,15 @@ impl Peer {
         }
         let head = page.changes.head;
         Ok(Probe {
-            kind: head.hello.as_ref().map_or(Kind::Enter, |hello| Kind::Emsync(hello.version.clone())),
+            kind: head
+                .hello
+                .as_ref()
+                .map_or(Kind::Enter, |hello| Kind::Emsync(hello.version.clone())),
             catalog: head.catalog,
-            cluster_id: head.hello.map(|hello| hello.node).or_else(|| self.0.cluster_id.clone()),
+            cluster_id: head
+                .hello
+                .map(|hello| hello.node)
+                .or_else(|| self.0.cluster_id.clone()),
             records: head.total,
             skew_ms,
             latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
@@ -109,11 +117,19 @@ impl Peer {
 
     fn identity_warnings(&self, page: &Page) -> Vec<Warning> {
         let Some(configured) = self.0.cluster_id.clone() else {
-            return if page.changes.head.hello.is_some() { Vec::new() } else { vec![Warning::NoClusterId] };
+            return if page.changes.head.hello.is_some() {
+                Vec::new()
+            } else {
+                vec![Warning::NoClusterId]
+            };
         };
         if let Some(hello) = &page.changes.head.hello {
             let said = hello.node.clone();
-            return if said == configured { Vec::new() } else { vec![Warning::ClusterIdDiffers { configured, said }] };
+            return if said == configured {
+                Vec::new()
+            } else {
+                vec![Warning::ClusterIdDiffers { configured, said }]
+            };
         }
         let mut seen: Vec<NodeId> = page
             .changes
@@ -125,6 +141,10 @@ impl Peer {
             .collect();
         seen.sort_unstable();
         seen.dedup();
-        if seen.is_empty() || seen.contains(&configured) { Vec::new() } else { vec![Warning::ClusterIdNotSeen { configured, seen }] }
+        if seen.is_empty() || seen.contains(&configured) {
+            Vec::new()
+        } else {
+            vec![Warning::ClusterIdNotSeen { configured, seen }]
+        }
     }
 }

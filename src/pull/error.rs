@@ -1,7 +1,7 @@
 //! What can go wrong while pulling from a peer: with the pass as a whole, or with one file of it.
 
 use crate::error::Class;
-use crate::model::{Md5, NodeId, Sha256};
+use crate::model::{AssetId, Md5, NodeId, Sha256};
 use crate::{catalogue, peer, store};
 
 /// A failed pull, or a failed file.
@@ -17,7 +17,9 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The clocks differ too much for dates to mean anything.
-    #[error("peer {peer}: its clock is {skew_s} s off ours, more than the {limit_s} s of limits.max_clock_skew; set both clocks by NTP")]
+    #[error(
+        "peer {peer}: its clock is {skew_s} s off ours, more than the {limit_s} s of limits.max_clock_skew; set both clocks by NTP"
+    )]
     Skew {
         /// The peer.
         peer: String,
@@ -35,7 +37,9 @@ pub enum Error {
         peer: String,
     },
     /// The peer is another node than it should be.
-    #[error("peer {peer} says it is {said}, but {expected} is expected; if it was set up anew, remove the peer and add it again")]
+    #[error(
+        "peer {peer} says it is {said}, but {expected} is expected; if it was set up anew, remove the peer and add it again"
+    )]
     WrongNode {
         /// The peer.
         peer: String,
@@ -106,7 +110,9 @@ pub enum Error {
     #[error("job")]
     Path(#[from] crate::model::path::PathError),
     /// The disk would be filled beyond the reserve.
-    #[error("only {free} bytes are free below {root:?}, and limits.reserve keeps {reserve}; free some space and run again")]
+    #[error(
+        "only {free} bytes are free below {root:?}, and limits.reserve keeps {reserve}; free some space and run again"
+    )]
     Reserve {
         /// The media root.
         root: String,
@@ -120,6 +126,14 @@ pub enum Error {
     BudgetSpent {
         /// The peer.
         peer: String,
+    },
+    /// An original could not be read for its renditions.
+    #[error("renditions of {asset}: {reason}")]
+    Render {
+        /// The asset.
+        asset: AssetId,
+        /// What went wrong.
+        reason: String,
     },
     /// A thread of ours died.
     #[error("a worker ended unexpectedly")]
@@ -138,8 +152,13 @@ impl Error {
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Size { .. } | Self::Sha256 { .. } | Self::Md5 { .. } => Class::Corrupt,
-            Self::Incomplete { .. } | Self::BudgetSpent { .. } | Self::Worker => Class::Transient,
-            Self::Skew { .. } | Self::NoClusterId { .. } | Self::WrongNode { .. } | Self::Ourselves { .. } => Class::Permanent,
+            Self::Incomplete { .. } | Self::BudgetSpent { .. } | Self::Render { .. } | Self::Worker => {
+                Class::Transient
+            }
+            Self::Skew { .. }
+            | Self::NoClusterId { .. }
+            | Self::WrongNode { .. }
+            | Self::Ourselves { .. } => Class::Permanent,
             Self::Blind { .. } | Self::Path(_) | Self::Reserve { .. } => Class::Permanent,
             Self::Cancelled => Class::Cancelled,
         }
@@ -149,7 +168,10 @@ impl Error {
     #[must_use]
     pub fn stops_the_pass(&self) -> bool {
         match self {
-            Self::Peer(peer::Error::Refused { .. }) | Self::Catalogue(_) | Self::Reserve { .. } | Self::BudgetSpent { .. } => true,
+            Self::Peer(peer::Error::Refused { .. })
+            | Self::Catalogue(_)
+            | Self::Reserve { .. }
+            | Self::BudgetSpent { .. } => true,
             Self::Store(error) => error.stops_the_pass(),
             _ => false,
         }

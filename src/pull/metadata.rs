@@ -18,11 +18,9 @@ use std::time::Duration;
 
 use super::{Error, Pull, page};
 use crate::catalogue::{Checkpoint, Listing, PeerNode};
-use crate::error::Class;
 use crate::model::Timestamp;
 use crate::monitor::{Counter, Phase};
-use crate::peer::{self, Cursor, Page};
-use crate::retry;
+use crate::peer::{Cursor, Page, Peer};
 
 /// The feed's name in the checkpoint table.
 pub const FEED: &str = "changes";
@@ -53,7 +51,11 @@ pub struct Done {
 /// Any [`Error`]; the checkpoint then stands where it stood.
 pub async fn run(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     pull.monitor.phase(Phase::Records);
-    let mut unfinished = pull.catalogue.listing(pull.peer.name()).await?.filter(|listing| listing.resumable);
+    let mut unfinished = pull
+        .catalogue
+        .listing(pull.peer.name())
+        .await?
+        .filter(|listing| listing.resumable);
     for restart in 0.. {
         let result = match unfinished.take() {
             Some(listing) => go_on(pull, listing).await,
@@ -61,7 +63,11 @@ pub async fn run(pull: &Pull, scope: Scope) -> Result<Done, Error> {
         };
         match result {
             Err(error) if begins_again(&error) && restart < RESTARTS => {
-                tracing::warn!(peer = pull.peer.name(), reason = error.reason(), "listing begins again");
+                tracing::warn!(
+                    peer = pull.peer.name(),
+                    reason = error.reason(),
+                    "listing begins again"
+                );
             }
             other => return other,
         }
@@ -71,17 +77,20 @@ pub async fn run(pull: &Pull, scope: Scope) -> Result<Done, Error> {
 
 /// Whether an error means that this listing is worthless, rather than the peer.
 fn begins_again(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Incomplete { .. } | Error::Peer(peer::Error::CursorLost { .. } | peer::Error::Inconsistent { .. })
-    )
+    match error {
+        Error::Incomplete { .. } => true,
+        Error::Peer(error) => error.begins_again(),
+        _ => false,
+    }
 }
 
 async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let now = pull.seams.clock.now();
     let checkpoint = pull.catalogue.checkpoint(pull.peer.name(), FEED).await?;
     let checkpoint = checkpoint.filter(|_| scope == Scope::Changes);
-    let since = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| window_start(&checkpoint, pull.limits.overlap));
+    let since = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| {
+        window_start(&checkpoint, pull.limits.overlap)
+    });
     let (page, cursor) = first_page(pull, now, since, checkpoint).await?;
     let server_now = page.server_now.unwrap_or(now);
     check_skew(pull, server_now)?;
@@ -99,7 +108,10 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
         live_before: pull.catalogue.live_assets().await?,
     };
     if cursor.blind() && head.pages > 2 {
-        return Err(Error::Blind { peer: pull.peer.name().to_owned(), pages: head.pages });
+        return Err(Error::Blind {
+            peer: pull.peer.name().to_owned(),
+            pages: head.pages,
+        });
     }
     pull.monitor.expect(Counter::Records, head.total);
     let mut batch = pull.catalogue.batch().await?;
@@ -110,16 +122,33 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
 
 async fn go_on(pull: &Pull, listing: Listing) -> Result<Done, Error> {
     let ago_ms = pull.seams.clock.now().as_millis() - listing.since.as_millis();
-    let cursor = Cursor::resumed(&pull.peer, listing.since, ago_ms, listing.session.clone(), listing.page, listing.pages);
-    tracing::info!(peer = pull.peer.name(), page = listing.page, pages = listing.pages, "going on with a listing");
+    let cursor = Cursor::resumed(
+        &pull.peer,
+        listing.since,
+        ago_ms,
+        listing.session.clone(),
+        listing.page,
+        listing.pages,
+    );
+    tracing::info!(
+        peer = pull.peer.name(),
+        page = listing.page,
+        pages = listing.pages,
+        "going on with a listing"
+    );
     pull.monitor.expect(Counter::Records, listing.total);
-    pull.monitor.advance(Counter::Records, pull.catalogue.seen(pull.peer.name()).await?);
+    pull.monitor.advance(
+        Counter::Records,
+        pull.catalogue.seen(pull.peer.name()).await?,
+    );
     take_pages(pull, listing, cursor, None).await
 }
 
 /// Where a window begins: before the last one ended, by the overlap or by as long as that listing took (11.2, 2).
 fn window_start(checkpoint: &Checkpoint, overlap: Duration) -> Timestamp {
-    checkpoint.watermark.minus(overlap.max(Duration::from_millis(checkpoint.took_ms)))
+    checkpoint
+        .watermark
+        .minus(overlap.max(Duration::from_millis(checkpoint.took_ms)))
 }
 
 /// Asks for page 1; and again with a wider window when the peer's clock says that it began after the last one ended.
@@ -130,21 +159,38 @@ async fn first_page(
     checkpoint: Option<Checkpoint>,
 ) -> Result<(Page, Cursor), Error> {
     let margin = if since == Timestamp::EPOCH { A_DAY } else { 0 };
-    let mut ago_ms = now.as_millis().saturating_sub(since.as_millis()).max(0).saturating_add(margin);
+    let mut ago_ms = now
+        .as_millis()
+        .saturating_sub(since.as_millis())
+        .max(0)
+        .saturating_add(margin);
     let mut cursor = Cursor::new(&pull.peer, ago_ms, since);
     let page = next_page(pull, &mut cursor).await?;
-    let (Some(checkpoint), Some(began)) = (checkpoint, page.changes.head.since) else { return Ok((page, cursor)) };
+    let (Some(checkpoint), Some(began)) = (checkpoint, page.changes.head.since) else {
+        return Ok((page, cursor));
+    };
     let gap = began.as_millis() - checkpoint.server_watermark.as_millis();
     if gap <= 0 {
         return Ok((page, cursor));
     }
-    tracing::warn!(peer = pull.peer.name(), gap_ms = gap, "a clock was set: asking for a wider window");
-    ago_ms = ago_ms.saturating_add(gap).saturating_add(i64::try_from(pull.limits.overlap.as_millis()).unwrap_or(0));
+    tracing::warn!(
+        peer = pull.peer.name(),
+        gap_ms = gap,
+        "a clock was set: asking for a wider window"
+    );
+    ago_ms = ago_ms
+        .saturating_add(gap)
+        .saturating_add(i64::try_from(pull.limits.overlap.as_millis()).unwrap_or(0));
     cursor = Cursor::new(&pull.peer, ago_ms, since);
     Ok((next_page(pull, &mut cursor).await?, cursor))
 }
 
-async fn take_pages(pull: &Pull, mut listing: Listing, mut cursor: Cursor, first: Option<Page>) -> Result<Done, Error> {
+async fn take_pages(
+    pull: &Pull,
+    mut listing: Listing,
+    mut cursor: Cursor,
+    first: Option<Page>,
+) -> Result<Done, Error> {
     let is_emdb = !listing.resumable;
     let mut folders = page::Folders::default();
     let mut unkeyed = 0;
@@ -156,13 +202,23 @@ async fn take_pages(pull: &Pull, mut listing: Listing, mut cursor: Cursor, first
             None => break,
         };
         listing.page = cursor.page();
-        let taken = page::apply(pull, &fetched.changes, &listing, is_emdb.then_some(&mut folders)).await?;
+        let taken = page::apply(
+            pull,
+            &fetched.changes,
+            &listing,
+            is_emdb.then_some(&mut folders),
+        )
+        .await?;
         unkeyed += taken.unkeyed;
         pull.wake.notify_waiters();
     }
     let found = pull.catalogue.seen(pull.peer.name()).await? + unkeyed;
     if found < listing.total {
-        return Err(Error::Incomplete { peer: pull.peer.name().to_owned(), total: listing.total, found });
+        return Err(Error::Incomplete {
+            peer: pull.peer.name().to_owned(),
+            total: listing.total,
+            found,
+        });
     }
     page::take_folder_members(pull, &folders, &listing).await?;
     let took = pull.seams.clock.now().since(listing.started_at);
@@ -172,50 +228,27 @@ async fn take_pages(pull: &Pull, mut listing: Listing, mut cursor: Cursor, first
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     };
     let mut batch = pull.catalogue.batch().await?;
-    batch.put_checkpoint(pull.peer.name(), FEED, &checkpoint).await?;
+    batch
+        .put_checkpoint(pull.peer.name(), FEED, &checkpoint)
+        .await?;
     batch.commit().await?;
-    tracing::info!(peer = pull.peer.name(), records = listing.total, elapsed_ms = checkpoint.took_ms, "listing taken");
-    Ok(Done { live_before: listing.live_before })
+    tracing::info!(
+        peer = pull.peer.name(),
+        records = listing.total,
+        elapsed_ms = checkpoint.took_ms,
+        "listing taken"
+    );
+    Ok(Done {
+        live_before: listing.live_before,
+    })
 }
 
-/// One page, tried again while the peer is merely in trouble.
+/// One page, asked for again while the peer is merely in trouble.
 async fn next_page(pull: &Pull, cursor: &mut Cursor) -> Result<Page, Error> {
-    with_retries(pull, async |pull: &Pull, cursor: &mut Cursor| pull.peer.next_page(cursor).await, cursor).await
-}
-
-/// Runs a list request under the rules of [`retry`].
-pub(super) async fn with_retries<T, S>(
-    pull: &Pull,
-    request: impl AsyncFn(&Pull, &mut S) -> Result<T, peer::Error>,
-    state: &mut S,
-) -> Result<T, Error> {
-    let policy: retry::Policy = pull.retries();
-    for failed in 1.. {
-        if !pull.peer.turn(&pull.stop).await {
-            return Err(Error::Cancelled);
-        }
-        let result = tokio::select! {
-            result = request(pull, state) => result,
-            () = pull.stop.wait() => return Err(Error::Cancelled),
-        };
-        let error = match result {
-            Ok(value) => {
-                pull.peer.budget().earn();
-                return Ok(value);
-            }
-            Err(error) => Error::Peer(error),
-        };
-        let retry_after = if let Error::Peer(error) = &error { error.retry_after() } else { None };
-        let worth_it = matches!(error.class(), Class::Transient | Class::Corrupt) && !begins_again(&error);
-        let wait = if worth_it { policy.wait(failed, retry_after, &*pull.seams.rng) } else { None };
-        let Some(wait) = wait.filter(|_| pull.peer.budget().spend()) else { return Err(error) };
-        tracing::warn!(peer = pull.peer.name(), attempt = failed, reason = error.reason(), "trying a listing again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = pull.stop.wait() => return Err(Error::Cancelled),
-        }
-    }
-    unreachable!("the policy ends")
+    Ok(pull
+        .peer
+        .patiently(pull.patience(), cursor, Peer::next_page)
+        .await?)
 }
 
 /// Dates of two nodes mean nothing to each other when their clocks differ much (I14).
@@ -223,11 +256,19 @@ fn check_skew(pull: &Pull, server_now: Timestamp) -> Result<(), Error> {
     let skew_ms = server_now.as_millis() - pull.seams.clock.now().as_millis();
     let limit = pull.limits.max_clock_skew;
     if u128::from(skew_ms.unsigned_abs()) > limit.as_millis() {
-        return Err(Error::Skew { peer: pull.peer.name().to_owned(), skew_s: skew_ms / 1000, limit_s: limit.as_secs() });
+        return Err(Error::Skew {
+            peer: pull.peer.name().to_owned(),
+            skew_s: skew_ms / 1000,
+            limit_s: limit.as_secs(),
+        });
     }
     if skew_ms.unsigned_abs() > 30_000 {
         tracing::warn!(peer = pull.peer.name(), skew_ms, "the peer's clock is off");
-        pull.monitor.finding(&format!("the clock of {} is {} s off ours", pull.peer.name(), skew_ms / 1000));
+        pull.monitor.finding(&format!(
+            "the clock of {} is {} s off ours",
+            pull.peer.name(),
+            skew_ms / 1000
+        ));
     }
     Ok(())
 }
@@ -239,21 +280,40 @@ async fn check_identity(pull: &Pull, page: &Page) -> Result<(), Error> {
     let Some(hello) = &page.changes.head.hello else {
         return match pull.peer.cluster_id() {
             None => Err(Error::NoClusterId { peer: peer() }),
-            Some(id) if *id == pull.own => Err(Error::Ourselves { peer: peer(), id: id.clone() }),
+            Some(id) if *id == pull.own => Err(Error::Ourselves {
+                peer: peer(),
+                id: id.clone(),
+            }),
             Some(_) => Ok(()),
         };
     };
     let said = hello.node.clone();
     if said == pull.own {
-        return Err(Error::Ourselves { peer: peer(), id: said });
+        return Err(Error::Ourselves {
+            peer: peer(),
+            id: said,
+        });
     }
-    let pinned = pull.catalogue.peer_node(pull.peer.name()).await?.map(|node| node.cluster_id);
+    let pinned = pull
+        .catalogue
+        .peer_node(pull.peer.name())
+        .await?
+        .map(|node| node.cluster_id);
     for expected in pull.peer.cluster_id().cloned().into_iter().chain(pinned) {
         if expected != said {
-            return Err(Error::WrongNode { peer: peer(), expected, said });
+            return Err(Error::WrongNode {
+                peer: peer(),
+                expected,
+                said,
+            });
         }
     }
-    let node = PeerNode { cluster_id: said, version: hello.version.clone() };
-    pull.catalogue.put_peer_node(pull.peer.name(), &node, pull.seams.clock.now()).await?;
+    let node = PeerNode {
+        cluster_id: said,
+        version: hello.version.clone(),
+    };
+    pull.catalogue
+        .put_peer_node(pull.peer.name(), &node, pull.seams.clock.now())
+        .await?;
     Ok(())
 }

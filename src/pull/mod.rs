@@ -30,7 +30,7 @@ use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::model::NodeId;
 use crate::monitor::{Monitor, RunReport};
-use crate::peer::Peer;
+use crate::peer::{Patience, Peer};
 use crate::retry;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -67,7 +67,10 @@ pub struct Pull {
 
 impl Pull {
     /// Puts the shared parts together.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, named where it is passed")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, named where it is passed"
+    )]
     #[must_use]
     pub fn new(
         (peer, policy): (Peer, Policy),
@@ -99,19 +102,39 @@ impl Pull {
     /// The rule for trying one file again.
     #[must_use]
     pub fn retries(&self) -> retry::Policy {
-        retry::Policy { attempts: self.limits.attempts, base: self.limits.retry_base, cap: self.limits.retry_cap }
+        retry::Policy {
+            attempts: self.limits.attempts,
+            base: self.limits.retry_base,
+            cap: self.limits.retry_cap,
+        }
+    }
+
+    /// How long list requests are repeated.
+    #[must_use]
+    pub fn patience(&self) -> Patience<'_> {
+        Patience {
+            policy: self.retries(),
+            seams: &self.seams,
+            stop: &self.stop,
+        }
     }
 
     /// Ends the pass because of `error`; the first cause stands.
     pub fn fail(&self, error: Error) {
-        let mut failure = self.failure.lock().expect("no panic while the failure is held");
+        let mut failure = self
+            .failure
+            .lock()
+            .expect("no panic while the failure is held");
         failure.get_or_insert(error);
         self.stop.request();
     }
 
     /// Why the pass ended early, if it did.
     pub fn failure(&self) -> Option<Error> {
-        self.failure.lock().expect("no panic while the failure is held").take()
+        self.failure
+            .lock()
+            .expect("no panic while the failure is held")
+            .take()
     }
 }
 

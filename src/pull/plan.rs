@@ -40,7 +40,10 @@ pub struct Here<'a> {
 
 impl<'a> Here<'a> {
     fn at(&self, kind: FileKind, path: &MediaPath) -> Option<&'a FileRow> {
-        self.own.iter().chain(self.others).find(|row| row.file.kind == kind && row.file.path == *path)
+        self.own
+            .iter()
+            .chain(self.others)
+            .find(|row| row.file.kind == kind && row.file.path == *path)
     }
 }
 
@@ -80,57 +83,76 @@ pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -
 #[must_use]
 pub fn wanted_originals(asset: &Asset, listed: Listed<'_>) -> Vec<ListedFile> {
     if let Some(originals) = listed.originals {
-        return originals.iter().filter(|file| !file.path.is_bookkeeping()).cloned().collect();
+        return originals
+            .iter()
+            .filter(|file| !file.path.is_bookkeeping())
+            .cloned()
+            .collect();
     }
-    // A record that knows nothing of a file (an embedded video, a link) has none.
-    let knows_a_file = asset.size.is_some() || asset.modified.is_some() || asset.md5.is_some() || asset.format.is_some();
-    let path = asset.original().filter(|path| knows_a_file && !path.is_bookkeeping());
-    path.map(|path| ListedFile {
-        kind: FileKind::Original,
-        path,
-        size: asset.size,
-        modified: asset.modified,
-        sha256: None,
-        md5: asset.md5,
-        exact: false,
-    })
-    .into_iter()
-    .collect()
+    asset.stated_original().into_iter().collect()
 }
 
-fn plan_originals(plan: &mut Plan, asset: &Asset, listed: Listed<'_>, here: Here<'_>, render: Option<&RegenerateJob>) {
+fn plan_originals(
+    plan: &mut Plan,
+    asset: &Asset,
+    listed: Listed<'_>,
+    here: Here<'_>,
+    render: Option<&RegenerateJob>,
+) {
     let wanted = wanted_originals(asset, listed);
     for file in &wanted {
         let row = here.at(FileKind::Original, &file.path);
         // A file of the right content that another asset owns changes hands, or that asset's departure would take it along.
-        if row.is_some_and(|row| is_current(file, row) && row.file.asset == asset.id) {
+        if row.is_some_and(|row| file.is(&row.file) && row.file.asset == asset.id) {
             continue;
         }
-        let then = render.filter(|render| render.original == file.path.as_str()).cloned();
+        let then = render
+            .filter(|render| render.original == file.path.as_str())
+            .cloned();
         plan.fetch.push(fetch(file, then));
     }
-    for row in here.own.iter().filter(|row| row.file.kind == FileKind::Original) {
-        let still_named = *asset.original_root() == row.file.path || row.file.path.below(asset.original_root()).is_some();
+    for row in here
+        .own
+        .iter()
+        .filter(|row| row.file.kind == FileKind::Original)
+    {
+        let still_named = *asset.original_root() == row.file.path
+            || row.file.path.below(asset.original_root()).is_some();
         if !still_named {
             plan.remove.push(remove(row));
         } else if listed.originals.is_some() {
             // Only a listing that names every original can say that one is gone.
-            judge_absence(plan, row, wanted.iter().any(|file| file.path == row.file.path));
+            judge_absence(
+                plan,
+                row,
+                wanted.iter().any(|file| file.path == row.file.path),
+            );
         }
     }
 }
 
 fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: Here<'_>) {
     for file in listed.iter().filter(|file| !file.path.is_bookkeeping()) {
-        if !here.at(FileKind::Generated, &file.path).is_some_and(|row| is_current(file, row)) {
+        if !here
+            .at(FileKind::Generated, &file.path)
+            .is_some_and(|row| file.is(&row.file))
+        {
             plan.fetch.push(fetch(file, None));
         }
     }
-    for row in here.own.iter().filter(|row| row.file.kind == FileKind::Generated) {
+    for row in here
+        .own
+        .iter()
+        .filter(|row| row.file.kind == FileKind::Generated)
+    {
         if row.file.path.below(&asset.source_path).is_none() {
             plan.remove.push(remove(row));
         } else if !row.file.authored {
-            judge_absence(plan, row, listed.iter().any(|file| file.path == row.file.path));
+            judge_absence(
+                plan,
+                row,
+                listed.iter().any(|file| file.path == row.file.path),
+            );
         }
     }
 }
@@ -146,38 +168,24 @@ fn judge_absence(plan: &mut Plan, row: &FileRow, is_listed: bool) {
     }
 }
 
-/// Whether what is here is what the peer lists.
-///
-/// A stated SHA-256 decides, together with the modification time that the file must carry. Without one it is EMDB's own
-/// comparison, time to the whole second (wire spec 4.5), and beyond it the size where it is exact and an MD5 where both
-/// sides know one (H-11).
-#[must_use]
-pub fn is_current(listed: &ListedFile, row: &FileRow) -> bool {
-    let file = &row.file;
-    let same_time = listed.modified.is_none_or(|time| time.whole_second() == file.modified.whole_second());
-    if let Some(sha256) = listed.sha256 {
-        return sha256 == file.sha256 && same_time;
-    }
-    let same_size = !listed.exact || listed.size.is_none_or(|size| size == file.size);
-    let same_md5 = match (listed.md5, file.md5) {
-        (Some(theirs), Some(ours)) => theirs == ours,
-        _ => true,
-    };
-    same_time && same_size && same_md5
-}
-
 fn copies(generated: Generated) -> bool {
     matches!(generated, Generated::Copy | Generated::Auto)
 }
 
 /// What this node should derive itself: everything under `rebuild`, what the author does not list under `auto`.
 fn wanted_renditions(asset: &Asset, listed: Listed<'_>, policy: Policy) -> Option<RegenerateJob> {
-    let renderable = !asset.is_folder && !asset.unrenderable && asset.format.as_deref().is_some_and(is_image_format);
+    let renderable = !asset.is_folder
+        && !asset.unrenderable
+        && asset.format.as_deref().is_some_and(is_image_format);
     if !renderable {
         return None;
     }
     let by_the_author = |name: &str| {
-        listed.generated.is_none_or(|files| files.iter().any(|file| file.path.below(&asset.source_path) == Some(name)))
+        listed.generated.is_none_or(|files| {
+            files
+                .iter()
+                .any(|file| file.path.below(&asset.source_path) == Some(name))
+        })
     };
     let presets: Vec<String> = image_presets()
         .into_iter()
@@ -189,25 +197,50 @@ fn wanted_renditions(asset: &Asset, listed: Listed<'_>, policy: Policy) -> Optio
         .map(|preset| preset.id.as_str().to_owned())
         .collect();
     let original = asset.original()?.as_str().to_owned();
-    (!presets.is_empty()).then(|| RegenerateJob { original, output_dir: asset.source_path.as_str().to_owned(), presets })
+    (!presets.is_empty()).then(|| RegenerateJob {
+        original,
+        output_dir: asset.source_path.as_str().to_owned(),
+        presets,
+    })
 }
 
 /// Of the wanted renditions, those that can be made right away because the original is here and current.
-fn missing_renditions(plan: &Plan, mut render: RegenerateJob, here: Here<'_>, policy: Policy) -> Option<RegenerateJob> {
-    let on_its_way = plan.fetch.iter().any(|job| job.kind == FileKind::Original && job.path == render.original);
-    let original_here = here.own.iter().any(|row| row.file.kind == FileKind::Original && row.file.path.as_str() == render.original);
+fn missing_renditions(
+    plan: &Plan,
+    mut render: RegenerateJob,
+    here: Here<'_>,
+    policy: Policy,
+) -> Option<RegenerateJob> {
+    let on_its_way = plan
+        .fetch
+        .iter()
+        .any(|job| job.kind == FileKind::Original && job.path == render.original);
+    let original_here = here.own.iter().any(|row| {
+        row.file.kind == FileKind::Original && row.file.path.as_str() == render.original
+    });
     if on_its_way || !original_here || here.unrenderable {
         return None;
     }
     let made = |preset: &str| {
-        let name = image_presets().into_iter().find(|known| known.id.as_str() == preset).map(|known| known.file_name);
+        let name = image_presets()
+            .into_iter()
+            .find(|known| known.id.as_str() == preset)
+            .map(|known| known.file_name);
         name.is_some_and(|name| {
             let path = format!("{}/{name}", render.output_dir);
-            let row = here.own.iter().find(|row| row.file.kind == FileKind::Generated && row.file.path.as_str() == path);
+            let row = here
+                .own
+                .iter()
+                .find(|row| row.file.kind == FileKind::Generated && row.file.path.as_str() == path);
             row.is_some_and(|row| row.file.authored || policy.generated != Generated::Rebuild)
         })
     };
-    let presets: Vec<String> = render.presets.iter().filter(|preset| !made(preset)).cloned().collect();
+    let presets: Vec<String> = render
+        .presets
+        .iter()
+        .filter(|preset| !made(preset))
+        .cloned()
+        .collect();
     render.presets = presets;
     (!render.presets.is_empty()).then_some(render)
 }
@@ -226,7 +259,11 @@ fn fetch(file: &ListedFile, then: Option<RegenerateJob>) -> FetchJob {
 }
 
 fn remove(row: &FileRow) -> RemoveJob {
-    RemoveJob { kind: row.file.kind, path: row.file.path.as_str().to_owned(), sha256: row.file.sha256 }
+    RemoveJob {
+        kind: row.file.kind,
+        path: row.file.path.as_str().to_owned(),
+        sha256: row.file.sha256,
+    }
 }
 
 #[cfg(test)]
@@ -236,7 +273,10 @@ mod tests {
     use super::*;
     use crate::model::{AssetId, MediaFile, Sha256, Timestamp};
 
-    const POLICY: Policy = Policy { originals: true, generated: Generated::Auto };
+    const POLICY: Policy = Policy {
+        originals: true,
+        generated: Generated::Auto,
+    };
 
     fn path(text: &str) -> MediaPath {
         MediaPath::new(text).unwrap()
@@ -288,21 +328,57 @@ mod tests {
     }
 
     fn five(at: &str, content: &str) -> Vec<ListedFile> {
-        image_presets().iter().map(|preset| listed(FileKind::Generated, &format!("{at}/{}", preset.file_name), content)).collect()
+        image_presets()
+            .iter()
+            .map(|preset| {
+                listed(
+                    FileKind::Generated,
+                    &format!("{at}/{}", preset.file_name),
+                    content,
+                )
+            })
+            .collect()
     }
 
-    fn run(asset: &Asset, originals: &[ListedFile], generated: &[ListedFile], own: &[FileRow], policy: Policy) -> Plan {
-        let listed = Listed { originals: Some(originals), generated: Some(generated) };
-        plan(asset, listed, Here { own, others: &[], unrenderable: false }, policy)
+    fn run(
+        asset: &Asset,
+        originals: &[ListedFile],
+        generated: &[ListedFile],
+        own: &[FileRow],
+        policy: Policy,
+    ) -> Plan {
+        let listed = Listed {
+            originals: Some(originals),
+            generated: Some(generated),
+        };
+        plan(
+            asset,
+            listed,
+            Here {
+                own,
+                others: &[],
+                unrenderable: false,
+            },
+            policy,
+        )
     }
 
     #[test]
     fn a_new_asset_wants_everything_that_is_listed_and_nothing_else() {
         let original = listed(FileKind::Original, "x/a.jpg", "one");
         let generated = five("x/a.jpg", "g");
-        let plan = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &generated, &[], POLICY);
+        let plan = run(
+            &asset("x/a.jpg"),
+            std::slice::from_ref(&original),
+            &generated,
+            &[],
+            POLICY,
+        );
         assert_eq!(plan.fetch.len(), 6);
-        assert!(plan.fetch.iter().all(|job| job.then.is_none()), "what the author lists was to be made here as well");
+        assert!(
+            plan.fetch.iter().all(|job| job.then.is_none()),
+            "what the author lists was to be made here as well"
+        );
         assert_eq!((plan.remove.len(), plan.regenerate), (0, None));
     }
 
@@ -310,28 +386,70 @@ mod tests {
     fn an_equal_asset_wants_nothing() {
         let original = listed(FileKind::Original, "x/a.jpg", "one");
         let generated = five("x/a.jpg", "g");
-        let own: Vec<_> = generated.iter().chain([&original]).map(|file| row(file, "a1")).collect();
-        assert_eq!(run(&asset("x/a.jpg"), &[original], &generated, &own, POLICY), Plan::default());
+        let own: Vec<_> = generated
+            .iter()
+            .chain([&original])
+            .map(|file| row(file, "a1"))
+            .collect();
+        assert_eq!(
+            run(&asset("x/a.jpg"), &[original], &generated, &own, POLICY),
+            Plan::default()
+        );
     }
 
     #[test]
     fn a_moved_asset_fetches_its_new_names_and_removes_its_old_ones() {
-        let own: Vec<_> =
-            [listed(FileKind::Original, "x/a.jpg", "one")].iter().chain(&five("x/a.jpg", "g")).map(|file| row(file, "a1")).collect();
-        let plan = run(&asset("y/b.jpg"), &[listed(FileKind::Original, "y/b.jpg", "one")], &five("y/b.jpg", "g"), &own, POLICY);
+        let own: Vec<_> = [listed(FileKind::Original, "x/a.jpg", "one")]
+            .iter()
+            .chain(&five("x/a.jpg", "g"))
+            .map(|file| row(file, "a1"))
+            .collect();
+        let plan = run(
+            &asset("y/b.jpg"),
+            &[listed(FileKind::Original, "y/b.jpg", "one")],
+            &five("y/b.jpg", "g"),
+            &own,
+            POLICY,
+        );
         assert_eq!((plan.fetch.len(), plan.remove.len()), (6, 6));
-        assert!(plan.remove.iter().all(|job| job.path.starts_with("x/a.jpg")));
+        assert!(
+            plan.remove
+                .iter()
+                .all(|job| job.path.starts_with("x/a.jpg"))
+        );
     }
 
     #[test]
     fn a_file_must_be_absent_from_two_listings_before_it_goes() {
         let original = listed(FileKind::Original, "x/a.jpg", "one");
         let generated = five("x/a.jpg", "g");
-        let mut own: Vec<_> = generated.iter().chain([&original]).map(|file| row(file, "a1")).collect();
-        let first = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &generated[1..], &own, Policy { generated: Generated::Copy, ..POLICY });
+        let mut own: Vec<_> = generated
+            .iter()
+            .chain([&original])
+            .map(|file| row(file, "a1"))
+            .collect();
+        let first = run(
+            &asset("x/a.jpg"),
+            std::slice::from_ref(&original),
+            &generated[1..],
+            &own,
+            Policy {
+                generated: Generated::Copy,
+                ..POLICY
+            },
+        );
         assert_eq!((first.unlisted.len(), first.remove.len()), (1, 0));
         own[0].unlisted_at = Some(Timestamp::from_millis(1));
-        let second = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &generated[1..], &own, Policy { generated: Generated::Copy, ..POLICY });
+        let second = run(
+            &asset("x/a.jpg"),
+            std::slice::from_ref(&original),
+            &generated[1..],
+            &own,
+            Policy {
+                generated: Generated::Copy,
+                ..POLICY
+            },
+        );
         assert_eq!((second.unlisted.len(), second.remove.len()), (0, 1));
         let back = run(&asset("x/a.jpg"), &[original], &generated, &own, POLICY);
         assert_eq!((back.relisted.len(), back.remove.len()), (1, 0));
@@ -340,14 +458,45 @@ mod tests {
     #[test]
     fn renditions_the_author_lacks_are_made_here_once_the_original_is_here() {
         let original = listed(FileKind::Original, "x/a.jpg", "one");
-        let arriving = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &[], &[], POLICY);
-        assert_eq!(arriving.fetch[0].then.as_ref().map(|job| job.presets.len()), Some(5));
+        let arriving = run(
+            &asset("x/a.jpg"),
+            std::slice::from_ref(&original),
+            &[],
+            &[],
+            POLICY,
+        );
+        assert_eq!(
+            arriving.fetch[0].then.as_ref().map(|job| job.presets.len()),
+            Some(5)
+        );
         let own = [row(&original, "a1")];
-        let here = run(&asset("x/a.jpg"), std::slice::from_ref(&original), &[], &own, POLICY);
-        assert_eq!((here.fetch.len(), here.regenerate.map(|job| job.presets.len())), (0, Some(5)));
-        let broken = Here { own: &own, others: &[], unrenderable: true };
-        let list = Listed { originals: Some(std::slice::from_ref(&original)), generated: Some(&[]) };
-        assert_eq!(plan(&asset("x/a.jpg"), list, broken, POLICY).regenerate, None);
+        let here = run(
+            &asset("x/a.jpg"),
+            std::slice::from_ref(&original),
+            &[],
+            &own,
+            POLICY,
+        );
+        assert_eq!(
+            (
+                here.fetch.len(),
+                here.regenerate.map(|job| job.presets.len())
+            ),
+            (0, Some(5))
+        );
+        let broken = Here {
+            own: &own,
+            others: &[],
+            unrenderable: true,
+        };
+        let list = Listed {
+            originals: Some(std::slice::from_ref(&original)),
+            generated: Some(&[]),
+        };
+        assert_eq!(
+            plan(&asset("x/a.jpg"), list, broken, POLICY).regenerate,
+            None
+        );
     }
 
     #[test]
@@ -367,8 +516,20 @@ mod tests {
     fn a_file_that_changes_hands_is_claimed_though_its_content_is_right() {
         let original = listed(FileKind::Original, "x/a.jpg", "one");
         let others = [row(&original, "a2")];
-        let list = Listed { originals: Some(std::slice::from_ref(&original)), generated: None };
-        let plan = plan(&asset("x/a.jpg"), list, Here { own: &[], others: &others, unrenderable: false }, POLICY);
+        let list = Listed {
+            originals: Some(std::slice::from_ref(&original)),
+            generated: None,
+        };
+        let plan = plan(
+            &asset("x/a.jpg"),
+            list,
+            Here {
+                own: &[],
+                others: &others,
+                unrenderable: false,
+            },
+            POLICY,
+        );
         assert_eq!(plan.fetch.len(), 1);
     }
 
@@ -377,16 +538,16 @@ mod tests {
         let mut file = listed(FileKind::Generated, "x/a.jpg/t.webp", "one");
         let here = row(&file, "a1");
         file.sha256 = None;
-        assert!(is_current(&file, &here));
+        assert!(file.is(&here.file));
         file.modified = Some(Timestamp::from_millis(5_999));
-        assert!(is_current(&file, &here), "EMDB compares whole seconds");
+        assert!(file.is(&here.file), "EMDB compares whole seconds");
         file.modified = Some(Timestamp::from_millis(6_000));
-        assert!(!is_current(&file, &here));
+        assert!(!file.is(&here.file));
         file.modified = None;
         file.size = Some(9);
-        assert!(!is_current(&file, &here));
+        assert!(!file.is(&here.file));
         file.exact = false;
-        assert!(is_current(&file, &here), "a record's size is a hint");
+        assert!(file.is(&here.file), "a record's size is a hint");
     }
 
     proptest! {

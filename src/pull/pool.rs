@@ -66,7 +66,15 @@ pub async fn run(pull: Arc<Pull>, lane: LaneOf) -> Result<(), Error> {
         }
     }
     for (job, token) in waiting {
-        send(&lane.items, Item { job, ending: Ending::Release, token }).await;
+        send(
+            &lane.items,
+            Item {
+                job,
+                ending: Ending::Release,
+                token,
+            },
+        )
+        .await;
     }
     drained(&in_flight).await;
     Ok(())
@@ -87,9 +95,16 @@ async fn refill(
     let mut upstream = lane.upstream_done.clone();
     let could_end = *upstream.borrow_and_update() && in_flight.count() == 0;
     let now = pull.seams.clock.now();
-    let ahead = if lane.lane == Lane::Small { CLAIMED_AHEAD } else { lane.width.saturating_sub(in_flight.count()) };
+    let ahead = if lane.lane == Lane::Small {
+        CLAIMED_AHEAD
+    } else {
+        lane.width.saturating_sub(in_flight.count())
+    };
     if ahead > 0 {
-        let jobs = pull.catalogue.claim((pull.peer.name(), lane.lane), ahead, "pull", now, LEASE).await?;
+        let jobs = pull
+            .catalogue
+            .claim((pull.peer.name(), lane.lane), ahead, "pull", now, LEASE)
+            .await?;
         if !jobs.is_empty() {
             waiting.extend(jobs.into_iter().map(|job| (job, in_flight.enter())));
             return Ok(true);
@@ -99,7 +114,9 @@ async fn refill(
     if due.is_none() && could_end {
         return Ok(false);
     }
-    let until_due = due.map_or(Duration::MAX, |due| due.since(now)).max(Duration::from_millis(1));
+    let until_due = due
+        .map_or(Duration::MAX, |due| due.since(now))
+        .max(Duration::from_millis(1));
     tokio::select! {
         () = new_jobs => {}
         () = fewer => {}
@@ -123,7 +140,13 @@ async fn drained(in_flight: &InFlight) {
     }
 }
 
-async fn work(pull: Arc<Pull>, job: Job, token: InFlightToken, permit: OwnedSemaphorePermit, items: mpsc::Sender<Item>) {
+async fn work(
+    pull: Arc<Pull>,
+    job: Job,
+    token: InFlightToken,
+    permit: OwnedSemaphorePermit,
+    items: mpsc::Sender<Item>,
+) {
     let ending = match run_one(&pull, &job).await {
         Ok(ending) => ending,
         Err(error) => fail_one(&pull, &job, error).await,
@@ -134,7 +157,9 @@ async fn work(pull: Arc<Pull>, job: Job, token: InFlightToken, permit: OwnedSema
 
 async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
     let Work::Fetch(fetch) = &job.work else {
-        return Ok(Ending::Quarantine("a job of another kind got into a download lane".to_owned()));
+        return Ok(Ending::Quarantine(
+            "a job of another kind got into a download lane".to_owned(),
+        ));
     };
     if !pull.peer.turn(&pull.stop).await {
         return Err(Error::Cancelled);
@@ -150,20 +175,30 @@ async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
         work: Work::Regenerate(render),
     });
     let file = arrived.into_file(job.asset.clone());
-    Ok(Ending::Landed { parts: vec![Part { staged: file.1, file: file.0, received: file.2 }], then: then.into_iter().collect() })
+    Ok(Ending::Landed {
+        parts: vec![Part {
+            staged: file.1,
+            file: file.0,
+            received: file.2,
+        }],
+        then: then.into_iter().collect(),
+    })
 }
 
 /// Decides what a failure means for its job, and for the pass.
 async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
     let error = match error {
         // EMDB answers 500 for an original to somebody it does not know (H-50).
-        Error::Peer(error @ (peer::Error::Refused { .. } | peer::Error::Server { status: 500, .. })) => {
+        Error::Peer(
+            error @ (peer::Error::Refused { .. } | peer::Error::Server { status: 500, .. }),
+        ) => {
             match pull.peer.probe_login().await {
                 // It knows us: the file itself is the problem.
                 Ok(()) => Error::Peer(match error {
-                    peer::Error::Refused { peer, detail } => {
-                        peer::Error::NotFound { peer, path: format!("{} ({detail})", job.subject) }
-                    }
+                    peer::Error::Refused { peer, detail } => peer::Error::NotFound {
+                        peer,
+                        path: format!("{} ({detail})", job.subject),
+                    },
                     other => other,
                 }),
                 Err(refused @ peer::Error::Refused { .. }) => Error::Peer(refused),
@@ -179,33 +214,39 @@ async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
         pull.fail(error);
         return Ending::Release;
     }
-    let ending = judge(pull, job, &error);
+    let ending = pull.judge(job, &error);
     if matches!(ending, Ending::Retry(..)) && !pull.peer.budget().spend() {
-        pull.fail(Error::BudgetSpent { peer: pull.peer.name().to_owned() });
+        pull.fail(Error::BudgetSpent {
+            peer: pull.peer.name().to_owned(),
+        });
     }
     ending
 }
 
-/// Whether a failed job is tried again, and when.
-pub(super) fn judge(pull: &Pull, job: &Job, error: &Error) -> Ending {
-    let tries = match error.class() {
-        Class::Transient => pull.limits.attempts,
-        Class::Corrupt => pull.limits.attempts.min(TRIES_CORRUPT),
-        Class::Permanent | Class::Cancelled => pull.limits.attempts.min(TRIES_PERMANENT),
-    };
-    let failed = job.attempts + 1;
-    let retry_after = if let Error::Peer(error) = error { error.retry_after() } else { None };
-    let wait = (failed < tries).then(|| pull.retries().wait(failed, retry_after, &*pull.seams.rng)).flatten();
-    let reason = error.reason();
-    match wait {
-        Some(wait) => {
-            tracing::warn!(peer = pull.peer.name(), asset = %job.asset, path = job.subject, attempt = failed, %reason, "trying again");
-            Ending::Retry(pull.seams.clock.now().plus(wait), reason)
-        }
-        None => {
-            tracing::warn!(peer = pull.peer.name(), asset = %job.asset, path = job.subject, attempt = failed, %reason, "set aside");
-            pull.monitor.finding(&format!("{}: {reason}", job.subject));
-            Ending::Quarantine(reason)
+impl Pull {
+    /// Whether a failed job is tried again, and when.
+    pub fn judge(&self, job: &Job, error: &Error) -> Ending {
+        let tries = match error.class() {
+            Class::Transient => self.limits.attempts,
+            Class::Corrupt => self.limits.attempts.min(TRIES_CORRUPT),
+            Class::Permanent | Class::Cancelled => self.limits.attempts.min(TRIES_PERMANENT),
+        };
+        let failed = job.attempts + 1;
+        let retry_after = if let Error::Peer(error) = error { error.retry_after() } else { None };
+        let wait = (failed < tries)
+            .then(|| self.retries().wait(failed, retry_after, &*self.seams.rng))
+            .flatten();
+        let (peer, asset, path, reason) = (self.peer.name(), &job.asset, &job.subject, error.reason());
+        match wait {
+            Some(wait) => {
+                tracing::warn!(peer, %asset, path, attempt = failed, %reason, "trying again");
+                Ending::Retry(self.seams.clock.now().plus(wait), reason)
+            }
+            None => {
+                tracing::warn!(peer, %asset, path, attempt = failed, %reason, "set aside");
+                self.monitor.finding(&format!("{path}: {reason}"));
+                Ending::Quarantine(reason)
+            }
         }
     }
 }

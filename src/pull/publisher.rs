@@ -72,6 +72,8 @@ pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(),
     let mut batch = Vec::new();
     while items.recv_many(&mut batch, pull.limits.publish_batch).await > 0 {
         if let Err(error) = settle(&pull, std::mem::take(&mut batch)).await {
+            // Nothing can be settled any more: everybody ends, and the next run takes the leases back.
+            pull.stop.request();
             items.close();
             while items.recv().await.is_some() {}
             return Err(error);
@@ -99,7 +101,9 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
                 batch.enqueue(then, now).await?;
                 batch.settle(&item.job).await?;
             }
-            (Ending::Landed { .. }, Outcome::Failed(error)) => retry_or_quarantine(pull, &mut batch, item, error).await?,
+            (Ending::Landed { .. }, Outcome::Failed(error)) => {
+                retry_or_quarantine(pull, &mut batch, item, error).await?
+            }
             (Ending::Unrenderable(finding), _) => {
                 batch.put_finding(finding, now).await?;
                 batch.settle(&item.job).await?;
@@ -141,9 +145,20 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             continue;
         };
         let mut of_item = Vec::with_capacity(parts.len());
-        for Part { staged, file, received } in parts.drain(..) {
+        for Part {
+            staged,
+            file,
+            received,
+        } in parts.drain(..)
+        {
             let keep_replaced = file.kind == FileKind::Original;
-            wishes.push(Publish { staged, kind: file.kind, path: file.path.clone(), modified: file.modified, keep_replaced });
+            wishes.push(Publish {
+                staged,
+                kind: file.kind,
+                path: file.path.clone(),
+                modified: file.modified,
+                keep_replaced,
+            });
             of_item.push((file, received));
         }
         rows.push(of_item);
@@ -152,13 +167,21 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
         return Ok(rows.into_iter().map(Outcome::Durable).collect());
     }
     let store = pull.store.clone();
-    let results = tokio::task::spawn_blocking(move || store.publish(wishes)).await.map_err(|_| Error::Worker)?;
+    let results = tokio::task::spawn_blocking(move || store.publish(wishes))
+        .await
+        .map_err(|_| Error::Worker)?;
     let mut results = results.into_iter();
     Ok(rows
         .into_iter()
         .map(|of_item| {
-            let failed = results.by_ref().take(of_item.len()).filter_map(Result::err).next();
-            failed.map_or(Outcome::Durable(of_item), |error| Outcome::Failed(error.into()))
+            let failed = results
+                .by_ref()
+                .take(of_item.len())
+                .filter_map(Result::err)
+                .next();
+            failed.map_or(Outcome::Durable(of_item), |error| {
+                Outcome::Failed(error.into())
+            })
         })
         .collect())
 }
@@ -173,7 +196,7 @@ async fn retry_or_quarantine(
         batch.release(&item.job).await?;
         return Ok(());
     }
-    let ending = super::pool::judge(pull, &item.job, error);
+    let ending = pull.judge(&item.job, error);
     match ending {
         Ending::Retry(at, reason) => batch.retry_at(&item.job, at, &reason).await?,
         Ending::Quarantine(reason) => batch.quarantine(&item.job, &reason).await?,
@@ -205,6 +228,7 @@ impl Tally {
         Counts::add(&pull.counts.unrenderable, self.unrenderable);
         pull.monitor.advance(Counter::Files, self.files);
         pull.monitor.advance(Counter::Bytes, self.bytes);
-        pull.monitor.advance(Counter::Renditions, self.rendered + self.unrenderable);
+        pull.monitor
+            .advance(Counter::Renditions, self.rendered + self.unrenderable);
     }
 }

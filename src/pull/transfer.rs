@@ -70,30 +70,62 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
     let path = MediaPath::new(job.path.as_str())?;
     if let Some((staged, digests)) = copy_of_ours(pull, job, &path).await? {
         let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
-        return Ok(Arrived { staged, digests, received: 0, modified, kind: job.kind, path });
+        return Ok(Arrived {
+            staged,
+            digests,
+            received: 0,
+            modified,
+            kind: job.kind,
+            path,
+        });
     }
     let key = partial_key(pull.peer.name(), job);
-    let partial = if job.size.is_none_or(|size| size >= WORTH_RESUMING) { Some(open_partial(pull, key).await?) } else { None };
+    let partial = if job.size.is_none_or(|size| size >= WORTH_RESUMING) {
+        Some(open_partial(pull, key).await?)
+    } else {
+        None
+    };
     let (download, partial) = begin(pull, job, &path, partial).await?;
     check_announced(job, &download)?;
-    let modified = job.modified.or_else(|| emdb_tag_time(download.tag.as_deref())).unwrap_or_else(|| pull.seams.clock.now());
+    let modified = job
+        .modified
+        .or_else(|| emdb_tag_time(download.tag.as_deref()))
+        .unwrap_or_else(|| pull.seams.clock.now());
     let (staged, digests, received) = match partial {
         Some(partial) => stream(pull, job, download, partial).await?,
         None => gather(pull, job, download).await?,
     };
     let (staged, digests) = compare(job, staged, digests)?;
-    Ok(Arrived { staged, digests, received, modified, kind: job.kind, path })
+    Ok(Arrived {
+        staged,
+        digests,
+        received,
+        modified,
+        kind: job.kind,
+        path,
+    })
 }
 
 /// A copy of a file that is here under another name, or under this one without a row: no network needed.
-async fn copy_of_ours(pull: &Pull, job: &FetchJob, path: &MediaPath) -> Result<Option<(Staged, Digests)>, Error> {
-    let Some(wanted) = job.sha256 else { return Ok(None) };
+async fn copy_of_ours(
+    pull: &Pull,
+    job: &FetchJob,
+    path: &MediaPath,
+) -> Result<Option<(Staged, Digests)>, Error> {
+    let Some(wanted) = job.sha256 else {
+        return Ok(None);
+    };
     let rows = pull.catalogue.files_with(&wanted).await?;
-    let candidates: Vec<_> =
-        rows.into_iter().map(|row| (row.file.kind, row.file.path)).chain([(job.kind, path.clone())]).collect();
+    let candidates: Vec<_> = rows
+        .into_iter()
+        .map(|row| (row.file.kind, row.file.path))
+        .chain([(job.kind, path.clone())])
+        .collect();
     let (store, with_md5, size) = (pull.store.clone(), job.md5.is_some(), job.size);
     let staged = pull.staging.create()?;
-    spawn_blocking(move || copy_first(&store, &candidates, staged, wanted, size, with_md5)).await.map_err(|_| Error::Worker)?
+    spawn_blocking(move || copy_first(&store, &candidates, staged, wanted, size, with_md5))
+        .await
+        .map_err(|_| Error::Worker)?
 }
 
 fn copy_first(
@@ -106,7 +138,9 @@ fn copy_first(
 ) -> Result<Option<(Staged, Digests)>, Error> {
     for (kind, path) in candidates {
         // What cannot be opened here is fetched from the peer; its own trouble is found by verify.
-        let Ok(Some(mut found)) = store.open_file(*kind, path) else { continue };
+        let Ok(Some(mut found)) = store.open_file(*kind, path) else {
+            continue;
+        };
         if size.is_some_and(|size| size != found.size) || staged.len() > 0 {
             continue;
         }
@@ -131,13 +165,23 @@ fn copy_first(
 
 /// Names a partial by everything that makes its bytes what they are.
 fn partial_key(peer: &str, job: &FetchJob) -> String {
-    let facts = format!("{peer}\n{}\n{}\n{:?}\n{:?}\n{:?}\n{:?}", job.kind.dir(), job.path, job.size, job.modified, job.sha256, job.md5);
+    let facts = format!(
+        "{peer}\n{}\n{}\n{:?}\n{:?}\n{:?}\n{:?}",
+        job.kind.dir(),
+        job.path,
+        job.size,
+        job.modified,
+        job.sha256,
+        job.md5
+    );
     Sha256::of(facts.as_bytes()).to_string()[..32].to_owned()
 }
 
 async fn open_partial(pull: &Pull, key: String) -> Result<Partial, Error> {
     let staging = pull.staging.clone();
-    let partial = spawn_blocking(move || staging.partial(&key)).await.map_err(|_| Error::Worker)?;
+    let partial = spawn_blocking(move || staging.partial(&key))
+        .await
+        .map_err(|_| Error::Worker)?;
     Ok(partial?)
 }
 
@@ -148,12 +192,21 @@ async fn begin(
     path: &MediaPath,
     partial: Option<Partial>,
 ) -> Result<(Download, Option<Partial>), Error> {
-    let Some(mut partial) = partial else { return Ok((pull.peer.download(job.kind, path, 0).await?, None)) };
+    let Some(mut partial) = partial else {
+        return Ok((pull.peer.download(job.kind, path, 0).await?, None));
+    };
     let known = partial.tag();
     // A range is only asked for strictly inside the size (H-41), and only where the reply's tag can be compared.
-    let from = if known.is_some() && job.size.is_some_and(|size| partial.len() < size) { partial.len() } else { 0 };
+    let from = if known.is_some() && job.size.is_some_and(|size| partial.len() < size) {
+        partial.len()
+    } else {
+        0
+    };
     let mut download = pull.peer.download(job.kind, path, from).await?;
-    let goes_on = from > 0 && download.from == from && download.tag == known && (download.total == job.size || !job.exact);
+    let goes_on = from > 0
+        && download.from == from
+        && download.tag == known
+        && (download.total == job.size || !job.exact);
     if !goes_on {
         if download.from > 0 {
             drop(download);
@@ -167,7 +220,11 @@ async fn begin(
 /// A file whose announced length is not the listed one has changed since it was listed.
 fn check_announced(job: &FetchJob, download: &Download) -> Result<(), Error> {
     match (job.exact, job.size, download.total) {
-        (true, Some(expected), Some(actual)) if expected != actual => Err(Error::Size { path: job.path.clone(), expected, actual }),
+        (true, Some(expected), Some(actual)) if expected != actual => Err(Error::Size {
+            path: job.path.clone(),
+            expected,
+            actual,
+        }),
         _ => Ok(()),
     }
 }
@@ -178,7 +235,11 @@ fn emdb_tag_time(tag: Option<&str>) -> Option<Timestamp> {
 }
 
 /// Reads a small body into memory and writes it in one go.
-async fn gather(pull: &Pull, job: &FetchJob, download: Download) -> Result<(Staged, Digests, u64), Error> {
+async fn gather(
+    pull: &Pull,
+    job: &FetchJob,
+    download: Download,
+) -> Result<(Staged, Digests, u64), Error> {
     let total = download.total;
     let limit = job.size.or(total).unwrap_or(WORTH_RESUMING).max(GATHERED);
     let mut body = Vec::new();
@@ -188,19 +249,33 @@ async fn gather(pull: &Pull, job: &FetchJob, download: Download) -> Result<(Stag
         hasher.update(&piece);
         body.extend_from_slice(&piece);
         if body.len() as u64 > limit {
-            return Err(Error::Size { path: job.path.clone(), expected: limit, actual: body.len() as u64 });
+            return Err(Error::Size {
+                path: job.path.clone(),
+                expected: limit,
+                actual: body.len() as u64,
+            });
         }
     }
     let received = body.len() as u64;
     check_whole(job, total, received)?;
     let mut staged = pull.staging.create()?;
-    let staged = spawn_blocking(move || staged.write_all(&body).map(|()| staged)).await.map_err(|_| Error::Worker)??;
+    let staged = spawn_blocking(move || staged.write_all(&body).map(|()| staged))
+        .await
+        .map_err(|_| Error::Worker)??;
     Ok((staged, hasher.finish(), received))
 }
 
 /// Lets a large body flow to a thread that hashes what the partial already holds, then hashes and appends.
-async fn stream(pull: &Pull, job: &FetchJob, download: Download, partial: Partial) -> Result<(Staged, Digests, u64), Error> {
-    check_reserve(pull, download.total.unwrap_or(0).saturating_sub(partial.len()))?;
+async fn stream(
+    pull: &Pull,
+    job: &FetchJob,
+    download: Download,
+    partial: Partial,
+) -> Result<(Staged, Digests, u64), Error> {
+    check_reserve(
+        pull,
+        download.total.unwrap_or(0).saturating_sub(partial.len()),
+    )?;
     let total = download.total;
     let limit = if job.exact { job.size } else { None };
     let (sender, receiver) = mpsc::channel::<Bytes>(PIECES_AHEAD);
@@ -212,7 +287,11 @@ async fn stream(pull: &Pull, job: &FetchJob, download: Download, partial: Partia
         while let Some(piece) = next(pull, &mut pieces).await? {
             received += piece.len() as u64;
             if limit.is_some_and(|limit| received > limit) {
-                return Err(Error::Size { path: job.path.clone(), expected: limit.unwrap_or(0), actual: received });
+                return Err(Error::Size {
+                    path: job.path.clone(),
+                    expected: limit.unwrap_or(0),
+                    actual: received,
+                });
             }
             if sender.send(piece).await.is_err() {
                 break;
@@ -231,11 +310,14 @@ async fn stream(pull: &Pull, job: &FetchJob, download: Download, partial: Partia
         compared(job, &digests)?;
         return Err(Error::Worker);
     }
-    let staged = spawn_blocking(move || partial.finish()).await.map_err(|_| Error::Worker)??;
-    Ok((staged, digests, received))
+    Ok((partial.finish(), digests, received))
 }
 
-fn append_all(mut partial: Partial, mut pieces: mpsc::Receiver<Bytes>, with_md5: bool) -> Result<(Partial, Digests), store::Error> {
+fn append_all(
+    mut partial: Partial,
+    mut pieces: mpsc::Receiver<Bytes>,
+    with_md5: bool,
+) -> Result<(Partial, Digests), store::Error> {
     let mut hasher = Hasher::new(with_md5);
     if partial.len() > 0 {
         partial.read_back(&mut |piece| hasher.update(piece))?;
@@ -262,7 +344,11 @@ where
 fn check_whole(job: &FetchJob, total: Option<u64>, actual: u64) -> Result<(), Error> {
     let expected = if job.exact { job.size.or(total) } else { total };
     match expected {
-        Some(expected) if expected != actual => Err(Error::Size { path: job.path.clone(), expected, actual }),
+        Some(expected) if expected != actual => Err(Error::Size {
+            path: job.path.clone(),
+            expected,
+            actual,
+        }),
         _ => Ok(()),
     }
 }
@@ -270,7 +356,11 @@ fn check_whole(job: &FetchJob, total: Option<u64>, actual: u64) -> Result<(), Er
 fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
     let free = pull.store.free_bytes()?;
     if free.saturating_sub(more) < pull.limits.reserve {
-        return Err(Error::Reserve { root: pull.store.root().display().to_string(), free, reserve: pull.limits.reserve });
+        return Err(Error::Reserve {
+            root: pull.store.root().display().to_string(),
+            free,
+            reserve: pull.limits.reserve,
+        });
     }
     Ok(())
 }
@@ -289,18 +379,28 @@ fn compare(job: &FetchJob, staged: Staged, digests: Digests) -> Result<(Staged, 
 fn compared(job: &FetchJob, digests: &Digests) -> Result<(), Error> {
     let path = || job.path.clone();
     if let Some(expected) = job.sha256.filter(|expected| *expected != digests.sha256) {
-        return Err(Error::Sha256 { path: path(), expected, actual: digests.sha256 });
+        return Err(Error::Sha256 {
+            path: path(),
+            expected,
+            actual: digests.sha256,
+        });
     }
     if let (Some(expected), Some(actual)) = (job.md5, digests.md5)
         && expected != actual
     {
-        return Err(Error::Md5 { path: path(), expected, actual });
+        return Err(Error::Md5 {
+            path: path(),
+            expected,
+            actual,
+        });
     }
     let proven = job.sha256.is_some() || job.md5.is_some();
     match job.size {
-        Some(expected) if expected != digests.size && !(proven && !job.exact) => {
-            Err(Error::Size { path: path(), expected, actual: digests.size })
-        }
+        Some(expected) if expected != digests.size && !(proven && !job.exact) => Err(Error::Size {
+            path: path(),
+            expected,
+            actual: digests.size,
+        }),
         _ => Ok(()),
     }
 }

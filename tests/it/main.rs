@@ -1,1 +1,8 @@
-fn main() {}
+//! Tests that cross module borders, over real sockets and real files.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop there"
+)]
+
+mod emdb_server;
+mod support;

@@ -1,0 +1,182 @@
+//! `emsync.toml` as written: every key optional, unknown ones refused, nothing resolved and no default applied.
+//!
+//! This page is the list of what may stand in the file. Values keep the line they came from, so that `mod.rs` can
+//! complain about them by key, file and line.
+
+use std::path::Path;
+
+use super::error::{Error, Place};
+use super::read::{At, Section};
+use super::secret::Secret;
+
+/// The whole file.
+pub(super) struct Written {
+    pub(super) node: Node,
+    pub(super) media: Media,
+    pub(super) state: Option<At<String>>,
+    pub(super) relay_tables: Vec<At<String>>,
+    pub(super) limits: Limits,
+    pub(super) serve: Serve,
+    pub(super) peers: Vec<Peer>,
+}
+
+/// `[node]`
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) name: Option<At<String>>,
+    pub(super) cluster_id: Option<At<String>>,
+    pub(super) catalog: Option<At<String>>,
+}
+
+/// `[media]`
+pub(super) struct Media {
+    pub(super) root: Option<At<String>>,
+    pub(super) thumb_threads: Option<At<u64>>,
+    pub(super) max_pixels: Option<At<u64>>,
+}
+
+/// `[limits]`
+pub(super) struct Limits {
+    pub(super) transfers: Option<At<u64>>,
+    pub(super) attempts: Option<At<u64>>,
+    pub(super) retry_base: Option<At<String>>,
+    pub(super) retry_cap: Option<At<String>>,
+    pub(super) timeout: Option<At<String>>,
+    pub(super) contimeout: Option<At<String>>,
+    pub(super) list_timeout: Option<At<String>>,
+    pub(super) max_clock_skew: Option<At<String>>,
+    pub(super) overlap: Option<At<String>>,
+    pub(super) large_file: Option<At<String>>,
+    pub(super) handoff_depth: Option<At<u64>>,
+    pub(super) publish_batch: Option<At<u64>>,
+    pub(super) reserve: Option<At<String>>,
+    pub(super) trash_days: Option<At<u64>>,
+    pub(super) max_delete: Option<At<String>>,
+}
+
+/// `[serve]`
+pub(super) struct Serve {
+    pub(super) listen: Option<At<String>>,
+}
+
+/// `[[peer]]`
+pub(super) struct Peer {
+    pub(super) place: Place,
+    pub(super) name: Option<At<String>>,
+    pub(super) base_url: Option<At<String>>,
+    pub(super) cluster_id: Option<At<String>>,
+    pub(super) key: Option<At<Secret>>,
+    pub(super) key_file: Option<At<String>>,
+    pub(super) key_env: Option<At<String>>,
+    pub(super) enabled: Option<At<bool>>,
+    pub(super) pull_originals: Option<At<bool>>,
+    pub(super) generated: Option<At<String>>,
+    pub(super) push: Option<At<bool>>,
+    pub(super) push_originals: Option<At<bool>>,
+    pub(super) insecure_session: Option<At<bool>>,
+    pub(super) max_delete: Option<At<String>>,
+}
+
+impl Written {
+    /// Takes the text apart. `file` is only named in errors.
+    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, Error> {
+        let mut top = Section::parse(text, file)?;
+        let written = Self {
+            node: Node::take(top.table("node")?)?,
+            media: Media::take(top.table("media")?)?,
+            state: top.text("state")?,
+            relay_tables: top.texts("relay_tables")?,
+            limits: Limits::take(top.table("limits")?)?,
+            serve: Serve::take(top.table("serve")?)?,
+            peers: top
+                .tables("peer")?
+                .into_iter()
+                .map(Peer::take)
+                .collect::<Result<_, _>>()?,
+        };
+        top.done()?;
+        Ok(written)
+    }
+}
+
+impl Node {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let node = Self {
+            place: section.place(),
+            name: section.text("name")?,
+            cluster_id: section.text("cluster_id")?,
+            catalog: section.text("catalog")?,
+        };
+        section.done()?;
+        Ok(node)
+    }
+}
+
+impl Media {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let media = Self {
+            root: section.text("root")?,
+            thumb_threads: section.whole("thumb_threads")?,
+            max_pixels: section.whole("max_pixels")?,
+        };
+        section.done()?;
+        Ok(media)
+    }
+}
+
+impl Limits {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let limits = Self {
+            transfers: section.whole("transfers")?,
+            attempts: section.whole("attempts")?,
+            retry_base: section.span("retry_base")?,
+            retry_cap: section.span("retry_cap")?,
+            timeout: section.span("timeout")?,
+            contimeout: section.span("contimeout")?,
+            list_timeout: section.span("list_timeout")?,
+            max_clock_skew: section.span("max_clock_skew")?,
+            overlap: section.span("overlap")?,
+            large_file: section.amount("large_file")?,
+            handoff_depth: section.whole("handoff_depth")?,
+            publish_batch: section.whole("publish_batch")?,
+            reserve: section.amount("reserve")?,
+            trash_days: section.whole("trash_days")?,
+            max_delete: section.amount("max_delete")?,
+        };
+        section.done()?;
+        Ok(limits)
+    }
+}
+
+impl Serve {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let serve = Self {
+            listen: section.text("listen")?,
+        };
+        section.done()?;
+        Ok(serve)
+    }
+}
+
+impl Peer {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let peer = Self {
+            place: section.place(),
+            name: section.text("name")?,
+            base_url: section.text("base_url")?,
+            cluster_id: section.text("cluster_id")?,
+            key: section.secret("key")?,
+            key_file: section.text("key_file")?,
+            key_env: section.text("key_env")?,
+            enabled: section.flag("enabled")?,
+            pull_originals: section.flag("pull_originals")?,
+            generated: section.text("generated")?,
+            push: section.flag("push")?,
+            push_originals: section.flag("push_originals")?,
+            insecure_session: section.flag("insecure_session")?,
+            max_delete: section.amount("max_delete")?,
+        };
+        section.done()?;
+        Ok(peer)
+    }
+}

@@ -1,0 +1,372 @@
+//! The settings of a fresh node: a file that works as it is and explains itself.
+//!
+//! Defaults stand in it as comments, `#key = value`; they are printed from the very values the program uses, so the file
+//! cannot drift from them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use toml_edit::Value;
+
+use super::error::{Error, Problem};
+use super::limits::Limits;
+use super::locate::FILE_NAME;
+use super::units::{show_duration, show_size};
+use super::{Config, Media, Serve, default_catalog, node_name, own_cluster_id, write as disk};
+use crate::model::CatalogId;
+use crate::seams::Seams;
+
+/// A node to be made.
+#[derive(Debug, Clone)]
+pub struct NewNode {
+    /// Its folder; made when it does not exist.
+    pub dir: PathBuf,
+    /// What people will call it.
+    pub name: String,
+    /// Its dataset; `assets/catalog` when none is given.
+    pub catalog: Option<String>,
+    /// Its cluster id; made from the name when none is given. Beside an EMDB: that one's `cluster.name`.
+    pub cluster_id: Option<String>,
+}
+
+/// Writes `emsync.toml` into the node's folder and loads it.
+///
+/// # Errors
+/// [`Error::Exists`] when there is one already, [`Error::Argument`] for a value that cannot be used, [`Error::Write`].
+pub fn write(new: &NewNode, seams: &Seams) -> Result<Config, Error> {
+    let file = new.dir.join(FILE_NAME);
+    let text = text(new, seams)?;
+    let unwritable = |source: std::io::Error| {
+        let file = file.clone();
+        match source.kind() {
+            ErrorKind::AlreadyExists => Error::Exists { file },
+            _ => Error::Write { file, source },
+        }
+    };
+    // A folder that is a file says so; that is not a node.
+    fs::create_dir_all(&new.dir).map_err(|source| Error::Write {
+        file: file.clone(),
+        source,
+    })?;
+    disk::create(&file, &text).map_err(unwritable)?;
+    Config::load(&file)
+}
+
+/// The text of a fresh `emsync.toml`. Only a missing cluster id draws on chance.
+///
+/// # Errors
+/// [`Error::Argument`] for a value that cannot be used.
+pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
+    let name = node_name(&new.name).map_err(|problem| argument("node.name", problem))?;
+    let cluster_id = match &new.cluster_id {
+        Some(given) => given.clone(),
+        None => format!("{}-{}", slug(&name), seams.random_hex(4)),
+    };
+    let cluster_id =
+        own_cluster_id(&cluster_id).map_err(|problem| argument("node.cluster_id", problem))?;
+    let catalog = match &new.catalog {
+        Some(given) => CatalogId::new(given.as_str())
+            .map_err(|error| argument("node.catalog", Problem::Id(error)))?,
+        None => default_catalog(),
+    };
+    let quoted = |text: &str| Value::from(text).to_string();
+    let mut out = HEAD.to_owned();
+    let mut push = |piece: &str| out.push_str(piece);
+    push(&format!(
+        "[node]\n# What people call this node.\nname = {}\n\
+         # What the cluster calls it. Records carry it: never change it while there are any.\ncluster_id = {}\n\
+         # Name of the dataset; its first element is the site in this node's address.\ncatalog = {}\n\n",
+        quoted(&name),
+        quoted(cluster_id.as_str()),
+        quoted(catalog.as_str())
+    ));
+    push(&format!(
+        "[media]\n# Holds <catalog>/originals and <catalog>/generated.\nroot = \"media\"\n\
+         # Threads that make renditions; 0 is one for each core.\n#thumb_threads = 0\n\
+         # Pictures with more pixels are refused before they are decoded.\n#max_pixels = {}\n\n",
+        Media::MAX_PIXELS
+    ));
+    push(&format!(
+        "[serve]\n# Where this node listens; \"0.0.0.0:7700\" lets other machines in.\n#listen = \"{}\"\n\n",
+        Serve::LISTEN
+    ));
+    push(&limits_text(&Limits::default()));
+    push(PEER);
+    Ok(out)
+}
+
+const HEAD: &str = "\
+# Settings of an emsync node. A key behind a # shows its default; take the # away to change it.
+# Spans of time: 500ms, 15m, 1h 30m. Sizes: 512k, 64MiB, 1.5G, in units of 1024. Relative paths start at this file's folder.
+
+# Folder of the catalogue. Keep it on a local disk and apart from the media.
+state = \"state\"
+
+# Tables that could grant rights (users, userprofile, settingsgroup) are passed on only when they are named here.
+#relay_tables = []
+
+";
+
+const PEER: &str = "\
+# A remote node, one section each. `emsync peer add` writes them.
+#[[peer]]
+#name = \"master\"
+# Scheme, host, port and site; no slash at the end.
+#base_url = \"http://master.example.org:7700/assets\"
+# Needed for an EMDB: its setting cluster.name. Learned from an emsync node.
+#cluster_id = \"master-0123abcd\"
+# The key the peer issued, on the first line of a file; or key_env = \"VARIABLE\"; or key = \"…\", here.
+#key_file = \"master.key\"
+# Included in runs that name no peer.
+#enabled = true
+# Fetch its originals.
+#pull_originals = true
+# Its generated files: \"copy\" them, \"rebuild\" them here, \"auto\" (the cheaper correct way), or \"off\".
+#generated = \"auto\"
+# Send it our changes, and our originals with them.
+#push = false
+#push_originals = false
+# Send its session cookie over http although it is marked Secure: EMDB's listings need it. Default: true for http.
+#insecure_session = true
+# Instead of limits.max_delete.
+#max_delete = \"5%\"
+";
+
+/// `[limits]` with every key as a comment that shows its default.
+fn limits_text(limits: &Limits) -> String {
+    let span = |span| format!("\"{}\"", show_duration(span));
+    let size = |bytes| format!("\"{}\"", show_size(bytes));
+    let lines = [
+        (
+            "transfers",
+            limits.transfers.to_string(),
+            "Files fetched at the same time.",
+        ),
+        (
+            "attempts",
+            limits.attempts.to_string(),
+            "Tries of one item before it is set aside, the first included.",
+        ),
+        (
+            "retry_base",
+            span(limits.retry_base),
+            "Longest wait before the second try; it doubles with each further one.",
+        ),
+        ("retry_cap", span(limits.retry_cap), "Longest wait of all."),
+        (
+            "timeout",
+            span(limits.timeout),
+            "A connection on which nothing moves for so long is given up.",
+        ),
+        (
+            "contimeout",
+            span(limits.contimeout),
+            "For a connection to come about.",
+        ),
+        (
+            "list_timeout",
+            span(limits.list_timeout),
+            "For one page of a listing; a large EMDB needs minutes.",
+        ),
+        (
+            "max_clock_skew",
+            span(limits.max_clock_skew),
+            "A run stops when the peer's clock differs by more.",
+        ),
+        (
+            "overlap",
+            span(limits.overlap),
+            "How far each run looks back over the last one.",
+        ),
+        (
+            "large_file",
+            size(limits.large_file),
+            "From this size on a file uses the lane of the large ones.",
+        ),
+        (
+            "handoff_depth",
+            limits.handoff_depth.to_string(),
+            "Originals that may wait between the transfers and the renditions.",
+        ),
+        (
+            "publish_batch",
+            limits.publish_batch.to_string(),
+            "Files that become durable together.",
+        ),
+        (
+            "reserve",
+            size(limits.reserve),
+            "Left free on the disk of the media.",
+        ),
+        (
+            "trash_days",
+            limits.trash_days.to_string(),
+            "Days a removed file can be restored.",
+        ),
+        (
+            "max_delete",
+            "\"5%\"".to_owned(),
+            "Deletes per peer and run, a number or a share. Unset: 5 % of the live assets, at least 10, at most 1000.",
+        ),
+    ];
+    let mut text = "[limits]\n".to_owned();
+    for (key, value, why) in lines {
+        writeln!(text, "# {why}\n#{key} = {value}").expect("writing to a string cannot fail");
+    }
+    text.push('\n');
+    text
+}
+
+fn argument(key: &'static str, problem: Problem) -> Error {
+    Error::Argument {
+        key,
+        source: Box::new(problem),
+    }
+}
+
+/// A name in lower-case ASCII letters, digits and single hyphens; `node` when nothing of it is left.
+fn slug(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    if words.is_empty() {
+        "node".to_owned()
+    } else {
+        words.join("-")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(dir: PathBuf, name: &str) -> NewNode {
+        NewNode {
+            dir,
+            name: name.to_owned(),
+            catalog: None,
+            cluster_id: None,
+        }
+    }
+
+    fn fresh(name: &str) -> String {
+        text(&node(PathBuf::new(), name), &Seams::os()).unwrap()
+    }
+
+    #[test]
+    fn a_fresh_file_loads_with_the_defaults() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("new/mirror");
+        let config = write(&node(dir.clone(), "Büro \"1\" Nord"), &Seams::os()).unwrap();
+        assert_eq!(config.file, dir.join("emsync.toml"));
+        assert_eq!(config.node.name, "Büro \"1\" Nord");
+        assert_eq!(config.node.catalog.as_str(), "assets/catalog");
+        let (slug, random) = config.node.cluster_id.as_str().rsplit_once('-').unwrap();
+        assert_eq!((slug, random.len()), ("b-ro-1-nord", 8));
+        assert!(random.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert_eq!(
+            (config.media.root, config.state),
+            (dir.join("media"), dir.join("state"))
+        );
+        assert_eq!(config.limits, Limits::default());
+        assert!(config.peers.is_empty());
+    }
+
+    #[test]
+    fn a_second_init_is_refused_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = node(dir.path().to_owned(), "a");
+        let file = write(&new, &Seams::os()).unwrap().file;
+        let before = fs::read(&file).unwrap();
+        let error = write(&new, &Seams::os()).unwrap_err();
+        assert!(matches!(error, Error::Exists { file: named } if named == file));
+        assert_eq!(fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn every_setting_stands_in_the_file_with_its_default() {
+        let plain: String = fresh("a")
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let config = Config::parse(&plain, &PathBuf::from("/n/emsync.toml")).unwrap();
+        let guard = Some("5%".parse().unwrap());
+        let expected = Limits {
+            max_delete: guard,
+            ..Limits::default()
+        };
+        assert_eq!(config.limits, expected);
+        assert_eq!(config.serve.listen, Serve::LISTEN);
+        assert_eq!(config.media.max_pixels, Media::MAX_PIXELS);
+        let peer = config.peer("master").unwrap();
+        assert!(peer.enabled && peer.pull_originals && !peer.push && peer.insecure_session);
+
+        // Debug names every field of the structures, so a key that is added later must be added to the file too.
+        let limits = format!("{:#?}", Limits::default());
+        let keys: Vec<&str> = limits
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
+            .map(|(key, _)| key)
+            .collect();
+        assert_eq!(keys.len(), 15);
+        for key in keys {
+            assert!(
+                plain.contains(&format!("\n{key} = ")),
+                "{key} is not in a fresh file"
+            );
+        }
+    }
+
+    #[test]
+    fn given_names_are_used_and_bad_ones_write_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("n");
+        let mut new = node(dir.clone(), "a");
+        new.cluster_id = Some("entermedia-cluster".to_owned());
+        assert!(matches!(
+            write(&new, &Seams::os()),
+            Err(Error::Argument {
+                key: "node.cluster_id",
+                ..
+            })
+        ));
+        new.cluster_id = Some("emdb-7".to_owned());
+        new.catalog = Some("finder".to_owned());
+        assert!(matches!(
+            write(&new, &Seams::os()),
+            Err(Error::Argument {
+                key: "node.catalog",
+                ..
+            })
+        ));
+        new.catalog = Some("finder/catalog".to_owned());
+        new.name = "  ".to_owned();
+        assert!(matches!(
+            write(&new, &Seams::os()),
+            Err(Error::Argument {
+                key: "node.name",
+                ..
+            })
+        ));
+        assert!(!dir.exists());
+        new.name = "a".to_owned();
+        let node = write(&new, &Seams::os()).unwrap().node;
+        assert_eq!(
+            (node.cluster_id.as_str(), node.site.as_str()),
+            ("emdb-7", "finder")
+        );
+    }
+
+    #[test]
+    fn a_name_without_ascii_still_gives_a_cluster_id() {
+        assert_eq!(slug("東京"), "node");
+        assert_eq!(slug("--A  b--"), "a-b");
+    }
+}

@@ -1,0 +1,320 @@
+//! `emsync.toml`: as written (`file.rs`), as used ([`Config`]), where it is looked for ([`locate`](locate::locate)), how a fresh one
+//! looks ([`init`]) and how it is changed without losing a comment ([`edit`]).
+//!
+//! A [`Config`] is complete: every value is checked and has its default, relative paths start at the file's own folder,
+//! spans and sizes have types, keys print as `***`. Everything that is wrong is an [`Error`] with file, line and key that
+//! says how to mend it. Loading reads the one file and nothing else; keys are fetched by [`Peer::key`] when they are needed.
+//! What the program learns while it runs is not settings and lives in the catalogue.
+
+pub mod edit;
+pub mod error;
+mod file;
+pub mod init;
+pub mod limits;
+pub mod locate;
+pub mod peer;
+mod read;
+pub mod secret;
+pub mod units;
+pub mod url;
+mod write;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{self as std_path, Component, Path, PathBuf};
+
+use secrecy::zeroize::Zeroizing;
+
+pub use edit::NewPeer;
+pub use error::{Error, Place, Problem};
+pub use limits::Limits;
+pub use peer::{Generated, KeySource, Peer};
+pub use secret::Secret;
+pub use units::MaxDelete;
+pub use url::BaseUrl;
+
+use crate::model::id::DEFAULT_CLUSTER_ID;
+use crate::model::{CatalogId, Module, NodeId};
+
+/// Everything a person has decided about this node.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from, absolute.
+    pub file: PathBuf,
+    /// The file's folder, where relative paths in it start.
+    pub dir: PathBuf,
+    /// Who we are.
+    pub node: Node,
+    /// Originals and renditions.
+    pub media: Media,
+    /// Folder of the catalogue; on a local disk, never inside the media nor around them.
+    pub state: PathBuf,
+    /// How much of everything.
+    pub limits: Limits,
+    /// Our own HTTP side.
+    pub serve: Serve,
+    /// The remote nodes, in the order of the file; names are unique.
+    pub peers: Vec<Peer>,
+    /// Tables passed on although they could grant rights (design section 8, Tables).
+    pub relay_tables: Vec<Module>,
+}
+
+/// Who we are.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What people call this node.
+    pub name: String,
+    /// What the cluster calls it.
+    pub cluster_id: NodeId,
+    /// First path element of our addresses: the first element of `catalog`.
+    pub site: String,
+    /// Our dataset's name.
+    pub catalog: CatalogId,
+}
+
+/// Originals and renditions.
+#[derive(Debug, Clone)]
+pub struct Media {
+    /// The folder that holds `<catalog>/originals` and `<catalog>/generated`, absolute.
+    pub root: PathBuf,
+    /// Threads that make renditions; 0 is one for each core.
+    pub thumb_threads: usize,
+    /// Pictures with more pixels are refused by their header, before anything is decoded.
+    pub max_pixels: u64,
+}
+
+impl Media {
+    /// Default of `max_pixels`: about 20,000 by 20,000.
+    pub const MAX_PIXELS: u64 = 400_000_000;
+}
+
+/// Our own HTTP side.
+#[derive(Debug, Clone, Copy)]
+pub struct Serve {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+impl Serve {
+    /// Default of `listen`: this machine only.
+    pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// [`Error`] names the file, the line and the key of the first thing that is wrong.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|source| Error::Read {
+            file: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks the text of a configuration as if it stood in `path`, which need not exist.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let file = std_path::absolute(path).map_err(|source| Error::Read {
+            file: path.to_owned(),
+            source,
+        })?;
+        let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
+        let written = file::Written::parse(text, &file)?;
+        let node = Node::resolve(&written.node)?;
+        let (media, state) = folders(&written, &dir)?;
+        let table = |at: &read::At<String>| at.check(|name| Module::new(name.as_str()));
+        Ok(Self {
+            media,
+            state,
+            limits: Limits::resolve(&written.limits)?,
+            serve: Serve::resolve(&written.serve)?,
+            peers: peers(&written.peers, &dir, &node.cluster_id)?,
+            relay_tables: written
+                .relay_tables
+                .iter()
+                .map(table)
+                .collect::<Result<_, _>>()?,
+            node,
+            dir,
+            file,
+        })
+    }
+
+    /// The peer called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPeer`] with the names there are.
+    pub fn peer(&self, name: &str) -> Result<&Peer, Error> {
+        self.peers
+            .iter()
+            .find(|peer| peer.name == name)
+            .ok_or_else(|| Error::UnknownPeer {
+                file: self.file.clone(),
+                name: name.to_owned(),
+                known: self.peers.iter().map(|peer| peer.name.clone()).collect(),
+            })
+    }
+
+    /// The peers of a run that names none.
+    pub fn enabled_peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(|peer| peer.enabled)
+    }
+}
+
+impl Node {
+    fn resolve(written: &file::Node) -> Result<Self, Error> {
+        let missing = |key: &str, mend| Error::Missing {
+            place: written.place.clone(),
+            key: key.to_owned(),
+            mend,
+        };
+        let Some(name) = &written.name else {
+            let mend = "write name = \"…\" under [node]; `emsync init` makes a whole file";
+            return Err(missing("node.name", mend));
+        };
+        let Some(id) = &written.cluster_id else {
+            let mend = "`emsync init` makes one; beside an EMDB use its setting cluster.name";
+            return Err(missing("node.cluster_id", mend));
+        };
+        let catalog = match &written.catalog {
+            None => default_catalog(),
+            Some(at) => at.check(|text| CatalogId::new(text.as_str()))?,
+        };
+        Ok(Self {
+            name: name.check(|text| node_name(text))?,
+            cluster_id: id.check(|text| own_cluster_id(text))?,
+            site: site_of(&catalog),
+            catalog,
+        })
+    }
+}
+
+impl Serve {
+    fn resolve(written: &file::Serve) -> Result<Self, Error> {
+        let Some(at) = &written.listen else {
+            return Ok(Self {
+                listen: Self::LISTEN,
+            });
+        };
+        let listen = at.check(|text| text.parse().map_err(|_| Problem::Listen(text.clone())))?;
+        Ok(Self { listen })
+    }
+}
+
+/// `assets/catalog`, whatever the node's name (design section 8, Identity).
+fn default_catalog() -> CatalogId {
+    CatalogId::new("assets/catalog").expect("two plain elements")
+}
+
+fn site_of(catalog: &CatalogId) -> String {
+    let first = catalog.as_str().split('/').next();
+    first.unwrap_or_default().to_owned()
+}
+
+fn node_name(text: &str) -> Result<String, Problem> {
+    if text.trim().is_empty() {
+        return Err(Problem::Empty);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Problem::Control);
+    }
+    Ok(text.trim().to_owned())
+}
+
+fn own_cluster_id(text: &str) -> Result<NodeId, Problem> {
+    cluster_id(
+        text,
+        "use the one `emsync init` makes; beside an EMDB, set a cluster.name there and write it here",
+    )
+}
+
+/// A cluster id that is nobody's default and fits a header and a line.
+fn cluster_id(text: &str, mend: &'static str) -> Result<NodeId, Problem> {
+    let text = text.trim();
+    if text == DEFAULT_CLUSTER_ID {
+        return Err(Problem::DefaultClusterId { mend });
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Problem::Control);
+    }
+    Ok(NodeId::new(text)?)
+}
+
+/// A path as written, from `dir` on when it is relative.
+fn path(text: &str, dir: &Path) -> Result<PathBuf, Problem> {
+    if text.trim().is_empty() {
+        return Err(Problem::Empty);
+    }
+    if text.contains('\0') {
+        return Err(Problem::Control);
+    }
+    if text == "~" || text.starts_with("~/") {
+        return Err(Problem::Tilde(text.to_owned()));
+    }
+    // Rebuilt from its components, so that `./media/` and `media` are the same path.
+    Ok(dir.join(text).components().collect())
+}
+
+fn folders(written: &file::Written, dir: &Path) -> Result<(Media, PathBuf), Error> {
+    let folder = |at: &Option<read::At<String>>, default: &str| {
+        at.as_ref()
+            .map_or(Ok(dir.join(default)), |at| at.check(|text| path(text, dir)))
+    };
+    let root = folder(&written.media.root, "media")?;
+    let state = folder(&written.state, "state")?;
+    let (plain_root, plain_state) = (plain(&root), plain(&state));
+    if plain_root.starts_with(&plain_state) || plain_state.starts_with(&plain_root) {
+        let problem = Problem::Overlap { media: root, state };
+        return Err(match (&written.state, &written.media.root) {
+            (Some(at), _) | (None, Some(at)) => at.wrong(problem),
+            (None, None) => unreachable!("the defaults lie side by side"),
+        });
+    }
+    let media = Media {
+        root,
+        thumb_threads: limits::whole(&written.media.thumb_threads, 0, 0, 1024)?,
+        max_pixels: limits::whole(
+            &written.media.max_pixels,
+            Media::MAX_PIXELS,
+            1,
+            1_000_000_000_000,
+        )?,
+    };
+    Ok((media, state))
+}
+
+/// `path` with its `..` worked out on paper, for comparison only: a link in between may lead elsewhere.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+fn peers(written: &[file::Peer], dir: &Path, own: &NodeId) -> Result<Vec<Peer>, Error> {
+    let mut peers: Vec<Peer> = Vec::with_capacity(written.len());
+    for one in written {
+        let peer = Peer::resolve(one, dir, own)?;
+        let first = peers.iter().find(|first| first.name == peer.name);
+        if let (Some(first), Some(at)) = (first, &one.name) {
+            return Err(at.wrong(Problem::Taken {
+                name: peer.name,
+                line: first.place().line.unwrap_or_default(),
+            }));
+        }
+        peers.push(peer);
+    }
+    Ok(peers)
+}
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,119 @@
+//! This node, opened: its configuration, catalogue and media, and the locks that keep two of one activity apart.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::catalogue::{self, Catalogue};
+use crate::config::Config;
+use crate::error::Class;
+use crate::seams::Seams;
+use crate::store::{self, RealSys, Store};
+
+/// What can go wrong while a node is opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory of ours cannot be made or used.
+    #[error("state directory {path:?} cannot be used")]
+    State {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Somebody else does the same on this node right now.
+    #[error("{activity} is already running on this node (lock {path:?})")]
+    Busy {
+        /// What is running.
+        activity: String,
+        /// The file that is locked.
+        path: PathBuf,
+    },
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::Error),
+    /// The media store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Whether it is worth trying again.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Busy { .. } => Class::Transient,
+            Self::State { .. } => Class::Permanent,
+            Self::Catalogue(error) => error.class(),
+            Self::Store(error) => error.class(),
+        }
+    }
+}
+
+/// An opened node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its configuration.
+    pub config: Arc<Config>,
+    /// Its catalogue.
+    pub catalogue: Catalogue,
+    /// Its media.
+    pub store: Store,
+    /// Time and chance.
+    pub seams: Seams,
+}
+
+impl Node {
+    /// Makes what a new node needs beside its configuration: state, media root and marker. Running it again harms nothing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn init(config: &Config) -> Result<(), Error> {
+        make_state(&config.state)?;
+        Store::init(&config.media.root, &config.node.catalog, &config.node.cluster_id)?;
+        Catalogue::open(&database(config)).await?.close().await;
+        Ok(())
+    }
+
+    /// Opens a node that [`init`](Self::init) made.
+    ///
+    /// # Errors
+    /// [`Error`]; a missing marker means that the media volume is not mounted.
+    pub async fn open(config: Config, seams: Seams) -> Result<Self, Error> {
+        let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
+        make_state(&config.state)?;
+        let catalogue = Catalogue::open(&database(&config)).await?;
+        Ok(Self { config: Arc::new(config), catalogue, store, seams })
+    }
+
+    /// Takes the lock of an activity, such as `run-master` or `serve`. It is held until it is dropped, or the process dies.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody has it.
+    pub fn lock(&self, activity: &str) -> Result<Lock, Error> {
+        let path = self.config.state.join(format!("{activity}.lock"));
+        let failed = |source| Error::State { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy { activity: activity.to_owned(), path: path.clone() }),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+}
+
+/// A held lock; the kernel releases it with the file, also when we are killed.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+fn database(config: &Config) -> PathBuf {
+    config.state.join("emsync.db")
+}
+
+fn make_state(state: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(state).map_err(|source| Error::State { path: state.to_owned(), source })
+}

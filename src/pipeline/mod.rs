@@ -1,0 +1,289 @@
+//! One run over one peer: builds the channels, starts the stages, shuts them down in order.
+//!
+//! ```text
+//! lanes small, large ─┐
+//! media lane ─────────┼─▶ items (bounded) ─▶ publisher ─▶ store, catalogue
+//! metadata pass, here │
+//!
+//! listing done ─▶ lanes end when nothing is left ─▶ media lane ends when nothing is left ─▶ last sender gone: publisher ends
+//! then deletes and removals; and once more the lanes for what had to wait for a removal
+//! ```
+//!
+//! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
+
+mod renditions;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::catalogue::Lane;
+use crate::config::{self, Generated, MaxDelete};
+use crate::error::Class;
+use crate::monitor::{Counter, Monitor, Phase, RunReport};
+use crate::node::Node;
+use crate::peer::{Patience, Peer};
+use crate::pull::metadata::{self, Scope};
+use crate::pull::publisher::Item;
+use crate::pull::{self, Policy, Pull, pool, publisher};
+use crate::reconcile::deletes::{self, Applied, Deletes};
+use crate::reconcile::verify::{self, Depth, Parity, Verify};
+use crate::shutdown::Shutdown;
+use crate::{catalogue, peer, store};
+
+/// What can go wrong with a run as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Pulling failed.
+    #[error(transparent)]
+    Pull(#[from] pull::Error),
+    /// Deleting failed.
+    #[error(transparent)]
+    Deletes(#[from] deletes::Error),
+    /// Comparing failed.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// The regenerator does not start.
+    #[error("renditions")]
+    Media(#[from] crate::media::Error),
+    /// The peer's key cannot be used.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The node failed.
+    #[error(transparent)]
+    Node(#[from] crate::node::Error),
+}
+
+impl Error {
+    /// Whether it is worth trying again.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Pull(error) => error.class(),
+            Self::Deletes(error) => error.class(),
+            Self::Verify(error) => error.class(),
+            Self::Media(error) => error.class(),
+            Self::Config(error) => error.class(),
+            Self::Node(error) => error.class(),
+        }
+    }
+}
+
+impl From<catalogue::Error> for Error {
+    fn from(error: catalogue::Error) -> Self {
+        Self::Pull(error.into())
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Pull(error.into())
+    }
+}
+
+impl From<peer::Error> for Error {
+    fn from(error: peer::Error) -> Self {
+        Self::Pull(error.into())
+    }
+}
+
+/// What a run is to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Everything, or what changed.
+    pub scope: Scope,
+    /// What a person said about the delete guard.
+    pub max_delete: Option<MaxDelete>,
+}
+
+/// What a run did. A run that ended early did something, too.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its counts.
+    pub report: RunReport,
+    /// What became of the deletes.
+    pub deletes: Applied,
+    /// Why it ended early, if it did.
+    pub error: Option<Error>,
+}
+
+/// Pulls from a peer. The caller holds the lock `run-<peer>`.
+///
+/// # Errors
+/// [`Error`] when the run could not begin; what happens later is in the [`Outcome`].
+pub async fn sync_peer(
+    node: &Node,
+    settings: &config::Peer,
+    options: Options,
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Result<Outcome, Error> {
+    let started = std::time::Instant::now();
+    let pull = Arc::new(prepare(node, settings, monitor, shutdown)?);
+    let activity = if options.scope == Scope::Everything { "seed" } else { "sync" };
+    let run = node.catalogue.begin_run(&settings.name, activity, node.seams.clock.now()).await?;
+    let mut applied = Applied::default();
+    let error = passes(node, &pull, settings, options, &mut applied).await.err();
+    let counts = node.catalogue.job_counts(Some(&settings.name)).await?;
+    let report = RunReport {
+        deleted: applied.deleted,
+        quarantined: counts.quarantined,
+        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        ..pull.counts.report()
+    };
+    let outcome = error.as_ref().map_or_else(|| "ok".to_owned(), ToString::to_string);
+    let text = serde_json::to_string(&report).unwrap_or_default();
+    node.catalogue.end_run(run, &outcome, &text, node.seams.clock.now()).await?;
+    Ok(Outcome { report, deletes: applied, error })
+}
+
+/// Compares this node with a peer.
+///
+/// # Errors
+/// [`Error`]; then nothing is known.
+pub async fn verify_peer(
+    node: &Node,
+    settings: &config::Peer,
+    checksum: bool,
+    monitor: &dyn Monitor,
+    shutdown: &Shutdown,
+) -> Result<Parity, Error> {
+    let limits = &node.config.limits;
+    let peer = Peer::new(settings, &settings.key()?, limits)?;
+    let policy = crate::retry::Policy { attempts: limits.attempts, base: limits.retry_base, cap: limits.retry_cap };
+    let verify = Verify {
+        peer: &peer,
+        own: &node.config.node.cluster_id,
+        catalogue: &node.catalogue,
+        store: &node.store,
+        state: &node.config.state,
+        patience: Patience { policy, seams: &node.seams, stop: shutdown },
+        monitor,
+    };
+    let depth = Depth { originals: settings.pull_originals, generated: settings.generated, checksum };
+    Ok(verify.run(depth).await?)
+}
+
+fn prepare(node: &Node, settings: &config::Peer, monitor: Arc<dyn Monitor>, shutdown: &Shutdown) -> Result<Pull, Error> {
+    let limits = node.config.limits.clone();
+    let peer = Peer::new(settings, &settings.key()?, &limits)?;
+    let policy = Policy { originals: settings.pull_originals, generated: settings.generated };
+    let staging = node.store.staging(&format!("pull-{}", settings.name))?;
+    staging.sweep()?;
+    Ok(Pull::new(
+        (peer, policy),
+        node.catalogue.clone(),
+        (node.store.clone(), staging),
+        node.config.node.cluster_id.clone(),
+        limits,
+        node.seams.clone(),
+        monitor,
+        shutdown.child(),
+    ))
+}
+
+async fn passes(
+    node: &Node,
+    pull: &Arc<Pull>,
+    settings: &config::Peer,
+    options: Options,
+    applied: &mut Applied,
+) -> Result<(), Error> {
+    let open = node.catalogue.job_counts(Some(&settings.name)).await?;
+    pull.monitor.expect(Counter::Files, open.open);
+    pull.monitor.expect(Counter::Bytes, open.open_bytes);
+    again(pull, settings).await?;
+    let stages = Stages::start(node, pull)?;
+    let listed = metadata::run(pull, options.scope).await;
+    if listed.is_err() {
+        pull.stop.request();
+    }
+    let ended = stages.finish(pull).await;
+    let live_before = listed?.live_before;
+    ended?;
+    pull.monitor.phase(Phase::Reconcile);
+    let deletes = Deletes {
+        peer: &settings.name,
+        own: &node.config.node.cluster_id,
+        catalogue: &node.catalogue,
+        store: &node.store,
+        seams: &node.seams,
+        monitor: &*pull.monitor,
+    };
+    let said = options.max_delete.or(settings.max_delete).or(pull.limits.max_delete);
+    *applied = deletes.apply(deletes::limit(live_before, said), &pull.stop).await?;
+    if applied.files_trashed > 0 && again(pull, settings).await? > 0 {
+        // A file that stood where a folder is needed, or the reverse, is out of the way now.
+        Stages::start(node, pull)?.finish(pull).await?;
+    }
+    Ok(())
+}
+
+/// Takes back what a dead run had claimed, and gives what was set aside another try; answers how much that is.
+async fn again(pull: &Pull, settings: &config::Peer) -> Result<u64, Error> {
+    let mut batch = pull.catalogue.batch().await?;
+    batch.take_back_leases(&settings.name).await?;
+    let revived = batch.try_again(&settings.name, pull.limits.attempts, pull.seams.clock.now()).await?;
+    batch.commit().await?;
+    Ok(revived)
+}
+
+/// The running stages and the words that end them.
+struct Stages {
+    lanes: [JoinHandle<Result<(), pull::Error>>; 2],
+    media: JoinHandle<Result<(), pull::Error>>,
+    publisher: JoinHandle<Result<(), pull::Error>>,
+    listing_done: watch::Sender<bool>,
+    files_done: watch::Sender<bool>,
+    items: mpsc::Sender<Item>,
+}
+
+impl Stages {
+    fn start(node: &Node, pull: &Arc<Pull>) -> Result<Self, Error> {
+        pull.monitor.phase(Phase::Files);
+        let (items, queue) = mpsc::channel(pull.limits.publish_batch);
+        let (listing_done, listing) = watch::channel(false);
+        let (files_done, files) = watch::channel(false);
+        let renders = matches!(pull.policy.generated, Generated::Auto | Generated::Rebuild);
+        let media = renditions::Settings {
+            threads: node.config.media.thumb_threads,
+            depth: pull.limits.handoff_depth,
+            max_pixels: node.config.media.max_pixels,
+        };
+        let lane = |lane: Lane, width: usize| {
+            let lane = pool::LaneOf { lane, width, upstream_done: listing.clone(), items: items.clone() };
+            tokio::spawn(pool::run(pull.clone(), lane))
+        };
+        let lanes = [lane(Lane::Small, pull.limits.transfers), lane(Lane::Large, (pull.limits.transfers / 4).max(1))];
+        let media = if renders {
+            tokio::spawn(renditions::run(pull.clone(), media, files, items.clone())?)
+        } else {
+            tokio::spawn(std::future::ready(Ok(())))
+        };
+        let publisher = tokio::spawn(publisher::run(pull.clone(), queue));
+        Ok(Self { lanes, media, publisher, listing_done, files_done, items })
+    }
+
+    /// Lets every stage end in order; the first cause of an early end is the error.
+    async fn finish(self, pull: &Pull) -> Result<(), Error> {
+        self.listing_done.send_replace(true);
+        let mut results = Vec::new();
+        for lane in self.lanes {
+            results.push(joined(lane).await);
+        }
+        self.files_done.send_replace(true);
+        results.push(joined(self.media).await);
+        drop(self.items);
+        results.push(joined(self.publisher).await);
+        if let Some(cause) = pull.failure() {
+            return Err(cause.into());
+        }
+        results.into_iter().collect::<Result<(), _>>()?;
+        if pull.stop.requested() { Err(pull::Error::Cancelled.into()) } else { Ok(()) }
+    }
+}
+
+async fn joined(stage: JoinHandle<Result<(), pull::Error>>) -> Result<(), pull::Error> {
+    stage.await.unwrap_or(Err(pull::Error::Worker))
+}

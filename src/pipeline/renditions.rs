@@ -1,0 +1,200 @@
+//! The media lane: claims rendition jobs, hands originals to the regenerator, and stages what comes back.
+//!
+//! The hand-off is a bounded crossbeam channel that only this task fills, and only up to its free room, so it never blocks;
+//! results come back over a bounded tokio channel. It ends like a download lane: upstream is done, nothing is in flight and
+//! nothing is claimable. Dropping the hand-off then ends the regenerator, which is joined.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+
+use crate::catalogue::{Finding, Job, Lane};
+use crate::error::Class;
+use crate::media::{self, Finished, Limits, Regenerator, Rendition, Task};
+use crate::model::job::{RegenerateJob, Work};
+use crate::model::preset::image_presets;
+use crate::model::{FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
+use crate::pull::publisher::{Ending, Item, Part};
+use crate::pull::{Error, InFlight, InFlightToken, Pull, pool};
+use crate::store::Store;
+
+/// How wide the lane is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    /// Threads of the regenerator, 0 for all cores.
+    pub(super) threads: usize,
+    /// Originals that may wait for it.
+    pub(super) depth: usize,
+    /// Largest picture, in pixels.
+    pub(super) max_pixels: u64,
+}
+
+/// What comes back with the renditions.
+struct Ticket {
+    job: Job,
+    token: InFlightToken,
+    content: Sha256,
+}
+
+/// Starts the regenerator, and returns the task that feeds it to its end.
+pub(super) fn run(
+    pull: Arc<Pull>,
+    settings: Settings,
+    upstream: watch::Receiver<bool>,
+    items: mpsc::Sender<Item>,
+) -> Result<impl Future<Output = Result<(), Error>> + Send + 'static, media::Error> {
+    let (hand_off, tasks) = crossbeam_channel::bounded(settings.depth);
+    let (done, results) = mpsc::channel(settings.depth);
+    let limits = Limits { max_pixels: settings.max_pixels, ..Limits::default() };
+    let regenerator = Regenerator::start(settings.threads, limits, tasks, done)?;
+    let lane = MediaLane { pull, upstream, items, hand_off, results, in_flight: InFlight::default() };
+    Ok(async move {
+        let result = lane.run().await;
+        spawn_blocking(move || regenerator.join()).await.map_err(|_| Error::Worker)?;
+        result
+    })
+}
+
+struct MediaLane {
+    pull: Arc<Pull>,
+    upstream: watch::Receiver<bool>,
+    items: mpsc::Sender<Item>,
+    hand_off: crossbeam_channel::Sender<Task<Ticket>>,
+    results: mpsc::Receiver<Finished<Ticket>>,
+    in_flight: InFlight,
+}
+
+impl MediaLane {
+    async fn run(mut self) -> Result<(), Error> {
+        loop {
+            let pull = self.pull.clone();
+            let new_jobs = pull.wake.notified();
+            let in_flight = self.in_flight.clone();
+            let fewer = in_flight.fewer().notified();
+            tokio::pin!(new_jobs, fewer);
+            new_jobs.as_mut().enable();
+            fewer.as_mut().enable();
+            let idle = in_flight.count() == 0;
+            let could_end = *self.upstream.borrow_and_update() && idle;
+            let stopping = pull.stop.requested();
+            if stopping && idle {
+                return Ok(());
+            }
+            let fed = !stopping && self.feed().await?;
+            let due = pull.catalogue.next_due(pull.peer.name(), Lane::Media).await?;
+            if could_end && !fed && due.is_none() {
+                return Ok(());
+            }
+            let until_due = due.map_or(std::time::Duration::from_secs(3_600), |due| due.since(pull.seams.clock.now()));
+            tokio::select! {
+                Some(finished) = self.results.recv() => self.stage(finished).await?,
+                () = new_jobs, if !stopping => {}
+                () = fewer => {}
+                result = self.upstream.changed(), if !could_end && !stopping => if result.is_err() && idle { return Ok(()) },
+                () = tokio::time::sleep(until_due.max(std::time::Duration::from_millis(5))), if !stopping => {}
+                () = pull.stop.wait(), if !stopping => {}
+            }
+        }
+    }
+
+    /// Hands over as many jobs as there is room for; whether there were any.
+    async fn feed(&mut self) -> Result<bool, Error> {
+        let capacity = self.hand_off.capacity().unwrap_or(1);
+        let room = capacity.saturating_sub(self.hand_off.len());
+        if room == 0 {
+            return Ok(false);
+        }
+        let (pull, now) = (self.pull.clone(), self.pull.seams.clock.now());
+        let jobs = pull.catalogue.claim((pull.peer.name(), Lane::Media), room, "media", now, pool::LEASE).await?;
+        let any = !jobs.is_empty();
+        for job in jobs {
+            let token = self.in_flight.enter();
+            match self.task(job, token).await? {
+                Ok(task) => self.hand_off.try_send(task).map_err(|_| Error::Worker)?,
+                Err(item) => pool::send(&self.items, *item).await,
+            }
+        }
+        Ok(any)
+    }
+
+    /// The task of a job; or its end, when there is nothing to render.
+    async fn task(&self, job: Job, token: InFlightToken) -> Result<Result<Task<Ticket>, Box<Item>>, Error> {
+        let nothing_to_do = || Ending::Landed { parts: Vec::new(), then: Vec::new() };
+        let Work::Regenerate(render) = &job.work else {
+            return Ok(Err(Box::new(Item { job, ending: nothing_to_do(), token })));
+        };
+        let original = MediaPath::new(render.original.as_str())?;
+        // An original that left meanwhile takes its renditions with it.
+        let Some(row) = self.pull.catalogue.file(FileKind::Original, &original).await? else {
+            return Ok(Err(Box::new(Item { job, ending: nothing_to_do(), token })));
+        };
+        let presets = image_presets().into_iter().filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str())).collect();
+        let store = self.pull.store.clone();
+        let read = Box::new(move || read_whole(&store, &original));
+        Ok(Ok(Task { ticket: Ticket { job, token, content: row.file.sha256 }, original: read, presets }))
+    }
+
+    async fn stage(&self, finished: Finished<Ticket>) -> Result<(), Error> {
+        let Ticket { job, token, content } = finished.ticket;
+        let ending = match (finished.result, &job.work) {
+            (Ok(renditions), Work::Regenerate(render)) => match self.stage_all(&job, render, renditions).await {
+                Ok(parts) => Ending::Landed { parts, then: Vec::new() },
+                Err(error) => self.pull.judge(&job, &error),
+            },
+            (Err(error), _) if error.class() == Class::Permanent => {
+                let reason = error.to_string();
+                self.pull.monitor.finding(&format!("{}: no renditions: {reason}", job.asset));
+                Ending::Unrenderable(Finding { asset: job.asset.clone(), content, reason })
+            }
+            (Err(error), _) => self.pull.judge(&job, &Error::Render { asset: job.asset.clone(), reason: error.to_string() }),
+            (Ok(_), _) => Ending::Release,
+        };
+        pool::send(&self.items, Item { job, ending, token }).await;
+        Ok(())
+    }
+
+    async fn stage_all(&self, job: &Job, render: &RegenerateJob, renditions: Vec<Rendition>) -> Result<Vec<Part>, Error> {
+        let dir = MediaPath::new(render.output_dir.as_str())?;
+        let mut parts = Vec::with_capacity(renditions.len());
+        for rendition in renditions {
+            let path = dir.join(&rendition.file_name)?;
+            let modified = self.fresh_second(&path).await?;
+            let mut staged = self.pull.staging.create()?;
+            let mut hasher = Hasher::new(false);
+            hasher.update(&rendition.bytes);
+            let digests = hasher.finish();
+            let staged =
+                spawn_blocking(move || staged.write_all(&rendition.bytes).map(|()| staged)).await.map_err(|_| Error::Worker)??;
+            let file = MediaFile {
+                kind: FileKind::Generated,
+                path,
+                asset: job.asset.clone(),
+                size: digests.size,
+                modified,
+                sha256: digests.sha256,
+                md5: None,
+                authored: true,
+            };
+            parts.push(Part { staged, file, received: 0 });
+        }
+        Ok(parts)
+    }
+
+    /// A whole second later than any this name was ever published with, so that EMDB's comparison sees the change (media
+    /// spec 8.4).
+    async fn fresh_second(&self, path: &MediaPath) -> Result<Timestamp, Error> {
+        let now = self.pull.seams.clock.now().whole_second();
+        let last = self.pull.catalogue.file(FileKind::Generated, path).await?.map(|row| row.file.modified.whole_second());
+        Ok(last.map_or(now, |last| now.max(last.plus(std::time::Duration::from_secs(1)))))
+    }
+}
+
+fn read_whole(store: &Store, path: &MediaPath) -> std::io::Result<Vec<u8>> {
+    let open = store.open_file(FileKind::Original, path).map_err(std::io::Error::other)?;
+    let mut open = open.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
+    open.file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

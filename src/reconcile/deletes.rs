@@ -1,0 +1,307 @@
+//! The only code that takes files away, and the guard in front of it (I4).
+//!
+//! ```text
+//! count the deletes that wait for this peer; more than the guard allows: hold them all, count them, stop here
+//! for each: ask again whether it still wins against what is here; tombstone: record, file rows, jobs in one batch,
+//!           then the files into the trash; a mark: the record alone
+//! then the files that records do not name any more (moves, renditions gone from two listings): row first, then trash
+//! ```
+//!
+//! Rows go before bytes: a kill in between leaves a file nobody lists, never a row without a file. A file goes only while it
+//! still has the content and the owner it had when its removal was decided.
+
+use std::time::Duration;
+
+use crate::catalogue::{Batch, Catalogue, Job, Lane};
+use crate::config::MaxDelete;
+use crate::error::Class;
+use crate::model::job::{DeleteJob, RemoveJob, Work};
+use crate::model::{
+    FileKind, MediaPath, NodeId, RecordKey, Resolution, Sha256, Timestamp, resolve,
+};
+use crate::monitor::Monitor;
+use crate::protocol;
+use crate::seams::Seams;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::{catalogue, store};
+
+/// Jobs claimed at once.
+const CLAIMED: usize = 64;
+const LEASE: Duration = Duration::from_secs(3_600);
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::Error),
+    /// The media store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Whether it is worth trying again.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Catalogue(error) => error.class(),
+            Self::Store(error) => error.class(),
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Assets deleted or marked as deleted.
+    pub deleted: u64,
+    /// Deletes the guard holds; nothing was deleted then.
+    pub held: u64,
+    /// How many it would have let through.
+    pub limit: u64,
+    /// Files moved into the trash.
+    pub files_trashed: u64,
+}
+
+/// Most deletes of one run (design section 8, Guard): `max(10, min(5 % of the live assets before the run, 1000))`, unless a
+/// person said otherwise.
+#[must_use]
+pub fn limit(live_before: u64, said: Option<MaxDelete>) -> u64 {
+    match said {
+        Some(MaxDelete::Count(count)) => count,
+        Some(MaxDelete::Percent(percent)) => percent_of(live_before, percent),
+        None => percent_of(live_before, 5.0).min(1_000).max(10),
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts stay far below 2^52"
+)]
+fn percent_of(count: u64, percent: f64) -> u64 {
+    (count as f64 * percent / 100.0).floor().max(0.0) as u64
+}
+
+/// The parts that deletes need.
+pub struct Deletes<'a> {
+    /// The peer whose deletes wait.
+    pub peer: &'a str,
+    /// This node.
+    pub own: &'a NodeId,
+    /// Our catalogue.
+    pub catalogue: &'a Catalogue,
+    /// Our media.
+    pub store: &'a Store,
+    /// Time and chance.
+    pub seams: &'a Seams,
+    /// Who listens.
+    pub monitor: &'a dyn Monitor,
+}
+
+impl Deletes<'_> {
+    /// Applies what waits, under the guard.
+    ///
+    /// # Errors
+    /// [`Error`]; what was done before stays done, the rest stays queued.
+    pub async fn apply(&self, limit: u64, shutdown: &Shutdown) -> Result<Applied, Error> {
+        // An unmounted volume looks like a tree where everything is gone; nothing is concluded from that.
+        self.store.check_marker()?;
+        let mut applied = Applied {
+            limit,
+            ..Applied::default()
+        };
+        let waiting = self.waiting(false).await?;
+        if waiting > limit {
+            applied.held = self.waiting(true).await?;
+            let text = format!(
+                "{waiting} deletes are held: the guard allows {limit}; look at them, then run with --max-delete {waiting}"
+            );
+            self.monitor.finding(&text);
+            tracing::error!(
+                peer = self.peer,
+                held = waiting,
+                limit,
+                "deletes are held by the guard"
+            );
+        } else {
+            self.each(Lane::Delete, &mut applied, shutdown).await?;
+        }
+        self.each(Lane::Remove, &mut applied, shutdown).await?;
+        Ok(applied)
+    }
+
+    /// Lets all deletes of the peer wait or be held; answers how many there are.
+    async fn waiting(&self, hold: bool) -> Result<u64, Error> {
+        let mut batch = self.catalogue.batch().await?;
+        let count = batch.hold_deletes(self.peer, hold).await?;
+        batch.commit().await?;
+        Ok(count)
+    }
+
+    async fn each(
+        &self,
+        lane: Lane,
+        applied: &mut Applied,
+        shutdown: &Shutdown,
+    ) -> Result<(), Error> {
+        while !shutdown.requested() {
+            let now = self.seams.clock.now();
+            let jobs = self
+                .catalogue
+                .claim((self.peer, lane), CLAIMED, "deletes", now, LEASE)
+                .await?;
+            if jobs.is_empty() {
+                break;
+            }
+            for job in &jobs {
+                match &job.work {
+                    Work::Delete(delete) => self.delete(job, delete, applied).await?,
+                    Work::Remove(remove) => self.remove(job, remove, applied).await?,
+                    Work::Fetch(_) | Work::Regenerate(_) => self.settle(job).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, job: &Job) -> Result<(), Error> {
+        let mut batch = self.catalogue.batch().await?;
+        batch.settle(job).await?;
+        Ok(batch.commit().await?)
+    }
+
+    async fn delete(
+        &self,
+        job: &Job,
+        delete: &DeleteJob,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
+        let now = self.seams.clock.now();
+        let read = serde_json::value::RawValue::from_string(delete.source.clone())
+            .map_err(|error| error.to_string())
+            .and_then(|source| {
+                protocol::record::record("asset", job.asset.as_str(), &source)
+                    .map_err(|bad| bad.to_string())
+            });
+        let mut batch = self.catalogue.batch().await?;
+        let record = match read {
+            Ok(record) => record,
+            Err(reason) => {
+                batch.quarantine(job, &reason).await?;
+                return Ok(batch.commit().await?);
+            }
+        };
+        let local = batch
+            .stored(std::slice::from_ref(&record.key))
+            .await?
+            .remove(&record.key);
+        let resolution = resolve(
+            local.map(|local| local.version()).as_ref(),
+            &record.version(),
+            self.own,
+        );
+        let mut gone = Vec::new();
+        if matches!(resolution, Resolution::Save | Resolution::SaveKeepingLoser) {
+            batch.put_records(&[&record], self.peer, now).await?;
+            if delete.tombstone {
+                gone = self.forget_files(&mut batch, &record.key, now).await?;
+                let wishes = self
+                    .catalogue
+                    .wishes_of(self.peer, &[job.asset.as_str()])
+                    .await?;
+                let wishes: Vec<String> = wishes
+                    .into_iter()
+                    .map(|(_, subject)| subject)
+                    .filter(|subject| *subject != job.subject)
+                    .collect();
+                batch.withdraw(self.peer, &wishes).await?;
+                batch.forget_finding(&job.asset).await?;
+            }
+            applied.deleted += 1;
+        }
+        batch.settle(job).await?;
+        batch.commit().await?;
+        for (kind, path) in gone {
+            applied.files_trashed += u64::from(self.trash(kind, path).await?);
+        }
+        Ok(())
+    }
+
+    /// Forgets every file of an asset; answers their names.
+    async fn forget_files(
+        &self,
+        batch: &mut Batch,
+        key: &RecordKey,
+        now: Timestamp,
+    ) -> Result<Vec<(FileKind, MediaPath)>, Error> {
+        let mut gone = Vec::new();
+        for row in self.catalogue.files_of(&[key.id.as_str()]).await? {
+            let file = row.file;
+            if batch
+                .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+                .await?
+            {
+                gone.push((file.kind, file.path));
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn remove(
+        &self,
+        job: &Job,
+        remove: &RemoveJob,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
+        let now = self.seams.clock.now();
+        let mut batch = self.catalogue.batch().await?;
+        let path = MediaPath::new(remove.path.as_str()).ok();
+        let mut goes = false;
+        if let Some(path) = &path {
+            let content: Sha256 = remove.sha256;
+            goes = batch
+                .forget_file(remove.kind, path, &job.asset, &content, now)
+                .await?;
+        }
+        batch.settle(job).await?;
+        batch.commit().await?;
+        if let Some(path) = path.filter(|_| goes) {
+            applied.files_trashed += u64::from(self.trash(remove.kind, path).await?);
+        }
+        Ok(())
+    }
+
+    async fn trash(&self, kind: FileKind, path: MediaPath) -> Result<bool, Error> {
+        let store = self.store.clone();
+        let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
+        Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Design section 8, Guard.
+    #[test]
+    fn the_guard_allows_five_percent_between_ten_and_a_thousand() {
+        for (live, allowed) in [
+            (0, 10),
+            (100, 10),
+            (200, 10),
+            (220, 11),
+            (10_000, 500),
+            (20_000, 1_000),
+            (1_000_000, 1_000),
+        ] {
+            assert_eq!(limit(live, None), allowed, "{live} live assets");
+        }
+        assert_eq!(limit(1_000, Some(MaxDelete::Count(3))), 3);
+        assert_eq!(limit(1_000, Some(MaxDelete::Percent(50.0))), 500);
+        assert_eq!(limit(5, Some(MaxDelete::Count(0))), 0);
+    }
+}

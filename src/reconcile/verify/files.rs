@@ -1,0 +1,272 @@
+//! The layers of files: rows here against what is listed there, and each row against the disk.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+
+use super::report::{Findings, Kind, Layer, LayerReport};
+use super::{Depth, Error, PAGE, Verify};
+use crate::catalogue::{FileRow, Spool, SpooledFile, StoredRecord};
+use crate::config::Generated;
+use crate::model::{FileKind, Hasher, MediaFile, Module, RecordKey};
+use crate::monitor::Counter;
+use crate::reconcile::diff::{Side, merge};
+use crate::store::Store;
+
+/// Compares the files of one kind.
+pub(super) async fn compare(
+    verify: &Verify<'_>,
+    kind: FileKind,
+    depth: Depth,
+    spool: &Spool,
+    findings: &mut Findings,
+) -> Result<LayerReport, Error> {
+    let mut layer = Layer::default();
+    let (mut here, mut there): (Vec<FileRow>, Vec<SpooledFile>) = (Vec::new(), Vec::new());
+    let (mut last_here, mut last_there): (Option<String>, Option<String>) = (None, None);
+    let (mut more_here, mut more_there) = (true, true);
+    while more_here || more_there || !here.is_empty() || !there.is_empty() {
+        if here.is_empty() && more_here {
+            here = verify
+                .catalogue
+                .files_after(kind, last_here.as_deref(), PAGE)
+                .await?;
+            more_here = here.len() == PAGE;
+            last_here = here
+                .last()
+                .map(|row| row.file.path.as_str().to_owned())
+                .or(last_here);
+        }
+        if there.is_empty() && more_there {
+            there = spool.files_after(kind, last_there.as_deref(), PAGE).await?;
+            more_there = there.len() == PAGE;
+            last_there = there
+                .last()
+                .map(|listed| listed.file.path.as_str().to_owned())
+                .or(last_there);
+        }
+        let known = [
+            more_here.then(|| last_here.clone()),
+            more_there.then(|| last_there.clone()),
+        ];
+        let known = known.into_iter().flatten().flatten().min();
+        let upto = |path: &str| known.as_deref().is_none_or(|known| path <= known);
+        let here_now: Vec<_> = here
+            .drain(..here.partition_point(|row| upto(row.file.path.as_str())))
+            .collect();
+        let there_now: Vec<_> = there
+            .drain(..there.partition_point(|listed| upto(listed.file.path.as_str())))
+            .collect();
+        compare_stretch(
+            verify,
+            kind,
+            depth,
+            (here_now, there_now),
+            (&mut layer, findings),
+        )
+        .await?;
+    }
+    Ok(LayerReport::Compared(layer))
+}
+
+async fn compare_stretch(
+    verify: &Verify<'_>,
+    kind: FileKind,
+    depth: Depth,
+    (here, there): (Vec<FileRow>, Vec<SpooledFile>),
+    (layer, findings): (&mut Layer, &mut Findings),
+) -> Result<(), Error> {
+    layer.here += here.len() as u64;
+    layer.there += there.len() as u64;
+    let owners = owners(verify, &here).await?;
+    let on_disk = look(verify, &here, depth).await;
+    verify.monitor.advance(Counter::Files, here.len() as u64);
+    let name = kind.dir();
+    let sides = merge(
+        here,
+        there,
+        |row| row.file.path.clone(),
+        |listed| listed.file.path.clone(),
+    );
+    for side in sides {
+        let (item, verdict) = match side {
+            Side::Right(listed) => {
+                let detail = format!("the peer lists it for asset {}", listed.asset);
+                (
+                    listed.file.path.to_string(),
+                    Verdict::Is(Kind::Missing, detail),
+                )
+            }
+            Side::Left(row) => {
+                let verdict = on_disk.get(&row.file.path).map_or_else(
+                    || only_here(verify, &row.file, owners.get(row.file.asset.as_str())),
+                    |trouble| Verdict::Is(Kind::Differing, trouble.clone()),
+                );
+                (row.file.path.to_string(), verdict)
+            }
+            Side::Both(row, listed) => {
+                let verdict = on_disk.get(&row.file.path).map_or_else(
+                    || on_both(&row.file, &listed, depth),
+                    |trouble| Verdict::Is(Kind::Missing, trouble.clone()),
+                );
+                (row.file.path.to_string(), verdict)
+            }
+        };
+        match verdict {
+            Verdict::Equal => {}
+            Verdict::Explained => layer.explained += 1,
+            Verdict::Is(kind, detail) => findings.add((name, layer), kind, || (item, detail)),
+        }
+    }
+    Ok(())
+}
+
+enum Verdict {
+    Equal,
+    Explained,
+    Is(Kind, String),
+}
+
+fn on_both(file: &MediaFile, listed: &SpooledFile, depth: Depth) -> Verdict {
+    let there = &listed.file;
+    let size_differs = !there.exact && there.size.is_some_and(|size| size != file.size);
+    let digest_outweighs = there.md5.is_some() && there.md5 == file.md5;
+    if there.is(file) && (!size_differs || digest_outweighs) {
+        return Verdict::Equal;
+    }
+    if file.authored && depth.generated == Generated::Rebuild {
+        return Verdict::Explained;
+    }
+    let show = |size: Option<u64>, time: String, digest: Option<String>| {
+        let size = size.map_or_else(|| "?".to_owned(), |size| size.to_string());
+        format!(
+            "{size} bytes of {time}{}",
+            digest
+                .map(|digest| format!(", {digest}"))
+                .unwrap_or_default()
+        )
+    };
+    let time = there
+        .modified
+        .map_or_else(|| "?".to_owned(), |time| time.to_string());
+    let stated = there
+        .sha256
+        .map(|sha| sha.to_string())
+        .or(there.md5.map(|md5| md5.to_string()));
+    let ours = if there.sha256.is_none() {
+        file.md5.map(|md5| md5.to_string())
+    } else {
+        Some(file.sha256.to_string())
+    };
+    let here = show(Some(file.size), file.modified.to_string(), ours);
+    Verdict::Is(
+        Kind::Differing,
+        format!("here {here}; there {}", show(there.size, time, stated)),
+    )
+}
+
+/// A file the peer does not list: our own work and our own assets are meant to be here.
+fn only_here(verify: &Verify<'_>, file: &MediaFile, owner: Option<&StoredRecord>) -> Verdict {
+    let Some(owner) = owner else {
+        return Verdict::Is(
+            Kind::Extra,
+            format!("asset {} has no record here", file.asset),
+        );
+    };
+    if owner.record.is_deleted() {
+        return Verdict::Is(Kind::Extra, format!("asset {} is deleted", file.asset));
+    }
+    let ours = owner.origin.is_empty()
+        && owner
+            .record
+            .status
+            .as_ref()
+            .is_some_and(|status| status.master == *verify.own);
+    if ours || file.authored {
+        Verdict::Explained
+    } else {
+        Verdict::Is(Kind::Extra, format!("asset {}", file.asset))
+    }
+}
+
+async fn owners(
+    verify: &Verify<'_>,
+    rows: &[FileRow],
+) -> Result<HashMap<String, StoredRecord>, Error> {
+    let mut ids: Vec<&str> = rows.iter().map(|row| row.file.asset.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let keys: Vec<RecordKey> = ids
+        .into_iter()
+        .filter_map(|id| RecordKey::new(Module::ASSET, id).ok())
+        .collect();
+    let stored = verify.catalogue.stored(&keys).await?;
+    Ok(stored
+        .into_iter()
+        .map(|(key, stored)| (key.id, stored))
+        .collect())
+}
+
+/// What is the matter with files on disk, by path; files that are as their rows say are not in it.
+async fn look(
+    verify: &Verify<'_>,
+    rows: &[FileRow],
+    depth: Depth,
+) -> HashMap<crate::model::MediaPath, String> {
+    let files: Vec<MediaFile> = rows.iter().map(|row| row.file.clone()).collect();
+    let store = verify.store.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let trouble = files
+            .iter()
+            .filter_map(|file| Some((file.path.clone(), trouble(&store, file, depth.checksum)?)));
+        trouble.collect()
+    });
+    looked
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+fn trouble(store: &Store, file: &MediaFile, checksum: bool) -> Option<String> {
+    let stat = match store.stat(file.kind, &file.path) {
+        Ok(Some(stat)) => stat,
+        Ok(None) => return Some("the catalogue has it, the disk has not".to_owned()),
+        Err(error) => return Some(format!("on disk: {error}")),
+    };
+    if stat.size != file.size {
+        return Some(format!(
+            "{} bytes on disk, {} in the catalogue",
+            stat.size, file.size
+        ));
+    }
+    if stat.modified.whole_second() != file.modified.whole_second() {
+        return Some(format!(
+            "modified {} on disk, {} in the catalogue",
+            stat.modified, file.modified
+        ));
+    }
+    if !checksum {
+        return None;
+    }
+    match rehash(store, file) {
+        Ok(sha256) if sha256 == file.sha256 => None,
+        Ok(sha256) => Some(format!(
+            "SHA-256 {sha256} on disk, {} in the catalogue",
+            file.sha256
+        )),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    }
+}
+
+fn rehash(
+    store: &Store,
+    file: &MediaFile,
+) -> Result<crate::model::Sha256, Box<dyn std::error::Error + Send + Sync>> {
+    let mut open = store.open_file(file.kind, &file.path)?.ok_or("gone")?;
+    let mut hasher = Hasher::new(false);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match open.file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish().sha256),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The layers of records and of deletes.
+
+use super::listing::{Listed, stamp};
+use super::report::{Findings, Kind, Layer, LayerReport};
+use super::{Error, PAGE, Verify};
+use crate::catalogue::{SpooledRecord, StoredRecord};
+use crate::model::{Record, RecordKey};
+use crate::reconcile::diff::{Side, merge};
+
+/// Compares every record of every table.
+pub(super) async fn compare(
+    verify: &Verify<'_>,
+    listed: &Listed,
+    findings: &mut Findings,
+) -> Result<(LayerReport, LayerReport), Error> {
+    let mut layers = Both {
+        verify,
+        listed,
+        findings,
+        records: Layer::default(),
+        deletes: Layer::default(),
+    };
+    let (mut here, mut there): (Vec<StoredRecord>, Vec<SpooledRecord>) = (Vec::new(), Vec::new());
+    let (mut last_here, mut last_there): (Option<RecordKey>, Option<RecordKey>) = (None, None);
+    let (mut more_here, mut more_there) = (true, true);
+    while more_here || more_there || !here.is_empty() || !there.is_empty() {
+        if here.is_empty() && more_here {
+            here = verify
+                .catalogue
+                .records_after(None, last_here.as_ref(), PAGE)
+                .await?;
+            more_here = here.len() == PAGE;
+            last_here = here
+                .last()
+                .map(|stored| stored.record.key.clone())
+                .or(last_here);
+        }
+        if there.is_empty() && more_there {
+            there = listed
+                .spool
+                .records_after(last_there.as_ref(), PAGE)
+                .await?;
+            more_there = there.len() == PAGE;
+            last_there = there.last().map(|record| record.key.clone()).or(last_there);
+        }
+        // Everything up to the end of the shorter page is known on both sides.
+        let known = [
+            more_here.then(|| last_here.clone()),
+            more_there.then(|| last_there.clone()),
+        ];
+        let known = known.into_iter().flatten().flatten().min();
+        let upto = |key: &RecordKey| known.as_ref().is_none_or(|known| key <= known);
+        let here_now = here
+            .drain(..here.partition_point(|stored| upto(&stored.record.key)))
+            .collect::<Vec<_>>();
+        let there_now = there
+            .drain(..there.partition_point(|record| upto(&record.key)))
+            .collect::<Vec<_>>();
+        let sides = merge(
+            here_now,
+            there_now,
+            |stored| stored.record.key.clone(),
+            |record| record.key.clone(),
+        );
+        for side in sides {
+            layers.take(side);
+        }
+    }
+    for (item, reason) in &listed.bad {
+        let name = || {
+            (
+                item.clone(),
+                format!("the peer's record cannot be read: {reason}"),
+            )
+        };
+        layers
+            .findings
+            .add(("records", &mut layers.records), Kind::Missing, name);
+    }
+    Ok((
+        LayerReport::Compared(layers.records),
+        LayerReport::Compared(layers.deletes),
+    ))
+}
+
+struct Both<'a> {
+    verify: &'a Verify<'a>,
+    listed: &'a Listed,
+    findings: &'a mut Findings,
+    records: Layer,
+    deletes: Layer,
+}
+
+impl Both<'_> {
+    fn take(&mut self, side: Side<StoredRecord, SpooledRecord>) {
+        match side {
+            Side::Both(here, there) => self.both(&here, &there),
+            Side::Left(here) => self.only_here(&here),
+            Side::Right(there) => self.only_there(&there),
+        }
+    }
+
+    fn both(&mut self, here: &StoredRecord, there: &SpooledRecord) {
+        let record = &here.record;
+        let item = || record.key.to_string();
+        self.count_here(record);
+        self.count_there(there);
+        if record.is_deleted() != there.deleted {
+            let explained = self.is_our_edit(record);
+            let (name, layer) = ("deletes", &mut self.deletes);
+            if explained {
+                layer.explained += 1;
+            } else {
+                let detail = if there.deleted {
+                    "deleted there, live here"
+                } else {
+                    "live there, deleted here"
+                };
+                self.findings.add((name, layer), Kind::Differing, || {
+                    (item(), detail.to_owned())
+                });
+            }
+            return;
+        }
+        let ours = record.status.as_ref().map(stamp).unwrap_or_default();
+        let by_content = self.listed.verbatim || there.stamp.is_empty();
+        if ours == there.stamp && (!by_content || record.content == there.content) {
+            return;
+        }
+        if self.is_our_edit(record) {
+            self.records.explained += 1;
+            return;
+        }
+        let detail = if ours == there.stamp {
+            "same dates, different content".to_owned()
+        } else {
+            format!("here {ours}; there {}", there.stamp)
+        };
+        let layer = if there.deleted {
+            ("deletes", &mut self.deletes)
+        } else {
+            ("records", &mut self.records)
+        };
+        self.findings
+            .add(layer, Kind::Differing, || (item(), detail));
+    }
+
+    fn only_here(&mut self, here: &StoredRecord) {
+        let record = &here.record;
+        self.count_here(record);
+        // Nobody lists what nobody stamped; and a peer that lost its tombstones (H-37) is no reason to lose ours.
+        let unlistable = record.status.is_none() || record.is_deleted();
+        let ours = here.origin.is_empty()
+            && record
+                .status
+                .as_ref()
+                .is_some_and(|status| status.master == *self.verify.own);
+        if unlistable || ours || self.is_our_edit(record) {
+            let layer = if record.is_deleted() {
+                &mut self.deletes
+            } else {
+                &mut self.records
+            };
+            layer.explained += 1;
+            return;
+        }
+        let item = || {
+            (
+                record.key.to_string(),
+                "the peer does not list it".to_owned(),
+            )
+        };
+        self.findings
+            .add(("records", &mut self.records), Kind::Extra, item);
+    }
+
+    fn only_there(&mut self, there: &SpooledRecord) {
+        self.count_there(there);
+        let item = || (there.key.to_string(), format!("there {}", there.stamp));
+        let layer = if there.deleted {
+            ("deletes", &mut self.deletes)
+        } else {
+            ("records", &mut self.records)
+        };
+        self.findings.add(layer, Kind::Missing, item);
+    }
+
+    fn count_here(&mut self, record: &Record) {
+        let layer = if record.is_deleted() {
+            &mut self.deletes
+        } else {
+            &mut self.records
+        };
+        layer.here += 1;
+    }
+
+    fn count_there(&mut self, record: &SpooledRecord) {
+        let layer = if record.deleted {
+            &mut self.deletes
+        } else {
+            &mut self.records
+        };
+        layer.there += 1;
+    }
+
+    /// An edit made here that its owner has not taken yet.
+    fn is_our_edit(&self, record: &Record) -> bool {
+        record
+            .status
+            .as_ref()
+            .is_some_and(|status| status.modified_by == *self.verify.own)
+    }
+}

@@ -1,0 +1,4 @@
+//! What the tests stand on: peers that behave, and misbehave, as real ones do.
+
+pub(crate) mod emdb;
+pub(crate) mod fault;
