@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::gone::{Place, clear};
+use super::gone::{Place, clear, forget, marked_as_left};
 use super::identify::{Fate, Item};
 use super::renditions::is_preset;
-use super::{Error, Import, LEFT, categories, fields};
-use crate::catalogue::{FileRow, SourceFile};
+use super::{Error, Import, categories, fields};
+use crate::catalogue::{Batch, FileRow, SourceFile};
 use crate::model::{FileKind, MediaFile, MediaPath, Record, Timestamp};
 
 /// Makes a portion durable in the catalogue.
@@ -22,43 +22,18 @@ pub(super) async fn commit(
     let mut batch = import.catalogue.batch().await?;
     dirs.extend(items.iter().filter_map(|item| item.found.path.parent()));
     categories::ensure(&mut batch, &import.own, &dirs, now).await?;
-    let keys: Vec<_> = items
-        .iter()
-        .map(|item| fields::asset_key(&item.asset))
-        .collect();
-    let before = batch.stored(&keys).await?;
-    let mut records = Vec::new();
-    for (item, key) in items
-        .iter()
-        .zip(&keys)
-        .filter(|(item, _)| !matches!(item.fate, Fate::Same))
-    {
-        records.push(record(
-            import,
-            item,
-            before.get(key).map(|stored| &stored.record),
-            now,
-        )?);
-    }
+    let records = records(import, &mut batch, items, now).await?;
     batch
         .put_records(&records.iter().collect::<Vec<_>>(), "", now)
         .await?;
-    for row in &stale {
-        let file = &row.file;
-        batch
-            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
-            .await?;
-    }
+    forget(&mut batch, stale.iter().map(|row| &row.file), now).await?;
     let mut left = Vec::new();
     for item in items {
         for file in files(item) {
             batch.put_file(&file, now).await?;
         }
         match &item.fate {
-            Fate::Moved(moved) => left.push(SourceFile {
-                modified_ns: LEFT,
-                ..moved.from.clone()
-            }),
+            Fate::Moved(moved) => left.push(marked_as_left(&moved.from)),
             Fate::Added | Fate::Replaced => batch.forget_finding(&item.asset).await?,
             Fate::Same | Fate::Touched => {}
         }
@@ -77,19 +52,50 @@ pub(super) async fn commit(
     for row in &left {
         import.claimed().remove(&row.path);
     }
+    clear(import, emptied(items, &stale)).await
+}
+
+/// Where renditions of a replaced original may lie that have no row any more.
+fn emptied(items: &[Item], stale: &[FileRow]) -> Vec<Place> {
     let replaced = items
         .iter()
         .filter(|item| matches!(item.fate, Fate::Replaced));
-    let places = replaced.map(|item| Place {
+    let of = |item: &Item| {
+        let rows = stale
+            .iter()
+            .filter(|row| row.file.asset == item.asset && row.file.kind == FileKind::Generated);
+        rows.map(|row| row.file.path.clone()).collect()
+    };
+    let place = |item: &Item| Place {
         path: item.found.path.clone(),
         has_original: false,
-        files: stale
-            .iter()
-            .filter(|row| row.file.asset == item.asset)
-            .map(|row| row.file.path.clone())
-            .collect(),
-    });
-    clear(import, places.collect()).await
+        files: of(item),
+    };
+    replaced.map(place).collect()
+}
+
+/// The records of the items, with what others wrote into them as this batch sees it.
+async fn records(
+    import: &Import,
+    batch: &mut Batch,
+    items: &[Item],
+    now: Timestamp,
+) -> Result<Vec<Record>, Error> {
+    let keys: Vec<_> = items
+        .iter()
+        .map(|item| fields::asset_key(&item.asset))
+        .collect();
+    let before = batch.stored(&keys).await?;
+    let changed = items
+        .iter()
+        .zip(&keys)
+        .filter(|(item, _)| !matches!(item.fate, Fate::Same));
+    changed
+        .map(|(item, key)| {
+            let before = before.get(key).map(|stored| &stored.record);
+            record(import, item, before, now)
+        })
+        .collect()
 }
 
 /// Rows that end with this portion: what a moved asset left, and renditions of a replaced original that will not be made

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use super::identify::is_at;
 use super::presence::{Presence, presence};
 use super::{Error, Import, LEFT, blocking, categories, fields};
-use crate::catalogue::{FileRow, SourceFile};
+use crate::catalogue::{Batch, SourceFile};
 use crate::model::preset::image_presets;
-use crate::model::{FileKind, MediaPath};
+use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
 
 /// Source rows worked on at once.
@@ -174,33 +174,44 @@ pub(super) async fn bury(
     batch
         .put_records(&tombstones.iter().collect::<Vec<_>>(), "", now)
         .await?;
-    for FileRow { file, .. } in files
-        .iter()
-        .filter(|row| ended.contains(row.file.asset.as_str()))
-    {
-        batch
-            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
-            .await?;
-        if file.kind == FileKind::Generated {
-            generated
-                .entry(file.asset.to_string())
-                .or_default()
-                .push(file.path.clone());
-        }
+    let ended = || {
+        let files = files.iter().map(|row| &row.file);
+        files.filter(|file| ended.contains(file.asset.as_str()))
+    };
+    forget(&mut batch, ended(), now).await?;
+    for file in ended().filter(|file| file.kind == FileKind::Generated) {
+        let of_asset = generated.entry(file.asset.to_string()).or_default();
+        of_asset.push(file.path.clone());
     }
-    let marked: Vec<_> = gone
-        .iter()
-        .map(|row| SourceFile {
-            modified_ns: LEFT,
-            ..row.clone()
-        })
-        .collect();
+    let marked: Vec<_> = gone.iter().map(marked_as_left).collect();
     batch
         .put_source_files(&import.source, import.walk - 1, &marked)
         .await?;
     batch.commit().await?;
     import.report().gone += tombstones.len() as u64;
     Ok(generated)
+}
+
+/// The source row of a place that its asset has left, until the place is cleared.
+pub(super) fn marked_as_left(row: &SourceFile) -> SourceFile {
+    SourceFile {
+        modified_ns: LEFT,
+        ..row.clone()
+    }
+}
+
+/// Forgets file rows, before their bytes go.
+pub(super) async fn forget(
+    batch: &mut Batch,
+    files: impl Iterator<Item = &MediaFile>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    for file in files {
+        batch
+            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Where an asset was.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fields::{self, Preview};
-use super::gone::{Place, clear};
+use super::gone::{Place, clear, forget};
 use super::identify::is_at;
 use super::renditions::{Want, is_over_limit};
 use super::{Error, Import, blocking};
@@ -68,12 +68,7 @@ async fn strip(import: &Arc<Import>, findings: &[(Want, String)]) -> Result<(), 
     if !rows.is_empty() {
         let now = import.now();
         let mut batch = import.catalogue.batch().await?;
-        for row in &rows {
-            let file = &row.file;
-            batch
-                .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
-                .await?;
-        }
+        forget(&mut batch, rows.iter().map(|row| &row.file), now).await?;
         batch.commit().await?;
     }
     let places = findings.iter().map(|(want, _)| Place {
@@ -208,41 +203,27 @@ async fn commit(
     // An asset that was deleted or moved meanwhile, by hand or by a peer, is none of ours to touch.
     let current: HashSet<_> = wants()
         .filter(|want| {
-            stored
-                .get(&fields::asset_key(&want.asset))
-                .is_some_and(|stored| is_at(stored, &want.path))
+            let stored = stored.get(&fields::asset_key(&want.asset));
+            stored.is_some_and(|stored| is_at(stored, &want.path))
         })
         .map(|want| want.asset.clone())
         .collect();
+    let is_current = |want: &Want| current.contains(&want.asset);
     let (mut records, mut files) = (Vec::new(), 0);
-    for (want, rows) in made
-        .iter()
-        .filter(|(want, _)| current.contains(&want.asset))
-    {
-        records.push(restated(
-            import,
-            &mut stored,
-            &want.asset,
-            Preview::Rendered,
-            now,
-        )?);
+    let mut restate = |asset, state| -> Result<(), Error> {
+        records.push(restated(import, &mut stored, asset, state, now)?);
+        Ok(())
+    };
+    for (want, rows) in made.iter().filter(|(want, _)| is_current(want)) {
+        restate(&want.asset, Preview::Rendered)?;
         for row in rows {
             batch.put_file(row, now).await?;
         }
         batch.forget_finding(&want.asset).await?;
         files += rows.len() as u64;
     }
-    for (want, reason) in findings
-        .iter()
-        .filter(|(want, _)| current.contains(&want.asset))
-    {
-        records.push(restated(
-            import,
-            &mut stored,
-            &want.asset,
-            Preview::Unrenderable,
-            now,
-        )?);
+    for (want, reason) in findings.iter().filter(|(want, _)| is_current(want)) {
+        restate(&want.asset, Preview::Unrenderable)?;
         let finding = Finding {
             asset: want.asset.clone(),
             content: want.content,
@@ -254,18 +235,21 @@ async fn commit(
         .put_records(&records.iter().collect::<Vec<_>>(), "", now)
         .await?;
     batch.commit().await?;
-    for (want, reason) in &findings {
-        import.monitor.finding(&format!(
-            "{}: no rendition can be made: {reason}",
-            want.path
-        ));
-    }
-    import.report().renditions += files;
-    import.report().unrenderable += findings.len() as u64;
-    import
-        .monitor
-        .advance(Counter::Renditions, (made.len() + findings.len()) as u64);
+    report(import, made.len(), files, &findings);
     Ok(())
+}
+
+fn report(import: &Import, made: usize, files: u64, findings: &[(Want, String)]) {
+    for (want, reason) in findings {
+        let text = format!("{}: no rendition can be made: {reason}", want.path);
+        import.monitor.finding(&text);
+    }
+    let mut report = import.report();
+    report.renditions += files;
+    report.unrenderable += findings.len() as u64;
+    drop(report);
+    let done = (made + findings.len()) as u64;
+    import.monitor.advance(Counter::Renditions, done);
 }
 
 /// An asset's record with another preview state.
