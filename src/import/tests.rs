@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::catalogue::StoredRecord;
-use crate::model::{CatalogId, FileKind, RecordKey};
+use crate::model::{CatalogId, FileKind, RecordKey, Sha256, Timestamp};
 use crate::monitor::{Counter, TestMonitor};
 use crate::store::RealSys;
 
@@ -142,6 +142,24 @@ impl Node {
 
     async fn id(&self, path: &str) -> String {
         self.asset(path).await["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn category(&self, path: &str) -> crate::model::Record {
+        let key = RecordKey::new("category", ids::category(&self.own, path)).unwrap();
+        self.catalogue.record(&key).await.unwrap().unwrap().record
+    }
+
+    /// What of an asset's files does not depend on where they lie; the first is its original.
+    async fn names_and_content(&self, id: &str) -> Vec<(String, Timestamp, Sha256)> {
+        let rows = self.catalogue.files_of(&[id]).await.unwrap();
+        let file = |row: crate::catalogue::FileRow| {
+            (
+                row.file.path.name().to_owned(),
+                row.file.modified,
+                row.file.sha256,
+            )
+        };
+        rows.into_iter().map(file).collect()
     }
 
     /// Everything but dates: records, file rows, and what lies on disk.
@@ -319,19 +337,13 @@ async fn a_first_import_makes_assets_categories_and_renditions() {
         (&Value::from("mime"), &Value::from(5))
     );
     assert_eq!(note["md5hex"], "5d41402abc4b2a76b9719d911017c592");
-    let key = RecordKey::new("category", old.as_str()).unwrap();
-    let category = node.catalogue.record(&key).await.unwrap().unwrap();
-    let status = category.record.status.clone().unwrap();
+    let category = node.category("Port/Old").await;
+    let status = category.status.clone().unwrap();
     assert_eq!(
-        (status.master.as_str(), status.modified_by.as_str()),
-        ("harbour-1", "harbour-1")
+        (status.master, status.modified_by),
+        (node.own.clone(), node.own.clone())
     );
-    assert!(
-        category
-            .record
-            .source
-            .contains(r#""categorypath":"Port/Old""#)
-    );
+    assert!(category.source.contains(r#""categorypath":"Port/Old""#));
     for row in node
         .catalogue
         .files_after(FileKind::Generated, None, 100)
@@ -459,18 +471,7 @@ async fn a_renamed_directory_keeps_ids_and_renditions() {
         node.id("old/deep/4.png").await,
     ]
     .to_vec();
-    let generated = |rows: Vec<crate::catalogue::FileRow>| -> Vec<_> {
-        rows.into_iter()
-            .map(|row| {
-                (
-                    row.file.path.name().to_owned(),
-                    row.file.modified,
-                    row.file.sha256,
-                )
-            })
-            .collect()
-    };
-    let before = generated(node.catalogue.files_of(&[&ids[0]]).await.unwrap());
+    let before = node.names_and_content(&ids[0]).await;
     node.rename("old", "new");
     let report = node.import().await;
     assert_eq!(
@@ -491,27 +492,16 @@ async fn a_renamed_directory_keeps_ids_and_renditions() {
         .to_vec(),
         ids
     );
-    assert_eq!(
-        generated(node.catalogue.files_of(&[&ids[0]]).await.unwrap()),
-        before
-    );
+    assert_eq!(node.names_and_content(&ids[0]).await, before);
     assert!(node.disk().iter().all(|name| !name.contains("/old/")));
     node.assert_rows_match_disk().await;
-    let category = |path| RecordKey::new("category", ids::category(&node.own, path)).unwrap();
     for (path, is_deleted) in [
         ("old", true),
         ("old/deep", true),
         ("new", false),
         ("new/deep", false),
     ] {
-        let record = node
-            .catalogue
-            .record(&category(path))
-            .await
-            .unwrap()
-            .unwrap()
-            .record;
-        assert_eq!(record.is_deleted(), is_deleted, "{path}");
+        assert_eq!(node.category(path).await.is_deleted(), is_deleted, "{path}");
     }
     let asset = node.asset("new/deep/0.png").await;
     assert_eq!(
@@ -815,6 +805,21 @@ async fn an_interrupted_import_and_another_end_like_one_that_was_not() {
     cut.assert_rows_match_disk().await;
 }
 
+/// Deletes `rel` as far as the first commit: what a kill before the second step leaves.
+async fn bury_and_die(node: &Node, rel: &str) -> String {
+    let silent = Arc::new(crate::monitor::Silent);
+    let (options, stop, seams) = (node.options(), Shutdown::new(), Seams::os());
+    let (catalogue, store) = (&node.catalogue, &node.store);
+    let import = Import::open(catalogue, store, &node.own, &options, &seams, silent, &stop);
+    let import = import.await.unwrap();
+    let rows = catalogue
+        .source_files(&import.source, &[rel])
+        .await
+        .unwrap();
+    gone::bury(&import, &rows).await.unwrap();
+    import.source
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_a_tombstone_and_its_bytes_is_mended() {
     let node = Node::new().await;
@@ -822,40 +827,35 @@ async fn a_kill_between_a_tombstone_and_its_bytes_is_mended() {
     node.image("b.png", 2);
     node.import().await;
     node.remove("a.png");
-    let silent = Arc::new(crate::monitor::Silent);
-    let (options, stop) = (node.options(), Shutdown::new());
-    let import = Import::open(
-        &node.catalogue,
-        &node.store,
-        &node.own,
-        &options,
-        &Seams::os(),
-        silent,
-        &stop,
-    )
-    .await
-    .unwrap();
-    let rows = node
-        .catalogue
-        .source_files(&import.source, &["a.png"])
-        .await
-        .unwrap();
-    gone::bury(&import, &rows).await.unwrap();
-    assert!(
-        node.disk().iter().any(|name| name == "originals/a.png"),
-        "the bytes outlive the kill"
-    );
+    let source = bury_and_die(&node, "a.png").await;
+    let is_left = |node: &Node| node.disk().iter().any(|name| name.contains("/a.png"));
+    assert!(is_left(&node), "the bytes outlive the kill");
     let report = node.import().await;
     assert_eq!((report.gone, report.held, report.unchanged), (0, 0, 1));
-    assert!(!node.disk().iter().any(|name| name.contains("/a.png")));
+    assert!(!is_left(&node));
     node.assert_rows_match_disk().await;
+    assert_eq!(node.catalogue.count_source_files(&source).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_back_after_such_a_kill_is_alive_again() {
+    let node = Node::new().await;
+    node.image("a.png", 1);
+    node.image("b.png", 2);
+    node.import().await;
+    let id = node.id("a.png").await;
+    let aside = node.base.path().join("aside");
+    std::fs::rename(node.dir().join("a.png"), &aside).unwrap();
+    bury_and_die(&node, "a.png").await;
+    // With the very size and date that its source row had.
+    std::fs::rename(&aside, node.dir().join("a.png")).unwrap();
+    let report = node.import().await;
     assert_eq!(
-        node.catalogue
-            .count_source_files(&import.source)
-            .await
-            .unwrap(),
-        1
+        (report.added, report.unchanged, report.renditions),
+        (1, 1, 5)
     );
+    assert_eq!(node.id("a.png").await, id);
+    node.assert_rows_match_disk().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
