@@ -229,7 +229,7 @@ fn peak_of_pid(pid: u32) -> Option<u64> {
 /// CPU time of all children that ended.
 fn children() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<u64> = stat
+    let fields: Vec<i64> = stat
         .rsplit(')')
         .next()
         .unwrap()
@@ -237,7 +237,7 @@ fn children() -> Duration {
         .filter_map(|field| field.parse().ok())
         .collect();
     // After the state letter: cutime and cstime are the 13th and 14th number, in hundredths of a second.
-    Duration::from_millis((fields[12] + fields[13]) * 10)
+    Duration::from_millis((fields[12] + fields[13]).unsigned_abs() * 10)
 }
 
 fn serve(master: &Path) -> (Child, String) {

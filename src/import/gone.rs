@@ -19,14 +19,10 @@ use crate::catalogue::{Batch, SourceFile};
 use crate::model::preset::image_presets;
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
+use crate::reconcile::deletes;
 
 /// Source rows worked on at once.
 const PAGE: usize = 256;
-
-/// Most assets a run may delete unless it is told otherwise (design section 8, Guard).
-fn guard(live: u64) -> u64 {
-    (live / 20).clamp(10, 1_000)
-}
 
 /// After a whole walk: deletes what is gone, unless that is more than the guard allows, and clears places that were left.
 pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(), Error> {
@@ -34,7 +30,7 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
     let limit = import
         .options
         .max_delete
-        .unwrap_or_else(|| guard(live_before));
+        .unwrap_or_else(|| deletes::limit(live_before, None));
     let is_held = lost > limit;
     if is_held {
         import.report().held = lost;
@@ -261,17 +257,4 @@ fn trash(store: &crate::store::Store, kind: FileKind, paths: &[MediaPath]) -> Re
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_guard_is_five_percent_between_ten_and_a_thousand() {
-        assert_eq!(
-            [0, 20, 200, 400, 20_000, 1_000_000].map(guard),
-            [10, 10, 10, 20, 1_000, 1_000]
-        );
-    }
 }
