@@ -6,5 +6,6 @@
 
 mod emdb_server;
 mod pull;
+mod regenerate;
 mod serve;
 mod support;

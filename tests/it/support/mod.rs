@@ -2,4 +2,5 @@
 
 pub(crate) mod emdb;
 pub(crate) mod fault;
+pub(crate) mod master;
 pub(crate) mod node;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use emsync::config::edit::add_peer;
 use emsync::config::init::{NewNode, write};
 use emsync::config::{Config, KeySource, NewPeer, Peer, Secret};
-use emsync::model::{FileKind, RecordKey};
+use emsync::model::{FileKind, MediaPath, RecordKey};
 use emsync::monitor::TestMonitor;
 use emsync::node::Node;
 use emsync::pipeline::{self, Options, Outcome};
@@ -167,6 +167,19 @@ impl Mirror {
             .await
             .unwrap()
             .is_some_and(|stored| !stored.record.is_deleted())
+    }
+
+    /// The row of a file.
+    pub(crate) async fn row(
+        &self,
+        kind: FileKind,
+        path: &str,
+    ) -> Option<emsync::catalogue::FileRow> {
+        self.node
+            .catalogue
+            .file(kind, &MediaPath::new(path).unwrap())
+            .await
+            .unwrap()
     }
 
     /// Reasons of everything that was set aside.
