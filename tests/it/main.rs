@@ -5,5 +5,6 @@
 )]
 
 mod emdb_server;
+mod kill;
 mod pull;
 mod support;

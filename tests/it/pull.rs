@@ -200,7 +200,7 @@ async fn of_a_partial_that_is_whole_only_the_last_byte_is_fetched_again() {
     emdb.edit(|content| add_asset(content, "big", "big.bin", &bytes));
     emdb.faults()
         .once("originals", 1, Fault::CutAfter(1_300_000));
-    let mirror = Mirror::with(&emdb.base(), KEY, Some(CLUSTER), |config| {
+    let mirror = Mirror::with(emdb.base(), KEY, Some(CLUSTER), |config| {
         config.limits.attempts = 1
     })
     .await;
