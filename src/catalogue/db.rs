@@ -40,7 +40,7 @@ impl Db {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(600))
-            .connect_with(options.clone().pragma("cache_size", "-49152"))
+            .connect_with(options.clone().pragma("cache_size", "-24576"))
             .await
             .map_err(failed)?;
         MIGRATIONS
@@ -53,7 +53,7 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(600))
-            .connect_with(options.read_only(true).pragma("cache_size", "-8192"))
+            .connect_with(options.read_only(true).pragma("cache_size", "-4096"))
             .await
             .map_err(failed)?;
         Ok(Self { writer, readers })

@@ -54,7 +54,7 @@ impl Spool {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Off)
             .synchronous(SqliteSynchronous::Off)
-            .pragma("cache_size", "-16384")
+            .pragma("cache_size", "-8192")
             .pragma("locking_mode", "EXCLUSIVE");
         let pool = SqlitePoolOptions::new()
             .max_connections(1)

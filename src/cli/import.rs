@@ -46,10 +46,10 @@ pub(super) async fn run(
         output::line(&summary(&report, args.dry_run))?;
     }
     node.catalogue.close().await;
-    Ok(if report.held > 0 {
-        ExitCode::Guard
-    } else {
-        ExitCode::Ok
+    Ok(match report.held {
+        _ if shutdown.requested() => ExitCode::Interrupted,
+        0 => ExitCode::Ok,
+        _ => ExitCode::Guard,
     })
 }
 

@@ -1,5 +1,7 @@
 //! `emsync peer …`: the nodes this one pulls from.
 
+use std::path::{Path, PathBuf};
+
 use super::args::{Global, Json, Peer, PeerAdd};
 use super::{ExitCode, exit_code, output};
 use crate::config::edit::{add_peer, remove_peer};
@@ -28,7 +30,7 @@ pub(super) async fn run(
 
 fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
     let key = match (&args.key_file, &args.key_env) {
-        (Some(file), _) => KeySource::File(super::absolute(file)?),
+        (Some(file), _) => KeySource::File(beside(&locate(global.config.as_deref())?, file)?),
         (None, Some(variable)) => KeySource::Env(variable.clone()),
         (None, None) => anyhow::bail!(Usage(
             "give the peer's key with --key-file FILE or --key-env NAME".to_owned()
@@ -48,6 +50,18 @@ fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
         tracing::warn!("{}", error.report());
     }
     Ok(ExitCode::Ok)
+}
+
+/// A key file's path as the configuration takes it: relative to itself where it was given relative to that very directory, so
+/// that the node can be moved as a whole.
+fn beside(config: &Path, file: &Path) -> anyhow::Result<PathBuf> {
+    let here = config.parent().map(super::absolute).transpose()?;
+    let same = here.is_some_and(|dir| std::env::current_dir().is_ok_and(|current| current == dir));
+    if same && file.is_relative() {
+        Ok(file.to_owned())
+    } else {
+        super::absolute(file)
+    }
 }
 
 /// A command line that parses and still cannot be meant.

@@ -19,7 +19,31 @@ struct Status {
     unrenderable: u64,
     conflicts: u64,
     peers: Vec<PeerStatus>,
-    last_run: Option<Run>,
+    last_run: Option<LastRun>,
+}
+
+#[derive(serde::Serialize)]
+struct LastRun {
+    peer: String,
+    activity: String,
+    started_at: String,
+    /// `None` while it goes on, or when it was killed.
+    ended_at: Option<String>,
+    outcome: Option<String>,
+    report: Option<serde_json::Value>,
+}
+
+impl From<Run> for LastRun {
+    fn from(run: Run) -> Self {
+        Self {
+            peer: run.peer,
+            activity: run.activity,
+            started_at: run.started_at.to_string(),
+            ended_at: run.ended_at.map(|time| time.to_string()),
+            outcome: run.outcome,
+            report: run.report.and_then(|text| serde_json::from_str(&text).ok()),
+        }
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -91,7 +115,7 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
         unrenderable: node.catalogue.count_findings().await?,
         conflicts: node.catalogue.count_conflicts().await?,
         peers,
-        last_run: node.catalogue.runs(1).await?.pop(),
+        last_run: node.catalogue.runs(1).await?.pop().map(LastRun::from),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::gone::{Presence, presence};
+use super::presence::{Presence, presence};
 use super::{Error, Import, fields, ids};
 use crate::catalogue::Batch;
 use crate::model::{MediaPath, Module, NodeId, RecordKey, Timestamp};

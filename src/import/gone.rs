@@ -10,79 +10,19 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::identify::is_at;
+use super::presence::{Presence, presence};
 use super::{Error, Import, LEFT, blocking, categories, fields};
-use crate::catalogue::{FileRow, SourceFile};
+use crate::catalogue::{Batch, SourceFile};
 use crate::model::preset::image_presets;
-use crate::model::{FileKind, MediaPath};
+use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
+use crate::reconcile::deletes;
 
 /// Source rows worked on at once.
 const PAGE: usize = 256;
-
-/// What the disk says about a file or directory of a folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// Something has its name.
-    Here,
-    /// It is not there, and the directory that would hold it says so.
-    Gone,
-    /// Nobody can tell.
-    Unknown,
-}
-
-/// Looks for a file, or a directory, at `rel` below `dir`.
-pub(super) async fn presence(dir: &Path, rel: &str, is_dir: bool) -> Presence {
-    let (dir, rel) = (dir.to_owned(), PathBuf::from(rel));
-    blocking(move || look(&dir, &rel, is_dir))
-        .await
-        .unwrap_or(Presence::Unknown)
-}
-
-fn look(dir: &Path, rel: &Path, is_dir: bool) -> Presence {
-    match dir.join(rel).symlink_metadata() {
-        Ok(stat) if stat.is_symlink() => return Presence::Here,
-        Ok(stat) if stat.is_dir() == is_dir => return Presence::Here,
-        // A directory took the file's name, or the reverse.
-        Ok(_) => return Presence::Gone,
-        Err(error) if is_absent(&error) => {}
-        Err(_) => return Presence::Unknown,
-    }
-    // The nearest directory above that is there must be one that can be read, no link and no stranger to the folder.
-    for above in rel.ancestors().skip(1) {
-        match dir.join(above).symlink_metadata() {
-            Ok(stat) if stat.is_symlink() => return Presence::Unknown,
-            Ok(stat) if stat.is_dir() => {
-                let is_readable = dir.join(above).read_dir().is_ok();
-                return if is_readable {
-                    Presence::Gone
-                } else {
-                    Presence::Unknown
-                };
-            }
-            Ok(_) => {}
-            Err(error) if is_absent(&error) => {}
-            Err(_) => return Presence::Unknown,
-        }
-    }
-    Presence::Unknown
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
-}
-
-/// Most assets a run may delete unless it is told otherwise (design section 8, Guard).
-fn guard(live: u64) -> u64 {
-    (live / 20).min(1_000).max(10)
-}
 
 /// After a whole walk: deletes what is gone, unless that is more than the guard allows, and clears places that were left.
 pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(), Error> {
@@ -90,7 +30,7 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
     let limit = import
         .options
         .max_delete
-        .unwrap_or_else(|| guard(live_before));
+        .unwrap_or_else(|| deletes::limit(live_before, None));
     let is_held = lost > limit;
     if is_held {
         import.report().held = lost;
@@ -122,7 +62,12 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
             page.into_iter().partition(|row| row.modified_ns == LEFT);
         let mut gone = Vec::new();
         for row in unseen {
-            if budget > 0 && presence(&import.dir, &row.path, false).await == Presence::Gone {
+            // Claimed by a move that could not be published: it is not gone, and the next import tries again.
+            let is_claimed = import.claimed().contains(&row.path);
+            if budget > 0
+                && !is_claimed
+                && presence(&import.dir, &row.path, false).await == Presence::Gone
+            {
                 budget -= 1;
                 gone.push(row);
             }
@@ -188,7 +133,7 @@ async fn delete(
 }
 
 /// Writes tombstones and forgets file rows; answers the generated files of each asset.
-async fn bury(
+pub(super) async fn bury(
     import: &Import,
     gone: &[SourceFile],
 ) -> Result<HashMap<String, Vec<MediaPath>>, Error> {
@@ -225,33 +170,44 @@ async fn bury(
     batch
         .put_records(&tombstones.iter().collect::<Vec<_>>(), "", now)
         .await?;
-    for FileRow { file, .. } in files
-        .iter()
-        .filter(|row| ended.contains(row.file.asset.as_str()))
-    {
-        batch
-            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
-            .await?;
-        if file.kind == FileKind::Generated {
-            generated
-                .entry(file.asset.to_string())
-                .or_default()
-                .push(file.path.clone());
-        }
+    let ended = || {
+        let files = files.iter().map(|row| &row.file);
+        files.filter(|file| ended.contains(file.asset.as_str()))
+    };
+    forget(&mut batch, ended(), now).await?;
+    for file in ended().filter(|file| file.kind == FileKind::Generated) {
+        let of_asset = generated.entry(file.asset.to_string()).or_default();
+        of_asset.push(file.path.clone());
     }
-    let marked: Vec<_> = gone
-        .iter()
-        .map(|row| SourceFile {
-            modified_ns: LEFT,
-            ..row.clone()
-        })
-        .collect();
+    let marked: Vec<_> = gone.iter().map(marked_as_left).collect();
     batch
         .put_source_files(&import.source, import.walk - 1, &marked)
         .await?;
     batch.commit().await?;
     import.report().gone += tombstones.len() as u64;
     Ok(generated)
+}
+
+/// The source row of a place that its asset has left, until the place is cleared.
+pub(super) fn marked_as_left(row: &SourceFile) -> SourceFile {
+    SourceFile {
+        modified_ns: LEFT,
+        ..row.clone()
+    }
+}
+
+/// Forgets file rows, before their bytes go.
+pub(super) async fn forget(
+    batch: &mut Batch,
+    files: impl Iterator<Item = &MediaFile>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    for file in files {
+        batch
+            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Where an asset was.
@@ -301,39 +257,4 @@ fn trash(store: &crate::store::Store, kind: FileKind, paths: &[MediaPath]) -> Re
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_guard_is_five_percent_between_ten_and_a_thousand() {
-        assert_eq!(
-            [0, 20, 200, 400, 20_000, 1_000_000].map(guard),
-            [10, 10, 10, 20, 1_000, 1_000]
-        );
-    }
-
-    #[test]
-    fn only_a_readable_directory_can_say_that_something_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |rel: &str| look(dir.path(), Path::new(rel), false);
-        std::fs::create_dir_all(dir.path().join("d/e.jpg")).unwrap();
-        std::fs::write(dir.path().join("d/a"), "x").unwrap();
-        std::os::unix::fs::symlink("/nowhere", dir.path().join("link")).unwrap();
-        assert_eq!(at("d/a"), Presence::Here);
-        assert_eq!(at("d/b"), Presence::Gone);
-        assert_eq!(at("no/such/b"), Presence::Gone);
-        assert_eq!(at("d/a/b"), Presence::Gone);
-        assert_eq!(at("d/e.jpg"), Presence::Gone);
-        assert_eq!(at("link"), Presence::Here);
-        assert_eq!(at("link/b"), Presence::Unknown);
-        assert_eq!(
-            look(&dir.path().join("unmounted"), Path::new("a"), false),
-            Presence::Unknown
-        );
-        assert_eq!(look(dir.path(), Path::new("d"), true), Presence::Here);
-        assert_eq!(look(dir.path(), Path::new("d/a"), true), Presence::Gone);
-    }
 }

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 
 use super::moves::{self, Move};
-use super::read::{Reading, millis};
+use super::read::{Reading, is_renderable, millis};
 use super::walk::Found;
 use super::{Error, Import, LEFT, fields, ids};
 use crate::catalogue::{FileRow, SourceFile, StoredRecord};
@@ -45,6 +45,12 @@ pub(super) enum Fate {
 }
 
 impl Item {
+    /// Whether renditions are tried.
+    pub(super) fn is_renderable(&self) -> bool {
+        let detected = self.reading.look.detected.as_deref();
+        is_renderable(self.found.path.name(), detected)
+    }
+
     /// The source row to remember it by.
     pub(super) fn row(&self) -> SourceFile {
         SourceFile {

@@ -14,37 +14,39 @@
 //! (`previewstatus` 0); and a place that was left, by a move or a delete, keeps its source row, marked, until it is cleared.
 
 mod categories;
+mod commit;
+mod context;
 mod error;
 mod fields;
 mod gone;
 mod identify;
 mod ids;
 mod intake;
+mod mend;
 mod moves;
+mod presence;
 mod read;
+mod rendered;
 mod renditions;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use error::Error;
 
-use crate::catalogue::{Catalogue, SourceDir};
-use crate::model::{MediaPath, NodeId, Timestamp};
-use crate::monitor::{Counter, Monitor, Phase};
+use crate::catalogue::Catalogue;
+use crate::model::{MediaPath, NodeId};
+use crate::monitor::{Monitor, Phase};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
-use crate::store::{Staging, Store};
+use crate::store::Store;
+use context::Import;
 use renditions::Renditions;
 
-/// The staging activity; one import runs at a time.
-const ACTIVITY: &str = "import";
 /// Modification time in the source row of a place that its asset has left: no file ever has it.
 const LEFT: i64 = i64::MIN;
 
@@ -72,7 +74,7 @@ pub struct Options {
 /// What an import did, or in a dry run would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Report {
-    /// Files of the folder looked at: the sum of `added`, `changed`, `moved`, `unchanged` and most of `refused`.
+    /// Files of the folder looked at. Entries that no path can be given to are among the refused only.
     pub seen: u64,
     /// New assets, and deleted ones that are back.
     pub added: u64,
@@ -133,163 +135,12 @@ pub async fn run(
         gone::settle(&import, live_before).await?;
     }
     if import.renders() && !shutdown.requested() {
-        renditions::mend(&import).await?;
+        mend::run(&import).await?;
     }
     let mut report = *import.report();
     report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(?report, dir = %import.dir.display(), "import done");
     Ok(report)
-}
-
-/// What the stages share.
-struct Import {
-    catalogue: Catalogue,
-    store: Store,
-    /// None in a dry run.
-    staging: Option<Staging>,
-    own: NodeId,
-    options: Options,
-    dir: PathBuf,
-    /// The folder's canonical path: its name in the catalogue.
-    source: String,
-    /// Device and inode of the folder when the import began.
-    identity: (u64, u64),
-    /// Number of this walk.
-    walk: i64,
-    /// Whether an earlier walk saw any file, so that one can have moved.
-    has_history: bool,
-    /// Other folders that were imported.
-    others: Vec<SourceDir>,
-    seams: Seams,
-    monitor: Arc<dyn Monitor>,
-    stop: Shutdown,
-    report: Mutex<Report>,
-    /// Source rows that a move was found to come from: those of the portion in hand, or of the whole run in a dry one.
-    claimed: Mutex<HashSet<String>>,
-}
-
-impl Import {
-    async fn open(
-        catalogue: &Catalogue,
-        store: &Store,
-        own: &NodeId,
-        options: &Options,
-        seams: &Seams,
-        monitor: Arc<dyn Monitor>,
-        shutdown: &Shutdown,
-    ) -> Result<Self, Error> {
-        let (asked, root) = (options.dir.clone(), store.root().to_owned());
-        let dir = blocking(move || walk::check(&asked, &root)).await??;
-        let identity = identity(&dir)?;
-        let source = dir
-            .to_str()
-            .ok_or_else(|| Error::NotUtf8 { dir: dir.clone() })?
-            .to_owned();
-        let prefix = options.prefix.as_ref().map_or("", MediaPath::as_str);
-        let (known, others): (Vec<_>, Vec<_>) = catalogue
-            .sources()
-            .await?
-            .into_iter()
-            .partition(|known| known.dir == source);
-        if let Some(known) = known.iter().find(|known| known.prefix != prefix) {
-            return Err(Error::OtherPrefix {
-                dir,
-                known: known.prefix.clone(),
-                asked: prefix.to_owned(),
-            });
-        }
-        let has_history = catalogue.count_source_files(&source).await? > 0;
-        let (mut staging, mut walk) = (None, known.first().map_or(0, |known| known.walk) + 1);
-        if !options.dry_run {
-            let store = store.clone();
-            staging = Some(blocking(move || sweep(&store)).await??);
-            let mut batch = catalogue.batch().await?;
-            walk = batch.begin_walk(&source, prefix, seams.clock.now()).await?;
-            batch.commit().await?;
-        }
-        Ok(Self {
-            catalogue: catalogue.clone(),
-            store: store.clone(),
-            staging,
-            own: own.clone(),
-            options: options.clone(),
-            dir,
-            source,
-            identity,
-            walk,
-            has_history,
-            others,
-            seams: seams.clone(),
-            monitor,
-            stop: shutdown.clone(),
-            report: Mutex::default(),
-            claimed: Mutex::default(),
-        })
-    }
-
-    /// Whether renditions are made in this run.
-    fn renders(&self) -> bool {
-        self.options.thumbs && !self.options.dry_run
-    }
-
-    fn now(&self) -> Timestamp {
-        self.seams.clock.now()
-    }
-
-    fn report(&self) -> MutexGuard<'_, Report> {
-        self.report
-            .lock()
-            .expect("no panic while a number is added")
-    }
-
-    fn claimed(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.claimed.lock().expect("no panic while a path is noted")
-    }
-
-    /// The source path of a file of the folder; `None` for one that cannot have one.
-    fn path_of(&self, rel: &str) -> Option<MediaPath> {
-        match &self.options.prefix {
-            Some(prefix) => prefix.join(rel).ok(),
-            None => MediaPath::new(rel).ok(),
-        }
-    }
-
-    /// Reports an entry that could not be imported.
-    fn refuse(&self, reason: &str) {
-        self.report().refused += 1;
-        self.monitor.finding(reason);
-    }
-
-    /// The folder must still be the one that was walked before anything is said to be gone from it.
-    fn check_identity(&self) -> Result<(), Error> {
-        match identity(&self.dir) {
-            Ok(now) if now == self.identity => Ok(()),
-            _ => Err(Error::Replaced {
-                dir: self.dir.clone(),
-            }),
-        }
-    }
-
-    /// Counts a published original.
-    fn count_bytes(&self, bytes: u64) {
-        self.report().bytes += bytes;
-        self.monitor.advance(Counter::Files, 1);
-        self.monitor.advance(Counter::Bytes, bytes);
-    }
-}
-
-fn identity(dir: &std::path::Path) -> Result<(u64, u64), Error> {
-    let stat = dir.metadata().map_err(|source| Error::Folder {
-        dir: dir.to_owned(),
-        source,
-    })?;
-    Ok((stat.dev(), stat.ino()))
-}
-
-fn sweep(store: &Store) -> Result<Staging, Error> {
-    let staging = store.staging(ACTIVITY)?;
-    staging.sweep()?;
-    Ok(staging)
 }
 
 /// Runs blocking work off the runtime's own threads.

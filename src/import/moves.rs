@@ -4,8 +4,8 @@
 //! place, with the same bytes and dates; nothing is rendered again. The former place keeps a marked source row until `gone`
 //! has cleared it.
 
-use super::gone::{Presence, presence};
 use super::identify::is_at;
+use super::presence::{Presence, presence};
 use super::read::Reading;
 use super::walk::Found;
 use super::{Error, Import, LEFT, fields};

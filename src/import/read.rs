@@ -107,7 +107,7 @@ pub(super) fn all(
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(at) else { break };
-            let answer = one(&dir.join(&file.rel), staging, stop);
+            let answer = one(&dir.join(&file.rel), staging, stop, &mut || ());
             answers.lock().expect("no panic while an answer is noted")[at] = Some(answer);
         }
     };
@@ -130,9 +130,15 @@ pub(super) fn all(
         .collect()
 }
 
-fn one(path: &Path, staging: Option<&Staging>, stop: &Shutdown) -> Result<Reading, Refusal> {
+/// Reads one file. `copied` is called between the reading and the second look, where a test can change the file.
+fn one(
+    path: &Path,
+    staging: Option<&Staging>,
+    stop: &Shutdown,
+    copied: &mut dyn FnMut(),
+) -> Result<Reading, Refusal> {
     for _ in 0..TRIES {
-        if let Some(reading) = attempt(path, staging, stop)? {
+        if let Some(reading) = attempt(path, staging, stop, copied)? {
             return Ok(reading);
         }
     }
@@ -144,6 +150,7 @@ fn attempt(
     path: &Path,
     staging: Option<&Staging>,
     stop: &Shutdown,
+    copied: &mut dyn FnMut(),
 ) -> Result<Option<Reading>, Refusal> {
     // Not blocked by a fifo, not led away by a link that took the file's place since the walk.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -159,6 +166,7 @@ fn attempt(
         .map_err(Refusal::Store)?;
     let (digests, head) = copy(&mut file, staged.as_mut(), stop)?;
     let look = look(&mut file, &head)?;
+    copied();
     let after = path.symlink_metadata()?;
     if fingerprint(&before) != fingerprint(&after) || digests.size != before.len() {
         return Ok(None);
@@ -257,17 +265,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.txt"), "abc").unwrap();
         let stop = Shutdown::new();
-        let reading = one(&dir.path().join("a.txt"), None, &stop).unwrap();
+        let reading = one(&dir.path().join("a.txt"), None, &stop, &mut || ()).unwrap();
         assert_eq!((reading.size, reading.sha256), (3, Sha256::of(b"abc")));
         assert_eq!(reading.md5.to_string(), "900150983cd24fb0d6963f7d28e17f72");
         assert_eq!(reading.look, Look::default());
         assert!(matches!(
-            one(&dir.path().join("b"), None, &stop),
+            one(&dir.path().join("b"), None, &stop, &mut || ()),
             Err(Refusal::Vanished)
         ));
         stop.request();
         assert!(matches!(
-            one(&dir.path().join("a.txt"), None, &stop),
+            one(&dir.path().join("a.txt"), None, &stop, &mut || ()),
             Err(Refusal::Stopped)
         ));
     }
@@ -277,8 +285,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "abc").unwrap();
         std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
-        let answer = one(&dir.path().join("link"), None, &Shutdown::new());
+        let answer = one(&dir.path().join("link"), None, &Shutdown::new(), &mut || ());
         assert!(matches!(answer, Err(Refusal::Unreadable(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn a_file_that_changes_is_read_once_more_and_then_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "1").unwrap();
+        let grow = |times: usize| {
+            let (path, mut left) = (path.clone(), times);
+            move || {
+                if left > 0 {
+                    left -= 1;
+                    let longer = std::fs::read_to_string(&path).unwrap() + "2";
+                    std::fs::write(&path, longer).unwrap();
+                }
+            }
+        };
+        let reading = one(&path, None, &Shutdown::new(), &mut grow(1)).unwrap();
+        assert_eq!((reading.size, reading.sha256), (2, Sha256::of(b"12")));
+        let answer = one(&path, None, &Shutdown::new(), &mut grow(2));
+        assert!(matches!(answer, Err(Refusal::Changing)), "{answer:?}");
     }
 
     #[test]

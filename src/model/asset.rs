@@ -50,6 +50,8 @@ pub struct Asset {
     pub marked_deleted: bool,
     /// Whether the owner found that no rendition can be made of the original (`previewstatus` 3).
     pub unrenderable: bool,
+    /// Whether the owner is still at work on it (an `importstatus` before `complete`): its renditions may yet come.
+    pub unfinished: bool,
 }
 
 impl Asset {
@@ -175,6 +177,7 @@ mod tests {
             format: None,
             marked_deleted: false,
             unrenderable: false,
+            unfinished: false,
         }
     }
 

@@ -239,6 +239,7 @@ struct AssetMembers {
     detectedfileformat: Option<Value>,
     editstatus: Option<Value>,
     previewstatus: Option<Value>,
+    importstatus: Option<Value>,
 }
 
 /// Reads what an asset record says about its files (wire spec 12.1).
@@ -274,6 +275,7 @@ pub fn asset(record: &Record) -> Result<Asset, BadRecord> {
         format: format.map(str::to_lowercase),
         marked_deleted: is(&members.editstatus, 7),
         unrenderable: is(&members.previewstatus, 3),
+        unfinished: text(&members.importstatus).is_some_and(|status| status != "complete"),
     })
 }
 

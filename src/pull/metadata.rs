@@ -51,11 +51,11 @@ pub struct Done {
 /// Any [`Error`]; the checkpoint then stands where it stood.
 pub async fn run(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     pull.monitor.phase(Phase::Records);
-    let mut unfinished = pull
-        .catalogue
-        .listing(pull.peer.name())
-        .await?
-        .filter(|listing| listing.resumable);
+    let unfinished = pull.catalogue.listing(pull.peer.name()).await?;
+    // A listing of what changed is no part of one of everything.
+    let mut unfinished = unfinished.filter(|listing| {
+        listing.resumable && (scope == Scope::Changes || listing.since == Timestamp::EPOCH)
+    });
     for restart in 0.. {
         let result = match unfinished.take() {
             Some(listing) => go_on(pull, listing).await,

@@ -38,6 +38,8 @@ struct Sorted<'a> {
     deletes: Vec<NewJob>,
     /// Records whose files cannot be told from their fields.
     unusable: Vec<BadRecord>,
+    /// Stored assets whose owner found nothing to render in them.
+    unrenderable: u64,
 }
 
 /// Applies a page: rows, wishes and progress commit together.
@@ -45,7 +47,7 @@ pub(super) async fn apply(
     pull: &Pull,
     page: &ChangesPage,
     listing: &Listing,
-    mut folders: Option<&mut Folders>,
+    folders: Option<&mut Folders>,
 ) -> Result<Taken, Error> {
     let now = pull.seams.clock.now();
     let peer = pull.peer.name();
@@ -55,7 +57,7 @@ pub(super) async fn apply(
     let keys: Vec<RecordKey> = good.iter().map(|record| record.key.clone()).collect();
     let stored = batch.stored(&keys).await?;
     let sorted = sort(pull, &good, &stored, now);
-    if let Some(folders) = folders.as_deref_mut() {
+    if let Some(folders) = folders {
         folders.note(&sorted.assets);
     }
     batch.put_records(&sorted.save, peer, now).await?;
@@ -93,6 +95,7 @@ pub(super) async fn apply(
     batch.put_listing(peer, listing).await?;
     batch.commit().await?;
     Counts::add(&pull.counts.records, sorted.save.len() as u64);
+    Counts::add(&pull.counts.unrenderable, sorted.unrenderable);
     pull.monitor
         .advance(Counter::Records, page.records.len() as u64);
     Ok(taken)
@@ -153,6 +156,9 @@ fn sort_asset<'a>(
             return;
         }
         sorted.save.push(record);
+        if read.as_ref().is_ok_and(|asset| asset.unrenderable) {
+            sorted.unrenderable += 1;
+        }
     }
     if record.is_deleted() {
         return;

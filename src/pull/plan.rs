@@ -172,7 +172,7 @@ fn copies(generated: Generated) -> bool {
     matches!(generated, Generated::Copy | Generated::Auto)
 }
 
-/// What this node should derive itself: everything under `rebuild`, what the author does not list under `auto`.
+/// What this node should derive itself: everything under `rebuild`; under `auto` where the author is done and lists nothing.
 fn wanted_renditions(asset: &Asset, listed: Listed<'_>, policy: Policy) -> Option<RegenerateJob> {
     let renderable = !asset.is_folder
         && !asset.unrenderable
@@ -180,24 +180,22 @@ fn wanted_renditions(asset: &Asset, listed: Listed<'_>, policy: Policy) -> Optio
     if !renderable {
         return None;
     }
-    let by_the_author = |name: &str| {
-        listed.generated.is_none_or(|files| {
-            files
-                .iter()
-                .any(|file| file.path.below(&asset.source_path) == Some(name))
-        })
+    // An author that lists anything renders by its own presets, which need not be ours: what it made is copied, not completed.
+    let authored_there = listed.generated.is_none_or(|files| !files.is_empty());
+    let by_us = match policy.generated {
+        Generated::Rebuild => true,
+        Generated::Auto => !authored_there && !asset.unfinished,
+        Generated::Copy | Generated::Off => false,
     };
-    let presets: Vec<String> = image_presets()
+    if !by_us {
+        return None;
+    }
+    let presets = image_presets()
         .into_iter()
-        .filter(|preset| match policy.generated {
-            Generated::Rebuild => true,
-            Generated::Auto => !by_the_author(&preset.file_name),
-            Generated::Copy | Generated::Off => false,
-        })
         .map(|preset| preset.id.as_str().to_owned())
         .collect();
     let original = asset.original()?.as_str().to_owned();
-    (!presets.is_empty()).then(|| RegenerateJob {
+    Some(RegenerateJob {
         original,
         output_dir: asset.source_path.as_str().to_owned(),
         presets,
@@ -295,6 +293,7 @@ mod tests {
             format: Some("jpg".to_owned()),
             marked_deleted: false,
             unrenderable: false,
+            unfinished: false,
         }
     }
 

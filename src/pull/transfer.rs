@@ -141,7 +141,7 @@ fn copy_first(
         let Ok(Some(mut found)) = store.open_file(*kind, path) else {
             continue;
         };
-        if size.is_some_and(|size| size != found.size) || staged.len() > 0 {
+        if size.is_some_and(|size| size != found.size) || !staged.is_empty() {
             continue;
         }
         let mut hasher = Hasher::new(with_md5);
@@ -322,7 +322,7 @@ fn append_all(
     with_md5: bool,
 ) -> Result<(Partial, Digests), store::Error> {
     let mut hasher = Hasher::new(with_md5);
-    if partial.len() > 0 {
+    if !partial.is_empty() {
         partial.read_back(&mut |piece| hasher.update(piece))?;
     }
     while let Some(piece) = pieces.blocking_recv() {
@@ -399,7 +399,7 @@ fn compared(job: &FetchJob, digests: &Digests) -> Result<(), Error> {
     }
     let proven = job.sha256.is_some() || job.md5.is_some();
     match job.size {
-        Some(expected) if expected != digests.size && !(proven && !job.exact) => Err(Error::Size {
+        Some(expected) if expected != digests.size && (job.exact || !proven) => Err(Error::Size {
             path: path(),
             expected,
             actual: digests.size,

@@ -97,7 +97,7 @@ pub fn limit(live_before: u64, said: Option<MaxDelete>) -> u64 {
     match said {
         Some(MaxDelete::Count(count)) => count,
         Some(MaxDelete::Percent(percent)) => percent_of(live_before, percent),
-        None => percent_of(live_before, 5.0).min(1_000).max(10),
+        None => percent_of(live_before, 5.0).clamp(10, 1_000),
     }
 }
 

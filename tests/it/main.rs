@@ -7,4 +7,5 @@
 mod emdb_server;
 mod kill;
 mod pull;
+mod serve;
 mod support;

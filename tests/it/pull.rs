@@ -64,7 +64,7 @@ async fn server(setup: Setup, assets: usize) -> Emdb {
 }
 
 async fn mirror_of(emdb: &Emdb) -> Mirror {
-    Mirror::of(&emdb.base(), KEY, Some(CLUSTER)).await
+    Mirror::of(emdb.base(), KEY, Some(CLUSTER)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +111,7 @@ async fn a_secure_session_cookie_over_http_is_refused_when_it_may_not_travel() {
         15,
     )
     .await;
-    let mirror = Mirror::with(&emdb.base(), KEY, Some(CLUSTER), |config| {
+    let mirror = Mirror::with(emdb.base(), KEY, Some(CLUSTER), |config| {
         config.peers[0].insecure_session = false
     })
     .await;
@@ -371,7 +371,7 @@ async fn a_file_that_stays_wrong_is_set_aside_with_both_values_and_stops_nobody(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_key_ends_the_run_before_anything_moves() {
     let emdb = server(Setup::default(), 3).await;
-    let mirror = Mirror::of(&emdb.base(), "wrongusermd542ffff", Some(CLUSTER)).await;
+    let mirror = Mirror::of(emdb.base(), "wrongusermd542ffff", Some(CLUSTER)).await;
     let outcome = mirror.run(Scope::Everything).await;
     let refused = matches!(
         outcome.error,
@@ -668,7 +668,7 @@ async fn a_peer_whose_clock_is_far_off_is_refused_and_one_a_little_off_is_report
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emdb_peer_without_a_cluster_id_is_refused_with_how_to_mend_it() {
     let emdb = server(Setup::default(), 1).await;
-    let mirror = Mirror::of(&emdb.base(), KEY, None).await;
+    let mirror = Mirror::of(emdb.base(), KEY, None).await;
     let outcome = mirror.run(Scope::Everything).await;
     let error = outcome.error.unwrap().to_string();
     assert!(error.contains("cluster.name"), "{error}");

@@ -1,0 +1,88 @@
+//! Assets of ours that an earlier run left waiting for their renditions: it was cut short, or told not to make any.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::fields::{self, Preview};
+use super::renditions::{Renditions, Want};
+use super::{Error, Import};
+use crate::catalogue::StoredRecord;
+use crate::model::preset::is_image_format;
+use crate::model::{AssetId, FileKind, Module};
+use crate::protocol::record;
+
+/// Records read at a time.
+const PAGE: usize = 500;
+
+/// Renders them, after the walk: by then nothing else is at work on any asset.
+pub(super) async fn run(import: &Arc<Import>) -> Result<(), Error> {
+    let mut running: Option<Renditions> = None;
+    let mut after = None;
+    'pages: loop {
+        let page = import
+            .catalogue
+            .records_after(Some(&Module::asset()), after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.record.key.clone());
+        for want in waiting(import, &page).await? {
+            let renditions = match running.take() {
+                Some(renditions) => renditions,
+                None => Renditions::start(import)?,
+            };
+            let is_running = renditions.feed(want).await && !import.stop.requested();
+            running = Some(renditions);
+            if !is_running {
+                break 'pages;
+            }
+        }
+    }
+    match running {
+        Some(renditions) => renditions.finish().await,
+        None => Ok(()),
+    }
+}
+
+/// The originals among these assets that wait to be rendered, are here, and are not known to be hopeless.
+async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Error> {
+    let mut paths = HashMap::new();
+    for StoredRecord { record, .. } in page {
+        let is_ours = record
+            .status
+            .as_ref()
+            .is_some_and(|status| !status.deleted && status.master == import.own);
+        if !is_ours {
+            continue;
+        }
+        let members = fields::members(record)?;
+        let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
+        let is_image = ["fileformat", "detectedfileformat"]
+            .iter()
+            .any(|name| text(name).is_some_and(is_image_format));
+        if is_image
+            && text("previewstatus") == Some(Preview::Waiting.as_str())
+            && let Ok(asset) = record::asset(record)
+            && let Some(path) = asset.original()
+        {
+            paths.insert(asset.id, path);
+        }
+    }
+    let assets: Vec<_> = paths.keys().map(AssetId::as_str).collect();
+    let hopeless = import.catalogue.findings(&assets).await?;
+    let files = import.catalogue.files_of(&assets).await?;
+    let files = files.into_iter().map(|row| row.file).filter(|file| {
+        file.kind == FileKind::Original
+            && paths.get(&file.asset) == Some(&file.path)
+            && !hopeless
+                .iter()
+                .any(|known| known.asset == file.asset && known.content == file.sha256)
+    });
+    Ok(files
+        .map(|file| Want {
+            asset: file.asset,
+            path: file.path,
+            content: file.sha256,
+            size: file.size,
+        })
+        .collect())
+}

@@ -1,0 +1,275 @@
+//! What came of rendering, made durable in groups: bytes, then rows and the state of their assets in one batch.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fields::{self, Preview};
+use super::gone::{Place, clear, forget};
+use super::identify::is_at;
+use super::renditions::{Want, is_over_limit};
+use super::{Error, Import, blocking};
+use crate::catalogue::{Finding, StoredRecord};
+use crate::error::Class;
+use crate::media::{self, Finished, Rendition};
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath, RecordKey, Sha256, Timestamp};
+use crate::monitor::Counter;
+use crate::store::{self, Publish};
+
+/// Settles a group of results.
+pub(super) async fn settle(import: &Arc<Import>, group: Vec<Finished<Want>>) -> Result<(), Error> {
+    let (mut made, mut findings) = (Vec::new(), Vec::new());
+    for Finished { ticket, result } in group {
+        match result {
+            Ok(renditions) => made.push((ticket, renditions)),
+            Err(error) => match reason(&ticket, &error) {
+                Some(reason) => findings.push((ticket, reason)),
+                None => import.monitor.finding(&format!(
+                    "{}: not rendered yet: {}",
+                    ticket.path,
+                    chain(&error)
+                )),
+            },
+        }
+    }
+    strip(import, &findings).await?;
+    let made = publish(import, made).await?;
+    commit(import, made, findings).await
+}
+
+/// Why nothing will ever come of this content; `None` when another try may do better.
+fn reason(want: &Want, error: &media::Error) -> Option<String> {
+    if is_over_limit(want.size) {
+        return Some(format!(
+            "an original of {} bytes is too large to be rendered",
+            want.size
+        ));
+    }
+    (error.class() != Class::Transient).then(|| chain(error))
+}
+
+fn chain(error: &media::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Takes away what an earlier content of an unrenderable original had: rows, then bytes. Its state changes only after that, so
+/// that a kill in between brings it here again.
+async fn strip(import: &Arc<Import>, findings: &[(Want, String)]) -> Result<(), Error> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let assets: Vec<_> = findings
+        .iter()
+        .map(|(want, _)| want.asset.as_str())
+        .collect();
+    let mut rows = import.catalogue.files_of(&assets).await?;
+    rows.retain(|row| row.file.kind == FileKind::Generated);
+    if !rows.is_empty() {
+        let now = import.now();
+        let mut batch = import.catalogue.batch().await?;
+        forget(&mut batch, rows.iter().map(|row| &row.file), now).await?;
+        batch.commit().await?;
+    }
+    let places = findings.iter().map(|(want, _)| Place {
+        path: want.path.clone(),
+        has_original: false,
+        files: rows
+            .iter()
+            .filter(|row| row.file.asset == want.asset)
+            .map(|row| row.file.path.clone())
+            .collect(),
+    });
+    clear(import, places.collect()).await
+}
+
+/// Publishes renditions; an asset of which one cannot be placed is reported and left out.
+async fn publish(
+    import: &Arc<Import>,
+    made: Vec<(Want, Vec<Rendition>)>,
+) -> Result<Vec<(Want, Vec<MediaFile>)>, Error> {
+    let assets: Vec<_> = made.iter().map(|(want, _)| want.asset.as_str()).collect();
+    let old = import.catalogue.files_of(&assets).await?;
+    let old: HashMap<_, _> = old
+        .into_iter()
+        .map(|row| (row.file.path, row.file.modified))
+        .collect();
+    let (shared, now) = (Arc::clone(import), import.now().whole_second());
+    let answers = blocking(move || {
+        let mut batch = Vec::new();
+        let mut parts = Vec::with_capacity(made.len());
+        for (want, renditions) in made {
+            let files = stage(&shared, &want, renditions, &old, now);
+            let files = files.map(|files| {
+                let (publish, rows): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+                batch.extend(publish);
+                rows
+            });
+            parts.push((want, files));
+        }
+        let mut published = shared.store.publish(batch).into_iter();
+        let mut settled = |rows: Vec<MediaFile>| {
+            published
+                .by_ref()
+                .take(rows.len())
+                .fold(Ok(()), Result::and)
+                .map(|()| rows)
+        };
+        parts
+            .into_iter()
+            .map(|(want, files)| (want, files.and_then(&mut settled)))
+            .collect::<Vec<_>>()
+    })
+    .await?;
+    let mut durable = Vec::new();
+    for (want, answer) in answers {
+        match answer {
+            Ok(rows) => durable.push((want, rows)),
+            Err(error) if error.stops_the_pass() => return Err(error.into()),
+            Err(error) => import.monitor.finding(&format!(
+                "{}: renditions cannot be published: {error}",
+                want.path
+            )),
+        }
+    }
+    Ok(durable)
+}
+
+/// Stages the renditions of one original. Blocks.
+fn stage(
+    import: &Import,
+    want: &Want,
+    renditions: Vec<Rendition>,
+    old: &HashMap<MediaPath, Timestamp>,
+    now: Timestamp,
+) -> Result<Vec<(Publish, MediaFile)>, store::Error> {
+    let Some(staging) = &import.staging else {
+        return Ok(Vec::new());
+    };
+    let mut files = Vec::with_capacity(renditions.len());
+    for Rendition {
+        file_name, bytes, ..
+    } in renditions
+    {
+        let path = want
+            .path
+            .join(&file_name)
+            .map_err(|error| store::Error::NameTooLong { path: error.path })?;
+        // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5).
+        let after_old = old
+            .get(&path)
+            .map(|old| old.whole_second().plus(Duration::from_secs(1)));
+        let modified = after_old.map_or(now, |after| after.max(now));
+        let mut staged = staging.create()?;
+        staged.write_all(&bytes)?;
+        let row = MediaFile {
+            kind: FileKind::Generated,
+            path: path.clone(),
+            asset: want.asset.clone(),
+            size: bytes.len() as u64,
+            modified,
+            sha256: Sha256::of(&bytes),
+            md5: None,
+            authored: true,
+        };
+        files.push((
+            Publish {
+                staged,
+                kind: FileKind::Generated,
+                path,
+                modified,
+                keep_replaced: false,
+            },
+            row,
+        ));
+    }
+    Ok(files)
+}
+
+async fn commit(
+    import: &Import,
+    made: Vec<(Want, Vec<MediaFile>)>,
+    findings: Vec<(Want, String)>,
+) -> Result<(), Error> {
+    let now = import.now();
+    let mut batch = import.catalogue.batch().await?;
+    let wants = || {
+        made.iter()
+            .map(|(want, _)| want)
+            .chain(findings.iter().map(|(want, _)| want))
+    };
+    let keys: Vec<_> = wants().map(|want| fields::asset_key(&want.asset)).collect();
+    let mut stored = batch.stored(&keys).await?;
+    // An asset that was deleted or moved meanwhile, by hand or by a peer, is none of ours to touch.
+    let current: HashSet<_> = wants()
+        .filter(|want| {
+            let stored = stored.get(&fields::asset_key(&want.asset));
+            stored.is_some_and(|stored| is_at(stored, &want.path))
+        })
+        .map(|want| want.asset.clone())
+        .collect();
+    let is_current = |want: &Want| current.contains(&want.asset);
+    let (mut records, mut files) = (Vec::new(), 0);
+    let mut restate = |asset, state| -> Result<(), Error> {
+        records.push(restated(import, &mut stored, asset, state, now)?);
+        Ok(())
+    };
+    for (want, rows) in made.iter().filter(|(want, _)| is_current(want)) {
+        restate(&want.asset, Preview::Rendered)?;
+        for row in rows {
+            batch.put_file(row, now).await?;
+        }
+        batch.forget_finding(&want.asset).await?;
+        files += rows.len() as u64;
+    }
+    for (want, reason) in findings.iter().filter(|(want, _)| is_current(want)) {
+        restate(&want.asset, Preview::Unrenderable)?;
+        let finding = Finding {
+            asset: want.asset.clone(),
+            content: want.content,
+            reason: reason.clone(),
+        };
+        batch.put_finding(&finding, now).await?;
+    }
+    batch
+        .put_records(&records.iter().collect::<Vec<_>>(), "", now)
+        .await?;
+    batch.commit().await?;
+    report(import, made.len(), files, &findings);
+    Ok(())
+}
+
+fn report(import: &Import, made: usize, files: u64, findings: &[(Want, String)]) {
+    for (want, reason) in findings {
+        let text = format!("{}: no rendition can be made: {reason}", want.path);
+        import.monitor.finding(&text);
+    }
+    let mut report = import.report();
+    report.renditions += files;
+    report.unrenderable += findings.len() as u64;
+    drop(report);
+    let done = (made + findings.len()) as u64;
+    import.monitor.advance(Counter::Renditions, done);
+}
+
+/// An asset's record with another preview state.
+fn restated(
+    import: &Import,
+    stored: &mut HashMap<RecordKey, StoredRecord>,
+    asset: &AssetId,
+    state: Preview,
+    now: Timestamp,
+) -> Result<crate::model::Record, Error> {
+    let key = fields::asset_key(asset);
+    let before = stored
+        .remove(&key)
+        .expect("only assets whose record was found are restated")
+        .record;
+    let mut members = fields::members(&before)?;
+    fields::preview(&mut members, state);
+    Ok(fields::stamped(
+        members,
+        &key,
+        &fields::saved(&import.own, Some(&before), now, false),
+    ))
+}

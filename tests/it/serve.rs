@@ -1,0 +1,275 @@
+//! Nodes of ours pulling from each other over real HTTP.
+
+use std::time::Duration;
+
+use emsync::catalogue::Scope as KeyScope;
+use emsync::model::{
+    FileKind, MediaFile, MediaPath, NodeId, Record, RecordKey, RecordStatus, Sha256, Timestamp,
+};
+use emsync::node::Node;
+use emsync::protocol::record::{restamped, stamped};
+use emsync::seams::Seams;
+use emsync::serve::{self, Settings, make_key};
+use emsync::shutdown::Shutdown;
+use emsync::store::Publish;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::support::node::{Mirror, new_node};
+
+/// A served node with a key for whoever pulls from it.
+struct Master {
+    node: Node,
+    url: String,
+    key: String,
+    stop: Shutdown,
+    served: JoinHandle<Result<(), serve::Error>>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Master {
+    async fn new(per_page: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = new_node(&dir.path().join("m"), "Master");
+        Node::init(&config).await.unwrap();
+        let node = Node::open(config, Seams::os()).await.unwrap();
+        let mut master = Self::serving(node, per_page).await;
+        master._dir = Some(dir);
+        master
+    }
+
+    /// Serves a node that is there already.
+    async fn serving(node: Node, per_page: u64) -> Self {
+        let (key, text) = make_key(&node.seams, "tests", KeyScope::Read, node.seams.clock.now());
+        let mut batch = node.catalogue.batch().await.unwrap();
+        batch.put_key(&key).await.unwrap();
+        batch.commit().await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!(
+            "http://{}/{}",
+            listener.local_addr().unwrap(),
+            node.config.node.site
+        );
+        let settings = Settings {
+            node: node.config.node.cluster_id.clone(),
+            site: node.config.node.site.clone(),
+            catalog: node.config.node.catalog.clone(),
+            relay_tables: Vec::new(),
+            per_page,
+            margin: Duration::from_secs(60),
+        };
+        let stop = Shutdown::new();
+        let http = serve::Node::new(
+            settings,
+            node.catalogue.clone(),
+            node.store.clone(),
+            node.seams.clone(),
+        );
+        let served = tokio::spawn(serve::run(listener, http, stop.clone()));
+        Self {
+            node,
+            url,
+            key: text,
+            stop,
+            served,
+            _dir: None,
+        }
+    }
+
+    fn own(&self) -> &NodeId {
+        &self.node.config.node.cluster_id
+    }
+
+    fn status(&self, at: Timestamp) -> RecordStatus {
+        let own = self.own().clone();
+        RecordStatus {
+            deleted: false,
+            master: own.clone(),
+            modified_by: own,
+            modified: at,
+            master_modified: Some(at),
+        }
+    }
+
+    /// An asset with an original of `content` at `path`, published as an import would.
+    async fn add(&self, id: &str, path: &str, content: &[u8]) -> Record {
+        let now = self.node.seams.clock.now();
+        let members = json!({"name": path, "sourcepath": path, "isfolder": false, "filesize": content.len(), "fileformat": "bin",
+            "id": id, "assetmodificationdate": Timestamp::from_millis(1_772_201_000_123).to_string()});
+        let key = RecordKey::new("asset", id).unwrap();
+        let record = stamped(
+            members.as_object().unwrap().clone(),
+            &key,
+            &self.status(now),
+        );
+        let file = MediaFile {
+            kind: FileKind::Original,
+            path: MediaPath::new(path).unwrap(),
+            asset: key.as_asset().unwrap(),
+            size: content.len() as u64,
+            modified: Timestamp::from_millis(1_772_201_000_123),
+            sha256: Sha256::of(content),
+            md5: None,
+            authored: false,
+        };
+        let mut staged = self.node.store.staging("test").unwrap().create().unwrap();
+        staged.write_all(content).unwrap();
+        let publish = Publish {
+            staged,
+            kind: file.kind,
+            path: file.path.clone(),
+            modified: file.modified,
+            keep_replaced: true,
+        };
+        self.node
+            .store
+            .publish(vec![publish])
+            .pop()
+            .unwrap()
+            .unwrap();
+        let mut batch = self.node.catalogue.batch().await.unwrap();
+        batch.put_records(&[&record], "", now).await.unwrap();
+        batch.put_file(&file, now).await.unwrap();
+        batch.commit().await.unwrap();
+        record
+    }
+
+    async fn mirror(&self) -> Mirror {
+        Mirror::of(&self.url, &self.key, None).await
+    }
+
+    async fn end(self) {
+        self.stop.request();
+        self.served.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_number_of_pages_of_our_own_server_arrives_whole() {
+    for pages in [0_u64, 1, 2, 3, 7] {
+        let master = Master::new(5).await;
+        let records = pages * 5 - u64::from(pages > 1) * 2;
+        for n in 0..records {
+            master
+                .add(
+                    &format!("a{n:03}"),
+                    &format!("Port/{n}.bin"),
+                    format!("content {n}").as_bytes(),
+                )
+                .await;
+        }
+        let mirror = master.mirror().await;
+        let outcome = mirror.seed().await;
+        assert_eq!(
+            (outcome.report.records, outcome.report.files_written),
+            (records, records),
+            "{pages} pages"
+        );
+        mirror.assert_in_sync().await;
+        let again = mirror.sync().await;
+        assert_eq!(
+            (
+                again.report.records,
+                again.report.bytes_received,
+                again.report.files_written
+            ),
+            (0, 0, 0)
+        );
+        master.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_of_nodes_loses_nothing_although_dates_are_older_than_windows() {
+    let a = Master::new(5).await;
+    a.add("a1", "one.bin", b"first").await;
+    let b = a.mirror().await;
+    b.seed().await;
+    let b_served = Master::serving(b.node.clone(), 5).await;
+    let c = b_served.mirror().await;
+    c.seed().await;
+    c.assert_in_sync().await;
+
+    // Changed on A a day ago as its date says, so outside of every window of C; B receives it only now.
+    let record = a.add("a2", "two.bin", b"second").await;
+    let old = a.node.seams.clock.now().minus(Duration::from_secs(86_400));
+    let record = restamped(&record, &a.status(old)).unwrap();
+    let mut batch = a.node.catalogue.batch().await.unwrap();
+    batch
+        .put_records(&[&record], "", a.node.seams.clock.now())
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    b.sync().await;
+    c.sync().await;
+    assert!(c.has_live("asset", "a2").await);
+    assert_eq!(c.read(FileKind::Original, "two.bin").unwrap(), b"second");
+    c.assert_in_sync().await;
+    b_served.end().await;
+    a.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_content_and_moved_assets_cost_no_media_bytes() {
+    let master = Master::new(100).await;
+    let content = vec![7_u8; 50_000];
+    master.add("a1", "x/one.bin", &content).await;
+    let mirror = master.mirror().await;
+    mirror.seed().await;
+    master.add("a2", "y/twin.bin", &content).await;
+    master.add("a1", "z/moved.bin", &content).await;
+    let mut batch = master.node.catalogue.batch().await.unwrap();
+    let old = MediaPath::new("x/one.bin").unwrap();
+    let asset = emsync::model::AssetId::new("a1").unwrap();
+    batch
+        .forget_file(
+            FileKind::Original,
+            &old,
+            &asset,
+            &Sha256::of(&content),
+            master.node.seams.clock.now(),
+        )
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    let outcome = mirror.sync().await;
+    assert_eq!(
+        (outcome.report.bytes_received, outcome.report.files_written),
+        (0, 2)
+    );
+    assert_eq!(mirror.read(FileKind::Original, "x/one.bin"), None);
+    mirror.assert_in_sync().await;
+    master.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_was_set_up_anew_under_the_same_url_is_noticed() {
+    let first = Master::new(5).await;
+    first.add("a1", "one.bin", b"1").await;
+    let mirror = first.mirror().await;
+    mirror.seed().await;
+    // The peer answers as before but says that it is another node.
+    let mut batch = mirror.node.catalogue.batch().await.unwrap();
+    batch.end_listing("master").await.unwrap();
+    batch.commit().await.unwrap();
+    let other = emsync::catalogue::PeerNode {
+        cluster_id: NodeId::new("somebody-else").unwrap(),
+        version: "0".to_owned(),
+    };
+    mirror
+        .node
+        .catalogue
+        .put_peer_node("master", &other, mirror.node.seams.clock.now())
+        .await
+        .unwrap();
+    let outcome = mirror.run(emsync::pull::metadata::Scope::Changes).await;
+    let error = outcome.error.unwrap();
+    assert!(
+        matches!(
+            &error,
+            emsync::pipeline::Error::Pull(emsync::pull::Error::WrongNode { .. })
+        ),
+        "{error}"
+    );
+    first.end().await;
+}
