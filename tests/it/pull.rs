@@ -484,6 +484,50 @@ async fn a_tombstone_takes_the_record_and_its_files_to_the_trash() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_ends_between_row_and_bytes_is_finished_by_the_next_run() {
+    let emdb = server(Setup::default(), 3).await;
+    let mirror = mirror_of(&emdb).await;
+    mirror.seed().await;
+    let (deleted, moved) = (
+        "Collections/Port/file 001.bin",
+        "Collections/Port/file 002.bin",
+    );
+    emdb.edit(|content| {
+        let doc = Doc::new(
+            "asset",
+            "a001",
+            CLUSTER,
+            now(),
+            json!({"sourcepath": deleted}),
+        );
+        content.record(doc.deleted());
+        content.remove_file(moved);
+        content.remove_file(&format!("{moved}/image200x200.webp"));
+        add_asset(content, "a002", "Elsewhere/file two.bin", &noise(2, 502));
+    });
+    // A file where the trash should be ends a run just where a kill would.
+    let trash = mirror.node.store.root().join(".emsync/trash");
+    std::fs::rename(&trash, trash.with_extension("aside")).unwrap();
+    std::fs::write(&trash, "").unwrap();
+    // The first run meets the tombstone's bytes, the second is cut short by the same file again.
+    for _ in 0..2 {
+        assert!(mirror.run(Scope::Changes).await.error.is_some());
+    }
+    assert!(mirror.read(FileKind::Original, deleted).is_some());
+    std::fs::remove_file(&trash).unwrap();
+    std::fs::rename(trash.with_extension("aside"), &trash).unwrap();
+    let mirror = mirror.restarted();
+    let outcome = mirror.sync().await;
+    assert_eq!(outcome.deletes.files_trashed, 4);
+    for path in [deleted, moved] {
+        assert_eq!(mirror.read(FileKind::Original, path), None, "{path}");
+        let rendition = format!("{path}/image200x200.webp");
+        assert_eq!(mirror.read(FileKind::Generated, &rendition), None);
+    }
+    mirror.assert_in_sync().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_deletes_than_the_guard_allows_are_held_and_let_go_by_word() {
     let emdb = server(Setup::default(), 20).await;
     let mirror = mirror_of(&emdb).await;
