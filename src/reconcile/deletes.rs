@@ -240,6 +240,8 @@ impl Deletes<'_> {
         if let Some(asset) = key.as_asset() {
             batch.forget_finding(&asset).await?;
         }
+        // What a killed delete left in the middle is finished with ours.
+        batch.take_back_leases(self.peer).await?;
         batch.commit().await?;
         let mut applied = Applied::default();
         self.each(Lane::Remove, &mut applied, &Shutdown::new())
