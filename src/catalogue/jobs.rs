@@ -206,7 +206,8 @@ impl Catalogue {
         Ok(counts)
     }
 
-    /// Subjects of all jobs of a peer that serve these assets, by asset.
+    /// Subjects of all jobs of a peer that serve these assets, by asset. What is on its way into the trash is nobody's wish any
+    /// more and is left out.
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -219,7 +220,9 @@ impl Catalogue {
         for chunk in assets.chunks(ROWS_A_STATEMENT) {
             let mut query =
                 QueryBuilder::<Engine>::new("SELECT asset, subject FROM job WHERE peer = ");
-            query.push_bind(peer).push(" AND asset IN (");
+            query
+                .push_bind(peer)
+                .push(" AND subject NOT LIKE 'trash:%' AND asset IN (");
             let mut list = query.separated(", ");
             for asset in chunk {
                 list.push_bind(*asset);

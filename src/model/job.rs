@@ -68,4 +68,6 @@ pub enum Work {
     Remove(RemoveJob),
     /// See [`DeleteJob`].
     Delete(DeleteJob),
+    /// The second half of a removal: the row is forgotten, the bytes are to follow.
+    Trash(RemoveJob),
 }

@@ -196,11 +196,14 @@ async fn begin(
         return Ok((pull.peer.download(job.kind, path, 0).await?, None));
     };
     let known = partial.tag();
-    // A range is only asked for strictly inside the size (H-41), and only where the reply's tag can be compared.
-    let from = if known.is_some() && job.size.is_some_and(|size| partial.len() < size) {
-        partial.len()
-    } else {
-        0
+    // A range is only asked for strictly inside the size (H-41), and only where the reply's tag can be compared. Of a partial
+    // that a kill left whole the last byte is asked for again: it proves that the peer still serves what came before.
+    let from = match job.size {
+        Some(size) if known.is_some() && size > 0 => {
+            partial.cut(size - 1)?;
+            partial.len()
+        }
+        _ => 0,
     };
     let mut download = pull.peer.download(job.kind, path, from).await?;
     let goes_on = from > 0

@@ -2,22 +2,24 @@
 //!
 //! ```text
 //! count the deletes that wait for this peer; more than the guard allows: hold them all, count them, stop here
-//! for each: ask again whether it still wins against what is here; tombstone: record, file rows, jobs in one batch,
-//!           then the files into the trash; a mark: the record alone
-//! then the files that records do not name any more (moves, renditions gone from two listings): row first, then trash
+//! for each: ask again whether it still wins against what is here; tombstone: record, file rows, jobs in one batch; a mark:
+//!           the record alone
+//! then the files that records do not name any more (moves, renditions gone from two listings): the row
+//! then the bytes of all rows that went
 //! ```
 //!
-//! Rows go before bytes: a kill in between leaves a file nobody lists, never a row without a file. A file goes only while it
-//! still has the content and the owner it had when its removal was decided.
+//! Rows go before bytes, and leave a job for them: a kill in between leaves a file nobody lists, never a row without a file,
+//! and the next run finishes it. A row goes only while the file has the content and the owner it had when its removal was
+//! decided; the bytes go only while no row names them again.
 
 use std::time::Duration;
 
-use crate::catalogue::{Batch, Catalogue, Job, Lane};
+use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
 use crate::config::MaxDelete;
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
 use crate::model::{
-    FileKind, MediaPath, NodeId, RecordKey, RecordStatus, Resolution, Sha256, Timestamp, resolve,
+    AssetId, MediaPath, NodeId, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
 };
 use crate::monitor::Monitor;
 use crate::protocol;
@@ -185,7 +187,8 @@ impl Deletes<'_> {
             for job in &jobs {
                 match &job.work {
                     Work::Delete(delete) => self.delete(job, delete, applied).await?,
-                    Work::Remove(remove) => self.remove(job, remove, applied).await?,
+                    Work::Remove(remove) => self.remove(job, remove).await?,
+                    Work::Trash(remove) => self.trash(job, remove, applied).await?,
                     Work::Fetch(_) | Work::Regenerate(_) => self.settle(job).await?,
                 }
             }
@@ -231,19 +234,18 @@ impl Deletes<'_> {
                 reason: bad.reason,
             })?;
         batch.put_records(&[&tombstone], "", now).await?;
-        let gone = if key.module.is_asset() {
-            self.forget_files(&mut batch, key, now).await?
-        } else {
-            Vec::new()
-        };
+        if key.module.is_asset() {
+            self.forget_files(&mut batch, key, now).await?;
+        }
         if let Some(asset) = key.as_asset() {
             batch.forget_finding(&asset).await?;
         }
+        // What a killed delete left in the middle is finished with ours.
+        batch.take_back_leases(self.peer).await?;
         batch.commit().await?;
-        for (kind, path) in gone {
-            self.trash(kind, path).await?;
-        }
-        Ok(())
+        let mut applied = Applied::default();
+        self.each(Lane::Remove, &mut applied, &Shutdown::new())
+            .await
     }
 
     async fn settle(&self, job: &Job) -> Result<(), Error> {
@@ -282,11 +284,9 @@ impl Deletes<'_> {
             &record.version(),
             self.own,
         );
-        let mut gone = Vec::new();
         if matches!(resolution, Resolution::Save | Resolution::SaveKeepingLoser) {
             batch.put_records(&[&record], self.peer, now).await?;
             if delete.tombstone {
-                gone = self.forget_files(&mut batch, &record.key, now).await?;
                 let wishes = self
                     .catalogue
                     .wishes_of(self.peer, &[job.asset.as_str()])
@@ -297,66 +297,84 @@ impl Deletes<'_> {
                     .filter(|subject| *subject != job.subject)
                     .collect();
                 batch.withdraw(self.peer, &wishes).await?;
+                self.forget_files(&mut batch, &record.key, now).await?;
                 batch.forget_finding(&job.asset).await?;
             }
             applied.deleted += 1;
         }
         batch.settle(job).await?;
-        batch.commit().await?;
-        for (kind, path) in gone {
-            applied.files_trashed += u64::from(self.trash(kind, path).await?);
-        }
-        Ok(())
+        Ok(batch.commit().await?)
     }
 
-    /// Forgets every file of an asset; answers their names.
+    /// Forgets every file of an asset, and wishes their bytes into the trash.
     async fn forget_files(
         &self,
         batch: &mut Batch,
         key: &RecordKey,
         now: Timestamp,
-    ) -> Result<Vec<(FileKind, MediaPath)>, Error> {
-        let mut gone = Vec::new();
+    ) -> Result<(), Error> {
         for row in self.catalogue.files_of(&[key.id.as_str()]).await? {
-            let file = row.file;
-            if batch
-                .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
-                .await?
-            {
-                gone.push((file.kind, file.path));
-            }
+            let remove = RemoveJob {
+                kind: row.file.kind,
+                path: row.file.path.as_str().to_owned(),
+                sha256: row.file.sha256,
+            };
+            self.forget(batch, &row.file.asset, &remove, now).await?;
         }
-        Ok(gone)
+        Ok(())
     }
 
-    async fn remove(
+    /// Forgets a file if it is still what it was, and wishes its bytes into the trash.
+    async fn forget(
+        &self,
+        batch: &mut Batch,
+        asset: &AssetId,
+        remove: &RemoveJob,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Ok(path) = MediaPath::new(remove.path.as_str()) else {
+            return Ok(());
+        };
+        let goes = batch
+            .forget_file(remove.kind, &path, asset, &remove.sha256, now)
+            .await?;
+        if goes {
+            let bytes = NewJob {
+                peer: self.peer.to_owned(),
+                subject: format!("trash:{}/{path}", remove.kind.dir()),
+                lane: Lane::Remove,
+                asset: asset.clone(),
+                size: 0,
+                work: Work::Trash(remove.clone()),
+            };
+            batch.enqueue(&[bytes], now).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, job: &Job, remove: &RemoveJob) -> Result<(), Error> {
+        let mut batch = self.catalogue.batch().await?;
+        self.forget(&mut batch, &job.asset, remove, self.seams.clock.now())
+            .await?;
+        batch.settle(job).await?;
+        Ok(batch.commit().await?)
+    }
+
+    async fn trash(
         &self,
         job: &Job,
         remove: &RemoveJob,
         applied: &mut Applied,
     ) -> Result<(), Error> {
-        let now = self.seams.clock.now();
-        let mut batch = self.catalogue.batch().await?;
-        let path = MediaPath::new(remove.path.as_str()).ok();
-        let mut goes = false;
-        if let Some(path) = &path {
-            let content: Sha256 = remove.sha256;
-            goes = batch
-                .forget_file(remove.kind, path, &job.asset, &content, now)
-                .await?;
+        if let Ok(path) = MediaPath::new(remove.path.as_str())
+            && self.catalogue.file(remove.kind, &path).await?.is_none()
+        {
+            let (store, kind) = (self.store.clone(), remove.kind);
+            let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
+            let moved = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            applied.files_trashed += u64::from(moved?);
         }
-        batch.settle(job).await?;
-        batch.commit().await?;
-        if let Some(path) = path.filter(|_| goes) {
-            applied.files_trashed += u64::from(self.trash(remove.kind, path).await?);
-        }
-        Ok(())
-    }
-
-    async fn trash(&self, kind: FileKind, path: MediaPath) -> Result<bool, Error> {
-        let store = self.store.clone();
-        let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
-        Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+        self.settle(job).await
     }
 }
 

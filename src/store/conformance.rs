@@ -387,6 +387,14 @@ fn a_partial_survives_with_its_tag(f: &Fixture) {
     assert_eq!(read_back(&partial), b"onetwo");
     partial.append(b"three").unwrap();
     assert_eq!(read_back(&partial), b"onetwothree");
+    partial.cut(99).unwrap();
+    assert_eq!(partial.len(), 11);
+    partial.cut(4).unwrap();
+    partial.append(b"!").unwrap();
+    drop(partial);
+    let mut partial = staging.partial("ab12").unwrap();
+    assert_eq!(partial.tag().as_deref(), Some("\"v1\""));
+    assert_eq!(read_back(&partial), b"onet!");
     partial.restart(None).unwrap();
     assert_eq!((partial.len(), partial.tag()), (0, None));
     drop(partial);

@@ -104,6 +104,22 @@ impl Partial {
         self.write_note(promised)
     }
 
+    /// Drops the bytes after the first `len`; does nothing when there are none.
+    ///
+    /// # Errors
+    /// System errors; the partial on disk is then cut or as before.
+    pub fn cut(&mut self, len: u64) -> Result<(), Error> {
+        if len >= self.staged.len() {
+            return Ok(());
+        }
+        self.staged.cut(len)?;
+        if self.note.synced > len {
+            self.note.synced = len;
+            self.write_note(true)?;
+        }
+        Ok(())
+    }
+
     /// Adds `bytes` at the end.
     ///
     /// # Errors

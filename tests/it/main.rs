@@ -5,6 +5,7 @@
 )]
 
 mod emdb_server;
+mod kill;
 mod pull;
 mod regenerate;
 mod serve;

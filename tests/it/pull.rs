@@ -192,6 +192,70 @@ async fn resume_restarts_when_the_etag_changes() {
     );
 }
 
+/// What a kill leaves that came after the last byte and before the file got its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_partial_that_is_whole_only_the_last_byte_is_fetched_again() {
+    let emdb = Emdb::start(Setup::default()).await;
+    let bytes = noise(7, 3_000_000);
+    emdb.edit(|content| add_asset(content, "big", "big.bin", &bytes));
+    emdb.faults()
+        .once("originals", 1, Fault::CutAfter(1_300_000));
+    let mirror = Mirror::with(emdb.base(), KEY, Some(CLUSTER), |config| {
+        config.limits.attempts = 1
+    })
+    .await;
+    assert_eq!(mirror.run(Scope::Everything).await.report.quarantined, 1);
+    let partials = partials(&mirror);
+    assert_eq!(partials.len(), 1);
+    std::fs::write(&partials[0], &bytes).unwrap();
+    let outcome = mirror.seed().await;
+    assert_eq!(mirror.read(FileKind::Original, "big.bin").unwrap(), bytes);
+    assert_eq!(outcome.report.bytes_received, 1);
+    let asked = emdb.requests("originals");
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[1].headers.get("range").unwrap(), "bytes=2999999-");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partial_that_nobody_asked_for_in_a_week_goes() {
+    let emdb = server(Setup::default(), 1).await;
+    let mirror = mirror_of(&emdb).await;
+    let staging = mirror.node.store.staging("pull-master").unwrap();
+    for key in ["old", "young"] {
+        let mut partial = staging.partial(key).unwrap();
+        partial.append(b"the beginning").unwrap();
+    }
+    let week = std::time::Duration::from_secs(7 * 24 * 3_600 + 60);
+    let old = partials(&mirror)
+        .into_iter()
+        .find(|path| path.ends_with("old.part"))
+        .unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(old)
+        .unwrap()
+        .set_modified(std::time::SystemTime::now() - week)
+        .unwrap();
+    mirror.seed().await;
+    let left = partials(&mirror);
+    assert!(
+        left.len() == 1 && left[0].ends_with("young.part"),
+        "{left:?}"
+    );
+}
+
+fn partials(mirror: &Mirror) -> Vec<std::path::PathBuf> {
+    let staging = mirror.node.store.root().join(".emsync/staging/pull-master");
+    let entries = std::fs::read_dir(staging).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "part")
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_run_goes_on_where_it_stopped() {
     let emdb = server(
@@ -416,6 +480,50 @@ async fn a_tombstone_takes_the_record_and_its_files_to_the_trash() {
         .find(|entry| entry.file_name() == "file 001.bin")
         .unwrap();
     assert_eq!(std::fs::read(kept.path()).unwrap(), noise(1, 501));
+    mirror.assert_in_sync().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_ends_between_row_and_bytes_is_finished_by_the_next_run() {
+    let emdb = server(Setup::default(), 3).await;
+    let mirror = mirror_of(&emdb).await;
+    mirror.seed().await;
+    let (deleted, moved) = (
+        "Collections/Port/file 001.bin",
+        "Collections/Port/file 002.bin",
+    );
+    emdb.edit(|content| {
+        let doc = Doc::new(
+            "asset",
+            "a001",
+            CLUSTER,
+            now(),
+            json!({"sourcepath": deleted}),
+        );
+        content.record(doc.deleted());
+        content.remove_file(moved);
+        content.remove_file(&format!("{moved}/image200x200.webp"));
+        add_asset(content, "a002", "Elsewhere/file two.bin", &noise(2, 502));
+    });
+    // A file where the trash should be ends a run just where a kill would.
+    let trash = mirror.node.store.root().join(".emsync/trash");
+    std::fs::rename(&trash, trash.with_extension("aside")).unwrap();
+    std::fs::write(&trash, "").unwrap();
+    // The first run meets the tombstone's bytes, the second is cut short by the same file again.
+    for _ in 0..2 {
+        assert!(mirror.run(Scope::Changes).await.error.is_some());
+    }
+    assert!(mirror.read(FileKind::Original, deleted).is_some());
+    std::fs::remove_file(&trash).unwrap();
+    std::fs::rename(trash.with_extension("aside"), &trash).unwrap();
+    let mirror = mirror.restarted();
+    let outcome = mirror.sync().await;
+    assert_eq!(outcome.deletes.files_trashed, 4);
+    for path in [deleted, moved] {
+        assert_eq!(mirror.read(FileKind::Original, path), None, "{path}");
+        let rendition = format!("{path}/image200x200.webp");
+        assert_eq!(mirror.read(FileKind::Generated, &rendition), None);
+    }
     mirror.assert_in_sync().await;
 }
 

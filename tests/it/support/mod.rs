@@ -4,3 +4,5 @@ pub(crate) mod emdb;
 pub(crate) mod fault;
 pub(crate) mod master;
 pub(crate) mod node;
+pub(crate) mod program;
+pub(crate) mod proxy;
