@@ -17,7 +17,8 @@ use crate::config::MaxDelete;
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
 use crate::model::{
-    FileKind, MediaPath, NodeId, RecordKey, RecordStatus, Resolution, Sha256, Timestamp, resolve,
+    FileKind, MediaPath, Module, NodeId, RecordKey, RecordStatus, Resolution, Sha256, Timestamp,
+    resolve,
 };
 use crate::monitor::Monitor;
 use crate::protocol;
@@ -340,10 +341,17 @@ impl Deletes<'_> {
         let path = MediaPath::new(remove.path.as_str()).ok();
         let mut goes = false;
         if let Some(path) = &path {
+            let due = self.due(&mut batch, job, (remove.kind, path)).await?;
+            if due == Due::Later {
+                let reason = "stays until the original is here under its new name";
+                batch.retry_at(job, now.plus(LEASE), reason).await?;
+                return Ok(batch.commit().await?);
+            }
             let content: Sha256 = remove.sha256;
-            goes = batch
-                .forget_file(remove.kind, path, &job.asset, &content, now)
-                .await?;
+            goes = due == Due::Now
+                && batch
+                    .forget_file(remove.kind, path, &job.asset, &content, now)
+                    .await?;
         }
         batch.settle(job).await?;
         batch.commit().await?;
@@ -353,11 +361,73 @@ impl Deletes<'_> {
         Ok(())
     }
 
+    /// Asks again, at the moment of removal, whether a file is to go (I4). An original whose record names another path stays
+    /// until that one is here, unless it stands in its way: else a record alone could take the only copy.
+    async fn due(
+        &self,
+        batch: &mut Batch,
+        job: &Job,
+        (kind, path): (FileKind, &MediaPath),
+    ) -> Result<Due, Error> {
+        let id = job.asset.as_str();
+        let Ok(key) = RecordKey::new(Module::ASSET, id) else {
+            return Ok(Due::Now);
+        };
+        let stored = batch.stored(std::slice::from_ref(&key)).await?.remove(&key);
+        let Some(stored) = stored.filter(|stored| !stored.record.is_deleted()) else {
+            return Ok(Due::Now);
+        };
+        let Ok(asset) = protocol::record::asset(&stored.record) else {
+            return Ok(Due::Later);
+        };
+        let root = match kind {
+            FileKind::Original => asset.original_root(),
+            FileKind::Generated => &asset.source_path,
+        };
+        let named = |path: &MediaPath| {
+            path.below(root).is_some() || kind == FileKind::Original && path == root
+        };
+        let rows = self.catalogue.files_of(&[id]).await?;
+        let mut of_kind = rows.iter().filter(|row| row.file.kind == kind);
+        if named(path) {
+            let absent = of_kind.any(|row| row.file.path == *path && row.unlisted_at.is_some());
+            return Ok(if absent { Due::Now } else { Due::Never });
+        }
+        if kind == FileKind::Generated {
+            return Ok(Due::Now);
+        }
+        let wishes = self.catalogue.wishes_of(self.peer, &[id]).await?;
+        let mut awaited = (wishes.iter())
+            .filter_map(|(_, subject)| subject.strip_prefix("originals/"))
+            .peekable();
+        let nothing_awaited = awaited.peek().is_none();
+        if awaited.any(|new| is_below(new, path.as_str()) || is_below(path.as_str(), new)) {
+            return Ok(Due::Now);
+        }
+        // With nothing to wait for, the next run settles it.
+        let over =
+            nothing_awaited && (job.attempts > 0 || of_kind.any(|row| named(&row.file.path)));
+        Ok(if over { Due::Now } else { Due::Later })
+    }
+
     async fn trash(&self, kind: FileKind, path: MediaPath) -> Result<bool, Error> {
         let store = self.store.clone();
         let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
         Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
     }
+}
+
+/// Whether a file is to go after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Now,
+    Later,
+    Never,
+}
+
+fn is_below(path: &str, dir: &str) -> bool {
+    path.strip_prefix(dir)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]
