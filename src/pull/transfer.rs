@@ -30,6 +30,8 @@ const GATHERED: u64 = 256 << 10;
 const WORTH_RESUMING: u64 = 1 << 20;
 /// Pieces between the connection and the writing thread; each is at most a few hundred kilobytes.
 const PIECES_AHEAD: usize = 16;
+/// Bytes of a large body between two looks at the disk's reserve.
+const RESERVE_EVERY: u64 = 16 << 20;
 /// Buffer for copies on disk.
 const BUFFER: usize = 1 << 20;
 
@@ -68,6 +70,7 @@ impl Arrived {
 /// [`Error::Cancelled`] at a piece's end; a partial of a large file stays.
 pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
+    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0))?;
     if let Some((staged, digests)) = copy_of_ours(pull, job, &path).await? {
         let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
         return Ok(Arrived {
@@ -193,7 +196,7 @@ async fn begin(
     partial: Option<Partial>,
 ) -> Result<(Download, Option<Partial>), Error> {
     let Some(mut partial) = partial else {
-        return Ok((pull.peer.download(job.kind, path, 0).await?, None));
+        return Ok((ask(pull, job, path, 0).await?, None));
     };
     let known = partial.tag();
     // A range is only asked for strictly inside the size (H-41), and only where the reply's tag can be compared.
@@ -202,7 +205,7 @@ async fn begin(
     } else {
         0
     };
-    let mut download = pull.peer.download(job.kind, path, from).await?;
+    let mut download = ask(pull, job, path, from).await?;
     let goes_on = from > 0
         && download.from == from
         && download.tag == known
@@ -210,11 +213,19 @@ async fn begin(
     if !goes_on {
         if download.from > 0 {
             drop(download);
-            download = pull.peer.download(job.kind, path, 0).await?;
+            download = ask(pull, job, path, 0).await?;
         }
         partial.restart(download.tag.as_deref())?;
     }
     Ok((download, Some(partial)))
+}
+
+/// Asks for the file from byte `from`, unless we were asked to end: a peer may take minutes to answer.
+async fn ask(pull: &Pull, job: &FetchJob, path: &MediaPath, from: u64) -> Result<Download, Error> {
+    tokio::select! {
+        download = pull.peer.download(job.kind, path, from) => Ok(download?),
+        () = pull.stop.wait() => Err(Error::Cancelled),
+    }
 }
 
 /// A file whose announced length is not the listed one has changed since it was listed.
@@ -282,10 +293,16 @@ async fn stream(
     let with_md5 = job.md5.is_some();
     let writer = spawn_blocking(move || append_all(partial, receiver, with_md5));
     let mut received = 0;
+    let mut looked_at = 0;
     let mut pieces = pin!(download.into_pieces());
     let flow = async {
         while let Some(piece) = next(pull, &mut pieces).await? {
             received += piece.len() as u64;
+            // A body need not say how long it is, and others fill the same disk meanwhile.
+            if received - looked_at >= RESERVE_EVERY {
+                looked_at = received;
+                check_reserve(pull, 0)?;
+            }
             if limit.is_some_and(|limit| received > limit) {
                 return Err(Error::Size {
                     path: job.path.clone(),
