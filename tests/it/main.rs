@@ -6,5 +6,6 @@
 
 mod emdb_server;
 mod pull;
+mod pull_edges;
 mod serve;
 mod support;
