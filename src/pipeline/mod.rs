@@ -14,6 +14,7 @@
 mod renditions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -31,6 +32,9 @@ use crate::reconcile::deletes::{self, Applied, Deletes};
 use crate::reconcile::verify::{self, Depth, Parity, Verify};
 use crate::shutdown::Shutdown;
 use crate::{catalogue, peer, store};
+
+/// How long the beginning of a large file is kept without anything being added to it.
+const PARTIALS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What can go wrong with a run as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +214,8 @@ fn prepare(
     };
     let staging = node.store.staging(&format!("pull-{}", settings.name))?;
     staging.sweep()?;
+    // The partial of a wish that changed meanwhile is never asked for again.
+    staging.sweep_partials(PARTIALS_KEPT, node.seams.clock.now())?;
     Ok(Pull::new(
         (peer, policy),
         node.catalogue.clone(),

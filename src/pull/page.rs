@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::metadata::FEED;
 use super::plan::{self, Authority, Claim, Here, Listed};
 use super::{Counts, Error, Pull};
 use crate::catalogue::{Batch, Conflict, FileRow, Lane, Listing, NewJob, StoredRecord, Winner};
@@ -72,7 +73,7 @@ pub(super) async fn apply(
     }
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
     let wishes = pull.catalogue.wishes_of(peer, &ids).await?;
-    let planned = plan_page(pull, &sorted.assets, &page.files).await?;
+    let planned = plan_page(pull, listing, &sorted.assets, &page.files).await?;
     // First, or what is set aside below would be withdrawn with what was set aside before.
     batch
         .withdraw(peer, &outdated(&wishes, &keys, &planned, &sorted))
@@ -298,6 +299,8 @@ struct Planned {
     /// Those of them whose members this listing does not name.
     open_folders: BTreeSet<String>,
     jobs: Vec<NewJob>,
+    /// When the listing began that is planned.
+    noted_at: Timestamp,
     unlisted: Vec<(FileKind, MediaPath)>,
     relisted: Vec<(FileKind, MediaPath)>,
     bad: Vec<(String, BadFile)>,
@@ -307,7 +310,9 @@ impl Planned {
     async fn write(&self, pull: &Pull, batch: &mut Batch, now: Timestamp) -> Result<(), Error> {
         batch.enqueue(&self.jobs, now).await?;
         for (kind, path) in &self.unlisted {
-            batch.mark_unlisted(*kind, path, Some(now)).await?;
+            batch
+                .mark_unlisted(*kind, path, Some(self.noted_at))
+                .await?;
         }
         for (kind, path) in &self.relisted {
             batch.mark_unlisted(*kind, path, None).await?;
@@ -341,34 +346,38 @@ impl Planned {
 /// Compares what the page lists for its assets with what is here.
 async fn plan_page(
     pull: &Pull,
+    listing: &Listing,
     assets: &[(Asset, Authority)],
     files: &[AssetFiles],
 ) -> Result<Planned, Error> {
-    let by_asset: HashMap<&str, &AssetFiles> = files
-        .iter()
-        .map(|files| (files.asset.as_str(), files))
-        .collect();
+    let mut by_asset: HashMap<&str, Vec<&AssetFiles>> = HashMap::new();
+    for files in files {
+        by_asset.entry(&files.asset).or_default().push(files);
+    }
     let mut entries = Vec::with_capacity(assets.len());
     let mut planned = Planned::default();
     for (asset, authority) in assets {
-        let listed = by_asset.get(asset.id.as_str());
         let mut entry = Entry {
             asset,
             authority: *authority,
             originals: None,
             generated: None,
         };
-        if let Some(listed) = listed {
-            entry.generated = Some(entry.usable(&listed.files, &mut planned.bad));
-            let originals = listed.originals.as_deref();
-            entry.originals = originals.map(|files| entry.usable(files, &mut planned.bad));
+        // Usually one entry; of several each counts, or the files of the others would look absent.
+        for listed in by_asset.get(asset.id.as_str()).into_iter().flatten() {
+            let usable = entry.usable(&listed.files, &mut planned.bad);
+            entry.generated.get_or_insert_default().extend(usable);
+            if let Some(originals) = &listed.originals {
+                let usable = entry.usable(originals, &mut planned.bad);
+                entry.originals.get_or_insert_default().extend(usable);
+            }
         }
         if asset.is_folder && entry.originals.is_none() {
             planned.open_folders.insert(asset.id.to_string());
         }
         entries.push(entry);
     }
-    plan_entries(pull, &entries, &mut planned).await?;
+    plan_entries(pull, listing, &entries, &mut planned).await?;
     Ok(planned)
 }
 
@@ -414,6 +423,7 @@ fn names(asset: &Asset, kind: FileKind, path: &MediaPath) -> bool {
 
 async fn plan_entries(
     pull: &Pull,
+    listing: &Listing,
     entries: &[Entry<'_>],
     planned: &mut Planned,
 ) -> Result<(), Error> {
@@ -433,6 +443,9 @@ async fn plan_entries(
         .map(|finding| (finding.asset.to_string(), finding))
         .collect();
     let others = owned_by_others(pull, entries, &own).await?;
+    let checkpoint = pull.catalogue.checkpoint(pull.peer.name(), FEED).await?;
+    let complete_until = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| checkpoint.watermark);
+    planned.noted_at = listing.started_at;
     for entry in entries {
         let own = own
             .get(entry.asset.id.as_str())
@@ -452,6 +465,7 @@ async fn plan_entries(
             others,
             unrenderable,
             authority: entry.authority,
+            complete_until,
         };
         let plan = plan::plan(entry.asset, listed, here, pull.policy);
         planned.assets.push(entry.asset.id.to_string());
@@ -683,7 +697,7 @@ pub(super) async fn take_folder_members(
             entry.originals = Some(entry.usable(&uploaded.files, &mut planned.bad));
             entries.push(entry);
         }
-        plan_entries(pull, &entries, &mut planned).await?;
+        plan_entries(pull, listing, &entries, &mut planned).await?;
         let mut batch = pull.catalogue.batch().await?;
         planned
             .write(pull, &mut batch, pull.seams.clock.now())

@@ -7,7 +7,7 @@ use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
 use crate::model::preset::{image_presets, is_image_format};
-use crate::model::{Asset, FileKind, ListedFile, MediaFile, MediaPath};
+use crate::model::{Asset, FileKind, ListedFile, MediaFile, MediaPath, Timestamp};
 
 /// What is wanted of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Here<'a> {
     pub unrenderable: bool,
     /// What the listing may do to them.
     pub authority: Authority,
+    /// When the last complete listing began: what was noted as absent by then was absent from a whole one.
+    pub complete_until: Timestamp,
 }
 
 impl<'a> Here<'a> {
@@ -186,7 +188,7 @@ fn plan_originals(
         } else if listed.originals.is_some() {
             // Only a listing that names every original can say that one is gone.
             let is_listed = wanted.iter().any(|file| file.path == row.file.path);
-            if judge_absence(plan, row, is_listed) {
+            if judge_absence(plan, row, is_listed, here.complete_until) {
                 plan.gone.push(remove(row));
             }
         }
@@ -210,19 +212,25 @@ fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: H
             plan.remove.push(remove(row));
         } else if !row.file.authored {
             let is_listed = listed.iter().any(|file| file.path == row.file.path);
-            if judge_absence(plan, row, is_listed) {
+            if judge_absence(plan, row, is_listed, here.complete_until) {
                 plan.remove.push(remove(row));
             }
         }
     }
 }
 
-/// Absence in one listing is a note, absence in the next one too is a removal (I4); whether it has come to that.
-fn judge_absence(plan: &mut Plan, row: &FileRow, is_listed: bool) -> bool {
+/// Absence in one listing is a note, absence in the next one too is a removal (I4); whether it has come to that. A listing
+/// that was begun again, or shows an asset twice, is no second one.
+fn judge_absence(
+    plan: &mut Plan,
+    row: &FileRow,
+    is_listed: bool,
+    complete_until: Timestamp,
+) -> bool {
     let name = || (row.file.kind, row.file.path.clone());
     match (is_listed, row.unlisted_at) {
         (true, Some(_)) => plan.relisted.push(name()),
-        (false, Some(_)) => return true,
+        (false, Some(noted)) => return noted <= complete_until,
         (false, None) => plan.unlisted.push(name()),
         (true, None) => {}
     }
@@ -343,12 +351,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{AssetId, Sha256, Timestamp};
+    use crate::model::{AssetId, Sha256};
 
     const POLICY: Policy = Policy {
         originals: true,
         generated: Generated::Auto,
     };
+
+    const COMPLETE: Timestamp = Timestamp::from_millis(1_000);
 
     fn path(text: &str) -> MediaPath {
         MediaPath::new(text).unwrap()
@@ -431,6 +441,7 @@ mod tests {
                 own,
                 others: &[],
                 authority: Authority::Decides,
+                complete_until: COMPLETE,
                 unrenderable: false,
             },
             policy,
@@ -513,7 +524,19 @@ mod tests {
             },
         );
         assert_eq!((first.unlisted.len(), first.remove.len()), (1, 0));
-        own[0].unlisted_at = Some(Timestamp::from_millis(1));
+        own[0].unlisted_at = Some(COMPLETE.plus(std::time::Duration::from_millis(1)));
+        let same = run(
+            &asset("x/a.jpg"),
+            std::slice::from_ref(&original),
+            &generated[1..],
+            &own,
+            Policy {
+                generated: Generated::Copy,
+                ..POLICY
+            },
+        );
+        assert_eq!(same, Plan::default(), "the first listing was not over");
+        own[0].unlisted_at = Some(COMPLETE);
         let second = run(
             &asset("x/a.jpg"),
             std::slice::from_ref(&original),
@@ -563,6 +586,7 @@ mod tests {
             others: &[],
             unrenderable: true,
             authority: Authority::Decides,
+            complete_until: COMPLETE,
         };
         let list = Listed {
             originals: Some(std::slice::from_ref(&original)),
@@ -598,6 +622,7 @@ mod tests {
             others: &others,
             unrenderable: false,
             authority: Authority::Decides,
+            complete_until: COMPLETE,
         };
         let list = Listed {
             originals: Some(std::slice::from_ref(&original)),
@@ -642,6 +667,7 @@ mod tests {
                 others: &[],
                 unrenderable: false,
                 authority,
+                complete_until: COMPLETE,
             };
             let policy = Policy {
                 generated: Generated::Copy,

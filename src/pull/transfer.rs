@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use super::{Error, Pull};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
-use crate::peer::Download;
+use crate::peer::{self, Download};
 use crate::store::{self, Partial, Staged, Store};
 
 /// Bodies up to this size are gathered in memory.
@@ -87,6 +87,23 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
         Some(open_partial(pull, key).await?)
     } else {
         None
+    };
+    let partial = match partial {
+        Some(partial) => match take_whole(job, partial).await? {
+            Ok((staged, digests)) => {
+                let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
+                return Ok(Arrived {
+                    staged,
+                    digests,
+                    received: 0,
+                    modified,
+                    kind: job.kind,
+                    path,
+                });
+            }
+            Err(partial) => Some(partial),
+        },
+        None => None,
     };
     let (download, partial) = begin(pull, job, &path, partial).await?;
     check_announced(job, &download)?;
@@ -188,6 +205,30 @@ async fn open_partial(pull: &Pull, key: String) -> Result<Partial, Error> {
     Ok(partial?)
 }
 
+/// A partial that a kill left whole, where a digest can prove it: asking for its end is no use (H-41), and for all of it
+/// again a waste.
+async fn take_whole(
+    job: &FetchJob,
+    partial: Partial,
+) -> Result<Result<(Staged, Digests), Partial>, Error> {
+    let provable = job.sha256.is_some() || job.md5.is_some();
+    if !provable || partial.is_empty() || job.size != Some(partial.len()) {
+        return Ok(Err(partial));
+    }
+    let with_md5 = job.md5.is_some();
+    let (partial, digests) = spawn_blocking(move || {
+        let mut hasher = Hasher::new(with_md5);
+        partial.read_back(&mut |piece| hasher.update(piece))?;
+        Ok::<_, store::Error>((partial, hasher.finish()))
+    })
+    .await
+    .map_err(|_| Error::Worker)??;
+    Ok(match compared(job, &digests) {
+        Ok(()) => Ok((partial.finish(), digests)),
+        Err(_) => Err(partial),
+    })
+}
+
 /// Asks for the file: for its rest where a partial can grow, otherwise for the whole.
 async fn begin(
     pull: &Pull,
@@ -205,7 +246,13 @@ async fn begin(
     } else {
         0
     };
-    let mut download = ask(pull, job, path, from).await?;
+    let mut download = match ask(pull, job, path, from).await {
+        // The file has become shorter than what we have of it.
+        Err(Error::Peer(peer::Error::Server { status: 416, .. })) if from > 0 => {
+            ask(pull, job, path, 0).await?
+        }
+        asked => asked?,
+    };
     let goes_on = from > 0
         && download.from == from
         && download.tag == known

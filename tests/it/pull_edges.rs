@@ -432,3 +432,67 @@ async fn a_file_that_lands_under_a_name_its_asset_has_left_does_not_stay() {
     assert_eq!(mirror.read(FileKind::Original, "f000.bin"), None);
     mirror.assert_in_sync().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_file_that_a_kill_left_whole_in_staging_is_not_fetched_again() {
+    let emdb = server(0).await;
+    let bytes = "0123456789".repeat(300_000);
+    emdb.edit(|content| {
+        let mut hasher = emsync::model::Hasher::new(true);
+        hasher.update(bytes.as_bytes());
+        let mut members = members("big.bin", bytes.len());
+        members["md5hex"] = json!(hasher.finish().md5.unwrap().to_string());
+        content.record(Doc::new("asset", "big", CLUSTER, now(), members));
+        content.original("big.bin", bytes.clone(), MTIME);
+    });
+    let gate = Gate::default();
+    emdb.faults()
+        .once("originals", 1, Fault::Stall(1_300_000, gate.clone()));
+    let mirror = mirror_of(&emdb).await;
+    let (_, ()) = tokio::join!(mirror.run(Scope::Everything), async {
+        gate.reached().await;
+        mirror.shutdown.request();
+        gate.open();
+    });
+    let staging = (mirror.node.config.media.root).join(".emsync/staging/pull-master");
+    let partial = (std::fs::read_dir(staging).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "part"))
+        .unwrap();
+    std::fs::write(&partial, &bytes).unwrap();
+    let mirror = mirror.restarted();
+    let asked = emdb.requests("originals").len();
+    let outcome = mirror.seed().await;
+    assert_eq!(
+        (outcome.report.files_written, outcome.report.bytes_received),
+        (1, 0)
+    );
+    assert_eq!(emdb.requests("originals").len(), asked);
+    mirror.assert_in_sync().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_that_begins_again_is_not_the_second_one_that_lacks_a_file() {
+    let emdb = Emdb::start(Setup {
+        page_size: 5,
+        secure_cookie: false,
+    })
+    .await;
+    let thumb = "f000.bin/thumb.webp";
+    emdb.edit(|content| {
+        for n in 0..12 {
+            let path = format!("f{n:03}.bin");
+            add_asset(content, &format!("a{n:03}"), &path, &path);
+        }
+        content.generated(thumb, "thumb", MTIME);
+    });
+    let mirror = mirror_of(&emdb).await;
+    mirror.seed().await;
+    emdb.edit(|content| content.remove_file(thumb));
+    emdb.faults().once("nextall", 2, Fault::RepeatPage);
+    mirror.seed().await;
+    assert!(mirror.read(FileKind::Generated, thumb).is_some());
+    mirror.seed().await;
+    assert!(mirror.read(FileKind::Generated, thumb).is_none());
+    mirror.assert_in_sync().await;
+}
