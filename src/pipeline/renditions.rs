@@ -287,6 +287,7 @@ impl MediaLane {
                 staged,
                 file,
                 received: 0,
+                replaces_itself: false,
             });
         }
         Ok(parts)

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::publisher::{Ending, Item, Part};
+use super::publisher::{Ending, Item};
 use super::transfer;
 use super::{Error, InFlight, InFlightToken, Pull};
 use crate::catalogue::{Job, Lane, NewJob};
@@ -176,13 +176,8 @@ async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
         size: 0,
         work: Work::Regenerate(render),
     });
-    let file = arrived.into_file(job.asset.clone());
     Ok(Ending::Landed {
-        parts: vec![Part {
-            staged: file.1,
-            file: file.0,
-            received: file.2,
-        }],
+        parts: vec![arrived.into_part(job.asset.clone())],
         then: then.into_iter().collect(),
     })
 }

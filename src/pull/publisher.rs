@@ -63,6 +63,8 @@ pub struct Part {
     pub file: MediaFile,
     /// Bytes of it that came over the wire in this run.
     pub received: u64,
+    /// Whether what it replaces is the file it was copied from, so that nothing of it need be kept.
+    pub replaces_itself: bool,
 }
 
 /// Runs until every sender is gone.
@@ -153,9 +155,10 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             staged,
             file,
             received,
+            replaces_itself,
         } in parts.drain(..)
         {
-            let keep_replaced = file.kind == FileKind::Original;
+            let keep_replaced = file.kind == FileKind::Original && !replaces_itself;
             wishes.push(Publish {
                 staged,
                 kind: file.kind,

@@ -18,11 +18,12 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::publisher::Part;
 use super::{Error, Pull};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
-use crate::store::{self, Partial, Staged, Store};
+use crate::store::{self, Partial, Staged, Staging, Store};
 
 /// Bodies up to this size are gathered in memory.
 const GATHERED: u64 = 256 << 10;
@@ -38,6 +39,8 @@ const BUFFER: usize = 1 << 20;
 /// A file in staging.
 #[derive(Debug)]
 pub(super) struct Arrived {
+    /// Whether it is a copy of the very file that it will replace.
+    itself: bool,
     staged: Staged,
     digests: Digests,
     received: u64,
@@ -47,8 +50,8 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// The file's row to be, its bytes, and how many of them came over the wire.
-    pub(super) fn into_file(self, asset: AssetId) -> (MediaFile, Staged, u64) {
+    /// The file with its row to be.
+    pub(super) fn into_part(self, asset: AssetId) -> Part {
         let file = MediaFile {
             kind: self.kind,
             path: self.path,
@@ -59,7 +62,12 @@ impl Arrived {
             md5: self.digests.md5,
             authored: false,
         };
-        (file, self.staged, self.received)
+        Part {
+            staged: self.staged,
+            file,
+            received: self.received,
+            replaces_itself: self.itself,
+        }
     }
 }
 
@@ -71,9 +79,10 @@ impl Arrived {
 pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
     check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0))?;
-    if let Some((staged, digests)) = copy_of_ours(pull, job, &path).await? {
+    if let Some((staged, digests, itself)) = copy_of_ours(pull, job, &path).await? {
         let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
         return Ok(Arrived {
+            itself,
             staged,
             digests,
             received: 0,
@@ -93,6 +102,7 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
             Ok((staged, digests)) => {
                 let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
                 return Ok(Arrived {
+                    itself: false,
                     staged,
                     digests,
                     received: 0,
@@ -117,6 +127,7 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
     };
     let (staged, digests) = compare(job, staged, digests)?;
     Ok(Arrived {
+        itself: false,
         staged,
         digests,
         received,
@@ -131,40 +142,37 @@ async fn copy_of_ours(
     pull: &Pull,
     job: &FetchJob,
     path: &MediaPath,
-) -> Result<Option<(Staged, Digests)>, Error> {
-    let Some(wanted) = job.sha256 else {
-        return Ok(None);
-    };
-    let rows = pull.catalogue.files_with(&wanted).await?;
-    let candidates: Vec<_> = rows
-        .into_iter()
-        .map(|row| (row.file.kind, row.file.path))
-        .chain([(job.kind, path.clone())])
-        .collect();
-    let (store, with_md5, size) = (pull.store.clone(), job.md5.is_some(), job.size);
-    let staged = pull.staging.create()?;
-    spawn_blocking(move || copy_first(&store, &candidates, staged, wanted, size, with_md5))
+) -> Result<Option<Copied>, Error> {
+    let mut candidates = vec![(job.kind, path.clone())];
+    if let Some(wanted) = &job.sha256 {
+        let rows = pull.catalogue.files_with(wanted).await?.into_iter();
+        candidates.extend(rows.map(|row| (row.file.kind, row.file.path)));
+    }
+    let (store, staging, job) = (pull.store.clone(), pull.staging.clone(), job.clone());
+    spawn_blocking(move || copy_first(&store, &staging, &candidates, &job))
         .await
         .map_err(|_| Error::Worker)?
 }
 
+/// A copy, and whether it was made of the very file that it will replace.
+type Copied = (Staged, Digests, bool);
+
 fn copy_first(
     store: &Store,
+    staging: &Staging,
     candidates: &[(FileKind, MediaPath)],
-    mut staged: Staged,
-    wanted: Sha256,
-    size: Option<u64>,
-    with_md5: bool,
-) -> Result<Option<(Staged, Digests)>, Error> {
+    job: &FetchJob,
+) -> Result<Option<Copied>, Error> {
     for (kind, path) in candidates {
         // What cannot be opened here is fetched from the peer; its own trouble is found by verify.
         let Ok(Some(mut found)) = store.open_file(*kind, path) else {
             continue;
         };
-        if size.is_some_and(|size| size != found.size) || !staged.is_empty() {
+        if !may_be(job, &found) {
             continue;
         }
-        let mut hasher = Hasher::new(with_md5);
+        let mut staged = staging.create()?;
+        let mut hasher = Hasher::new(job.md5.is_some());
         let mut buffer = vec![0; BUFFER.min(usize::try_from(found.size).unwrap_or(BUFFER).max(1))];
         loop {
             let read = match found.file.read(&mut buffer) {
@@ -176,11 +184,23 @@ fn copy_first(
             staged.write_all(&buffer[..read])?;
         }
         let digests = hasher.finish();
-        if digests.sha256 == wanted {
-            return Ok(Some((staged, digests)));
+        if digests.size == found.size && compared(job, &digests).is_ok() {
+            let itself = *kind == job.kind && path.as_str() == job.path;
+            return Ok(Some((staged, digests, itself)));
         }
     }
     Ok(None)
+}
+
+/// Whether a file on disk is worth reading as the wanted one. Where no SHA-256 is stated it must look like it to EMDB's eyes,
+/// by time and size (wire spec 4.5, H-11); so a data directory that is there already is taken over rather than fetched.
+fn may_be(job: &FetchJob, found: &store::OpenFile) -> bool {
+    if job.sha256.is_some() {
+        return job.size.is_none_or(|size| size == found.size);
+    }
+    let same_time = (job.modified)
+        .is_some_and(|modified| modified.whole_second() == found.modified.whole_second());
+    same_time && job.size == Some(found.size)
 }
 
 /// Names a partial by everything that makes its bytes what they are.

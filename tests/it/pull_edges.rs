@@ -496,3 +496,36 @@ async fn a_listing_that_begins_again_is_not_the_second_one_that_lacks_a_file() {
     assert!(mirror.read(FileKind::Generated, thumb).is_none());
     mirror.assert_in_sync().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_on_disk_already_are_taken_over_without_being_fetched() {
+    let emdb = server(3).await;
+    let mirror = mirror_of(&emdb).await;
+    let put = |name: &str, content: &str, mtime: i64| {
+        let path = mirror.path(FileKind::Original, name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        let modified = Timestamp::from_millis(mtime).as_millis();
+        let time = std::time::UNIX_EPOCH
+            + std::time::Duration::from_millis(u64::try_from(modified).unwrap());
+        (std::fs::File::options().write(true).open(path).unwrap())
+            .set_modified(time)
+            .unwrap();
+    };
+    put("f000.bin", "content 0", MTIME);
+    put("f001.bin", "content 1", MTIME + 9_000);
+    put("f002.bin", "cut off", MTIME);
+    let outcome = mirror.seed().await;
+    assert_eq!(
+        (outcome.report.files_written, outcome.report.bytes_received),
+        (3, 18)
+    );
+    mirror.assert_in_sync().await;
+    let trash = mirror.node.config.media.root.join(".emsync/trash");
+    let kept = walkdir::WalkDir::new(trash).into_iter().flatten();
+    assert_eq!(
+        kept.filter(|entry| entry.file_type().is_file()).count(),
+        2,
+        "only what was replaced by something else is kept"
+    );
+}
