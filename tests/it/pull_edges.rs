@@ -1,13 +1,18 @@
 //! Pulling where peers, records and files contradict each other: what must never cost a file, a wish or the truth.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use emsync::catalogue::{Lane, NewJob};
 use emsync::config::MaxDelete;
 use emsync::model::job::{FetchJob, Work};
 use emsync::model::{AssetId, FileKind, Timestamp};
-use emsync::pipeline::Error;
+use emsync::node::Node;
+use emsync::pipeline::{Error, Options, sync_peer};
 use emsync::pull;
 use emsync::pull::metadata::Scope;
+use emsync::seams::Seams;
+use emsync::shutdown::Shutdown;
 use serde_json::{Value, json};
 
 use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
@@ -121,7 +126,7 @@ async fn a_settled_job_never_takes_a_newer_one_along() {
     let mut batch = catalogue.batch().await.unwrap();
     batch.enqueue(&[job("old")], now()).await.unwrap();
     batch.commit().await.unwrap();
-    let lease = std::time::Duration::from_secs(60);
+    let lease = Duration::from_secs(60);
     let later = now().plus(lease);
     let held = catalogue
         .claim(("master", Lane::Small), 1, "test", later, lease)
@@ -506,8 +511,7 @@ async fn files_that_are_on_disk_already_are_taken_over_without_being_fetched() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
         let modified = Timestamp::from_millis(mtime).as_millis();
-        let time = std::time::UNIX_EPOCH
-            + std::time::Duration::from_millis(u64::try_from(modified).unwrap());
+        let time = std::time::UNIX_EPOCH + Duration::from_millis(u64::try_from(modified).unwrap());
         (std::fs::File::options().write(true).open(path).unwrap())
             .set_modified(time)
             .unwrap();
@@ -528,4 +532,117 @@ async fn files_that_are_on_disk_already_are_taken_over_without_being_fetched() {
         2,
         "only what was replaced by something else is kept"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn absurd_dates_cost_their_own_files_at_most() {
+    let emdb = server(3).await;
+    let absurd = [i64::MAX, i64::MIN, -1, 253_402_300_800_000];
+    emdb.edit(|content| {
+        for (n, mtime) in absurd.into_iter().enumerate() {
+            content.generated(&format!("f000.bin/{n}.webp"), format!("thumb {n}"), mtime);
+        }
+    });
+    let mirror = mirror_of(&emdb).await;
+    mirror.seed().await;
+    mirror.verify().await;
+    assert!(mirror.read(FileKind::Original, "f002.bin").is_some());
+    assert!(
+        mirror
+            .read(FileKind::Generated, "f000.bin/2.webp")
+            .is_some()
+    );
+    assert_eq!(mirror.seed().await.report.files_written, 0);
+}
+
+/// Runs `scope` in a runtime of its own, which dies when the `nth` request from now waits for its answer: every task stops
+/// at whatever await it stands, as in a kill. Answers whether it came to that.
+async fn killed_at(emdb: &Emdb, mirror: &mut Mirror, scope: Scope, nth: u64) -> bool {
+    let gate = Gate::default();
+    emdb.faults().once("", nth, Fault::Stall(0, gate.clone()));
+    let config = (*mirror.node.config).clone();
+    let (peer, monitor) = (mirror.peer(), mirror.monitor.clone());
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.spawn(async move {
+        let node = Node::open(config, Seams::os()).await.unwrap();
+        let options = Options {
+            scope,
+            max_delete: None,
+        };
+        let outcome = sync_peer(&node, &peer, options, monitor, &Shutdown::new()).await;
+        let _ = ended.send(outcome.unwrap().error.is_none());
+    });
+    let killed = tokio::select! {
+        () = gate.reached() => true,
+        well = end => { assert!(well.unwrap()); false }
+    };
+    tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5)))
+        .await
+        .unwrap();
+    emdb.faults().clear();
+    mirror.node = Node::open((*mirror.node.config).clone(), Seams::os())
+        .await
+        .unwrap();
+    killed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_any_request_loses_nothing_and_is_made_good_by_the_next_run() {
+    for nth in 1.. {
+        let emdb = Emdb::start(Setup {
+            page_size: 2,
+            secure_cookie: false,
+        })
+        .await;
+        emdb.edit(|content| {
+            for n in 0..5 {
+                let path = format!("f{n:03}.bin");
+                add_asset(content, &format!("a{n:03}"), &path, &path);
+                content.generated(&format!("{path}/thumb.webp"), "thumb", MTIME);
+            }
+        });
+        let mut mirror = mirror_of(&emdb).await;
+        let seeding = killed_at(&emdb, &mut mirror, Scope::Everything, nth).await;
+        mirror.seed().await;
+        mirror.assert_in_sync().await;
+        emdb.edit(|content| {
+            for tree in [
+                "f000.bin",
+                "f000.bin/thumb.webp",
+                "f001.bin",
+                "f001.bin/thumb.webp",
+            ] {
+                content.remove_file(tree);
+            }
+            add_asset(content, "a000", "moved.bin", "f000.bin");
+            let gone = Doc::new("asset", "a001", CLUSTER, now(), members("f001.bin", 8));
+            content.record(gone.deleted());
+            add_asset(content, "a002", "f002.bin", "replaced");
+            let mut newer = members("f002.bin", 8);
+            let later = MTIME + 5_000;
+            newer["assetmodificationdate"] = json!(Timestamp::from_millis(later).to_string());
+            content.record(Doc::new("asset", "a002", CLUSTER, now(), newer));
+            content.original("f002.bin", "replaced", later);
+        });
+        let following = killed_at(&emdb, &mut mirror, Scope::Changes, nth).await;
+        mirror.sync().await;
+        mirror.assert_in_sync().await;
+        for gone in ["f000.bin", "f001.bin"] {
+            assert_eq!(
+                mirror.read(FileKind::Original, gone),
+                None,
+                "killed at {nth}"
+            );
+        }
+        let again = mirror.sync().await.report;
+        assert_eq!((again.files_written, again.bytes_received), (0, 0));
+        if !seeding && !following {
+            break;
+        }
+    }
 }
