@@ -347,3 +347,42 @@ async fn originals_that_a_peer_lists_no_more_pass_the_guard_before_they_go() {
     mirror.assert_in_sync().await;
     master.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_peer_that_is_behind_takes_nothing_away_that_the_owner_gave() {
+    let owner = Master::new(5).await;
+    owner.add("a1", "one.bin", b"first").await;
+    let behind = Mirror::with(&owner.url, &owner.key, None, |config| {
+        config.peers[0].pull_originals = false;
+    })
+    .await;
+    behind.seed().await;
+    let relay = Master::serving(behind.node.clone(), 5).await;
+    let mut mirror = owner.mirror().await;
+    mirror.seed().await;
+    let mut second = relay.mirror().await.peer();
+    second.name = "relay".to_owned();
+    let mut config = (*mirror.node.config).clone();
+    config.peers.push(second.clone());
+    mirror.node = Node::open(config, Seams::os()).await.unwrap();
+    for _ in 0..3 {
+        let options = emsync::pipeline::Options {
+            scope: emsync::pull::metadata::Scope::Everything,
+            max_delete: None,
+        };
+        let monitor = mirror.monitor.clone();
+        let shutdown = &mirror.shutdown;
+        let outcome =
+            emsync::pipeline::sync_peer(&mirror.node, &second, options, monitor, shutdown)
+                .await
+                .unwrap();
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert_eq!(
+            mirror.read(FileKind::Original, "one.bin").as_deref(),
+            Some(&b"first"[..])
+        );
+    }
+    mirror.assert_in_sync().await;
+    relay.end().await;
+    owner.end().await;
+}
