@@ -93,7 +93,9 @@ impl Monitor for TestMonitor {
     }
 
     fn expect(&self, counter: Counter, more: u64) {
-        *self.lock().expected.entry(counter).or_default() += more;
+        let mut seen = self.lock();
+        let expected = seen.expected.entry(counter).or_default();
+        *expected = expected.saturating_add(more);
     }
 
     fn advance(&self, counter: Counter, by: u64) {

@@ -568,7 +568,7 @@ async fn a_second_walk_tells_what_is_gone() {
 #[tokio::test]
 async fn a_spool_gives_a_listing_back_in_order() {
     let (dir, _catalogue) = empty().await;
-    let spool = Spool::create(dir.path(), "verify.db").await.unwrap();
+    let spool = Spool::create(dir.path(), "conformance").await.unwrap();
     let listed = |id: &str| SpooledRecord {
         key: RecordKey::new("asset", id).unwrap(),
         deleted: false,
@@ -585,5 +585,5 @@ async fn a_spool_gives_a_listing_back_in_order() {
         [listed("a"), listed("b"), listed("c")]
     );
     drop(spool);
-    assert!(!dir.path().join("verify.db").exists());
+    assert!(!dir.path().join("verify-conformance.db").exists());
 }

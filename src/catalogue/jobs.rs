@@ -182,7 +182,8 @@ impl Catalogue {
     /// [`Error::Sql`].
     pub async fn job_counts(&self, peer: Option<&str>) -> Result<JobCounts, Error> {
         let mut query =
-            QueryBuilder::<Engine>::new("SELECT state, COUNT(*), COALESCE(SUM(size), 0) FROM job");
+            // TOTAL does not overflow, whatever sizes a peer announces.
+            QueryBuilder::<Engine>::new("SELECT state, COUNT(*), CAST(TOTAL(size) AS INTEGER) FROM job");
         if let Some(peer) = peer {
             query.push(" WHERE peer = ").push_bind(peer);
         }
@@ -315,11 +316,12 @@ impl Batch {
         Ok(())
     }
 
-    /// A claimed job is done: its row goes, or becomes ready again when the wish changed meanwhile.
+    /// A claimed job is done: its row goes, or becomes ready again when the wish changed meanwhile. Answers whether it was
+    /// still wished for at all, rather than withdrawn.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub async fn settle(&mut self, job: &Job) -> Result<(), Error> {
+    pub async fn settle(&mut self, job: &Job) -> Result<bool, Error> {
         let done = sqlx::query("DELETE FROM job WHERE id = $1 AND generation = $2")
             .bind(job.id)
             .bind(job.generation)
@@ -327,9 +329,9 @@ impl Batch {
             .await
             .map_err(during("settle a job"))?;
         if done.rows_affected() == 0 {
-            self.put_back(job, READY, Timestamp::EPOCH, None).await?;
+            return self.put_back(job, READY, Timestamp::EPOCH, None).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A claimed job failed and is to be tried again at `run_at`.
@@ -342,7 +344,8 @@ impl Batch {
         run_at: Timestamp,
         reason: &str,
     ) -> Result<(), Error> {
-        self.put_back(job, READY, run_at, Some(reason)).await
+        self.put_back(job, READY, run_at, Some(reason)).await?;
+        Ok(())
     }
 
     /// A claimed job had its last try, and stays with its reason.
@@ -351,7 +354,8 @@ impl Batch {
     /// [`Error::Sql`].
     pub async fn quarantine(&mut self, job: &Job, reason: &str) -> Result<(), Error> {
         self.put_back(job, QUARANTINED, Timestamp::EPOCH, Some(reason))
-            .await
+            .await?;
+        Ok(())
     }
 
     /// A claimed job goes back unharmed, since we are ending.
@@ -376,8 +380,8 @@ impl Batch {
         state: i64,
         run_at: Timestamp,
         reason: Option<&str>,
-    ) -> Result<(), Error> {
-        sqlx::query(
+    ) -> Result<bool, Error> {
+        let done = sqlx::query(
             "UPDATE job SET state = CASE WHEN generation = $1 THEN $2 ELSE 0 END, run_at = $3, reason = $4,
              attempts = CASE WHEN generation = $1 AND $4 IS NOT NULL THEN attempts + 1 ELSE attempts END,
              lease_owner = NULL, lease_until = NULL WHERE id = $5",
@@ -390,7 +394,7 @@ impl Batch {
         .execute(&mut *self.tx)
         .await
         .map_err(during("put a job back"))?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Sets something aside that never was a claimed job: a record that could not be taken.
@@ -410,7 +414,7 @@ impl Batch {
             "INSERT INTO job (peer, subject, lane, asset, size, payload, state, attempts, run_at, reason, created_at)
              VALUES ($1, $2, $3, $4, 0, $5, $6, 1, $7, $8, $7)
              ON CONFLICT (peer, subject) DO UPDATE SET payload = excluded.payload, reason = excluded.reason, state = excluded.state,
-             attempts = job.attempts + 1",
+             run_at = excluded.run_at, attempts = job.attempts + 1",
         )
         .bind(peer)
         .bind(subject)
@@ -448,6 +452,22 @@ impl Batch {
                 .rows_affected();
         }
         Ok(gone)
+    }
+
+    /// Forgets the records of a peer that were set aside before `since` and not again since: a complete listing has not shown
+    /// them any more. Answers how many there were.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn forget_bad_records(&mut self, peer: &str, since: Timestamp) -> Result<u64, Error> {
+        let done = sqlx::query("DELETE FROM job WHERE peer = $1 AND lane = $2 AND run_at < $3")
+            .bind(peer)
+            .bind(Lane::Record.number())
+            .bind(since.as_millis())
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("forget bad records"))?;
+        Ok(done.rows_affected())
     }
 
     /// Takes back every lease of a peer: to be called by the holder of its run lock before it claims anything.

@@ -4,6 +4,7 @@
 //! it is written without any durability.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row as _};
@@ -42,13 +43,30 @@ pub struct SpooledFile {
     pub asset: String,
 }
 
+/// Begins the name of every table's file.
+const PREFIX: &str = "verify-";
+/// A file that nobody wrote to for so long was left by a killed process.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Removes what killed comparisons left; best effort, since nothing depends on it but disk space.
+fn sweep(dir: &Path) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let written = entry.metadata().and_then(|meta| meta.modified());
+        if written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_BEHIND)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 impl Spool {
-    /// Makes an empty table in `dir`; `name` must be free.
+    /// Makes an empty table in `dir`; `tag` must be unique.
     ///
     /// # Errors
     /// [`Error::Open`].
-    pub async fn create(dir: &Path, name: &str) -> Result<Self, Error> {
-        let path = dir.join(name);
+    pub async fn create(dir: &Path, tag: &str) -> Result<Self, Error> {
+        sweep(dir);
+        let path = dir.join(format!("{PREFIX}{tag}.db"));
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -210,7 +228,7 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        // Best effort: a leftover is swept when the next comparison begins.
+        // Best effort: a leftover is swept when a comparison begins a day later.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -235,4 +253,29 @@ fn read(row: &super::dialect::Row) -> sqlx::Result<Result<SpooledFile, Error>> {
         };
         Ok(SpooledFile { file, asset })
     })())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn leftovers_of_killed_comparisons_are_swept_and_running_ones_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |name: &str, age: Duration| {
+            let file = std::fs::File::create(dir.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - age)
+                .unwrap();
+        };
+        made("verify-old.db", LEFT_BEHIND * 2);
+        made("verify-running.db", Duration::ZERO);
+        made("emsync.db", LEFT_BEHIND * 2);
+        let spool = Spool::create(dir.path(), "new").await.unwrap();
+        let mut left: Vec<_> = (std::fs::read_dir(dir.path()).unwrap())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["emsync.db", "verify-new.db", "verify-running.db"]);
+        spool.close().await;
+    }
 }

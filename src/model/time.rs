@@ -39,7 +39,7 @@ impl Timestamp {
     /// Cut down to the whole second: the only precision EMDB compares file times at (wire spec 4.5).
     #[must_use]
     pub const fn whole_second(self) -> Self {
-        Self(self.0.div_euclid(1000) * 1000)
+        Self(self.0.div_euclid(1000).saturating_mul(1000))
     }
 
     /// This moment moved by `span`; stays inside the range of the type.

@@ -134,6 +134,11 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
+            // What the peer will not do it will not do the next time either; 408 and 425 ask for another try.
+            Self::Server {
+                status: 400..=407 | 409..=424 | 426..=499,
+                ..
+            } => Class::Permanent,
             Self::Unreachable { .. }
             | Self::Busy { .. }
             | Self::Server { .. }

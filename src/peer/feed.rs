@@ -141,6 +141,12 @@ impl Cursor {
                 format!("it is page {}", head.page),
             ));
         }
+        if page > 1 && changes.records.is_empty() {
+            return Err(differs(
+                format!("{} pages with records", self.pages),
+                "it has none".to_owned(),
+            ));
+        }
         if page == 1 {
             self.pages = head.pages;
             self.session = Some(head.session.clone());

@@ -96,7 +96,10 @@ impl Peer {
                 path: path.to_string(),
             });
         }
-        if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
+        // A part that nobody asked for would be taken for the whole.
+        let expected =
+            status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT && from > 0;
+        if !expected {
             return Err(Error::Server {
                 peer,
                 status: status.as_u16(),

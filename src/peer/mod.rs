@@ -175,10 +175,10 @@ impl Peer {
         }
     }
 
-    /// Holds every request to this peer back for as long as it asked, but for no longer than [`LONGEST_PAUSE`].
+    /// Holds every request to this peer back for as long as it asked.
     fn pause(&self, retry_after: Option<Duration>) {
         let Some(wait) = retry_after else { return };
-        let until = Instant::now() + wait.min(LONGEST_PAUSE);
+        let until = Instant::now() + wait;
         let mut busy_until = self
             .0
             .busy_until
@@ -215,13 +215,14 @@ fn headers(key: &config::Secret) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// `Retry-After` in seconds; the form with a date is rare and read as "a while".
+/// `Retry-After` in seconds; the form with a date is rare and read as "a while". Never more than [`LONGEST_PAUSE`], or one
+/// answer could keep a run alive for years.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    Some(
-        text.parse()
-            .map_or(Duration::from_secs(30), Duration::from_secs),
-    )
+    let wait = text
+        .parse()
+        .map_or(Duration::from_secs(30), Duration::from_secs);
+    Some(wait.min(LONGEST_PAUSE))
 }
 
 /// The peer's clock, from the `Date` header: whole seconds, so half a second is added as the likely rest.
@@ -232,4 +233,25 @@ fn server_date(headers: &HeaderMap) -> Option<Timestamp> {
         .parse_timestamp(text)
         .ok()?;
     Some(Timestamp::from_millis(date.as_millisecond() + 500))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_makes_us_wait_longer_than_the_longest_pause() {
+        let wait = |text: &str| {
+            let headers = [(RETRY_AFTER, text.parse().unwrap())];
+            retry_after(&headers.into_iter().collect())
+        };
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(
+            wait("Wed, 21 Oct 2099 07:28:00 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        for long in ["86400", "18446744073709551615"] {
+            assert_eq!(wait(long), Some(LONGEST_PAUSE), "{long}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ use crate::node::Node;
 use crate::peer::{Patience, Peer};
 use crate::pull::metadata::{self, Scope};
 use crate::pull::publisher::Item;
-use crate::pull::{self, Policy, Pull, pool, publisher};
+use crate::pull::{self, OtherPeer, Policy, Pull, pool, publisher};
 use crate::reconcile::deletes::{self, Applied, Deletes};
 use crate::reconcile::verify::{self, Depth, Parity, Verify};
 use crate::shutdown::Shutdown;
@@ -124,7 +124,9 @@ pub async fn sync_peer(
     shutdown: &Shutdown,
 ) -> Result<Outcome, Error> {
     let started = std::time::Instant::now();
-    let pull = Arc::new(prepare(node, settings, monitor, shutdown)?);
+    let mut pull = prepare(node, settings, monitor, shutdown)?;
+    pull.others = other_peers(node, settings).await?;
+    let pull = Arc::new(pull);
     let activity = if options.scope == Scope::Everything {
         "seed"
     } else {
@@ -225,6 +227,23 @@ fn prepare(
     ))
 }
 
+async fn other_peers(
+    node: &Node,
+    settings: &config::Peer,
+) -> Result<Vec<OtherPeer>, catalogue::Error> {
+    let mut others = Vec::new();
+    for peer in &node.config.peers {
+        if peer.name != settings.name && peer.enabled {
+            let said = node.catalogue.peer_node(&peer.name).await?;
+            others.push(OtherPeer {
+                name: peer.name.clone(),
+                cluster_id: (peer.cluster_id.clone()).or(said.map(|said| said.cluster_id)),
+            });
+        }
+    }
+    Ok(others)
+}
+
 async fn passes(
     node: &Node,
     pull: &Arc<Pull>,
@@ -242,6 +261,11 @@ async fn passes(
         pull.stop.request();
     }
     let ended = stages.finish(pull).await;
+    // A listing that was cut short because a file ended the pass is not the cause.
+    if let Err(pull::Error::Cancelled) = listed {
+        ended?;
+        return Err(pull::Error::Cancelled.into());
+    }
     let live_before = listed?.live_before;
     ended?;
     pull.monitor.phase(Phase::Reconcile);
@@ -307,14 +331,15 @@ impl Stages {
                 upstream_done: listing.clone(),
                 items: items.clone(),
             };
-            tokio::spawn(pool::run(pull.clone(), lane))
+            tokio::spawn(or_stop(pull.clone(), pool::run(pull.clone(), lane)))
         };
         let lanes = [
             lane(Lane::Small, pull.limits.transfers),
             lane(Lane::Large, (pull.limits.transfers / 4).max(1)),
         ];
         let media = if renders {
-            tokio::spawn(renditions::run(pull.clone(), media, files, items.clone())?)
+            let media = renditions::run(pull.clone(), media, files, items.clone())?;
+            tokio::spawn(or_stop(pull.clone(), media))
         } else {
             tokio::spawn(std::future::ready(Ok(())))
         };
@@ -350,6 +375,18 @@ impl Stages {
             Ok(())
         }
     }
+}
+
+/// Without one of its stages a pass would list on and leave the work undone; it ends, and the next run goes on.
+async fn or_stop(
+    pull: Arc<Pull>,
+    stage: impl Future<Output = Result<(), pull::Error>>,
+) -> Result<(), pull::Error> {
+    let result = stage.await;
+    if result.is_err() {
+        pull.stop.request();
+    }
+    result
 }
 
 async fn joined(stage: JoinHandle<Result<(), pull::Error>>) -> Result<(), pull::Error> {

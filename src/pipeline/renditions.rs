@@ -20,6 +20,9 @@ use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, pool};
 use crate::store::Store;
 
+/// Largest original that is read, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
+const MOST_BYTES: u64 = 2 << 30;
+
 /// How wide the lane is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
@@ -110,7 +113,8 @@ impl MediaLane {
                 () = new_jobs, if !stopping => {}
                 () = fewer => {}
                 result = self.upstream.changed(), if !could_end && !stopping => if result.is_err() && idle { return Ok(()) },
-                () = tokio::time::sleep(until_due.max(std::time::Duration::from_millis(5))), if !stopping => {}
+                // With a full hand-off only a result makes room, whatever is due.
+                () = tokio::time::sleep(until_due.max(std::time::Duration::from_millis(5))), if !stopping && !self.hand_off.is_full() => {}
                 () = pull.stop.wait(), if !stopping => {}
             }
         }
@@ -139,7 +143,7 @@ impl MediaLane {
             let token = self.in_flight.enter();
             match self.task(job, token).await? {
                 Ok(task) => self.hand_off.try_send(task).map_err(|_| Error::Worker)?,
-                Err(item) => pool::send(&self.items, *item).await,
+                Err(item) => self.hand_back(*item).await,
             }
         }
         Ok(any)
@@ -176,6 +180,17 @@ impl MediaLane {
                 token,
             })));
         };
+        if row.file.size > MOST_BYTES {
+            let ending = Ending::Unrenderable(Finding {
+                asset: job.asset.clone(),
+                content: row.file.sha256,
+                reason: format!(
+                    "{} bytes are more than the {MOST_BYTES} that are read for renditions",
+                    row.file.size
+                ),
+            });
+            return Ok(Err(Box::new(Item { job, ending, token })));
+        }
         let presets = image_presets()
             .into_iter()
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
@@ -229,8 +244,14 @@ impl MediaLane {
             ),
             (Ok(_), _) => Ending::Release,
         };
-        pool::send(&self.items, Item { job, ending, token }).await;
+        self.hand_back(Item { job, ending, token }).await;
         Ok(())
+    }
+
+    async fn hand_back(&self, item: Item) {
+        if !pool::send(&self.items, item).await {
+            self.pull.stop.request();
+        }
     }
 
     async fn stage_all(
@@ -266,6 +287,7 @@ impl MediaLane {
                 staged,
                 file,
                 received: 0,
+                replaces_itself: false,
             });
         }
         Ok(parts)

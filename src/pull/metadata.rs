@@ -202,12 +202,18 @@ async fn take_pages(
     let mut folders = page::Folders::default();
     let mut unkeyed = 0;
     let mut next = first;
+    let mut known = next.is_some();
     loop {
         let fetched = match next.take() {
             Some(page) => page,
             None if cursor.more() => next_page(pull, &mut cursor).await?,
             None => break,
         };
+        if !known {
+            // A listing that goes on after a restart: whoever answers now must be whom it began with.
+            check_identity(pull, &fetched).await?;
+            known = true;
+        }
         listing.page = cursor.page();
         let taken = page::apply(
             pull,
@@ -235,6 +241,11 @@ async fn take_pages(
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     };
     let mut batch = pull.catalogue.batch().await?;
+    if listing.since == Timestamp::EPOCH {
+        batch
+            .forget_bad_records(pull.peer.name(), listing.started_at)
+            .await?;
+    }
     batch
         .put_checkpoint(pull.peer.name(), FEED, &checkpoint)
         .await?;

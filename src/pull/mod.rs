@@ -62,6 +62,8 @@ pub struct Pull {
     pub wake: Notify,
     /// What was done so far.
     pub counts: Counts,
+    /// The other peers of this node.
+    pub others: Vec<OtherPeer>,
     failure: Mutex<Option<Error>>,
 }
 
@@ -95,6 +97,7 @@ impl Pull {
             stop,
             wake: Notify::new(),
             counts: Counts::default(),
+            others: Vec::new(),
             failure: Mutex::new(None),
         }
     }
@@ -136,6 +139,15 @@ impl Pull {
             .expect("no panic while the failure is held")
             .take()
     }
+}
+
+/// Another peer of this node, which may know better about assets that it owns or gave us.
+#[derive(Debug, Clone)]
+pub struct OtherPeer {
+    /// Its name in our configuration.
+    pub name: String,
+    /// Its cluster id, as configured or learned.
+    pub cluster_id: Option<NodeId>,
 }
 
 /// Counters of a pass; each is one field of the [`RunReport`].

@@ -1,13 +1,15 @@
 //! One page of a listing into the catalogue, in one transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::plan::{self, Here, Listed};
+use super::metadata::FEED;
+use super::plan::{self, Authority, Claim, Here, Listed};
 use super::{Counts, Error, Pull};
 use crate::catalogue::{Batch, Conflict, FileRow, Lane, Listing, NewJob, StoredRecord, Winner};
 use crate::model::job::{DeleteJob, FetchJob, Work};
 use crate::model::{
-    Asset, AssetId, FileKind, ListedFile, Record, RecordKey, Resolution, Timestamp, resolve,
+    Asset, AssetId, FileKind, ListedFile, MediaPath, NodeId, Record, RecordKey, Resolution,
+    Timestamp, resolve,
 };
 use crate::monitor::Counter;
 use crate::peer::UploadsAsked;
@@ -34,7 +36,7 @@ struct Sorted<'a> {
     save: Vec<&'a Record>,
     conflicts: Vec<Conflict>,
     /// Live assets whose stored version is the listed one: their files are planned.
-    assets: Vec<Asset>,
+    assets: Vec<(Asset, Authority)>,
     deletes: Vec<NewJob>,
     /// Records whose files cannot be told from their fields.
     unusable: Vec<BadRecord>,
@@ -56,7 +58,12 @@ pub(super) async fn apply(
     let good: Vec<&Record> = page.records.iter().flatten().collect();
     let keys: Vec<RecordKey> = good.iter().map(|record| record.key.clone()).collect();
     let stored = batch.stored(&keys).await?;
-    let sorted = sort(pull, &good, &stored, now);
+    let said = pull.catalogue.peer_node(peer).await?;
+    let id = pull
+        .peer
+        .cluster_id()
+        .or(said.as_ref().map(|node| &node.cluster_id));
+    let sorted = sort(pull, id, &good, &stored, now);
     if let Some(folders) = folders {
         folders.note(&sorted.assets);
     }
@@ -66,12 +73,13 @@ pub(super) async fn apply(
     }
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
     let wishes = pull.catalogue.wishes_of(peer, &ids).await?;
-    let planned = plan_page(pull, &sorted.assets, &page.files).await?;
+    let planned = plan_page(pull, listing, &sorted.assets, &page.files).await?;
+    // First, or what is set aside below would be withdrawn with what was set aside before.
+    batch
+        .withdraw(peer, &outdated(&wishes, &keys, &planned, &sorted))
+        .await?;
     planned.write(pull, &mut batch, now).await?;
     batch.enqueue(&sorted.deletes, now).await?;
-    batch
-        .withdraw(peer, &outdated(&wishes, &planned, &sorted))
-        .await?;
     for bad in page
         .records
         .iter()
@@ -103,6 +111,7 @@ pub(super) async fn apply(
 
 fn sort<'a>(
     pull: &Pull,
+    peer_id: Option<&NodeId>,
     good: &[&'a Record],
     stored: &HashMap<RecordKey, StoredRecord>,
     now: Timestamp,
@@ -131,13 +140,19 @@ fn sort<'a>(
             }
             continue;
         };
-        sort_asset(pull, &mut sorted, (id, record), local, resolution);
+        sort_asset(
+            (pull, peer_id),
+            &mut sorted,
+            (id, record),
+            local,
+            resolution,
+        );
     }
     sorted
 }
 
 fn sort_asset<'a>(
-    pull: &Pull,
+    (pull, peer_id): (&Pull, Option<&NodeId>),
     sorted: &mut Sorted<'a>,
     (id, record): (AssetId, &'a Record),
     local: Option<&StoredRecord>,
@@ -163,9 +178,42 @@ fn sort_asset<'a>(
     if record.is_deleted() {
         return;
     }
-    match read {
-        Ok(asset) => sorted.assets.push(asset),
-        Err(bad) => sorted.unusable.push(bad),
+    let origin = match (resolution, local) {
+        (Resolution::Skip, Some(local)) => local.origin.as_str(),
+        _ => pull.peer.name(),
+    };
+    match (read, authority(pull, peer_id, record, origin)) {
+        (Ok(asset), Some(authority)) => sorted.assets.push((asset, authority)),
+        (Ok(_), None) => {}
+        (Err(bad), _) => sorted.unusable.push(bad),
+    }
+}
+
+/// What the peer's listing of an asset decides, whose record we have from `origin`; `None` for an asset that this node made:
+/// nobody else authors its files (I8).
+fn authority(
+    pull: &Pull,
+    peer_id: Option<&NodeId>,
+    record: &Record,
+    origin: &str,
+) -> Option<Authority> {
+    let owner = record.status.as_ref().map(|status| &status.master);
+    let from_here = origin == pull.peer.name();
+    if owner == Some(&pull.own) {
+        return match (origin, from_here) {
+            ("", _) => None,
+            (_, true) => Some(Authority::Replaces),
+            (_, false) => Some(Authority::Supplies),
+        };
+    }
+    let of_another_peer = |other: &super::OtherPeer| {
+        let owns = other.cluster_id.is_some() && other.cluster_id.as_ref() == owner;
+        owns || (!from_here && other.name == origin)
+    };
+    if owner.is_some() && owner == peer_id || !pull.others.iter().any(of_another_peer) {
+        Some(Authority::Decides)
+    } else {
+        Some(Authority::Supplies)
     }
 }
 
@@ -206,24 +254,38 @@ fn conflict(
 }
 
 /// Wishes that no longer hold: files that records of this page do not name any more, deletes that were taken back, bad
-/// records that are good now.
-fn outdated(wishes: &[(String, String)], planned: &Planned, sorted: &Sorted<'_>) -> Vec<String> {
-    let deletes: BTreeSet<&str> = sorted
-        .deletes
-        .iter()
+/// records that are good now. An id alone says nothing: records of several tables may share it.
+fn outdated(
+    wishes: &[(String, String)],
+    keys: &[RecordKey],
+    planned: &Planned,
+    sorted: &Sorted<'_>,
+) -> Vec<String> {
+    let wished: HashSet<&str> = (planned.jobs.iter().chain(&sorted.deletes))
         .map(|job| job.subject.as_str())
         .collect();
-    let planned_assets: BTreeSet<&str> = planned.assets.iter().map(String::as_str).collect();
+    let listed: HashSet<String> = keys
+        .iter()
+        .flat_map(|key| {
+            let delete = key.module.is_asset().then(|| format!("delete:{}", key.id));
+            [Some(format!("record:{}/{}", key.module, key.id)), delete]
+        })
+        .flatten()
+        .collect();
+    let planned_assets: HashSet<&str> = planned.assets.iter().map(String::as_str).collect();
     wishes
         .iter()
         .filter(|(asset, subject)| {
-            let still_wished = planned.jobs.iter().any(|job| job.subject == *subject)
-                || deletes.contains(subject.as_str());
-            let about_files =
-                planned_assets.contains(asset.as_str()) || subject.starts_with("delete:");
+            let of_a_record = subject.starts_with("delete:")
+                || subject.starts_with("record:") && !subject.starts_with("record:file/");
+            let judged = if of_a_record {
+                listed.contains(subject)
+            } else {
+                planned_assets.contains(asset.as_str())
+            };
             let folder_member = planned.open_folders.contains(asset)
                 && subject.starts_with(FileKind::Original.dir());
-            (about_files || subject.starts_with("record:")) && !still_wished && !folder_member
+            judged && !wished.contains(subject.as_str()) && !folder_member
         })
         .map(|(_, subject)| subject.clone())
         .collect()
@@ -237,8 +299,10 @@ struct Planned {
     /// Those of them whose members this listing does not name.
     open_folders: BTreeSet<String>,
     jobs: Vec<NewJob>,
-    unlisted: Vec<(FileKind, crate::model::MediaPath)>,
-    relisted: Vec<(FileKind, crate::model::MediaPath)>,
+    /// When the listing began that is planned.
+    noted_at: Timestamp,
+    unlisted: Vec<(FileKind, MediaPath)>,
+    relisted: Vec<(FileKind, MediaPath)>,
     bad: Vec<(String, BadFile)>,
 }
 
@@ -246,7 +310,9 @@ impl Planned {
     async fn write(&self, pull: &Pull, batch: &mut Batch, now: Timestamp) -> Result<(), Error> {
         batch.enqueue(&self.jobs, now).await?;
         for (kind, path) in &self.unlisted {
-            batch.mark_unlisted(*kind, path, Some(now)).await?;
+            batch
+                .mark_unlisted(*kind, path, Some(self.noted_at))
+                .await?;
         }
         for (kind, path) in &self.relisted {
             batch.mark_unlisted(*kind, path, None).await?;
@@ -265,7 +331,7 @@ impl Planned {
                 .await?;
             pull.monitor.finding(&bad.to_string());
         }
-        let bytes = self.jobs.iter().map(|job| job.size).sum();
+        let bytes = (self.jobs.iter()).fold(0_u64, |sum, job| sum.saturating_add(job.size));
         let files = self
             .jobs
             .iter()
@@ -278,48 +344,86 @@ impl Planned {
 }
 
 /// Compares what the page lists for its assets with what is here.
-async fn plan_page(pull: &Pull, assets: &[Asset], files: &[AssetFiles]) -> Result<Planned, Error> {
-    let by_asset: HashMap<&str, &AssetFiles> = files
-        .iter()
-        .map(|files| (files.asset.as_str(), files))
-        .collect();
+async fn plan_page(
+    pull: &Pull,
+    listing: &Listing,
+    assets: &[(Asset, Authority)],
+    files: &[AssetFiles],
+) -> Result<Planned, Error> {
+    let mut by_asset: HashMap<&str, Vec<&AssetFiles>> = HashMap::new();
+    for files in files {
+        by_asset.entry(&files.asset).or_default().push(files);
+    }
     let mut entries = Vec::with_capacity(assets.len());
     let mut planned = Planned::default();
-    for asset in assets {
-        let listed = by_asset.get(asset.id.as_str());
-        let mut good = |files: &[Result<ListedFile, BadFile>]| -> Vec<ListedFile> {
-            planned.bad.extend(
-                files
-                    .iter()
-                    .filter_map(|file| Some((asset.id.to_string(), file.as_ref().err()?.clone()))),
-            );
-            files.iter().flatten().cloned().collect()
+    for (asset, authority) in assets {
+        let mut entry = Entry {
+            asset,
+            authority: *authority,
+            originals: None,
+            generated: None,
         };
-        let generated = listed.map(|listed| good(&listed.files));
-        let originals = listed
-            .and_then(|listed| listed.originals.as_deref())
-            .map(&mut good);
-        if asset.is_folder && originals.is_none() {
+        // Usually one entry; of several each counts, or the files of the others would look absent.
+        for listed in by_asset.get(asset.id.as_str()).into_iter().flatten() {
+            let usable = entry.usable(&listed.files, &mut planned.bad);
+            entry.generated.get_or_insert_default().extend(usable);
+            if let Some(originals) = &listed.originals {
+                let usable = entry.usable(originals, &mut planned.bad);
+                entry.originals.get_or_insert_default().extend(usable);
+            }
+        }
+        if asset.is_folder && entry.originals.is_none() {
             planned.open_folders.insert(asset.id.to_string());
         }
-        entries.push(Entry {
-            asset,
-            originals,
-            generated,
-        });
+        entries.push(entry);
     }
-    plan_entries(pull, &entries, &mut planned).await?;
+    plan_entries(pull, listing, &entries, &mut planned).await?;
     Ok(planned)
 }
 
 struct Entry<'a> {
     asset: &'a Asset,
+    authority: Authority,
     originals: Option<Vec<ListedFile>>,
     generated: Option<Vec<ListedFile>>,
 }
 
+impl Entry<'_> {
+    /// The listed files that lie with their asset. Where others are among them the listing is not whole, so that no absence
+    /// follows from it; those that cannot be read at all go to `bad`.
+    fn usable(
+        &mut self,
+        files: &[Result<ListedFile, BadFile>],
+        bad: &mut Vec<(String, BadFile)>,
+    ) -> Vec<ListedFile> {
+        let usable: Vec<ListedFile> = files
+            .iter()
+            .flatten()
+            .filter(|file| names(self.asset, file.kind, &file.path))
+            .cloned()
+            .collect();
+        if usable.len() < files.len() {
+            self.authority = self.authority.min(Authority::Replaces);
+        }
+        let unread = files.iter().filter_map(|file| file.as_ref().err().cloned());
+        bad.extend(unread.map(|file| (self.asset.id.to_string(), file)));
+        usable
+    }
+}
+
+/// Whether a name is one that the record of an asset gives its files.
+fn names(asset: &Asset, kind: FileKind, path: &MediaPath) -> bool {
+    match kind {
+        FileKind::Original => {
+            path == asset.original_root() || path.below(asset.original_root()).is_some()
+        }
+        FileKind::Generated => path.below(&asset.source_path).is_some(),
+    }
+}
+
 async fn plan_entries(
     pull: &Pull,
+    listing: &Listing,
     entries: &[Entry<'_>],
     planned: &mut Planned,
 ) -> Result<(), Error> {
@@ -339,6 +443,9 @@ async fn plan_entries(
         .map(|finding| (finding.asset.to_string(), finding))
         .collect();
     let others = owned_by_others(pull, entries, &own).await?;
+    let checkpoint = pull.catalogue.checkpoint(pull.peer.name(), FEED).await?;
+    let complete_until = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| checkpoint.watermark);
+    planned.noted_at = listing.started_at;
     for entry in entries {
         let own = own
             .get(entry.asset.id.as_str())
@@ -353,20 +460,23 @@ async fn plan_entries(
         let others = others
             .get(entry.asset.id.as_str())
             .map_or(&[][..], Vec::as_slice);
-        let plan = plan::plan(
-            entry.asset,
-            listed,
-            Here {
-                own,
-                others,
-                unrenderable,
-            },
-            pull.policy,
-        );
+        let here = Here {
+            own,
+            others,
+            unrenderable,
+            authority: entry.authority,
+            complete_until,
+        };
+        let plan = plan::plan(entry.asset, listed, here, pull.policy);
         planned.assets.push(entry.asset.id.to_string());
         planned.jobs.extend(jobs(pull, &entry.asset.id, &plan));
         planned.unlisted.extend(plan.unlisted);
         planned.relisted.extend(plan.relisted);
+        planned.bad.extend(plan.contested.into_iter().map(|path| {
+            let reason = "is claimed by an asset of another node, with other content".to_owned();
+            let path = path.to_string();
+            (entry.asset.id.to_string(), BadFile { path, reason })
+        }));
     }
     Ok(())
 }
@@ -376,8 +486,8 @@ async fn owned_by_others(
     pull: &Pull,
     entries: &[Entry<'_>],
     own: &HashMap<String, Vec<FileRow>>,
-) -> Result<HashMap<String, Vec<FileRow>>, Error> {
-    let mut askers: HashMap<(FileKind, String), &str> = HashMap::new();
+) -> Result<HashMap<String, Vec<(FileRow, Claim)>>, Error> {
+    let mut askers: HashMap<(FileKind, String), Vec<&str>> = HashMap::new();
     for entry in entries {
         let id = entry.asset.id.as_str();
         let mine = own.get(id).map_or(&[][..], Vec::as_slice);
@@ -393,24 +503,85 @@ async fn owned_by_others(
                 .iter()
                 .any(|row| row.file.kind == file.kind && row.file.path == file.path)
             {
-                askers.insert((file.kind, file.path.as_str().to_owned()), id);
+                let name = (file.kind, file.path.as_str().to_owned());
+                askers.entry(name).or_default().push(id);
             }
         }
     }
-    let mut others: HashMap<String, Vec<FileRow>> = HashMap::new();
+    let mut rows = Vec::new();
     for kind in [FileKind::Original, FileKind::Generated] {
         let paths: Vec<&str> = askers
             .keys()
             .filter(|(of, _)| *of == kind)
             .map(|(_, path)| path.as_str())
             .collect();
-        for row in pull.catalogue.files_at(kind, &paths).await? {
-            if let Some(asker) = askers.get(&(kind, row.file.path.as_str().to_owned())) {
-                others.entry((*asker).to_owned()).or_default().push(row);
-            }
+        rows.extend(pull.catalogue.files_at(kind, &paths).await?);
+    }
+    let mut others: HashMap<String, Vec<(FileRow, Claim)>> = HashMap::new();
+    for (row, claim) in claims(pull, entries, rows).await? {
+        let name = (row.file.kind, row.file.path.as_str().to_owned());
+        for asker in askers.get(&name).into_iter().flatten() {
+            let of_asker = others.entry((*asker).to_owned()).or_default();
+            of_asker.push((row.clone(), claim));
         }
     }
     Ok(others)
+}
+
+/// Whether the owners of files still name them: by their records of this page, else by those that are stored.
+async fn claims(
+    pull: &Pull,
+    entries: &[Entry<'_>],
+    rows: Vec<FileRow>,
+) -> Result<Vec<(FileRow, Claim)>, Error> {
+    let on_page: HashMap<&str, &Asset> = entries
+        .iter()
+        .map(|entry| (entry.asset.id.as_str(), entry.asset))
+        .collect();
+    let keys: BTreeSet<RecordKey> = rows
+        .iter()
+        .filter(|row| !on_page.contains_key(row.file.asset.as_str()))
+        .filter_map(|row| RecordKey::new("asset", row.file.asset.as_str()).ok())
+        .collect();
+    let stored = pull
+        .catalogue
+        .stored(&keys.into_iter().collect::<Vec<_>>())
+        .await?;
+    let owners: HashMap<&str, (Asset, Claim)> = stored
+        .values()
+        .filter(|owner| !owner.record.is_deleted())
+        .filter_map(|owner| {
+            let claim = if owner.origin == pull.peer.name() {
+                Claim::SamePeer
+            } else {
+                Claim::Elsewhere
+            };
+            Some((
+                owner.record.key.id.as_str(),
+                (asset(&owner.record).ok()?, claim),
+            ))
+        })
+        .collect();
+    let claim = |row: &FileRow| {
+        let owner = row.file.asset.as_str();
+        let (asset, claim) = match (on_page.get(owner), owners.get(owner)) {
+            (Some(asset), _) => (*asset, Claim::SamePeer),
+            (None, Some((asset, claim))) => (asset, *claim),
+            (None, None) => return Claim::Nobody,
+        };
+        if names(asset, row.file.kind, &row.file.path) {
+            claim
+        } else {
+            Claim::Nobody
+        }
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let claim = claim(&row);
+            (row, claim)
+        })
+        .collect())
 }
 
 fn jobs(pull: &Pull, asset: &AssetId, plan: &plan::Plan) -> Vec<NewJob> {
@@ -435,9 +606,12 @@ fn jobs(pull: &Pull, asset: &AssetId, plan: &plan::Plan) -> Vec<NewJob> {
             job(subject(fetch), lane, size, Work::Fetch(fetch.clone()))
         })
         .collect();
-    jobs.extend(plan.remove.iter().map(|remove| {
+    let removes = plan.remove.iter().map(|remove| (remove, Lane::Remove));
+    // An original that vanished from its record is a delete like any other, and passes the guard (I4).
+    let gone = plan.gone.iter().map(|remove| (remove, Lane::Delete));
+    jobs.extend(removes.chain(gone).map(|(remove, lane)| {
         let subject = format!("remove:{}/{}", remove.kind.dir(), remove.path);
-        job(subject, Lane::Remove, 0, Work::Remove(remove.clone()))
+        job(subject, lane, 0, Work::Remove(remove.clone()))
     }));
     jobs.extend(plan.regenerate.iter().map(|render| {
         job(
@@ -455,14 +629,14 @@ fn subject(fetch: &FetchJob) -> String {
 }
 
 impl Folders {
-    fn note(&mut self, assets: &[Asset]) {
+    fn note(&mut self, assets: &[(Asset, Authority)]) {
         let room = MOST_FOLDERS.saturating_sub(self.0.len());
         self.0.extend(
             assets
                 .iter()
-                .filter(|asset| asset.is_folder)
+                .filter(|(asset, authority)| asset.is_folder && *authority == Authority::Decides)
                 .take(room)
-                .map(|asset| asset.id.to_string()),
+                .map(|(asset, _)| asset.id.to_string()),
         );
     }
 }
@@ -514,20 +688,16 @@ pub(super) async fn take_folder_members(
                 continue;
             };
             left.remove(&uploaded.id);
-            planned.bad.extend(
-                uploaded
-                    .files
-                    .iter()
-                    .filter_map(|file| Some((uploaded.id.clone(), file.as_ref().err()?.clone()))),
-            );
-            let originals = uploaded.files.iter().flatten().cloned().collect();
-            entries.push(Entry {
+            let mut entry = Entry {
                 asset,
-                originals: Some(originals),
+                authority: Authority::Decides,
+                originals: None,
                 generated: None,
-            });
+            };
+            entry.originals = Some(entry.usable(&uploaded.files, &mut planned.bad));
+            entries.push(entry);
         }
-        plan_entries(pull, &entries, &mut planned).await?;
+        plan_entries(pull, listing, &entries, &mut planned).await?;
         let mut batch = pull.catalogue.batch().await?;
         planned
             .write(pull, &mut batch, pull.seams.clock.now())

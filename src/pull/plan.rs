@@ -7,7 +7,7 @@ use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
 use crate::model::preset::{image_presets, is_image_format};
-use crate::model::{Asset, FileKind, ListedFile, MediaPath};
+use crate::model::{Asset, FileKind, ListedFile, MediaFile, MediaPath, Timestamp};
 
 /// What is wanted of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,23 +27,49 @@ pub struct Listed<'a> {
     pub generated: Option<&'a [ListedFile]>,
 }
 
+/// How much a peer's listing of an asset decides about files that are here. A mirror that is behind lists what it has so far;
+/// only the asset's author, or whom we have the record from, can say that a file is old or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Authority {
+    /// Only what is missing here is taken.
+    Supplies,
+    /// Files are taken and replaced; that one is absent proves nothing.
+    Replaces,
+    /// The listing is the truth.
+    Decides,
+}
+
+/// Who else wants the name of a file that belongs to another asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The owner does not name it any more, or is gone.
+    Nobody,
+    /// The owner still names it, and is this peer's as well: two records of one file.
+    SamePeer,
+    /// The owner still names it, and is ours or another peer's.
+    Elsewhere,
+}
+
 /// What is here.
 #[derive(Debug, Clone, Copy)]
 pub struct Here<'a> {
     /// The asset's own files.
     pub own: &'a [FileRow],
     /// Files under listed names that belong to other assets.
-    pub others: &'a [FileRow],
+    pub others: &'a [(FileRow, Claim)],
     /// Whether the original that is here was found unrenderable.
     pub unrenderable: bool,
+    /// What the listing may do to them.
+    pub authority: Authority,
+    /// When the last complete listing began: what was noted as absent by then was absent from a whole one.
+    pub complete_until: Timestamp,
 }
 
 impl<'a> Here<'a> {
-    fn at(&self, kind: FileKind, path: &MediaPath) -> Option<&'a FileRow> {
-        self.own
-            .iter()
-            .chain(self.others)
-            .find(|row| row.file.kind == kind && row.file.path == *path)
+    fn at(&self, kind: FileKind, path: &MediaPath) -> Option<(&'a FileRow, Claim)> {
+        let own = self.own.iter().map(|row| (row, Claim::Nobody));
+        own.chain(self.others.iter().map(|(row, claim)| (row, *claim)))
+            .find(|(row, _)| row.file.kind == kind && row.file.path == *path)
     }
 }
 
@@ -54,8 +80,12 @@ pub struct Plan {
     pub fetch: Vec<FetchJob>,
     /// Renditions to make of an original that is here already.
     pub regenerate: Option<RegenerateJob>,
-    /// Files the record no longer names.
+    /// Files the record no longer names, and renditions that two listings lacked.
     pub remove: Vec<RemoveJob>,
+    /// Originals the record names and two listings lacked: these pass the guard.
+    pub gone: Vec<RemoveJob>,
+    /// Names that somebody else's asset claims with other content.
+    pub contested: Vec<MediaPath>,
     /// Files that this listing lacks for the first time.
     pub unlisted: Vec<(FileKind, MediaPath)>,
     /// Files that an earlier listing lacked and this one has.
@@ -76,7 +106,34 @@ pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -
     if let Some(render) = render {
         plan.regenerate = missing_renditions(&plan, render, here, policy);
     }
+    limit_to(&mut plan, asset, here);
     plan
+}
+
+/// Takes back what this peer has no say in.
+fn limit_to(plan: &mut Plan, asset: &Asset, here: Here<'_>) {
+    if here.authority == Authority::Decides {
+        return;
+    }
+    plan.remove.clear();
+    plan.gone.clear();
+    plan.unlisted.clear();
+    let stated = asset.stated_original();
+    plan.fetch.retain(|job| {
+        let row = (here
+            .own
+            .iter()
+            .chain(here.others.iter().map(|(row, _)| row)))
+        .find(|row| row.file.kind == job.kind && row.file.path.as_str() == job.path);
+        match (row, here.authority) {
+            (None, _) => true,
+            (Some(_), Authority::Supplies) => false,
+            // What is here is what the record speaks of, whatever this peer has.
+            (Some(row), _) => !stated
+                .as_ref()
+                .is_some_and(|stated| stated.path == row.file.path && stated.is(&row.file)),
+        }
+    });
 }
 
 /// The originals that the asset should have here: what an emsync peer lists, or what the record says (wire spec 11.2, 5).
@@ -101,10 +158,18 @@ fn plan_originals(
 ) {
     let wanted = wanted_originals(asset, listed);
     for file in &wanted {
-        let row = here.at(FileKind::Original, &file.path);
-        // A file of the right content that another asset owns changes hands, or that asset's departure would take it along.
-        if row.is_some_and(|row| file.is(&row.file) && row.file.asset == asset.id) {
-            continue;
+        match here.at(FileKind::Original, &file.path) {
+            Some((row, _)) if row.file.asset == asset.id && file.is(&row.file) => continue,
+            // Two records of one file: were it to change hands, it would in every listing.
+            Some((row, Claim::SamePeer | Claim::Elsewhere)) if has_content(file, &row.file) => {
+                continue;
+            }
+            Some((_, Claim::Elsewhere)) => {
+                plan.contested.push(file.path.clone());
+                continue;
+            }
+            // A file of the right content whose owner left it changes hands, or its removal would take it along.
+            _ => {}
         }
         let then = render
             .filter(|render| render.original == file.path.as_str())
@@ -122,22 +187,20 @@ fn plan_originals(
             plan.remove.push(remove(row));
         } else if listed.originals.is_some() {
             // Only a listing that names every original can say that one is gone.
-            judge_absence(
-                plan,
-                row,
-                wanted.iter().any(|file| file.path == row.file.path),
-            );
+            let is_listed = wanted.iter().any(|file| file.path == row.file.path);
+            if judge_absence(plan, row, is_listed, here.complete_until) {
+                plan.gone.push(remove(row));
+            }
         }
     }
 }
 
 fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: Here<'_>) {
     for file in listed.iter().filter(|file| !file.path.is_bookkeeping()) {
-        if !here
-            .at(FileKind::Generated, &file.path)
-            .is_some_and(|row| file.is(&row.file))
-        {
-            plan.fetch.push(fetch(file, None));
+        match here.at(FileKind::Generated, &file.path) {
+            Some((row, _)) if file.is(&row.file) => {}
+            Some((_, Claim::Elsewhere)) => plan.contested.push(file.path.clone()),
+            _ => plan.fetch.push(fetch(file, None)),
         }
     }
     for row in here
@@ -148,23 +211,38 @@ fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: H
         if row.file.path.below(&asset.source_path).is_none() {
             plan.remove.push(remove(row));
         } else if !row.file.authored {
-            judge_absence(
-                plan,
-                row,
-                listed.iter().any(|file| file.path == row.file.path),
-            );
+            let is_listed = listed.iter().any(|file| file.path == row.file.path);
+            if judge_absence(plan, row, is_listed, here.complete_until) {
+                plan.remove.push(remove(row));
+            }
         }
     }
 }
 
-/// Absence in one listing is a note, absence in the next one too is a removal (I4).
-fn judge_absence(plan: &mut Plan, row: &FileRow, is_listed: bool) {
+/// Absence in one listing is a note, absence in the next one too is a removal (I4); whether it has come to that. A listing
+/// that was begun again, or shows an asset twice, is no second one.
+fn judge_absence(
+    plan: &mut Plan,
+    row: &FileRow,
+    is_listed: bool,
+    complete_until: Timestamp,
+) -> bool {
     let name = || (row.file.kind, row.file.path.clone());
     match (is_listed, row.unlisted_at) {
         (true, Some(_)) => plan.relisted.push(name()),
-        (false, Some(_)) => plan.remove.push(remove(row)),
+        (false, Some(noted)) => return noted <= complete_until,
         (false, None) => plan.unlisted.push(name()),
         (true, None) => {}
+    }
+    false
+}
+
+/// Whether a file that is here has the listed content, as far as both sides know it; its time may be another.
+fn has_content(listed: &ListedFile, file: &MediaFile) -> bool {
+    match (listed.sha256, listed.md5, file.md5) {
+        (Some(sha256), ..) => sha256 == file.sha256,
+        (None, Some(theirs), Some(ours)) => theirs == ours,
+        _ => listed.is(file),
     }
 }
 
@@ -269,12 +347,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{AssetId, MediaFile, Sha256, Timestamp};
+    use crate::model::{AssetId, Sha256};
 
     const POLICY: Policy = Policy {
         originals: true,
         generated: Generated::Auto,
     };
+
+    const COMPLETE: Timestamp = Timestamp::from_millis(1_000);
 
     fn path(text: &str) -> MediaPath {
         MediaPath::new(text).unwrap()
@@ -356,6 +436,8 @@ mod tests {
             Here {
                 own,
                 others: &[],
+                authority: Authority::Decides,
+                complete_until: COMPLETE,
                 unrenderable: false,
             },
             policy,
@@ -438,7 +520,19 @@ mod tests {
             },
         );
         assert_eq!((first.unlisted.len(), first.remove.len()), (1, 0));
-        own[0].unlisted_at = Some(Timestamp::from_millis(1));
+        own[0].unlisted_at = Some(COMPLETE.plus(std::time::Duration::from_millis(1)));
+        let same = run(
+            &asset("x/a.jpg"),
+            std::slice::from_ref(&original),
+            &generated[1..],
+            &own,
+            Policy {
+                generated: Generated::Copy,
+                ..POLICY
+            },
+        );
+        assert_eq!(same, Plan::default(), "the first listing was not over");
+        own[0].unlisted_at = Some(COMPLETE);
         let second = run(
             &asset("x/a.jpg"),
             std::slice::from_ref(&original),
@@ -487,6 +581,8 @@ mod tests {
             own: &own,
             others: &[],
             unrenderable: true,
+            authority: Authority::Decides,
+            complete_until: COMPLETE,
         };
         let list = Listed {
             originals: Some(std::slice::from_ref(&original)),
@@ -511,25 +607,77 @@ mod tests {
         assert!(wanted_originals(&link, Listed::default()).is_empty());
     }
 
-    #[test]
-    fn a_file_that_changes_hands_is_claimed_though_its_content_is_right() {
+    fn of_another(content: &str, claim: Claim) -> Plan {
         let original = listed(FileKind::Original, "x/a.jpg", "one");
-        let others = [row(&original, "a2")];
+        let others = [(
+            row(&listed(FileKind::Original, "x/a.jpg", content), "a2"),
+            claim,
+        )];
+        let here = Here {
+            own: &[],
+            others: &others,
+            unrenderable: false,
+            authority: Authority::Decides,
+            complete_until: COMPLETE,
+        };
         let list = Listed {
             originals: Some(std::slice::from_ref(&original)),
             generated: None,
         };
-        let plan = plan(
-            &asset("x/a.jpg"),
-            list,
-            Here {
-                own: &[],
-                others: &others,
+        plan(&asset("x/a.jpg"), list, here, POLICY)
+    }
+
+    #[test]
+    fn a_file_that_changes_hands_is_claimed_though_its_content_is_right() {
+        assert_eq!(of_another("one", Claim::Nobody).fetch.len(), 1);
+    }
+
+    #[test]
+    fn two_records_of_one_file_do_not_take_it_from_each_other() {
+        for claim in [Claim::SamePeer, Claim::Elsewhere] {
+            assert_eq!(of_another("one", claim), Plan::default());
+        }
+        assert_eq!(of_another("two", Claim::SamePeer).fetch.len(), 1);
+        let contested = of_another("two", Claim::Elsewhere);
+        assert_eq!((contested.fetch.len(), contested.contested.len()), (0, 1));
+    }
+
+    #[test]
+    fn who_does_not_decide_replaces_little_and_removes_nothing() {
+        let own = [
+            row(&listed(FileKind::Original, "x/a.jpg", "one"), "a1"),
+            row(&listed(FileKind::Generated, "x/a.jpg/gone.webp", "g"), "a1"),
+            row(&listed(FileKind::Original, "y/old.jpg", "old"), "a1"),
+        ];
+        let mut own = own.to_vec();
+        own[1].unlisted_at = Some(Timestamp::EPOCH);
+        let originals = [listed(FileKind::Original, "x/a.jpg", "two")];
+        let generated = [listed(FileKind::Generated, "x/a.jpg/new.webp", "n")];
+        let say = |authority| {
+            let list = Listed {
+                originals: Some(&originals),
+                generated: Some(&generated),
+            };
+            let here = Here {
+                own: &own,
+                others: &[],
                 unrenderable: false,
-            },
-            POLICY,
-        );
-        assert_eq!(plan.fetch.len(), 1);
+                authority,
+                complete_until: COMPLETE,
+            };
+            let policy = Policy {
+                generated: Generated::Copy,
+                ..POLICY
+            };
+            let plan = plan(&asset("x/a.jpg"), list, here, policy);
+            let paths: Vec<_> = plan.fetch.into_iter().map(|job| job.path).collect();
+            (paths.join(" "), plan.remove.len())
+        };
+        let (new, both) = ("x/a.jpg/new.webp", "x/a.jpg x/a.jpg/new.webp");
+        assert_eq!(say(Authority::Decides), (both.to_owned(), 2));
+        // Size and time are as the record says, so this is the original it speaks of.
+        assert_eq!(say(Authority::Replaces), (new.to_owned(), 0));
+        assert_eq!(say(Authority::Supplies), (new.to_owned(), 0));
     }
 
     #[test]

@@ -11,12 +11,14 @@
 //! is released. The lane is over when its last job is settled, not when its last byte arrived.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::publisher::{Ending, Item, Part};
+use super::publisher::{Ending, Item};
 use super::transfer;
 use super::{Error, InFlight, InFlightToken, Pull};
 use crate::catalogue::{Job, Lane, NewJob};
@@ -66,15 +68,10 @@ pub async fn run(pull: Arc<Pull>, lane: LaneOf) -> Result<(), Error> {
         }
     }
     for (job, token) in waiting {
-        send(
-            &lane.items,
-            Item {
-                job,
-                ending: Ending::Release,
-                token,
-            },
-        )
-        .await;
+        let ending = Ending::Release;
+        if !send(&lane.items, Item { job, ending, token }).await {
+            break;
+        }
     }
     drained(&in_flight).await;
     Ok(())
@@ -147,11 +144,16 @@ async fn work(
     permit: OwnedSemaphorePermit,
     items: mpsc::Sender<Item>,
 ) {
-    let ending = match run_one(&pull, &job).await {
+    // Nothing outlives a panic but its job, which is tried again and then set aside like any other (I3).
+    let ran = AssertUnwindSafe(run_one(&pull, &job)).catch_unwind().await;
+    let ending = match ran.unwrap_or(Err(Error::Worker)) {
         Ok(ending) => ending,
         Err(error) => fail_one(&pull, &job, error).await,
     };
-    send(&items, Item { job, ending, token }).await;
+    if !send(&items, Item { job, ending, token }).await {
+        // Nobody publishes any more: fetching on would only throw bytes away.
+        pull.stop.request();
+    }
     drop(permit);
 }
 
@@ -174,39 +176,15 @@ async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
         size: 0,
         work: Work::Regenerate(render),
     });
-    let file = arrived.into_file(job.asset.clone());
     Ok(Ending::Landed {
-        parts: vec![Part {
-            staged: file.1,
-            file: file.0,
-            received: file.2,
-        }],
+        parts: vec![arrived.into_part(job.asset.clone())],
         then: then.into_iter().collect(),
     })
 }
 
 /// Decides what a failure means for its job, and for the pass.
 async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
-    let error = match error {
-        // EMDB answers 500 for an original to somebody it does not know (H-50).
-        Error::Peer(
-            error @ (peer::Error::Refused { .. } | peer::Error::Server { status: 500, .. }),
-        ) => {
-            match pull.peer.clock().await {
-                // It knows us: the file itself is the problem.
-                Ok(_) => Error::Peer(match error {
-                    peer::Error::Refused { peer, detail } => peer::Error::NotFound {
-                        peer,
-                        path: format!("{} ({detail})", job.subject),
-                    },
-                    other => other,
-                }),
-                Err(refused @ peer::Error::Refused { .. }) => Error::Peer(refused),
-                Err(_) => Error::Peer(error),
-            }
-        }
-        error => error,
-    };
+    let (error, of_the_file) = blame(pull, job, error).await;
     if pull.stop.requested() || error.class() == Class::Cancelled {
         return Ending::Release;
     }
@@ -215,12 +193,42 @@ async fn fail_one(pull: &Pull, job: &Job, error: Error) -> Ending {
         return Ending::Release;
     }
     let ending = pull.judge(job, &error);
-    if matches!(ending, Ending::Retry(..)) && !pull.peer.budget().spend() {
+    // A file that is missing or wrong says nothing about its peer, so that no number of them holds up the others (I3).
+    if matches!(ending, Ending::Retry(..)) && !of_the_file && !pull.peer.budget().spend() {
         pull.fail(Error::BudgetSpent {
             peer: pull.peer.name().to_owned(),
         });
     }
     ending
+}
+
+/// Whether a failure is the file's own, or its peer's. EMDB answers 500 for an original to somebody it does not know
+/// (H-50), and a login page may come with any status; so the login is probed before a file is blamed for those.
+async fn blame(pull: &Pull, job: &Job, error: Error) -> (Error, bool) {
+    let Error::Peer(
+        error @ (peer::Error::Refused { .. }
+        | peer::Error::Server { status: 500, .. }
+        | peer::Error::Html { .. }),
+    ) = error
+    else {
+        let of_the_file = error.class() != Class::Transient;
+        return (error, of_the_file);
+    };
+    let probed = tokio::select! {
+        probed = pull.peer.clock() => probed,
+        () = pull.stop.wait() => return (Error::Cancelled, false),
+    };
+    match (probed, error) {
+        (Ok(_), peer::Error::Refused { peer, detail }) => {
+            let path = format!("{} ({detail})", job.subject);
+            (Error::Peer(peer::Error::NotFound { peer, path }), true)
+        }
+        (Ok(_), error) => (Error::Peer(error), true),
+        (Err(refused @ peer::Error::Refused { .. }), _) => (Error::Peer(refused), false),
+        // Nothing is known of the login, so a refusal must not end the pass for want of it.
+        (Err(unknown), peer::Error::Refused { .. }) => (Error::Peer(unknown), false),
+        (Err(_), error) => (Error::Peer(error), false),
+    }
 }
 
 impl Pull {
@@ -257,6 +265,7 @@ impl Pull {
 }
 
 /// Hands an item on; the publisher only goes away when the pass has failed, and then the next run takes the lease back.
-pub async fn send(items: &mpsc::Sender<Item>, item: Item) {
-    let _ = items.send(item).await;
+/// Whether it was taken.
+pub async fn send(items: &mpsc::Sender<Item>, item: Item) -> bool {
+    items.send(item).await.is_ok()
 }

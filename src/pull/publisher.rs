@@ -17,7 +17,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::{Counts, Error, InFlightToken, Pull};
-use crate::catalogue::{Finding, Job, NewJob};
+use crate::catalogue::{Finding, Job, Lane, NewJob};
+use crate::model::job::{RemoveJob, Work};
 use crate::model::{FileKind, MediaFile, Timestamp};
 use crate::monitor::Counter;
 use crate::store::{Publish, Staged};
@@ -62,6 +63,8 @@ pub struct Part {
     pub file: MediaFile,
     /// Bytes of it that came over the wire in this run.
     pub received: u64,
+    /// Whether what it replaces is the file it was copied from, so that nothing of it need be kept.
+    pub replaces_itself: bool,
 }
 
 /// Runs until every sender is gone.
@@ -99,7 +102,10 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
                     tally.rendered += 1;
                 }
                 batch.enqueue(then, now).await?;
-                batch.settle(&item.job).await?;
+                if !batch.settle(&item.job).await? {
+                    // Withdrawn while it was under way: what it brought is nobody's, unless it was wished for anew.
+                    batch.enqueue(&removals(&item.job, rows), now).await?;
+                }
             }
             (Ending::Landed { .. }, Outcome::Failed(error)) => {
                 retry_or_quarantine(pull, &mut batch, item, error).await?
@@ -149,9 +155,10 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             staged,
             file,
             received,
+            replaces_itself,
         } in parts.drain(..)
         {
-            let keep_replaced = file.kind == FileKind::Original;
+            let keep_replaced = file.kind == FileKind::Original && !replaces_itself;
             wishes.push(Publish {
                 staged,
                 kind: file.kind,
@@ -184,6 +191,24 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             })
         })
         .collect())
+}
+
+/// Wishes to remove what a job brought; asked again when they are due.
+fn removals(job: &Job, rows: &[(MediaFile, u64)]) -> Vec<NewJob> {
+    rows.iter()
+        .map(|(file, _)| NewJob {
+            peer: job.peer.clone(),
+            subject: format!("remove:{}/{}", file.kind.dir(), file.path),
+            lane: Lane::Remove,
+            asset: job.asset.clone(),
+            size: 0,
+            work: Work::Remove(RemoveJob {
+                kind: file.kind,
+                path: file.path.as_str().to_owned(),
+                sha256: file.sha256,
+            }),
+        })
+        .collect()
 }
 
 async fn retry_or_quarantine(

@@ -18,11 +18,12 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::publisher::Part;
 use super::{Error, Pull};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
-use crate::peer::Download;
-use crate::store::{self, Partial, Staged, Store};
+use crate::peer::{self, Download};
+use crate::store::{self, Partial, Staged, Staging, Store};
 
 /// Bodies up to this size are gathered in memory.
 const GATHERED: u64 = 256 << 10;
@@ -30,12 +31,16 @@ const GATHERED: u64 = 256 << 10;
 const WORTH_RESUMING: u64 = 1 << 20;
 /// Pieces between the connection and the writing thread; each is at most a few hundred kilobytes.
 const PIECES_AHEAD: usize = 16;
+/// Bytes of a large body between two looks at the disk's reserve.
+const RESERVE_EVERY: u64 = 16 << 20;
 /// Buffer for copies on disk.
 const BUFFER: usize = 1 << 20;
 
 /// A file in staging.
 #[derive(Debug)]
 pub(super) struct Arrived {
+    /// Whether it is a copy of the very file that it will replace.
+    itself: bool,
     staged: Staged,
     digests: Digests,
     received: u64,
@@ -45,8 +50,8 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// The file's row to be, its bytes, and how many of them came over the wire.
-    pub(super) fn into_file(self, asset: AssetId) -> (MediaFile, Staged, u64) {
+    /// The file with its row to be.
+    pub(super) fn into_part(self, asset: AssetId) -> Part {
         let file = MediaFile {
             kind: self.kind,
             path: self.path,
@@ -57,7 +62,12 @@ impl Arrived {
             md5: self.digests.md5,
             authored: false,
         };
-        (file, self.staged, self.received)
+        Part {
+            staged: self.staged,
+            file,
+            received: self.received,
+            replaces_itself: self.itself,
+        }
     }
 }
 
@@ -68,9 +78,11 @@ impl Arrived {
 /// [`Error::Cancelled`] at a piece's end; a partial of a large file stays.
 pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
-    if let Some((staged, digests)) = copy_of_ours(pull, job, &path).await? {
+    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0))?;
+    if let Some((staged, digests, itself)) = copy_of_ours(pull, job, &path).await? {
         let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
         return Ok(Arrived {
+            itself,
             staged,
             digests,
             received: 0,
@@ -85,6 +97,24 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
     } else {
         None
     };
+    let partial = match partial {
+        Some(partial) => match take_whole(job, partial).await? {
+            Ok((staged, digests)) => {
+                let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
+                return Ok(Arrived {
+                    itself: false,
+                    staged,
+                    digests,
+                    received: 0,
+                    modified,
+                    kind: job.kind,
+                    path,
+                });
+            }
+            Err(partial) => Some(partial),
+        },
+        None => None,
+    };
     let (download, partial) = begin(pull, job, &path, partial).await?;
     check_announced(job, &download)?;
     let modified = job
@@ -97,6 +127,7 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
     };
     let (staged, digests) = compare(job, staged, digests)?;
     Ok(Arrived {
+        itself: false,
         staged,
         digests,
         received,
@@ -111,40 +142,37 @@ async fn copy_of_ours(
     pull: &Pull,
     job: &FetchJob,
     path: &MediaPath,
-) -> Result<Option<(Staged, Digests)>, Error> {
-    let Some(wanted) = job.sha256 else {
-        return Ok(None);
-    };
-    let rows = pull.catalogue.files_with(&wanted).await?;
-    let candidates: Vec<_> = rows
-        .into_iter()
-        .map(|row| (row.file.kind, row.file.path))
-        .chain([(job.kind, path.clone())])
-        .collect();
-    let (store, with_md5, size) = (pull.store.clone(), job.md5.is_some(), job.size);
-    let staged = pull.staging.create()?;
-    spawn_blocking(move || copy_first(&store, &candidates, staged, wanted, size, with_md5))
+) -> Result<Option<Copied>, Error> {
+    let mut candidates = vec![(job.kind, path.clone())];
+    if let Some(wanted) = &job.sha256 {
+        let rows = pull.catalogue.files_with(wanted).await?.into_iter();
+        candidates.extend(rows.map(|row| (row.file.kind, row.file.path)));
+    }
+    let (store, staging, job) = (pull.store.clone(), pull.staging.clone(), job.clone());
+    spawn_blocking(move || copy_first(&store, &staging, &candidates, &job))
         .await
         .map_err(|_| Error::Worker)?
 }
 
+/// A copy, and whether it was made of the very file that it will replace.
+type Copied = (Staged, Digests, bool);
+
 fn copy_first(
     store: &Store,
+    staging: &Staging,
     candidates: &[(FileKind, MediaPath)],
-    mut staged: Staged,
-    wanted: Sha256,
-    size: Option<u64>,
-    with_md5: bool,
-) -> Result<Option<(Staged, Digests)>, Error> {
+    job: &FetchJob,
+) -> Result<Option<Copied>, Error> {
     for (kind, path) in candidates {
         // What cannot be opened here is fetched from the peer; its own trouble is found by verify.
         let Ok(Some(mut found)) = store.open_file(*kind, path) else {
             continue;
         };
-        if size.is_some_and(|size| size != found.size) || !staged.is_empty() {
+        if !may_be(job, &found) {
             continue;
         }
-        let mut hasher = Hasher::new(with_md5);
+        let mut staged = staging.create()?;
+        let mut hasher = Hasher::new(job.md5.is_some());
         let mut buffer = vec![0; BUFFER.min(usize::try_from(found.size).unwrap_or(BUFFER).max(1))];
         loop {
             let read = match found.file.read(&mut buffer) {
@@ -156,11 +184,23 @@ fn copy_first(
             staged.write_all(&buffer[..read])?;
         }
         let digests = hasher.finish();
-        if digests.sha256 == wanted {
-            return Ok(Some((staged, digests)));
+        if digests.size == found.size && compared(job, &digests).is_ok() {
+            let itself = *kind == job.kind && path.as_str() == job.path;
+            return Ok(Some((staged, digests, itself)));
         }
     }
     Ok(None)
+}
+
+/// Whether a file on disk is worth reading as the wanted one. Where no SHA-256 is stated it must look like it to EMDB's eyes,
+/// by time and size (wire spec 4.5, H-11); so a data directory that is there already is taken over rather than fetched.
+fn may_be(job: &FetchJob, found: &store::OpenFile) -> bool {
+    if job.sha256.is_some() {
+        return job.size.is_none_or(|size| size == found.size);
+    }
+    let same_time = (job.modified)
+        .is_some_and(|modified| modified.whole_second() == found.modified.whole_second());
+    same_time && job.size == Some(found.size)
 }
 
 /// Names a partial by everything that makes its bytes what they are.
@@ -185,6 +225,30 @@ async fn open_partial(pull: &Pull, key: String) -> Result<Partial, Error> {
     Ok(partial?)
 }
 
+/// A partial that a kill left whole, where a digest can prove it: asking for its end is no use (H-41), and for all of it
+/// again a waste.
+async fn take_whole(
+    job: &FetchJob,
+    partial: Partial,
+) -> Result<Result<(Staged, Digests), Partial>, Error> {
+    let provable = job.sha256.is_some() || job.md5.is_some();
+    if !provable || partial.is_empty() || job.size != Some(partial.len()) {
+        return Ok(Err(partial));
+    }
+    let with_md5 = job.md5.is_some();
+    let (partial, digests) = spawn_blocking(move || {
+        let mut hasher = Hasher::new(with_md5);
+        partial.read_back(&mut |piece| hasher.update(piece))?;
+        Ok::<_, store::Error>((partial, hasher.finish()))
+    })
+    .await
+    .map_err(|_| Error::Worker)??;
+    Ok(match compared(job, &digests) {
+        Ok(()) => Ok((partial.finish(), digests)),
+        Err(_) => Err(partial),
+    })
+}
+
 /// Asks for the file: for its rest where a partial can grow, otherwise for the whole.
 async fn begin(
     pull: &Pull,
@@ -193,7 +257,7 @@ async fn begin(
     partial: Option<Partial>,
 ) -> Result<(Download, Option<Partial>), Error> {
     let Some(mut partial) = partial else {
-        return Ok((pull.peer.download(job.kind, path, 0).await?, None));
+        return Ok((ask(pull, job, path, 0).await?, None));
     };
     let known = partial.tag();
     // A range is only asked for strictly inside the size (H-41), and only where the reply's tag can be compared. Of a partial
@@ -205,7 +269,13 @@ async fn begin(
         }
         _ => 0,
     };
-    let mut download = pull.peer.download(job.kind, path, from).await?;
+    let mut download = match ask(pull, job, path, from).await {
+        // The file has become shorter than what we have of it.
+        Err(Error::Peer(peer::Error::Server { status: 416, .. })) if from > 0 => {
+            ask(pull, job, path, 0).await?
+        }
+        asked => asked?,
+    };
     let goes_on = from > 0
         && download.from == from
         && download.tag == known
@@ -213,11 +283,19 @@ async fn begin(
     if !goes_on {
         if download.from > 0 {
             drop(download);
-            download = pull.peer.download(job.kind, path, 0).await?;
+            download = ask(pull, job, path, 0).await?;
         }
         partial.restart(download.tag.as_deref())?;
     }
     Ok((download, Some(partial)))
+}
+
+/// Asks for the file from byte `from`, unless we were asked to end: a peer may take minutes to answer.
+async fn ask(pull: &Pull, job: &FetchJob, path: &MediaPath, from: u64) -> Result<Download, Error> {
+    tokio::select! {
+        download = pull.peer.download(job.kind, path, from) => Ok(download?),
+        () = pull.stop.wait() => Err(Error::Cancelled),
+    }
 }
 
 /// A file whose announced length is not the listed one has changed since it was listed.
@@ -285,10 +363,16 @@ async fn stream(
     let with_md5 = job.md5.is_some();
     let writer = spawn_blocking(move || append_all(partial, receiver, with_md5));
     let mut received = 0;
+    let mut looked_at = 0;
     let mut pieces = pin!(download.into_pieces());
     let flow = async {
         while let Some(piece) = next(pull, &mut pieces).await? {
             received += piece.len() as u64;
+            // A body need not say how long it is, and others fill the same disk meanwhile.
+            if received - looked_at >= RESERVE_EVERY {
+                looked_at = received;
+                check_reserve(pull, 0)?;
+            }
             if limit.is_some_and(|limit| received > limit) {
                 return Err(Error::Size {
                     path: job.path.clone(),

@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use super::due::Due;
 use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
 use crate::config::MaxDelete;
 use crate::error::Class;
@@ -353,9 +354,17 @@ impl Deletes<'_> {
     }
 
     async fn remove(&self, job: &Job, remove: &RemoveJob) -> Result<(), Error> {
+        let now = self.seams.clock.now();
         let mut batch = self.catalogue.batch().await?;
-        self.forget(&mut batch, &job.asset, remove, self.seams.clock.now())
-            .await?;
+        match self.due(&mut batch, job, remove).await? {
+            Due::Now => self.forget(&mut batch, &job.asset, remove, now).await?,
+            Due::Never => {}
+            Due::Later => {
+                let reason = "stays until the original is here under its new name";
+                batch.retry_at(job, now.plus(LEASE), reason).await?;
+                return Ok(batch.commit().await?);
+            }
+        }
         batch.settle(job).await?;
         Ok(batch.commit().await?)
     }

@@ -5,4 +5,5 @@
 
 pub mod deletes;
 pub mod diff;
+mod due;
 pub mod verify;

@@ -120,14 +120,7 @@ impl Verify<'_> {
         let mut findings = Findings::default();
         let (records, deletes) = records::compare(self, &listed, &mut findings).await?;
         let originals = if depth.originals {
-            files::compare(
-                self,
-                FileKind::Original,
-                depth,
-                &listed.spool,
-                &mut findings,
-            )
-            .await?
+            files::compare(self, FileKind::Original, depth, &listed, &mut findings).await?
         } else {
             LayerReport::NotCompared {
                 reason: "pull_originals is off for this peer".to_owned(),
@@ -138,14 +131,7 @@ impl Verify<'_> {
                 reason: "generated files are off for this peer".to_owned(),
             }
         } else {
-            files::compare(
-                self,
-                FileKind::Generated,
-                depth,
-                &listed.spool,
-                &mut findings,
-            )
-            .await?
+            files::compare(self, FileKind::Generated, depth, &listed, &mut findings).await?
         };
         listed.spool.close().await;
         let parity = Parity::new(

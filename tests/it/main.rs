@@ -7,6 +7,7 @@
 mod emdb_server;
 mod kill;
 mod pull;
+mod pull_edges;
 mod regenerate;
 mod serve;
 mod support;

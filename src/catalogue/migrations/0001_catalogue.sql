@@ -36,7 +36,7 @@ CREATE INDEX file_asset ON file (asset, kind, path);
 CREATE INDEX file_content ON file (sha256);
 
 CREATE TABLE job (
-    id          INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a worker may still hold a job that was withdrawn
     peer        TEXT   NOT NULL,                -- '' for work of this node's own
     subject     TEXT   NOT NULL,                -- what it is about; one job for each
     lane        BIGINT NOT NULL,

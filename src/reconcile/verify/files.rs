@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::io::Read as _;
 
+use super::listing::Listed;
 use super::report::{Findings, Kind, Layer, LayerReport};
 use super::{Depth, Error, PAGE, Verify};
-use crate::catalogue::{FileRow, Spool, SpooledFile, StoredRecord};
+use crate::catalogue::{FileRow, SpooledFile, StoredRecord};
 use crate::config::Generated;
 use crate::model::{FileKind, Hasher, MediaFile, Module, RecordKey};
 use crate::monitor::Counter;
+use crate::protocol;
 use crate::reconcile::diff::{Side, merge};
 use crate::store::Store;
 
@@ -17,7 +19,7 @@ pub(super) async fn compare(
     verify: &Verify<'_>,
     kind: FileKind,
     depth: Depth,
-    spool: &Spool,
+    listed: &Listed,
     findings: &mut Findings,
 ) -> Result<LayerReport, Error> {
     let mut layer = Layer::default();
@@ -37,7 +39,10 @@ pub(super) async fn compare(
                 .or(last_here);
         }
         if there.is_empty() && more_there {
-            there = spool.files_after(kind, last_there.as_deref(), PAGE).await?;
+            there = listed
+                .spool
+                .files_after(kind, last_there.as_deref(), PAGE)
+                .await?;
             more_there = there.len() == PAGE;
             last_there = there
                 .last()
@@ -58,7 +63,7 @@ pub(super) async fn compare(
             .collect();
         compare_stretch(
             verify,
-            kind,
+            (kind, listed.verbatim),
             depth,
             (here_now, there_now),
             (&mut layer, findings),
@@ -70,7 +75,7 @@ pub(super) async fn compare(
 
 async fn compare_stretch(
     verify: &Verify<'_>,
-    kind: FileKind,
+    (kind, lists_originals): (FileKind, bool),
     depth: Depth,
     (here, there): (Vec<FileRow>, Vec<SpooledFile>),
     (layer, findings): (&mut Layer, &mut Findings),
@@ -98,7 +103,14 @@ async fn compare_stretch(
             }
             Side::Left(row) => {
                 let verdict = on_disk.get(&row.file.path).map_or_else(
-                    || only_here(verify, &row.file, owners.get(row.file.asset.as_str())),
+                    || {
+                        only_here(
+                            verify,
+                            &row.file,
+                            owners.get(row.file.asset.as_str()),
+                            lists_originals,
+                        )
+                    },
                     |trouble| Verdict::Is(Kind::Differing, trouble.clone()),
                 );
                 (row.file.path.to_string(), verdict)
@@ -165,7 +177,12 @@ fn on_both(file: &MediaFile, listed: &SpooledFile, depth: Depth) -> Verdict {
 }
 
 /// A file the peer does not list: our own work and our own assets are meant to be here.
-fn only_here(verify: &Verify<'_>, file: &MediaFile, owner: Option<&StoredRecord>) -> Verdict {
+fn only_here(
+    verify: &Verify<'_>,
+    file: &MediaFile,
+    owner: Option<&StoredRecord>,
+    lists_originals: bool,
+) -> Verdict {
     let Some(owner) = owner else {
         return Verdict::Is(
             Kind::Extra,
@@ -181,7 +198,12 @@ fn only_here(verify: &Verify<'_>, file: &MediaFile, owner: Option<&StoredRecord>
             .status
             .as_ref()
             .is_some_and(|status| status.master == *verify.own);
-    if ours || file.authored {
+    // EMDB lists no members of folder assets, but the primary one (wire spec 11.2, 5).
+    let unlisted_member = !lists_originals
+        && file.kind == FileKind::Original
+        && protocol::record::asset(&owner.record)
+            .is_ok_and(|asset| asset.is_folder && file.path.below(asset.original_root()).is_some());
+    if ours || file.authored || unlisted_member {
         Verdict::Explained
     } else {
         Verdict::Is(Kind::Extra, format!("asset {}", file.asset))

@@ -45,9 +45,9 @@ fn begins_again(error: &Error) -> bool {
 
 async fn listing(verify: &Verify<'_>) -> Result<Listed, Error> {
     let seams = verify.patience.seams;
-    let name = format!("verify-{}.db", seams.random_hex(8));
+    let tag = seams.random_hex(8);
     let mut listed = Listed {
-        spool: Spool::create(verify.state, &name).await?,
+        spool: Spool::create(verify.state, &tag).await?,
         verbatim: false,
         bad: Vec::new(),
     };
@@ -78,6 +78,7 @@ async fn listing(verify: &Verify<'_>) -> Result<Listed, Error> {
             let bad = record.as_ref().err()?;
             Some((format!("{}/{}", bad.module, bad.id), bad.reason.clone()))
         }));
+        listed.bad.extend(unusable(&page));
         let records: Vec<_> = page.records.iter().flatten().map(spooled).collect();
         listed.spool.put(&records, &files(&page)).await?;
     }
@@ -111,6 +112,29 @@ pub(super) fn stamp(status: &RecordStatus) -> String {
         "{} by {}, owner's {master_modified}",
         status.modified, status.modified_by
     )
+}
+
+/// What a page lists of live assets that cannot be compared: files whose entries are wrong, and assets whose records give
+/// their files no name. Both are set aside when pulled, and neither is parity.
+fn unusable(page: &ChangesPage) -> Vec<(String, String)> {
+    let live: std::collections::HashMap<&str, &Record> = page
+        .records
+        .iter()
+        .flatten()
+        .filter(|record| record.key.module.is_asset() && !record.is_deleted())
+        .map(|record| (record.key.id.as_str(), record))
+        .collect();
+    let files = page
+        .files
+        .iter()
+        .filter(|entry| live.contains_key(entry.asset.as_str()))
+        .flat_map(|entry| entry.files.iter().chain(entry.originals.iter().flatten()))
+        .filter_map(|file| file.as_ref().err())
+        .map(|bad| (bad.path.clone(), bad.to_string()));
+    let assets = live
+        .values()
+        .filter_map(|record| Some((record.key.to_string(), asset(record).err()?.reason)));
+    files.chain(assets).collect()
 }
 
 /// The files of a page: what is listed, and the originals that records state where the peer does not list them.

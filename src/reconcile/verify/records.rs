@@ -70,7 +70,7 @@ pub(super) async fn compare(
         let name = || {
             (
                 item.clone(),
-                format!("the peer's record cannot be read: {reason}"),
+                format!("what the peer lists cannot be used: {reason}"),
             )
         };
         layers
