@@ -2,7 +2,7 @@
 
 use super::args::{Global, Import};
 use super::progress::Progress;
-use super::{ExitCode, output};
+use super::{ExitCode, Usage, output};
 use crate::import::{self, Options, Report};
 use crate::model::MediaPath;
 use crate::reconcile::deletes;
@@ -18,7 +18,12 @@ pub(super) async fn run(
     let said = args.max_delete.or(node.config.limits.max_delete);
     let options = Options {
         dir: args.dir.clone(),
-        prefix: args.into.as_deref().map(MediaPath::new).transpose()?,
+        prefix: args
+            .into
+            .as_deref()
+            .map(MediaPath::new)
+            .transpose()
+            .map_err(|error| Usage(format!("--into: {error}")))?,
         thumbs: !args.no_thumbs,
         thumb_threads: node.config.media.thumb_threads,
         handoff_depth: node.config.limits.handoff_depth,
@@ -40,11 +45,14 @@ pub(super) async fn run(
     .await;
     progress.finish();
     let report = result?;
-    if args.json {
-        output::json(&report)?;
+    let printed = if args.json {
+        output::json(&report)
     } else if !global.quiet {
-        output::line(&summary(&report, args.dry_run))?;
-    }
+        output::line(&summary(&report, args.dry_run))
+    } else {
+        Ok(())
+    };
+    output::read_or_not(printed.map_err(Into::into))?;
     node.catalogue.close().await;
     Ok(if report.held > 0 {
         ExitCode::Guard

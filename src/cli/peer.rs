@@ -1,7 +1,7 @@
 //! `emsync peer …`: the nodes this one pulls from.
 
 use super::args::{Global, Json, Peer, PeerAdd};
-use super::{ExitCode, exit_code, output};
+use super::{ExitCode, Usage, exit_code, output};
 use crate::config::edit::{add_peer, remove_peer};
 use crate::config::locate::locate;
 use crate::config::{self, Config, KeySource, NewPeer};
@@ -49,11 +49,6 @@ fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::Ok)
 }
-
-/// A command line that parses and still cannot be meant.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Usage(pub(super) String);
 
 fn list(config: &Config, args: &Json) -> anyhow::Result<ExitCode> {
     for peer in &config.peers {

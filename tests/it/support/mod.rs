@@ -3,3 +3,4 @@
 pub(crate) mod emdb;
 pub(crate) mod fault;
 pub(crate) mod node;
+pub(crate) mod process;
