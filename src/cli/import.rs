@@ -54,11 +54,16 @@ pub(super) async fn run(
     };
     output::read_or_not(printed.map_err(Into::into))?;
     node.catalogue.close().await;
-    Ok(if report.held > 0 {
-        ExitCode::Guard
-    } else {
-        ExitCode::Ok
-    })
+    Ok(code(&report, shutdown.requested()))
+}
+
+/// An interrupted import has judged nothing gone, so it must not look like a whole one.
+fn code(report: &Report, interrupted: bool) -> ExitCode {
+    match report.held {
+        _ if interrupted => ExitCode::Interrupted,
+        0 => ExitCode::Ok,
+        _ => ExitCode::Guard,
+    }
 }
 
 pub(super) fn summary(report: &Report, dry_run: bool) -> String {
@@ -88,4 +93,20 @@ pub(super) fn summary(report: &Report, dry_run: bool) -> String {
         ));
     }
     format!("{text}; {}", output::elapsed(report.elapsed_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_import_does_not_pass_for_a_whole_one() {
+        let held = Report {
+            held: 12,
+            ..Report::default()
+        };
+        assert_eq!(code(&Report::default(), true), ExitCode::Interrupted);
+        assert_eq!(code(&Report::default(), false), ExitCode::Ok);
+        assert_eq!(code(&held, false), ExitCode::Guard);
+    }
 }

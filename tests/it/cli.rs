@@ -3,91 +3,16 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 
 use clap::CommandFactory as _;
 use emsync::cli::args::Cli;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::process::{Place, Ran, Serving, Silence, nowhere, text};
-
-/// The layers of a parity report.
-const LAYERS: [&str; 4] = ["records", "originals", "generated", "deletes"];
-
-/// A master `m` of the folder `photos`, which holds `files`.
-fn master(place: &Place, files: &[(&str, &[u8])]) -> Serving {
-    place.run(&["init", "m", "--name", "Master"]).ends(0);
-    fs::create_dir(place.path("photos")).unwrap();
-    for (path, bytes) in files {
-        put(&place.path("photos"), path, bytes);
-    }
-    import(place, &[]).ends(0);
-    place.serve("m")
-}
-
-/// A mirror `r` of the node at `url`, with `key` and little patience.
-fn mirror(place: &Place, url: &str, key: &str) {
-    place.run(&["init", "r", "--name", "Mirror"]).ends(0);
-    let settings = place.path("r/emsync.toml");
-    let quick = text(&settings)
-        .replace("#attempts = 5", "attempts = 2")
-        .replace("#retry_base = \"500ms\"", "retry_base = \"1ms\"");
-    assert!(quick.contains("\nattempts = 2") && quick.contains("\nretry_base"));
-    fs::write(settings, quick).unwrap();
-    fs::write(place.path("r/key.txt"), key).unwrap();
-    let add = [
-        "-C",
-        "r",
-        "peer",
-        "add",
-        "master",
-        "--url",
-        url,
-        "--key-file",
-        "key.txt",
-    ];
-    place.run(&add).ends(0);
-}
-
-/// A master of `files` and a seeded mirror of it.
-fn pair(place: &Place, files: &[(&str, &[u8])]) -> Serving {
-    let serving = master(place, files);
-    mirror(place, &serving.base, &key(place));
-    seed(place).ends(0);
-    serving
-}
-
-fn key(place: &Place) -> String {
-    place.run(&["-C", "m", "key", "add", "mirror-1"]).ok()
-}
-
-fn import(place: &Place, more: &[&str]) -> Ran {
-    let photos = place.path("photos");
-    let mut args = vec!["-C", "m", "import", photos.to_str().unwrap()];
-    args.extend(more);
-    place.run(&args)
-}
-
-fn seed(place: &Place) -> Ran {
-    place.run(&["-C", "r", "seed", "master", "--json"])
-}
-
-fn sync(place: &Place) -> Ran {
-    place.run(&["-C", "r", "sync", "master", "--json"])
-}
-
-fn verify(place: &Place, more: &[&str]) -> Ran {
-    let mut args = vec!["-C", "r", "verify", "master", "--json"];
-    args.extend(more);
-    place.run(&args)
-}
-
-fn put(dir: &Path, path: &str, bytes: &[u8]) {
-    let path = dir.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, bytes).unwrap();
-}
+use crate::support::pair::{
+    assert_equal, import, key, master, mirror, mirrored, pair, put, seed, sync, verify,
+};
+use crate::support::process::{Place, Ran, Silence, nowhere, text};
 
 /// So many small files.
 fn numbered(count: usize) -> Vec<(String, Vec<u8>)> {
@@ -107,11 +32,6 @@ fn picture() -> Vec<u8> {
     let mut png = std::io::Cursor::new(Vec::new());
     image.write_to(&mut png, image::ImageFormat::Png).unwrap();
     png.into_inner()
-}
-
-/// Where the mirror keeps an original.
-fn mirrored(place: &Place, path: &str) -> std::path::PathBuf {
-    place.path("r/media/assets/catalog/originals").join(path)
 }
 
 #[test]
@@ -193,23 +113,6 @@ fn asset(listed: &str, path: &str) -> String {
         .into_iter()
         .find(|record| record["sourcepath"] == path);
     found.unwrap()["id"].as_str().unwrap().to_owned()
-}
-
-#[track_caller]
-fn assert_equal(parity: &Value) {
-    assert_eq!(parity["in_sync"], true, "{parity}");
-    assert!(parity["as_of"].is_string());
-    assert_eq!(parity["differences"], json!([]));
-    for layer in LAYERS {
-        let layer = &parity["layers"][layer];
-        for count in ["missing", "extra", "differing"] {
-            assert_eq!(layer[count], 0, "{parity}");
-        }
-        assert!(
-            layer["explained"].is_u64() && layer["here"] == layer["there"],
-            "{parity}"
-        );
-    }
 }
 
 #[test]
@@ -753,6 +656,16 @@ fn the_demo_ends_by_itself_with_equal_nodes() {
         0,
         "the demo tidies up"
     );
+}
+
+#[test]
+fn an_interrupted_demo_says_so_and_tidies_up() {
+    let place = Place::new();
+    let mut demo = place.start(&["demo"]);
+    assert!(demo.next_line().unwrap().starts_with("1."));
+    demo.signal(Signal::INT);
+    demo.wait().ends(130);
+    assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0);
 }
 
 #[test]
