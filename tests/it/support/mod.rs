@@ -3,4 +3,5 @@
 pub(crate) mod emdb;
 pub(crate) mod fault;
 pub(crate) mod node;
+pub(crate) mod pair;
 pub(crate) mod process;
