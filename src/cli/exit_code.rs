@@ -1,7 +1,9 @@
 //! Every exit code, and which failure has which (design section 5).
 
+use super::output;
 use crate::error::Class;
-use crate::{catalogue, config, import, node, peer, pipeline, pull, reconcile, serve, store};
+use crate::reconcile::{deletes, verify};
+use crate::{catalogue, config, import, node, peer, pipeline, pull, serve, store};
 
 /// How the program ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,11 @@ impl ExitCode {
 }
 
 fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
-    if cause.is::<config::Error>() {
+    if cause.is::<config::Error>() || cause.is::<super::Usage>() {
         return Some(ExitCode::Usage);
+    }
+    if let Some(output::Error::ReaderGone) = cause.downcast_ref() {
+        return Some(ExitCode::Ok);
     }
     if let Some(error) = cause.downcast_ref::<peer::Error>() {
         return Some(of_peer(error));
@@ -53,10 +58,7 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
         return Some(of_store(error));
     }
     if let Some(error) = cause.downcast_ref::<catalogue::Error>() {
-        return Some(match error {
-            catalogue::Error::Schema { .. } => ExitCode::Fatal,
-            other => of_class(other.class()),
-        });
+        return Some(of_catalogue(error));
     }
     if let Some(error) = cause.downcast_ref::<node::Error>() {
         return of_node(error);
@@ -64,16 +66,14 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<pipeline::Error>() {
         return of_pipeline(error);
     }
-    if let Some(error) = cause.downcast_ref::<reconcile::verify::Error>() {
-        return match error {
-            reconcile::verify::Error::Peer(error) => Some(of_peer(error)),
-            reconcile::verify::Error::Store(error) => Some(of_store(error)),
-            reconcile::verify::Error::Blind { .. } => Some(ExitCode::Usage),
-            other => Some(of_class(other.class())),
-        };
+    if let Some(error) = cause.downcast_ref::<verify::Error>() {
+        return Some(of_verify(error));
+    }
+    if let Some(error) = cause.downcast_ref::<deletes::Error>() {
+        return Some(of_deletes(error));
     }
     if let Some(error) = cause.downcast_ref::<import::Error>() {
-        return Some(of_class(error.class())).filter(|code| *code != ExitCode::Other);
+        return of_import(error);
     }
     cause
         .downcast_ref::<serve::Error>()
@@ -102,9 +102,8 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
     Some(match error {
         pull::Error::Peer(error) => of_peer(error),
         pull::Error::Store(error) => of_store(error),
-        pull::Error::Catalogue(catalogue::Error::Schema { .. }) | pull::Error::Skew { .. } => {
-            ExitCode::Fatal
-        }
+        pull::Error::Catalogue(error) => of_catalogue(error),
+        pull::Error::Skew { .. } => ExitCode::Fatal,
         pull::Error::NoClusterId { .. }
         | pull::Error::WrongNode { .. }
         | pull::Error::Ourselves { .. }
@@ -121,11 +120,48 @@ fn of_store(error: &store::Error) -> ExitCode {
     }
 }
 
+fn of_catalogue(error: &catalogue::Error) -> ExitCode {
+    match error {
+        catalogue::Error::Schema { .. } => ExitCode::Fatal,
+        other => of_class(other.class()),
+    }
+}
+
+fn of_verify(error: &verify::Error) -> ExitCode {
+    match error {
+        verify::Error::Peer(error) => of_peer(error),
+        verify::Error::Store(error) => of_store(error),
+        verify::Error::Catalogue(error) => of_catalogue(error),
+        verify::Error::Blind { .. } => ExitCode::Usage,
+        other => of_class(other.class()),
+    }
+}
+
+fn of_deletes(error: &deletes::Error) -> ExitCode {
+    match error {
+        deletes::Error::Store(error) => of_store(error),
+        deletes::Error::Catalogue(error) => of_catalogue(error),
+        other => of_class(other.class()),
+    }
+}
+
+/// `None` where the cause below says more.
+fn of_import(error: &import::Error) -> Option<ExitCode> {
+    match error {
+        import::Error::Folder { .. }
+        | import::Error::Empty { .. }
+        | import::Error::Overlaps { .. }
+        | import::Error::NotUtf8 { .. }
+        | import::Error::OtherPrefix { .. } => Some(ExitCode::Usage),
+        other => Some(of_class(other.class())).filter(|code| *code != ExitCode::Other),
+    }
+}
+
 fn of_node(error: &node::Error) -> Option<ExitCode> {
     Some(match error {
         node::Error::Busy { .. } => ExitCode::Running,
         node::Error::Store(error) => of_store(error),
-        node::Error::Catalogue(catalogue::Error::Schema { .. }) => ExitCode::Fatal,
+        node::Error::Catalogue(error) => of_catalogue(error),
         other => of_class(other.class()),
     })
 }
@@ -135,6 +171,8 @@ fn of_pipeline(error: &pipeline::Error) -> Option<ExitCode> {
         pipeline::Error::Pull(error) => of_pull(error),
         pipeline::Error::Config(_) => Some(ExitCode::Usage),
         pipeline::Error::Node(error) => of_node(error),
+        pipeline::Error::Verify(error) => Some(of_verify(error)),
+        pipeline::Error::Deletes(error) => Some(of_deletes(error)),
         other => Some(of_class(other.class())),
     }
 }
@@ -167,5 +205,29 @@ mod tests {
             ExitCode::Fatal
         );
         assert_eq!(ExitCode::of(&anyhow::anyhow!("odd")), ExitCode::Other);
+    }
+
+    #[test]
+    fn a_cause_has_its_code_whichever_stage_met_it() {
+        let refused = || peer::Error::Refused {
+            peer: "m".to_owned(),
+            detail: "HTTP 302".to_owned(),
+        };
+        let no_marker = || store::Error::NoMarker {
+            root: "media".into(),
+        };
+        let code = |error: pipeline::Error| ExitCode::of(&anyhow::Error::new(error));
+        assert_eq!(
+            code(verify::Error::Peer(refused()).into()),
+            ExitCode::KeyRefused
+        );
+        assert_eq!(
+            code(verify::Error::Store(no_marker()).into()),
+            ExitCode::Fatal
+        );
+        assert_eq!(
+            code(deletes::Error::Store(no_marker()).into()),
+            ExitCode::Fatal
+        );
     }
 }

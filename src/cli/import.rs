@@ -2,7 +2,7 @@
 
 use super::args::{Global, Import};
 use super::progress::Progress;
-use super::{ExitCode, output};
+use super::{ExitCode, Usage, output};
 use crate::import::{self, Options, Report};
 use crate::model::MediaPath;
 use crate::reconcile::deletes;
@@ -18,7 +18,12 @@ pub(super) async fn run(
     let said = args.max_delete.or(node.config.limits.max_delete);
     let options = Options {
         dir: args.dir.clone(),
-        prefix: args.into.as_deref().map(MediaPath::new).transpose()?,
+        prefix: args
+            .into
+            .as_deref()
+            .map(MediaPath::new)
+            .transpose()
+            .map_err(|error| Usage(format!("--into: {error}")))?,
         thumbs: !args.no_thumbs,
         thumb_threads: node.config.media.thumb_threads,
         handoff_depth: node.config.limits.handoff_depth,
@@ -40,17 +45,25 @@ pub(super) async fn run(
     .await;
     progress.finish();
     let report = result?;
-    if args.json {
-        output::json(&report)?;
+    let printed = if args.json {
+        output::json(&report)
     } else if !global.quiet {
-        output::line(&summary(&report, args.dry_run))?;
-    }
+        output::line(&summary(&report, args.dry_run))
+    } else {
+        Ok(())
+    };
+    output::read_or_not(printed.map_err(Into::into))?;
     node.catalogue.close().await;
-    Ok(match report.held {
-        _ if shutdown.requested() => ExitCode::Interrupted,
+    Ok(code(&report, shutdown.requested()))
+}
+
+/// An interrupted import has judged nothing gone, so it must not look like a whole one.
+fn code(report: &Report, interrupted: bool) -> ExitCode {
+    match report.held {
+        _ if interrupted => ExitCode::Interrupted,
         0 => ExitCode::Ok,
         _ => ExitCode::Guard,
-    })
+    }
 }
 
 pub(super) fn summary(report: &Report, dry_run: bool) -> String {
@@ -80,4 +93,20 @@ pub(super) fn summary(report: &Report, dry_run: bool) -> String {
         ));
     }
     format!("{text}; {}", output::elapsed(report.elapsed_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_import_does_not_pass_for_a_whole_one() {
+        let held = Report {
+            held: 12,
+            ..Report::default()
+        };
+        assert_eq!(code(&Report::default(), true), ExitCode::Interrupted);
+        assert_eq!(code(&Report::default(), false), ExitCode::Ok);
+        assert_eq!(code(&held, false), ExitCode::Guard);
+    }
 }

@@ -16,8 +16,11 @@ pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCod
                 batch.put_key(&key).await?,
                 "there is a key for {name:?} already; revoke it first, or choose another name"
             );
+            // Nobody can read it later, so a key that could not be printed must not be kept.
+            output::line(&text).map_err(|error| {
+                anyhow::anyhow!("the key could not be printed and is not kept: {error}")
+            })?;
             batch.commit().await?;
-            output::line(&text)?;
         }
         Key::List(Json { json }) => {
             for key in node.catalogue.keys().await? {

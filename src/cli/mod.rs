@@ -28,15 +28,17 @@ use crate::shutdown::Shutdown;
 use args::{Cli, Command, Global};
 pub use exit_code::ExitCode;
 
-/// Goes to the directory of `-C` and sets logging up. To be called once, before anything else.
+/// Sets logging up and goes to the directory of `-C`. To be called once, before anything else.
 ///
 /// # Errors
 /// When the directory is not there.
 pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
-    if let Some(dir) = &cli.global.chdir {
-        std::env::set_current_dir(dir).with_context(|| format!("-C {}", dir.display()))?;
-    }
+    // First of all, or an error would go unsaid.
     logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
+    if let Some(dir) = &cli.global.chdir {
+        let go = std::env::set_current_dir(dir);
+        go.map_err(|error| Usage(format!("-C {}: {error}", dir.display())))?;
+    }
     // Every client of this process uses one TLS back end; a second call would only say that it is set.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(())
@@ -64,6 +66,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&global, &args, &shutdown).await,
     }
 }
+
+/// A command line that parses and still cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 fn config(global: &Global) -> anyhow::Result<Config> {
     Ok(Config::load(&locate(global.config.as_deref())?)?)

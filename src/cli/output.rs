@@ -1,19 +1,45 @@
-//! What goes to stdout. A reader that went away (`| head`) ends the program quietly.
+//! What goes to stdout. A reader that went away (`| head`) ends listings quietly; work goes on and keeps its exit code.
 
 use std::io::{self, Write as _};
+
+/// Why something could not be printed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Whoever read our output has seen enough.
+    #[error("nobody reads standard output any more")]
+    ReaderGone,
+    /// Standard output failed otherwise.
+    #[error("standard output")]
+    Write(#[source] io::Error),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Write(error),
+        }
+    }
+}
 
 /// Prints one line.
 ///
 /// # Errors
-/// What the system says; a closed pipe exits the process as any other tool would.
-pub(super) fn line(text: &str) -> io::Result<()> {
+/// [`Error`].
+pub(super) fn line(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    match out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-    {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Lets a command go on whose work, or whose exit code, matters more than who reads what it prints.
+///
+/// # Errors
+/// Any but that one.
+pub(super) fn read_or_not(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    match printed {
+        Err(error) if matches!(error.downcast_ref(), Some(Error::ReaderGone)) => Ok(()),
         other => other,
     }
 }
@@ -22,8 +48,8 @@ pub(super) fn line(text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// See [`line`].
-pub(super) fn json(value: &impl serde::Serialize) -> io::Result<()> {
-    line(&serde_json::to_string(value)?)
+pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Error> {
+    line(&serde_json::to_string(value).map_err(io::Error::from)?)
 }
 
 /// A count with its digits in groups: `1,204,512`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{Global, Json, Peer, PeerAdd};
-use super::{ExitCode, exit_code, output};
+use super::{ExitCode, Usage, exit_code, output};
 use crate::config::edit::{add_peer, remove_peer};
 use crate::config::locate::locate;
 use crate::config::{self, Config, KeySource, NewPeer};
@@ -63,11 +63,6 @@ fn beside(config: &Path, file: &Path) -> anyhow::Result<PathBuf> {
         super::absolute(file)
     }
 }
-
-/// A command line that parses and still cannot be meant.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Usage(pub(super) String);
 
 fn list(config: &Config, args: &Json) -> anyhow::Result<ExitCode> {
     for peer in &config.peers {

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::args::{Global, Record};
-use super::{ExitCode, output};
+use super::{ExitCode, Usage, output};
 use crate::model::{Module, RecordKey};
 use crate::monitor::Silent;
 use crate::reconcile::deletes::Deletes;
@@ -19,7 +19,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
             json,
             deleted,
         } => {
-            let table = Module::new(table)?;
+            let table = Module::new(table).map_err(usage)?;
             let mut after: Option<RecordKey> = None;
             loop {
                 let page = node
@@ -43,7 +43,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
             }
         }
         Record::Get { table, id } => {
-            let key = RecordKey::new(table, id)?;
+            let key = RecordKey::new(table, id).map_err(usage)?;
             let stored = node
                 .catalogue
                 .record(&key)
@@ -52,7 +52,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
             output::line(&one_line(&stored.record.source))?;
         }
         Record::Delete { table, id } => {
-            let key = RecordKey::new(table, id)?;
+            let key = RecordKey::new(table, id).map_err(usage)?;
             let deletes = Deletes {
                 peer: "",
                 own: &node.config.node.cluster_id,
@@ -66,6 +66,10 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
     }
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+fn usage(error: impl std::fmt::Display) -> Usage {
+    Usage(error.to_string())
 }
 
 /// The stored text; line breaks between its members, which JSON allows, are taken out.

@@ -27,10 +27,8 @@ pub(super) async fn run(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}"))?;
-    output::line(&super::base_url(
-        listener.local_addr()?,
-        &node.config.node.site,
-    ))?;
+    let url = super::base_url(listener.local_addr()?, &node.config.node.site);
+    output::read_or_not(output::line(&url).map_err(Into::into))?;
     serve::run(listener, served(&node), shutdown.clone()).await?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)

@@ -71,7 +71,7 @@ pub(super) async fn sync(
     };
     anyhow::ensure!(
         !peers.is_empty(),
-        super::peer::Usage("there is no enabled peer: add one with `emsync peer add`".to_owned())
+        super::Usage("there is no enabled peer: add one with `emsync peer add`".to_owned())
     );
     let mut worst = ExitCode::Ok;
     for settings in &peers {
@@ -154,27 +154,38 @@ fn print(
         None if parity.is_some_and(|parity| !parity.in_sync) => ExitCode::Differs,
         None => ExitCode::Ok,
     };
-    if how.json {
+    let printed = if how.json {
         let error = error.as_ref().map(|error| format!("{error:#}"));
         let in_sync = parity.map(|parity| parity.in_sync);
-        output::json(&Printed {
+        let printed = Printed {
             peer,
             report,
             held: deletes.held,
             in_sync,
             parity,
             error,
-        })?;
+        };
+        output::json(&printed).map_err(Into::into)
     } else if !global.quiet {
-        output::line(&summary(peer, &report, deletes.held))?;
-        if let Some(parity) = parity {
-            verify::print_table(peer, parity)?;
-        }
-    }
+        print_text(peer, &report, deletes.held, parity)
+    } else {
+        Ok(())
+    };
+    output::read_or_not(printed)?;
     if let Some(error) = error {
         tracing::error!(peer, "{error:#}");
     }
     Ok(code)
+}
+
+fn print_text(
+    peer: &str,
+    report: &RunReport,
+    held: u64,
+    parity: Option<&Parity>,
+) -> anyhow::Result<()> {
+    output::line(&summary(peer, report, held))?;
+    parity.map_or(Ok(()), |parity| verify::print_table(peer, parity))
 }
 
 pub(super) fn summary(peer: &str, report: &RunReport, held: u64) -> String {

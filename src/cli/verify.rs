@@ -21,11 +21,11 @@ pub(super) async fn run(
     let parity = pipeline::verify_peer(&node, settings, args.checksum, &*progress, shutdown).await;
     progress.finish();
     let parity = parity?;
-    if args.json {
-        output::json(&parity)?;
+    output::read_or_not(if args.json {
+        output::json(&parity).map_err(Into::into)
     } else {
-        print_table(&args.peer, &parity)?;
-    }
+        print_table(&args.peer, &parity)
+    })?;
     node.catalogue.close().await;
     Ok(if parity.in_sync {
         ExitCode::Ok

@@ -4,5 +4,7 @@ pub(crate) mod emdb;
 pub(crate) mod fault;
 pub(crate) mod master;
 pub(crate) mod node;
+pub(crate) mod pair;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
