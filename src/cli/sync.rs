@@ -75,31 +75,37 @@ pub(super) async fn sync(
     );
     let mut worst = ExitCode::Ok;
     for settings in &peers {
-        let _lock = node.lock(&format!("run-{}", settings.name))?;
-        let progress = Progress::new(global);
-        let outcome = run(
-            &node,
-            settings,
-            Scope::Changes,
-            &args.how,
-            &progress,
-            shutdown,
-        )
-        .await;
-        let outcome = match finished(outcome, &progress) {
-            // One peer that cannot be reached is no reason to leave the others alone.
+        let code = match sync_one(global, &node, settings, &args.how, shutdown).await {
+            // One peer that cannot be reached, or is busy, is no reason to leave the others alone.
             Err(error) if peers.len() > 1 => {
                 tracing::error!(peer = settings.name, "{error:#}");
-                worst = ExitCode::of(&error);
-                continue;
+                ExitCode::of(&error)
             }
             other => other?,
         };
-        let code = print(global, &args.how, &settings.name, outcome, None)?;
         worst = if code == ExitCode::Ok { worst } else { code };
     }
     node.catalogue.close().await;
     Ok(worst)
+}
+
+async fn sync_one(
+    global: &Global,
+    node: &Node,
+    settings: &config::Peer,
+    how: &SyncHow,
+    shutdown: &Shutdown,
+) -> anyhow::Result<ExitCode> {
+    let _lock = node.lock(&format!("run-{}", settings.name))?;
+    let progress = Progress::new(global);
+    let outcome = run(node, settings, Scope::Changes, how, &progress, shutdown).await;
+    print(
+        global,
+        how,
+        &settings.name,
+        finished(outcome, &progress)?,
+        None,
+    )
 }
 
 async fn open(global: &Global, how: &SyncHow) -> anyhow::Result<Node> {

@@ -159,6 +159,13 @@ fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error>
         && let Some(old) = import.path_of(&moved.from.path)
     {
         parts.extend(moved.carry(&import.store, staging, &item.found.path, &old)?);
+        // Below its own former name, or above it, a file cannot be published while that is still a file. Its bytes are
+        // staged by now, and a kill after this is the same move found again.
+        if item.found.path.below(&old).is_some() || old.below(&item.found.path).is_some() {
+            for row in &moved.left {
+                import.store.trash(row.file.kind, &row.file.path)?;
+            }
+        }
     }
     Ok(parts)
 }

@@ -158,8 +158,14 @@ fn place(
         Some(prefix) => prefix.join(rel),
         None => MediaPath::new(rel),
     };
-    path.map(|path| (rel.to_owned(), path))
-        .map_err(|error| error.to_string())
+    let path = path.map_err(|error| error.to_string())?;
+    if path.is_bookkeeping() {
+        // Nodes leave these names out of every listing (H-42), so what has one would never arrive anywhere.
+        return Err(format!(
+            "{rel}: .versions is a name that EMDB keeps for itself"
+        ));
+    }
+    Ok((rel.to_owned(), path))
 }
 
 fn file(entry: &DirEntry, rel: String, path: MediaPath) -> Result<Found, String> {

@@ -61,6 +61,13 @@ impl Asset {
         self.archive_path.as_ref().unwrap_or(&self.source_path)
     }
 
+    /// Whether a path below `originals/` is one that this record names: the file itself, or anything inside a folder asset.
+    #[must_use]
+    pub fn names_original(&self, path: &MediaPath) -> bool {
+        let root = self.original_root();
+        path == root || self.is_folder && path.below(root).is_some()
+    }
+
     /// The primary original: the file itself, or the main file of a folder asset when the record names one
     /// (wire spec 9, Path mapping).
     #[must_use]
@@ -197,5 +204,21 @@ mod tests {
             Some("Folders/Set1/page1.jpg")
         );
         assert_eq!(original(asset(true, None, None)), None);
+    }
+
+    #[test]
+    fn only_a_folder_asset_names_what_lies_below_its_path() {
+        let (at, below) = (
+            MediaPath::new("Folders/Set1").unwrap(),
+            MediaPath::new("Folders/Set1/a.jpg").unwrap(),
+        );
+        let (file, folder) = (asset(false, None, None), asset(true, None, None));
+        assert!(
+            file.names_original(&at) && folder.names_original(&at) && folder.names_original(&below)
+        );
+        assert!(
+            !file.names_original(&below),
+            "a file was taken to own what is in its way"
+        );
     }
 }

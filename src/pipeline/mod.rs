@@ -284,7 +284,7 @@ async fn passes(
     *applied = deletes
         .apply(deletes::limit(live_before, said), &pull.stop)
         .await?;
-    if applied.files_trashed > 0 && again(pull, settings).await? > 0 {
+    if pull.removals_done() > 0 && again(pull, settings).await? > 0 {
         // A file that stood where a folder is needed, or the reverse, is out of the way now.
         Stages::start(node, pull)?.finish(pull).await?;
     }

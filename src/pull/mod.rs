@@ -18,7 +18,7 @@ pub mod pool;
 pub mod publisher;
 mod transfer;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -64,6 +64,8 @@ pub struct Pull {
     pub counts: Counts,
     /// The other peers of this node.
     pub others: Vec<OtherPeer>,
+    removals_ahead: AtomicBool,
+    blocked: AtomicU64,
     failure: Mutex<Option<Error>>,
 }
 
@@ -98,6 +100,8 @@ impl Pull {
             wake: Notify::new(),
             counts: Counts::default(),
             others: Vec::new(),
+            removals_ahead: AtomicBool::new(true),
+            blocked: AtomicU64::new(0),
             failure: Mutex::new(None),
         }
     }
@@ -120,6 +124,12 @@ impl Pull {
             seams: &self.seams,
             stop: &self.stop,
         }
+    }
+
+    /// Removals of this pass are done: how many files waited for one of them. From now on such a file waits no longer.
+    pub fn removals_done(&self) -> u64 {
+        self.removals_ahead.store(false, Ordering::SeqCst);
+        self.blocked.load(Ordering::SeqCst)
     }
 
     /// Ends the pass because of `error`; the first cause stands.

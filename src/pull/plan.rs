@@ -181,9 +181,7 @@ fn plan_originals(
         .iter()
         .filter(|row| row.file.kind == FileKind::Original)
     {
-        let still_named = *asset.original_root() == row.file.path
-            || row.file.path.below(asset.original_root()).is_some();
-        if !still_named {
+        if !asset.names_original(&row.file.path) {
             plan.remove.push(remove(row));
         } else if listed.originals.is_some() {
             // Only a listing that names every original can say that one is gone.

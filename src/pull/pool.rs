@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -24,7 +25,7 @@ use super::{Error, InFlight, InFlightToken, Pull};
 use crate::catalogue::{Job, Lane, NewJob};
 use crate::error::Class;
 use crate::model::job::Work;
-use crate::peer;
+use crate::{peer, store};
 
 /// How long a claim lasts; only a run that lost its lock could overstay it.
 pub const LEASE: Duration = Duration::from_secs(3_600);
@@ -234,6 +235,18 @@ async fn blame(pull: &Pull, job: &Job, error: Error) -> (Error, bool) {
 impl Pull {
     /// Whether a failed job is tried again, and when.
     pub fn judge(&self, job: &Job, error: &Error) -> Ending {
+        if let Error::Store(store::Error::Blocked { .. }) = error
+            && self.removals_ahead.load(Ordering::SeqCst)
+        {
+            // What stands in the way may be about to go; trying before that only costs time.
+            self.blocked.fetch_add(1, Ordering::SeqCst);
+            tracing::debug!(
+                peer = self.peer.name(),
+                path = job.subject,
+                "waits for a removal"
+            );
+            return Ending::Quarantine(error.reason());
+        }
         let tries = match error.class() {
             Class::Transient => self.limits.attempts,
             Class::Corrupt => self.limits.attempts.min(TRIES_CORRUPT),

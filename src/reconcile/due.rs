@@ -41,12 +41,9 @@ impl Deletes<'_> {
         let Ok(asset) = protocol::record::asset(&stored.record) else {
             return Ok(Due::Later);
         };
-        let root = match kind {
-            FileKind::Original => asset.original_root(),
-            FileKind::Generated => &asset.source_path,
-        };
-        let named = |path: &MediaPath| {
-            path.below(root).is_some() || kind == FileKind::Original && path == root
+        let named = |path: &MediaPath| match kind {
+            FileKind::Original => asset.names_original(path),
+            FileKind::Generated => path.below(&asset.source_path).is_some(),
         };
         let rows = self.catalogue.files_of(&[id]).await?;
         let mut of_kind = rows.iter().filter(|row| row.file.kind == kind);

@@ -500,6 +500,9 @@ fn changed(before: impl FnOnce(&mut Maker<'_>), after: impl FnOnce(&mut Maker<'_
     import(&place, &[]).ends(0);
     let report = import(&place, &["--json"]).ends(0).json();
     assert_eq!(report["refused"], 0, "{report}");
+    // Renditions of a file that moved up into its folder's name lie inside its new place; they go when a second listing
+    // lacks them, so parity takes the two passes that are promised.
+    sync(&place).ends(0);
     sync(&place).ends(0);
     assert_arrived(&place);
     assert_nothing_moves(&place);
@@ -520,7 +523,6 @@ impl Maker<'_> {
 }
 
 #[test]
-#[ignore = "known defect: what is named .versions is imported, listed as a record, never sent, and not missed by verify"]
 fn what_is_named_like_bookkeeping_is_refused_or_arrives() {
     let place = Place::new();
     let photos = place.path("photos");
@@ -540,7 +542,6 @@ fn what_is_named_like_bookkeeping_is_refused_or_arrives() {
 }
 
 #[test]
-#[ignore = "known defect: a move to a place below the file's own name is taken for a delete and a new asset"]
 fn a_file_that_moves_below_its_own_name_keeps_its_asset() {
     let place = Place::new();
     let photos = place.path("photos");
