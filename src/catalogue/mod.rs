@@ -21,6 +21,7 @@ mod findings;
 mod jobs;
 mod keys;
 mod records;
+mod set_aside;
 mod sources;
 mod spool;
 
@@ -31,9 +32,10 @@ pub use checkpoints::{Checkpoint, Listing, PeerNode, Run, StoredParity};
 pub use conflicts::{Conflict, Winner};
 pub use files::{FileRow, FileTotals};
 pub use findings::Finding;
-pub use jobs::{Job, JobCounts, Lane, NewJob, SetAside};
+pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
 pub use records::{Counted, StoredRecord, Window};
+pub use set_aside::{JobCounts, SetAside};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 
