@@ -24,6 +24,7 @@ mod records;
 mod set_aside;
 mod sources;
 mod spool;
+mod windows;
 
 use std::path::{Path, PathBuf};
 
@@ -34,10 +35,11 @@ pub use files::{FileRow, FileTotals};
 pub use findings::Finding;
 pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
-pub use records::{Counted, StoredRecord, Window};
+pub use records::{Counted, StoredRecord};
 pub use set_aside::{JobCounts, SetAside};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
+pub use windows::Window;
 
 use crate::error::Class;
 use db::Db;
