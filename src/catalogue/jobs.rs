@@ -1,4 +1,4 @@
-//! The job table: the only unbounded queue. Enqueue, claim, lease, settle, try again; what leaves it undone is in `set_aside`.
+//! The job table: the only unbounded queue. Enqueue, claim, lease, settle, retry; what leaves it undone is in `set_aside`.
 //!
 //! There is one job for each (peer, subject). Wishing for the same thing again replaces the payload and raises the
 //! generation, so that a worker who holds the old wish cannot settle the new one: its settle only puts the job back.

@@ -1,7 +1,7 @@
 //! The windows that listings are cut from: how many records changed since a moment, and the keys their pages end with.
 //!
-//! Pages of one window do not overlap and leave nothing out that was in it when it was cut, whatever is stored meanwhile; a
-//! page that has grown beyond bounds says so rather than being cut short (I10).
+//! Pages of one window are ranges of keys, so they do not overlap, whatever is stored while the listing goes on; and what is
+//! read of one page is bounded, with a way to tell that it is not the whole page any more (I10).
 
 use sqlx::QueryBuilder;
 
