@@ -1,4 +1,4 @@
-//! The job table: the only unbounded queue. Claim, lease, settle; quarantine and hold keep a job with its reason.
+//! The job table: the only unbounded queue. Enqueue, claim, lease, settle, retry; what leaves it undone is in `set_aside`.
 //!
 //! There is one job for each (peer, subject). Wishing for the same thing again replaces the payload and raises the
 //! generation, so that a worker who holds the old wish cannot settle the new one: its settle only puts the job back.
@@ -40,14 +40,14 @@ impl Lane {
         Self::Record,
     ];
 
-    fn number(self) -> i64 {
+    pub(super) fn number(self) -> i64 {
         Self::ALL
             .iter()
             .position(|lane| *lane == self)
             .map_or(0, |at| signed(at as u64))
     }
 
-    fn of(number: i64) -> Self {
+    pub(super) fn of(number: i64) -> Self {
         usize::try_from(number)
             .ok()
             .and_then(|at| Self::ALL.get(at))
@@ -56,10 +56,10 @@ impl Lane {
     }
 }
 
-const READY: i64 = 0;
+pub(super) const READY: i64 = 0;
 const LEASED: i64 = 1;
-const QUARANTINED: i64 = 2;
-const HELD: i64 = 3;
+pub(super) const QUARANTINED: i64 = 2;
+pub(super) const HELD: i64 = 3;
 
 /// A wish for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,34 +97,6 @@ pub struct Job {
     pub attempts: u32,
     /// What to do.
     pub work: Work,
-}
-
-/// A job that nobody works on, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct SetAside {
-    /// What it is about.
-    pub subject: String,
-    /// The asset or record it serves.
-    pub asset: String,
-    /// Which kind of work.
-    pub lane: Lane,
-    /// Failures so far.
-    pub attempts: u32,
-    /// Why.
-    pub reason: String,
-}
-
-/// Jobs by state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct JobCounts {
-    /// Ready now or later, or being worked on.
-    pub open: u64,
-    /// Bytes those will move, as announced.
-    pub open_bytes: u64,
-    /// Set aside after the last try.
-    pub quarantined: u64,
-    /// Held by the delete guard.
-    pub held: u64,
 }
 
 impl Catalogue {
@@ -176,37 +148,6 @@ impl Catalogue {
         Ok(due.map(Timestamp::from_millis))
     }
 
-    /// Jobs of a peer, or of all peers, by state.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn job_counts(&self, peer: Option<&str>) -> Result<JobCounts, Error> {
-        let mut query =
-            // TOTAL does not overflow, whatever sizes a peer announces.
-            QueryBuilder::<Engine>::new("SELECT state, COUNT(*), CAST(TOTAL(size) AS INTEGER) FROM job");
-        if let Some(peer) = peer {
-            query.push(" WHERE peer = ").push_bind(peer);
-        }
-        query.push(" GROUP BY state");
-        let rows: Vec<(i64, i64, i64)> = query
-            .build_query_as()
-            .fetch_all(&self.db.readers)
-            .await
-            .map_err(during("count jobs"))?;
-        let mut counts = JobCounts::default();
-        for (state, count, bytes) in rows {
-            match state {
-                QUARANTINED => counts.quarantined = unsigned(count),
-                HELD => counts.held = unsigned(count),
-                _ => {
-                    counts.open += unsigned(count);
-                    counts.open_bytes += unsigned(bytes);
-                }
-            }
-        }
-        Ok(counts)
-    }
-
     /// Subjects of all jobs of a peer that serve these assets, by asset. What is on its way into the trash is nobody's wish any
     /// more and is left out.
     ///
@@ -237,45 +178,6 @@ impl Catalogue {
             found.extend(rows);
         }
         Ok(found)
-    }
-
-    /// Up to `limit` jobs that were set aside or are held, in order of subject, beginning after `after`.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn set_aside(
-        &self,
-        peer: Option<&str>,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<SetAside>, Error> {
-        let mut query = QueryBuilder::<Engine>::new(
-            "SELECT subject, asset, lane, attempts, COALESCE(reason, '') FROM job WHERE state >= 2",
-        );
-        if let Some(peer) = peer {
-            query.push(" AND peer = ").push_bind(peer);
-        }
-        if let Some(after) = after {
-            query.push(" AND subject > ").push_bind(after);
-        }
-        query
-            .push(" ORDER BY subject LIMIT ")
-            .push_bind(signed(limit as u64));
-        let rows: Vec<(String, String, i64, i64, String)> = query
-            .build_query_as()
-            .fetch_all(&self.db.readers)
-            .await
-            .map_err(during("read what was set aside"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(subject, asset, lane, attempts, reason)| SetAside {
-                subject,
-                asset,
-                lane: Lane::of(lane),
-                attempts: u32::try_from(attempts).unwrap_or(0),
-                reason,
-            })
-            .collect())
     }
 }
 
@@ -348,16 +250,6 @@ impl Batch {
         Ok(())
     }
 
-    /// A claimed job had its last try, and stays with its reason.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn quarantine(&mut self, job: &Job, reason: &str) -> Result<(), Error> {
-        self.put_back(job, QUARANTINED, Timestamp::EPOCH, Some(reason))
-            .await?;
-        Ok(())
-    }
-
     /// A claimed job goes back unharmed, since we are ending.
     ///
     /// # Errors
@@ -374,7 +266,9 @@ impl Batch {
         Ok(())
     }
 
-    async fn put_back(
+    /// Ends the claim of a job. A wish that changed meanwhile becomes ready, whatever was meant for the claimed one; answers
+    /// whether the row is still there.
+    pub(super) async fn put_back(
         &mut self,
         job: &Job,
         state: i64,
@@ -397,79 +291,6 @@ impl Batch {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Sets something aside that never was a claimed job: a record that could not be taken.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn quarantine_new(
-        &mut self,
-        peer: &str,
-        subject: &str,
-        id: &str,
-        source: &str,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        sqlx::query(
-            "INSERT INTO job (peer, subject, lane, asset, size, payload, state, attempts, run_at, reason, created_at)
-             VALUES ($1, $2, $3, $4, 0, $5, $6, 1, $7, $8, $7)
-             ON CONFLICT (peer, subject) DO UPDATE SET payload = excluded.payload, reason = excluded.reason, state = excluded.state,
-             run_at = excluded.run_at, attempts = job.attempts + 1",
-        )
-        .bind(peer)
-        .bind(subject)
-        .bind(Lane::Record.number())
-        .bind(id)
-        .bind(source)
-        .bind(QUARANTINED)
-        .bind(now.as_millis())
-        .bind(reason)
-        .execute(&mut *self.tx)
-        .await
-        .map_err(during("set a record aside"))?;
-        Ok(())
-    }
-
-    /// Withdraws wishes that no longer hold, whatever state they are in; answers how many there were.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn withdraw(&mut self, peer: &str, subjects: &[String]) -> Result<u64, Error> {
-        let mut gone = 0;
-        for chunk in subjects.chunks(ROWS_A_STATEMENT) {
-            let mut query = QueryBuilder::<Engine>::new("DELETE FROM job WHERE peer = ");
-            query.push_bind(peer).push(" AND subject IN (");
-            let mut list = query.separated(", ");
-            for subject in chunk {
-                list.push_bind(subject);
-            }
-            query.push(")");
-            gone += query
-                .build()
-                .execute(&mut *self.tx)
-                .await
-                .map_err(during("withdraw jobs"))?
-                .rows_affected();
-        }
-        Ok(gone)
-    }
-
-    /// Forgets the records of a peer that were set aside before `since` and not again since: a complete listing has not shown
-    /// them any more. Answers how many there were.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn forget_bad_records(&mut self, peer: &str, since: Timestamp) -> Result<u64, Error> {
-        let done = sqlx::query("DELETE FROM job WHERE peer = $1 AND lane = $2 AND run_at < $3")
-            .bind(peer)
-            .bind(Lane::Record.number())
-            .bind(since.as_millis())
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("forget bad records"))?;
-        Ok(done.rows_affected())
-    }
-
     /// Takes back every lease of a peer: to be called by the holder of its run lock before it claims anything.
     ///
     /// # Errors
@@ -481,53 +302,6 @@ impl Batch {
             .execute(&mut *self.tx)
             .await
             .map_err(during("take leases back"))?;
-        Ok(done.rows_affected())
-    }
-
-    /// Gives what is quarantined for a peer one more try each, and brings waiting jobs forward: a new run begins. Records
-    /// that could not be taken stay where they are until they are listed again.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn try_again(
-        &mut self,
-        peer: &str,
-        attempts: u32,
-        now: Timestamp,
-    ) -> Result<u64, Error> {
-        let done = sqlx::query(
-            "UPDATE job SET state = 0, attempts = CASE WHEN state = 2 THEN $1 ELSE attempts END, run_at = $2
-             WHERE peer = $3 AND lane < $4 AND (state = 2 OR (state = 0 AND run_at > $2))",
-        )
-        .bind(i64::from(attempts.saturating_sub(1)))
-        .bind(now.as_millis())
-        .bind(peer)
-        .bind(Lane::Delete.number())
-        .execute(&mut *self.tx)
-        .await
-        .map_err(during("try quarantined jobs again"))?;
-        Ok(done.rows_affected())
-    }
-
-    /// Marks waiting deletes of a peer as held by the guard, or lets held ones go; answers how many there are.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn hold_deletes(&mut self, peer: &str, hold: bool) -> Result<u64, Error> {
-        let (to, from, reason) = if hold {
-            (HELD, READY, Some("held by the delete guard"))
-        } else {
-            (READY, HELD, None)
-        };
-        let done = sqlx::query("UPDATE job SET state = $1, reason = $2 WHERE peer = $3 AND lane = $4 AND state IN ($5, $1)")
-            .bind(to)
-            .bind(reason)
-            .bind(peer)
-            .bind(Lane::Delete.number())
-            .bind(from)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("hold deletes"))?;
         Ok(done.rows_affected())
     }
 }

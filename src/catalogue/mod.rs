@@ -21,21 +21,27 @@ mod findings;
 mod jobs;
 mod keys;
 mod records;
+mod runs;
+mod set_aside;
 mod sources;
 mod spool;
+mod windows;
 
 use std::path::{Path, PathBuf};
 
 pub use batch::Batch;
-pub use checkpoints::{Checkpoint, Listing, PeerNode, Run, StoredParity};
+pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};
 pub use files::{FileRow, FileTotals};
 pub use findings::Finding;
-pub use jobs::{Job, JobCounts, Lane, NewJob, SetAside};
+pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
-pub use records::{Counted, StoredRecord, Window};
+pub use records::{Counted, StoredRecord};
+pub use runs::{PeerNode, Run, StoredParity};
+pub use set_aside::{JobCounts, SetAside};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
+pub use windows::Window;
 
 use crate::error::Class;
 use db::Db;

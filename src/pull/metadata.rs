@@ -16,6 +16,7 @@
 
 use std::time::Duration;
 
+use super::folders::{Folders, take_folder_members};
 use super::{Error, Pull, page};
 use crate::catalogue::{Checkpoint, Listing, PeerNode};
 use crate::model::Timestamp;
@@ -192,6 +193,7 @@ async fn first_page(
     Ok((next_page(pull, &mut cursor).await?, cursor))
 }
 
+/// Takes the pages from where the listing stands to its end, and checks that they held what page 1 announced.
 async fn take_pages(
     pull: &Pull,
     mut listing: Listing,
@@ -199,7 +201,7 @@ async fn take_pages(
     first: Option<Page>,
 ) -> Result<Done, Error> {
     let is_emdb = !listing.resumable;
-    let mut folders = page::Folders::default();
+    let mut folders = Folders::default();
     let mut unkeyed = 0;
     let mut next = first;
     let mut known = next.is_some();
@@ -233,7 +235,12 @@ async fn take_pages(
             found,
         });
     }
-    page::take_folder_members(pull, &folders, &listing).await?;
+    take_folder_members(pull, &folders, &listing).await?;
+    finish(pull, &listing).await
+}
+
+/// Moves the checkpoint: everything that the listing named is applied, queued or set aside.
+async fn finish(pull: &Pull, listing: &Listing) -> Result<Done, Error> {
     let took = pull.seams.clock.now().since(listing.started_at);
     let checkpoint = Checkpoint {
         watermark: listing.started_at,

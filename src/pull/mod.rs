@@ -2,21 +2,28 @@
 //!
 //! ```text
 //! metadata   pages of the peer -> one catalogue batch each: records, conflicts, wishes for files, the listing's progress
+//! page       one page: records by the conflict rule, deletes, what cannot be used
+//! wishes     the files of a page's assets (claims: names of two assets; folders: members that only EMDB's uploads name)
 //! plan       pure: record + listing + what is here -> wishes
 //! pool       per lane: claim wishes, run `transfer` for each, as many at once as there are permits
-//! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes
+//! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes (`ours`, `body`)
 //! publisher  the only writer: groups what arrived, makes it durable under its name, then rows, then settles the jobs
 //! ```
 //!
 //! Everything between them is either the job table or a bounded channel. [`Pull`] is what they share.
 
+mod body;
+mod claims;
 mod error;
+mod folders;
 pub mod metadata;
+mod ours;
 mod page;
 pub mod plan;
 pub mod pool;
 pub mod publisher;
 mod transfer;
+mod wishes;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -7,34 +7,21 @@
 //! compare size, SHA-256, MD5; any difference throws the bytes away
 //! ```
 //!
-//! Small bodies are gathered in memory and written in one go; large ones go through a bounded channel to a thread that
-//! writes and hashes, so that neither waits on a runtime thread. Cancelling stops between two pieces and keeps the partial.
+//! Copies are made in `ours`, bodies are read in `body`. Cancelling stops between two pieces and keeps the partial.
 
-use std::io::Read as _;
-use std::pin::pin;
-
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::body::{gather, stream};
+use super::ours::copy_of_ours;
 use super::publisher::Part;
 use super::{Error, Pull};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
-use crate::store::{self, Partial, Staged, Staging, Store};
+use crate::store::{self, Partial, Staged};
 
-/// Bodies up to this size are gathered in memory.
-const GATHERED: u64 = 256 << 10;
 /// Files from this size on leave a partial behind when they are cut.
-const WORTH_RESUMING: u64 = 1 << 20;
-/// Pieces between the connection and the writing thread; each is at most a few hundred kilobytes.
-const PIECES_AHEAD: usize = 16;
-/// Bytes of a large body between two looks at the disk's reserve.
-const RESERVE_EVERY: u64 = 16 << 20;
-/// Buffer for copies on disk.
-const BUFFER: usize = 1 << 20;
+pub(super) const WORTH_RESUMING: u64 = 1 << 20;
 
 /// A file in staging.
 #[derive(Debug)]
@@ -135,72 +122,6 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
         kind: job.kind,
         path,
     })
-}
-
-/// A copy of a file that is here under another name, or under this one without a row: no network needed.
-async fn copy_of_ours(
-    pull: &Pull,
-    job: &FetchJob,
-    path: &MediaPath,
-) -> Result<Option<Copied>, Error> {
-    let mut candidates = vec![(job.kind, path.clone())];
-    if let Some(wanted) = &job.sha256 {
-        let rows = pull.catalogue.files_with(wanted).await?.into_iter();
-        candidates.extend(rows.map(|row| (row.file.kind, row.file.path)));
-    }
-    let (store, staging, job) = (pull.store.clone(), pull.staging.clone(), job.clone());
-    spawn_blocking(move || copy_first(&store, &staging, &candidates, &job))
-        .await
-        .map_err(|_| Error::Worker)?
-}
-
-/// A copy, and whether it was made of the very file that it will replace.
-type Copied = (Staged, Digests, bool);
-
-fn copy_first(
-    store: &Store,
-    staging: &Staging,
-    candidates: &[(FileKind, MediaPath)],
-    job: &FetchJob,
-) -> Result<Option<Copied>, Error> {
-    for (kind, path) in candidates {
-        // What cannot be opened here is fetched from the peer; its own trouble is found by verify.
-        let Ok(Some(mut found)) = store.open_file(*kind, path) else {
-            continue;
-        };
-        if !may_be(job, &found) {
-            continue;
-        }
-        let mut staged = staging.create()?;
-        let mut hasher = Hasher::new(job.md5.is_some());
-        let mut buffer = vec![0; BUFFER.min(usize::try_from(found.size).unwrap_or(BUFFER).max(1))];
-        loop {
-            let read = match found.file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(_) => return Ok(None),
-            };
-            hasher.update(&buffer[..read]);
-            staged.write_all(&buffer[..read])?;
-        }
-        let digests = hasher.finish();
-        if digests.size == found.size && compared(job, &digests).is_ok() {
-            let itself = *kind == job.kind && path.as_str() == job.path;
-            return Ok(Some((staged, digests, itself)));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a file on disk is worth reading as the wanted one. Where no SHA-256 is stated it must look like it to EMDB's eyes,
-/// by time and size (wire spec 4.5, H-11); so a data directory that is there already is taken over rather than fetched.
-fn may_be(job: &FetchJob, found: &store::OpenFile) -> bool {
-    if job.sha256.is_some() {
-        return job.size.is_none_or(|size| size == found.size);
-    }
-    let same_time = (job.modified)
-        .is_some_and(|modified| modified.whole_second() == found.modified.whole_second());
-    same_time && job.size == Some(found.size)
 }
 
 /// Names a partial by everything that makes its bytes what they are.
@@ -315,132 +236,8 @@ fn emdb_tag_time(tag: Option<&str>) -> Option<Timestamp> {
     tag?.parse().ok().map(Timestamp::from_millis)
 }
 
-/// Reads a small body into memory and writes it in one go.
-async fn gather(
-    pull: &Pull,
-    job: &FetchJob,
-    download: Download,
-) -> Result<(Staged, Digests, u64), Error> {
-    let total = download.total;
-    let limit = job.size.or(total).unwrap_or(WORTH_RESUMING).max(GATHERED);
-    let mut body = Vec::new();
-    let mut hasher = Hasher::new(job.md5.is_some());
-    let mut pieces = pin!(download.into_pieces());
-    while let Some(piece) = next(pull, &mut pieces).await? {
-        hasher.update(&piece);
-        body.extend_from_slice(&piece);
-        if body.len() as u64 > limit {
-            return Err(Error::Size {
-                path: job.path.clone(),
-                expected: limit,
-                actual: body.len() as u64,
-            });
-        }
-    }
-    let received = body.len() as u64;
-    check_whole(job, total, received)?;
-    let mut staged = pull.staging.create()?;
-    let staged = spawn_blocking(move || staged.write_all(&body).map(|()| staged))
-        .await
-        .map_err(|_| Error::Worker)??;
-    Ok((staged, hasher.finish(), received))
-}
-
-/// Lets a large body flow to a thread that hashes what the partial already holds, then hashes and appends.
-async fn stream(
-    pull: &Pull,
-    job: &FetchJob,
-    download: Download,
-    partial: Partial,
-) -> Result<(Staged, Digests, u64), Error> {
-    check_reserve(
-        pull,
-        download.total.unwrap_or(0).saturating_sub(partial.len()),
-    )?;
-    let total = download.total;
-    let limit = if job.exact { job.size } else { None };
-    let (sender, receiver) = mpsc::channel::<Bytes>(PIECES_AHEAD);
-    let with_md5 = job.md5.is_some();
-    let writer = spawn_blocking(move || append_all(partial, receiver, with_md5));
-    let mut received = 0;
-    let mut looked_at = 0;
-    let mut pieces = pin!(download.into_pieces());
-    let flow = async {
-        while let Some(piece) = next(pull, &mut pieces).await? {
-            received += piece.len() as u64;
-            // A body need not say how long it is, and others fill the same disk meanwhile.
-            if received - looked_at >= RESERVE_EVERY {
-                looked_at = received;
-                check_reserve(pull, 0)?;
-            }
-            if limit.is_some_and(|limit| received > limit) {
-                return Err(Error::Size {
-                    path: job.path.clone(),
-                    expected: limit.unwrap_or(0),
-                    actual: received,
-                });
-            }
-            if sender.send(piece).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-    .await;
-    drop(sender);
-    let (partial, digests) = writer.await.map_err(|_| Error::Worker)??;
-    // What the writer has is kept for the next try; what went wrong on the way says whether there is one.
-    flow?;
-    check_whole(job, total, digests.size)?;
-    if compared(job, &digests).is_err() {
-        partial.discard();
-        compared(job, &digests)?;
-        return Err(Error::Worker);
-    }
-    Ok((partial.finish(), digests, received))
-}
-
-fn append_all(
-    mut partial: Partial,
-    mut pieces: mpsc::Receiver<Bytes>,
-    with_md5: bool,
-) -> Result<(Partial, Digests), store::Error> {
-    let mut hasher = Hasher::new(with_md5);
-    if !partial.is_empty() {
-        partial.read_back(&mut |piece| hasher.update(piece))?;
-    }
-    while let Some(piece) = pieces.blocking_recv() {
-        partial.append(&piece)?;
-        hasher.update(&piece);
-    }
-    Ok((partial, hasher.finish()))
-}
-
-/// The next piece, unless we were asked to end.
-async fn next<S>(pull: &Pull, pieces: &mut std::pin::Pin<&mut S>) -> Result<Option<Bytes>, Error>
-where
-    S: futures_util::Stream<Item = Result<Bytes, crate::peer::Error>>,
-{
-    tokio::select! {
-        piece = pieces.next() => Ok(piece.transpose()?),
-        () = pull.stop.wait() => Err(Error::Cancelled),
-    }
-}
-
-/// A body that ended early looks like any other end; only the announced length tells.
-fn check_whole(job: &FetchJob, total: Option<u64>, actual: u64) -> Result<(), Error> {
-    let expected = if job.exact { job.size.or(total) } else { total };
-    match expected {
-        Some(expected) if expected != actual => Err(Error::Size {
-            path: job.path.clone(),
-            expected,
-            actual,
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
+/// Whether `more` bytes leave the disk its reserve.
+pub(super) fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
     let free = pull.store.free_bytes()?;
     if free.saturating_sub(more) < pull.limits.reserve {
         return Err(Error::Reserve {
@@ -463,7 +260,7 @@ fn compare(job: &FetchJob, staged: Staged, digests: Digests) -> Result<(Staged, 
 }
 
 /// Compares with every value the peer states. A record's size is a hint that a matching digest outweighs.
-fn compared(job: &FetchJob, digests: &Digests) -> Result<(), Error> {
+pub(super) fn compared(job: &FetchJob, digests: &Digests) -> Result<(), Error> {
     let path = || job.path.clone();
     if let Some(expected) = job.sha256.filter(|expected| *expected != digests.sha256) {
         return Err(Error::Sha256 {

@@ -14,6 +14,7 @@ mod files;
 mod listing;
 mod records;
 mod report;
+mod stretch;
 
 use std::path::Path;
 

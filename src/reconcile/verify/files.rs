@@ -5,6 +5,7 @@ use std::io::Read as _;
 
 use super::listing::Listed;
 use super::report::{Findings, Kind, Layer, LayerReport};
+use super::stretch::{Pages, stretch};
 use super::{Depth, Error, PAGE, Verify};
 use crate::catalogue::{FileRow, SpooledFile, StoredRecord};
 use crate::config::Generated;
@@ -23,44 +24,22 @@ pub(super) async fn compare(
     findings: &mut Findings,
 ) -> Result<LayerReport, Error> {
     let mut layer = Layer::default();
-    let (mut here, mut there): (Vec<FileRow>, Vec<SpooledFile>) = (Vec::new(), Vec::new());
-    let (mut last_here, mut last_there): (Option<String>, Option<String>) = (None, None);
-    let (mut more_here, mut more_there) = (true, true);
-    while more_here || more_there || !here.is_empty() || !there.is_empty() {
-        if here.is_empty() && more_here {
-            here = verify
-                .catalogue
-                .files_after(kind, last_here.as_deref(), PAGE)
-                .await?;
-            more_here = here.len() == PAGE;
-            last_here = here
-                .last()
-                .map(|row| row.file.path.as_str().to_owned())
-                .or(last_here);
+    let mut here = Pages::new(PAGE, |row: &FileRow| row.file.path.as_str().to_owned());
+    let mut there = Pages::new(PAGE, |listed: &SpooledFile| {
+        listed.file.path.as_str().to_owned()
+    });
+    while here.goes_on() || there.goes_on() {
+        if here.used_up() {
+            let after = here.last().map(String::as_str);
+            let page = verify.catalogue.files_after(kind, after, PAGE).await?;
+            here.put(page);
         }
-        if there.is_empty() && more_there {
-            there = listed
-                .spool
-                .files_after(kind, last_there.as_deref(), PAGE)
-                .await?;
-            more_there = there.len() == PAGE;
-            last_there = there
-                .last()
-                .map(|listed| listed.file.path.as_str().to_owned())
-                .or(last_there);
+        if there.used_up() {
+            let after = there.last().map(String::as_str);
+            let page = listed.spool.files_after(kind, after, PAGE).await?;
+            there.put(page);
         }
-        let known = [
-            more_here.then(|| last_here.clone()),
-            more_there.then(|| last_there.clone()),
-        ];
-        let known = known.into_iter().flatten().flatten().min();
-        let upto = |path: &str| known.as_deref().is_none_or(|known| path <= known);
-        let here_now: Vec<_> = here
-            .drain(..here.partition_point(|row| upto(row.file.path.as_str())))
-            .collect();
-        let there_now: Vec<_> = there
-            .drain(..there.partition_point(|listed| upto(listed.file.path.as_str())))
-            .collect();
+        let (here_now, there_now) = stretch(&mut here, &mut there);
         compare_stretch(
             verify,
             (kind, listed.verbatim),

@@ -2,9 +2,10 @@
 
 use super::listing::{Listed, stamp};
 use super::report::{Findings, Kind, Layer, LayerReport};
+use super::stretch::{Pages, stretch};
 use super::{Error, PAGE, Verify};
 use crate::catalogue::{SpooledRecord, StoredRecord};
-use crate::model::{Record, RecordKey};
+use crate::model::Record;
 use crate::reconcile::diff::{Side, merge};
 
 /// Compares every record of every table.
@@ -20,42 +21,18 @@ pub(super) async fn compare(
         records: Layer::default(),
         deletes: Layer::default(),
     };
-    let (mut here, mut there): (Vec<StoredRecord>, Vec<SpooledRecord>) = (Vec::new(), Vec::new());
-    let (mut last_here, mut last_there): (Option<RecordKey>, Option<RecordKey>) = (None, None);
-    let (mut more_here, mut more_there) = (true, true);
-    while more_here || more_there || !here.is_empty() || !there.is_empty() {
-        if here.is_empty() && more_here {
-            here = verify
-                .catalogue
-                .records_after(None, last_here.as_ref(), PAGE)
-                .await?;
-            more_here = here.len() == PAGE;
-            last_here = here
-                .last()
-                .map(|stored| stored.record.key.clone())
-                .or(last_here);
+    let mut here = Pages::new(PAGE, |stored: &StoredRecord| stored.record.key.clone());
+    let mut there = Pages::new(PAGE, |record: &SpooledRecord| record.key.clone());
+    while here.goes_on() || there.goes_on() {
+        if here.used_up() {
+            let page = verify.catalogue.records_after(None, here.last(), PAGE);
+            here.put(page.await?);
         }
-        if there.is_empty() && more_there {
-            there = listed
-                .spool
-                .records_after(last_there.as_ref(), PAGE)
-                .await?;
-            more_there = there.len() == PAGE;
-            last_there = there.last().map(|record| record.key.clone()).or(last_there);
+        if there.used_up() {
+            let page = listed.spool.records_after(there.last(), PAGE);
+            there.put(page.await?);
         }
-        // Everything up to the end of the shorter page is known on both sides.
-        let known = [
-            more_here.then(|| last_here.clone()),
-            more_there.then(|| last_there.clone()),
-        ];
-        let known = known.into_iter().flatten().flatten().min();
-        let upto = |key: &RecordKey| known.as_ref().is_none_or(|known| key <= known);
-        let here_now = here
-            .drain(..here.partition_point(|stored| upto(&stored.record.key)))
-            .collect::<Vec<_>>();
-        let there_now = there
-            .drain(..there.partition_point(|record| upto(&record.key)))
-            .collect::<Vec<_>>();
+        let (here_now, there_now) = stretch(&mut here, &mut there);
         let sides = merge(
             here_now,
             there_now,

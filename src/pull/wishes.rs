@@ -1,0 +1,286 @@
+//! What a listing says of the files of its assets, turned into wishes: jobs, marks of what is no longer listed, findings.
+//!
+//! This gathers what the decision needs (rows here, claims of other assets, findings, the checkpoint) and leaves it to `plan`;
+//! what was planned is written in one batch. A wish that no longer holds is told by [`outdated`].
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::claims::{names, owned_by_others};
+use super::metadata::FEED;
+use super::plan::{self, Authority, Here, Listed};
+use super::{Error, Pull};
+use crate::catalogue::{Batch, FileRow, Finding, Lane, Listing, NewJob};
+use crate::model::job::{FetchJob, Work};
+use crate::model::{Asset, AssetId, FileKind, ListedFile, MediaPath, RecordKey, Timestamp};
+use crate::monitor::Counter;
+use crate::protocol::{AssetFiles, BadFile};
+
+/// The wishes of the assets of a page.
+#[derive(Debug, Default)]
+pub(super) struct Planned {
+    /// Assets that were planned.
+    assets: Vec<String>,
+    /// Those of them whose members this listing does not name.
+    open_folders: BTreeSet<String>,
+    jobs: Vec<NewJob>,
+    /// When the listing began that is planned.
+    noted_at: Timestamp,
+    unlisted: Vec<(FileKind, MediaPath)>,
+    relisted: Vec<(FileKind, MediaPath)>,
+    pub(super) bad: Vec<(String, BadFile)>,
+}
+
+impl Planned {
+    /// Wishes, marks and findings into the batch.
+    pub(super) async fn write(
+        &self,
+        pull: &Pull,
+        batch: &mut Batch,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        batch.enqueue(&self.jobs, now).await?;
+        for (kind, path) in &self.unlisted {
+            batch
+                .mark_unlisted(*kind, path, Some(self.noted_at))
+                .await?;
+        }
+        for (kind, path) in &self.relisted {
+            batch.mark_unlisted(*kind, path, None).await?;
+        }
+        for (asset, bad) in &self.bad {
+            let subject = format!("record:file/{asset}/{}", bad.path);
+            batch
+                .quarantine_new(
+                    pull.peer.name(),
+                    &subject,
+                    asset,
+                    &bad.path,
+                    &bad.to_string(),
+                    now,
+                )
+                .await?;
+            pull.monitor.finding(&bad.to_string());
+        }
+        let bytes = (self.jobs.iter()).fold(0_u64, |sum, job| sum.saturating_add(job.size));
+        let files = self
+            .jobs
+            .iter()
+            .filter(|job| matches!(job.work, Work::Fetch(_)))
+            .count() as u64;
+        pull.monitor.expect(Counter::Files, files);
+        pull.monitor.expect(Counter::Bytes, bytes);
+        Ok(())
+    }
+}
+
+/// An asset with what one listing says of its files; `None` where it says nothing.
+pub(super) struct Entry<'a> {
+    pub(super) asset: &'a Asset,
+    pub(super) authority: Authority,
+    pub(super) originals: Option<Vec<ListedFile>>,
+    pub(super) generated: Option<Vec<ListedFile>>,
+}
+
+impl Entry<'_> {
+    /// The listed files that lie with their asset. Where others are among them the listing is not whole, so that no absence
+    /// follows from it; those that cannot be read at all go to `bad`.
+    pub(super) fn usable(
+        &mut self,
+        files: &[Result<ListedFile, BadFile>],
+        bad: &mut Vec<(String, BadFile)>,
+    ) -> Vec<ListedFile> {
+        let usable: Vec<ListedFile> = files
+            .iter()
+            .flatten()
+            .filter(|file| names(self.asset, file.kind, &file.path))
+            .cloned()
+            .collect();
+        if usable.len() < files.len() {
+            self.authority = self.authority.min(Authority::Replaces);
+        }
+        let unread = files.iter().filter_map(|file| file.as_ref().err().cloned());
+        bad.extend(unread.map(|file| (self.asset.id.to_string(), file)));
+        usable
+    }
+}
+
+/// Compares what the page lists for its assets with what is here.
+pub(super) async fn plan_page(
+    pull: &Pull,
+    listing: &Listing,
+    assets: &[(Asset, Authority)],
+    files: &[AssetFiles],
+) -> Result<Planned, Error> {
+    let mut by_asset: HashMap<&str, Vec<&AssetFiles>> = HashMap::new();
+    for files in files {
+        by_asset.entry(&files.asset).or_default().push(files);
+    }
+    let mut entries = Vec::with_capacity(assets.len());
+    let mut planned = Planned::default();
+    for (asset, authority) in assets {
+        let mut entry = Entry {
+            asset,
+            authority: *authority,
+            originals: None,
+            generated: None,
+        };
+        // Usually one entry; of several each counts, or the files of the others would look absent.
+        for listed in by_asset.get(asset.id.as_str()).into_iter().flatten() {
+            let usable = entry.usable(&listed.files, &mut planned.bad);
+            entry.generated.get_or_insert_default().extend(usable);
+            if let Some(originals) = &listed.originals {
+                let usable = entry.usable(originals, &mut planned.bad);
+                entry.originals.get_or_insert_default().extend(usable);
+            }
+        }
+        if asset.is_folder && entry.originals.is_none() {
+            planned.open_folders.insert(asset.id.to_string());
+        }
+        entries.push(entry);
+    }
+    plan_entries(pull, listing, &entries, &mut planned).await?;
+    Ok(planned)
+}
+
+/// Plans each asset from its record, its listing and what is here.
+pub(super) async fn plan_entries(
+    pull: &Pull,
+    listing: &Listing,
+    entries: &[Entry<'_>],
+    planned: &mut Planned,
+) -> Result<(), Error> {
+    let ids: Vec<&str> = entries
+        .iter()
+        .map(|entry| entry.asset.id.as_str())
+        .collect();
+    let mut own: HashMap<String, Vec<FileRow>> = HashMap::new();
+    for row in pull.catalogue.files_of(&ids).await? {
+        own.entry(row.file.asset.to_string()).or_default().push(row);
+    }
+    let findings: HashMap<String, Finding> = pull
+        .catalogue
+        .findings(&ids)
+        .await?
+        .into_iter()
+        .map(|finding| (finding.asset.to_string(), finding))
+        .collect();
+    let others = owned_by_others(pull, entries, &own).await?;
+    let checkpoint = pull.catalogue.checkpoint(pull.peer.name(), FEED).await?;
+    let complete_until = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| checkpoint.watermark);
+    planned.noted_at = listing.started_at;
+    for entry in entries {
+        let own = own
+            .get(entry.asset.id.as_str())
+            .map_or(&[][..], Vec::as_slice);
+        let finding = findings.get(entry.asset.id.as_str());
+        let unrenderable =
+            finding.is_some_and(|finding| own.iter().any(|row| row.file.sha256 == finding.content));
+        let listed = Listed {
+            originals: entry.originals.as_deref(),
+            generated: entry.generated.as_deref(),
+        };
+        let others = others
+            .get(entry.asset.id.as_str())
+            .map_or(&[][..], Vec::as_slice);
+        let here = Here {
+            own,
+            others,
+            unrenderable,
+            authority: entry.authority,
+            complete_until,
+        };
+        let plan = plan::plan(entry.asset, listed, here, pull.policy);
+        planned.assets.push(entry.asset.id.to_string());
+        planned.jobs.extend(jobs(pull, &entry.asset.id, &plan));
+        planned.unlisted.extend(plan.unlisted);
+        planned.relisted.extend(plan.relisted);
+        planned.bad.extend(plan.contested.into_iter().map(|path| {
+            let reason = "is claimed by an asset of another node, with other content".to_owned();
+            let path = path.to_string();
+            (entry.asset.id.to_string(), BadFile { path, reason })
+        }));
+    }
+    Ok(())
+}
+
+fn jobs(pull: &Pull, asset: &AssetId, plan: &plan::Plan) -> Vec<NewJob> {
+    let job = |subject: String, lane: Lane, size: u64, work: Work| NewJob {
+        peer: pull.peer.name().to_owned(),
+        subject,
+        lane,
+        asset: asset.clone(),
+        size,
+        work,
+    };
+    let mut jobs: Vec<NewJob> = plan
+        .fetch
+        .iter()
+        .map(|fetch| {
+            let size = fetch.size.unwrap_or(0);
+            let lane = if size >= pull.limits.large_file {
+                Lane::Large
+            } else {
+                Lane::Small
+            };
+            job(subject(fetch), lane, size, Work::Fetch(fetch.clone()))
+        })
+        .collect();
+    let removes = plan.remove.iter().map(|remove| (remove, Lane::Remove));
+    // An original that vanished from its record is a delete like any other, and passes the guard (I4).
+    let gone = plan.gone.iter().map(|remove| (remove, Lane::Delete));
+    jobs.extend(removes.chain(gone).map(|(remove, lane)| {
+        let subject = format!("remove:{}/{}", remove.kind.dir(), remove.path);
+        job(subject, lane, 0, Work::Remove(remove.clone()))
+    }));
+    jobs.extend(plan.regenerate.iter().map(|render| {
+        job(
+            format!("render:{asset}"),
+            Lane::Media,
+            0,
+            Work::Regenerate(render.clone()),
+        )
+    }));
+    jobs
+}
+
+fn subject(fetch: &FetchJob) -> String {
+    format!("{}/{}", fetch.kind.dir(), fetch.path)
+}
+
+/// Wishes that no longer hold: files that records of this page do not name any more, deletes that were taken back, bad
+/// records that are good now. An id alone says nothing: records of several tables may share it.
+pub(super) fn outdated(
+    wishes: &[(String, String)],
+    keys: &[RecordKey],
+    planned: &Planned,
+    deletes: &[NewJob],
+) -> Vec<String> {
+    let wished: HashSet<&str> = (planned.jobs.iter().chain(deletes))
+        .map(|job| job.subject.as_str())
+        .collect();
+    let listed: HashSet<String> = keys
+        .iter()
+        .flat_map(|key| {
+            let delete = key.module.is_asset().then(|| format!("delete:{}", key.id));
+            [Some(format!("record:{}/{}", key.module, key.id)), delete]
+        })
+        .flatten()
+        .collect();
+    let planned_assets: HashSet<&str> = planned.assets.iter().map(String::as_str).collect();
+    wishes
+        .iter()
+        .filter(|(asset, subject)| {
+            let of_a_record = subject.starts_with("delete:")
+                || subject.starts_with("record:") && !subject.starts_with("record:file/");
+            let judged = if of_a_record {
+                listed.contains(subject)
+            } else {
+                planned_assets.contains(asset.as_str())
+            };
+            let folder_member = planned.open_folders.contains(asset)
+                && subject.starts_with(FileKind::Original.dir());
+            judged && !wished.contains(subject.as_str()) && !folder_member
+        })
+        .map(|(_, subject)| subject.clone())
+        .collect()
+}
