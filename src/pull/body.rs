@@ -15,6 +15,7 @@ use super::transfer::{WORTH_RESUMING, check_reserve, compared};
 use super::{Error, Pull};
 use crate::model::job::FetchJob;
 use crate::model::{Digests, Hasher};
+use crate::monitor::{Counter, Monitor};
 use crate::peer::{self, Download};
 use crate::store::{self, Partial, Staged};
 
@@ -49,6 +50,7 @@ pub(super) async fn gather(
     }
     let received = body.len() as u64;
     check_whole(job, total, received)?;
+    pull.monitor.advance(Counter::Bytes, received);
     let mut staged = pull.staging.create()?;
     let staged = spawn_blocking(move || staged.write_all(&body).map(|()| staged))
         .await
@@ -74,10 +76,15 @@ pub(super) async fn stream(
     let writer = spawn_blocking(move || append_all(partial, receiver, with_md5));
     let mut received = 0;
     let mut looked_at = 0;
+    let mut shown = Shown {
+        monitor: &*pull.monitor,
+        bytes: 0,
+    };
     let mut pieces = pin!(download.into_pieces());
     let flow = async {
         while let Some(piece) = next(pull, &mut pieces).await? {
             received += piece.len() as u64;
+            shown.more(piece.len() as u64);
             // A body need not say how long it is, and others fill the same disk meanwhile.
             if received - looked_at >= RESERVE_EVERY {
                 looked_at = received;
@@ -107,7 +114,34 @@ pub(super) async fn stream(
         compared(job, &digests)?;
         return Err(Error::Worker);
     }
+    shown.landed();
     Ok((partial.finish(), digests, received))
+}
+
+/// Bytes of a large file that were shown as progress before it is known whether they count. Those of a failed try are added
+/// to what lies ahead, so that the ETA stays true.
+struct Shown<'a> {
+    monitor: &'a dyn Monitor,
+    bytes: u64,
+}
+
+impl Shown<'_> {
+    fn more(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.monitor.advance(Counter::Bytes, bytes);
+    }
+
+    fn landed(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.monitor.expect(Counter::Bytes, self.bytes);
+        }
+    }
 }
 
 fn append_all(

@@ -117,9 +117,7 @@ async fn claims(
 /// Whether a name is one that the record of an asset gives its files.
 pub(super) fn names(asset: &Asset, kind: FileKind, path: &MediaPath) -> bool {
     match kind {
-        FileKind::Original => {
-            path == asset.original_root() || path.below(asset.original_root()).is_some()
-        }
+        FileKind::Original => asset.names_original(path),
         FileKind::Generated => path.below(&asset.source_path).is_some(),
     }
 }

@@ -243,7 +243,8 @@ struct Tally {
 impl Tally {
     fn count(&mut self, file: &MediaFile, received: u64) {
         self.files += 1;
-        self.bytes += file.size;
+        // What came over the wire was shown as it came.
+        self.bytes += file.size.saturating_sub(received);
         self.received += received;
     }
 

@@ -163,6 +163,12 @@ async fn a_large_file_that_is_cut_is_resumed_where_it_stood() {
     assert_eq!(mirror.read(FileKind::Original, "big.bin").unwrap(), bytes);
     let asked = emdb.requests("originals");
     assert_eq!(asked.len(), 2);
+    let seen = mirror.monitor.seen();
+    let bytes = emsync::monitor::Counter::Bytes;
+    assert_eq!(
+        seen.advanced[&bytes], seen.expected[&bytes],
+        "progress ends before or beyond its total"
+    );
     let range = asked[1].headers.get("range").unwrap().to_str().unwrap();
     let from: u64 = range
         .strip_prefix("bytes=")
