@@ -313,9 +313,12 @@ mod tests {
 
     #[test]
     fn a_key_may_come_from_the_environment_or_the_file_itself() {
-        // Cargo sets this one for every test.
-        let from_env = peer(Path::new("/c"), "key_env = \"CARGO_PKG_NAME\"");
-        assert_eq!(from_env.key().unwrap().expose(), "emsync");
+        // A variable that every process has, whoever starts the tests.
+        let from_env = peer(Path::new("/c"), "key_env = \"PATH\"");
+        assert_eq!(
+            from_env.key().unwrap().expose(),
+            env::var("PATH").unwrap().trim()
+        );
         let inline = peer(Path::new("/c"), "key = \" planted \"");
         assert_eq!(inline.key().unwrap().expose(), "planted");
         assert!(!format!("{inline:?}").contains("planted"));
