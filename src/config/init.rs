@@ -123,7 +123,7 @@ const PEER: &str = "\
 #enabled = true
 # Fetch its originals.
 #pull_originals = true
-# Its generated files: \"copy\" them, \"rebuild\" them here, \"auto\" (the cheaper correct way), or \"off\".
+# Its generated files: \"copy\" them, \"rebuild\" them here, \"auto\" (copy, or make them where its author lists none), or \"off\".
 #generated = \"auto\"
 # Send it our changes, and our originals with them.
 #push = false
