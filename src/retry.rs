@@ -8,6 +8,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::config::Limits;
 use crate::seams::Rng;
 
 /// How often one item is tried, and how long to wait in between.
@@ -22,6 +23,16 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The rule of the configuration.
+    #[must_use]
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            attempts: limits.attempts,
+            base: limits.retry_base,
+            cap: limits.retry_cap,
+        }
+    }
+
     /// The wait before the next try after `failed` failures, or `None` when the item has had its tries.
     ///
     /// A `Retry-After` of the peer is a floor: asking earlier than the peer said is never right.

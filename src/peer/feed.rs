@@ -16,6 +16,8 @@ use crate::protocol::uploads::{self, UploadsPage};
 
 /// Largest page we take: a thousand records with full text each are a few megabytes, fifty have been seen.
 const LARGEST_PAGE: usize = 256 << 20;
+/// Added to the age of the epoch, so that a window of everything stays one whatever the peer's clock says.
+const A_DAY: i64 = 86_400_000;
 const LIST: &str = "mediadb/services/cluster/listalldocs.json";
 const NEXT: &str = "mediadb/services/cluster/nextall.json";
 const UPLOADS: &str = "mediadb/services/cluster/pullrecentuploads.json";
@@ -61,6 +63,16 @@ impl Cursor {
             pages: 0,
             catalog: String::new(),
         }
+    }
+
+    /// A listing of everything there is.
+    #[must_use]
+    pub fn everything(peer: &Peer, now: Timestamp) -> Self {
+        Self::new(
+            peer,
+            now.as_millis().saturating_add(A_DAY),
+            Timestamp::EPOCH,
+        )
     }
 
     /// A listing that another process began on a peer which keeps its cursor without cookies.

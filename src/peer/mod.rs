@@ -21,11 +21,12 @@ pub use error::Error;
 pub use feed::{Cursor, Page, UploadsAsked};
 pub use files::Download;
 pub use patience::Patience;
-pub use probe::{Kind, Probe, Warning};
+pub use probe::{Kind, Probe, SKEW_WARNED, Warning};
 
 use crate::config::{self, BaseUrl, Limits};
 use crate::model::{NodeId, Timestamp};
 use crate::protocol;
+use crate::protocol::auth::{Refusal, refusal};
 use crate::protocol::cookies::CookieJar;
 use crate::retry::Budget;
 use crate::shutdown::Shutdown;
@@ -143,25 +144,17 @@ impl Peer {
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let refused = |detail: String| {
-            Err(Error::Refused {
-                peer: self.0.name.clone(),
-                detail,
-            })
-        };
+        let location = response
+            .headers()
+            .get("location")
+            .and_then(|value| value.to_str().ok());
+        // What is wrong with a body of the right status is judged where it is read.
+        if let Some(refusal) = refusal(status.as_u16(), location, None) {
+            let peer = self.0.name.clone();
+            let detail = explained(status, location, &refusal);
+            return Err(Error::Refused { peer, detail });
+        }
         match status {
-            _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-                let target = response
-                    .headers()
-                    .get("location")
-                    .and_then(|value| value.to_str().ok())
-                    .unwrap_or("nowhere");
-                let target = target.split('?').next().unwrap_or(target);
-                refused(format!("HTTP {} to {target}", status.as_u16()))
-            }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                refused(format!("HTTP {}", status.as_u16()))
-            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                 let retry_after = retry_after(response.headers());
                 self.pause(retry_after);
@@ -197,6 +190,16 @@ impl Peer {
             None => request,
         }
     }
+}
+
+/// A refusal as a person would name it; the query of a redirect stays out, since it may hold a key.
+fn explained(status: StatusCode, location: Option<&str>, refusal: &Refusal) -> String {
+    if let Refusal::Redirect { .. } = refusal {
+        let target = location.unwrap_or("nowhere");
+        let target = target.split('?').next().unwrap_or(target);
+        return format!("HTTP {} to {target}", status.as_u16());
+    }
+    format!("HTTP {}", status.as_u16())
 }
 
 fn jar_for(url: &BaseUrl) -> CookieJar {

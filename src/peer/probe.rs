@@ -65,7 +65,7 @@ pub enum Warning {
 }
 
 /// Skew from which on a person is told.
-const SKEW_WARNED: Duration = Duration::from_secs(30);
+pub const SKEW_WARNED: Duration = Duration::from_secs(30);
 
 impl Peer {
     /// Asks for the first page of everything, and looks at it.

@@ -174,11 +174,6 @@ pub async fn verify_peer(
 ) -> Result<Parity, Error> {
     let limits = &node.config.limits;
     let peer = Peer::new(settings, &settings.key()?, limits)?;
-    let policy = crate::retry::Policy {
-        attempts: limits.attempts,
-        base: limits.retry_base,
-        cap: limits.retry_cap,
-    };
     let verify = Verify {
         peer: &peer,
         own: &node.config.node.cluster_id,
@@ -186,7 +181,7 @@ pub async fn verify_peer(
         store: &node.store,
         state: &node.config.state,
         patience: Patience {
-            policy,
+            policy: crate::retry::Policy::of(limits),
             seams: &node.seams,
             stop: shutdown,
         },

@@ -21,14 +21,12 @@ use super::{Error, Pull, page};
 use crate::catalogue::{Checkpoint, Listing, PeerNode};
 use crate::model::Timestamp;
 use crate::monitor::{Counter, Phase};
-use crate::peer::{Cursor, Page, Peer};
+use crate::peer::{Cursor, Page, Peer, SKEW_WARNED};
 
 /// The feed's name in the checkpoint table.
 pub const FEED: &str = "changes";
 /// How often a listing that contradicts itself is begun again.
 const RESTARTS: u32 = 3;
-/// Added to the age of the epoch, so that a window of everything stays one whatever the peer's clock says.
-const A_DAY: i64 = 86_400_000;
 
 /// What to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,13 +164,12 @@ async fn first_page(
     since: Timestamp,
     checkpoint: Option<Checkpoint>,
 ) -> Result<(Page, Cursor), Error> {
-    let margin = if since == Timestamp::EPOCH { A_DAY } else { 0 };
-    let mut ago_ms = now
-        .as_millis()
-        .saturating_sub(since.as_millis())
-        .max(0)
-        .saturating_add(margin);
-    let mut cursor = Cursor::new(&pull.peer, ago_ms, since);
+    let ago_ms = now.as_millis().saturating_sub(since.as_millis()).max(0);
+    let mut cursor = if since == Timestamp::EPOCH {
+        Cursor::everything(&pull.peer, now)
+    } else {
+        Cursor::new(&pull.peer, ago_ms, since)
+    };
     let page = next_page(pull, &mut cursor).await?;
     let (Some(checkpoint), Some(began)) = (checkpoint, page.changes.head.since) else {
         return Ok((page, cursor));
@@ -186,7 +183,7 @@ async fn first_page(
         gap_ms = gap,
         "a clock was set: asking for a wider window"
     );
-    ago_ms = ago_ms
+    let ago_ms = ago_ms
         .saturating_add(gap)
         .saturating_add(i64::try_from(pull.limits.overlap.as_millis()).unwrap_or(0));
     cursor = Cursor::new(&pull.peer, ago_ms, since);
@@ -287,7 +284,7 @@ fn check_skew(pull: &Pull, server_now: Timestamp) -> Result<(), Error> {
             limit_s: limit.as_secs(),
         });
     }
-    if skew_ms.unsigned_abs() > 30_000 {
+    if u128::from(skew_ms.unsigned_abs()) > SKEW_WARNED.as_millis() {
         tracing::warn!(peer = pull.peer.name(), skew_ms, "the peer's clock is off");
         pull.monitor.finding(&format!(
             "the clock of {} is {} s off ours",

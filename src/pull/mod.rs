@@ -116,11 +116,7 @@ impl Pull {
     /// The rule for trying one file again.
     #[must_use]
     pub fn retries(&self) -> retry::Policy {
-        retry::Policy {
-            attempts: self.limits.attempts,
-            base: self.limits.retry_base,
-            cap: self.limits.retry_cap,
-        }
+        retry::Policy::of(&self.limits)
     }
 
     /// How long list requests are repeated.

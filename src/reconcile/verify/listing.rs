@@ -2,7 +2,7 @@
 
 use super::{Error, Verify};
 use crate::catalogue::{Spool, SpooledFile, SpooledRecord};
-use crate::model::{ListedFile, Record, RecordStatus, Timestamp};
+use crate::model::{ListedFile, Record, RecordStatus};
 use crate::monitor::Counter;
 use crate::peer::{Cursor, Peer};
 use crate::protocol::ChangesPage;
@@ -10,8 +10,6 @@ use crate::protocol::record::asset;
 
 /// How often a listing that contradicts itself is begun again.
 const RESTARTS: u32 = 3;
-/// Added to the age of the epoch, so that a window of everything stays one whatever the peer's clock says.
-const A_DAY: i64 = 86_400_000;
 
 /// What the peer lists.
 pub(super) struct Listed {
@@ -51,8 +49,7 @@ async fn listing(verify: &Verify<'_>) -> Result<Listed, Error> {
         verbatim: false,
         bad: Vec::new(),
     };
-    let ago_ms = seams.clock.now().as_millis().saturating_add(A_DAY);
-    let mut cursor = Cursor::new(verify.peer, ago_ms, Timestamp::EPOCH);
+    let mut cursor = Cursor::everything(verify.peer, seams.clock.now());
     let (mut total, mut unread) = (0, 0);
     while cursor.more() {
         let page = verify
