@@ -379,8 +379,19 @@ impl Deletes<'_> {
             && self.catalogue.file(remove.kind, &path).await?.is_none()
         {
             let (store, kind) = (self.store.clone(), remove.kind);
-            let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
-            let moved = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            let twins = self.catalogue.files_with(&remove.sha256).await?;
+            let done = tokio::task::spawn_blocking(move || {
+                // After a move the bytes live on under the new name: nothing of them is to be kept for.
+                for twin in twins {
+                    if store.drop_name((kind, &path), (twin.file.kind, &twin.file.path))? {
+                        return Ok(false);
+                    }
+                }
+                store.trash(kind, &path)
+            })
+            .await;
+            let moved: Result<bool, store::Error> =
+                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             applied.files_trashed += u64::from(moved?);
         }
         self.settle(job).await
