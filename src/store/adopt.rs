@@ -8,12 +8,13 @@
 //! linked      another name of the same bytes is wanted (a move): a hard link in staging, published like any staged file
 //!             kill: one more name in staging, swept
 //! cloned      the same bytes are wanted twice: a clone that shares blocks, where the file system can
-//! drop_name   the former name of a moved file goes; only while its bytes have another one
+//! drop_names  the former name of a moved file goes; only while its bytes have another one
 //! ```
 //!
 //! Two live names never share one file for long: a time set for one would be the other's as well. So `linked` is only for a
 //! name that is about to go.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -49,6 +50,18 @@ pub struct Candidate {
     is_ours: bool,
 }
 
+/// Where a file lies.
+pub type Name = (FileKind, MediaPath);
+
+/// A name that is to go, and another one that its bytes should have.
+#[derive(Debug, Clone)]
+pub struct Twins {
+    /// The name to be removed.
+    pub name: Name,
+    /// The name that stays.
+    pub twin: Name,
+}
+
 impl Store {
     /// Opens the file under a name as a candidate; `None` when there is none.
     ///
@@ -74,36 +87,52 @@ impl Store {
         }))
     }
 
-    /// Removes a name whose bytes have another one, durably; `false`, and nothing done, when the two names do not stand for one file.
+    /// Removes names whose bytes have another one, durably; answers for each, in order, whether it did. Where the two names do not
+    /// stand for one file nothing is done.
     ///
     /// # Errors
-    /// [`Error::NoMarker`] and its like; system errors.
-    pub fn drop_name(
-        &self,
-        (kind, path): (FileKind, &MediaPath),
-        (twin_kind, twin): (FileKind, &MediaPath),
-    ) -> Result<bool, Error> {
+    /// [`Error::NoMarker`] and its like; system errors. What was removed so far is gone, its bytes are not.
+    pub fn drop_names(&self, names: &[Twins]) -> Result<Vec<bool>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         self.check_marker()?;
-        let (Some(mine), Some(other)) = (
-            self.candidate(kind, path)?,
-            self.candidate(twin_kind, twin)?,
-        ) else {
-            return Ok(false);
-        };
-        let is_itself = (kind, path) == (twin_kind, twin);
-        if is_itself || mine.identity.file != other.identity.file {
-            return Ok(false);
-        }
         let dirs = &self.0.dirs;
-        match dirs.sys().unlink(mine.dir.fd(), &mine.name) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(Error::of("remove", mine.dir.path_of(&mine.name), errno)),
+        let mut dropped = Vec::with_capacity(names.len());
+        let mut emptied: HashMap<(FileKind, &str), Arc<Dir>> = HashMap::new();
+        for Twins { name, twin } in names {
+            // What is no plain file has no twin; whoever moves it to the trash will say so.
+            let mine = self.twin_of(name, twin).ok().flatten();
+            dropped.push(mine.is_some());
+            let Some(mine) = mine else { continue };
+            match dirs.sys().unlink(mine.dir.fd(), &mine.name) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(Error::of("remove", mine.path(), errno)),
+            }
+            emptied
+                .entry((name.0, parent_text(&name.1)))
+                .or_insert(mine.dir);
         }
-        dirs.sync(&mine.dir)
-            .map_err(|errno| Error::of("sync", mine.dir.path(), errno))?;
-        dirs.prune(&self.tree(kind)?, parent_text(path));
-        tracing::debug!(%path, %twin, "former name removed");
-        Ok(true)
+        for ((kind, parent), dir) in emptied {
+            dirs.sync(&dir)
+                .map_err(|errno| Error::of("sync", dir.path(), errno))?;
+            dirs.prune(&self.tree(kind)?, parent);
+        }
+        Ok(dropped)
+    }
+
+    /// The file under a name, if its twin is another name of the same file.
+    fn twin_of(&self, name: &Name, twin: &Name) -> Result<Option<Candidate>, Error> {
+        if name == twin {
+            return Ok(None);
+        }
+        let (mine, other) = (
+            self.candidate(name.0, &name.1)?,
+            self.candidate(twin.0, &twin.1)?,
+        );
+        let is_one_file =
+            |mine: &Candidate| other.is_some_and(|other| mine.identity.file == other.identity.file);
+        Ok(mine.filter(is_one_file))
     }
 }
 

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-pub use adopt::Candidate;
+pub use adopt::{Candidate, Name, Twins};
 pub use error::{Error, OddReason};
 pub use partial::Partial;
 pub use publish::Publish;
