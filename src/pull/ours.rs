@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use super::transfer::compared;
 use super::{Error, Pull};
 use crate::model::job::FetchJob;
-use crate::model::{Digests, FileKind, Hasher, MediaPath};
+use crate::model::{AssetId, Digests, FileKind, Hasher, MediaPath};
 use crate::store::{OpenFile, Staged, Staging, Store};
 
 /// Buffer for copies on disk.
@@ -22,13 +22,19 @@ pub(super) type Copied = (Staged, Digests, bool);
 /// A copy of a file that is here under another name, or under this one without a row: no network needed.
 pub(super) async fn copy_of_ours(
     pull: &Pull,
+    asset: &AssetId,
     job: &FetchJob,
     path: &MediaPath,
 ) -> Result<Option<Copied>, Error> {
-    let mut candidates = vec![(job.kind, path.clone())];
+    let row = pull.catalogue.file(job.kind, path, asset).await?;
+    let place = row.map_or_else(
+        || pull.store.rules().plain(path, asset),
+        |row| row.file.place().clone(),
+    );
+    let mut candidates = vec![(job.kind, place)];
     if let Some(wanted) = &job.sha256 {
         let rows = pull.catalogue.files_with(wanted).await?.into_iter();
-        candidates.extend(rows.map(|row| (row.file.kind, row.file.path)));
+        candidates.extend(rows.map(|row| (row.file.kind, row.file.place().clone())));
     }
     let (store, staging, job) = (pull.store.clone(), pull.staging.clone(), job.clone());
     spawn_blocking(move || copy_first(&store, &staging, &candidates, &job))
@@ -42,7 +48,7 @@ fn copy_first(
     candidates: &[(FileKind, MediaPath)],
     job: &FetchJob,
 ) -> Result<Option<Copied>, Error> {
-    for (kind, path) in candidates {
+    for (at, (kind, path)) in candidates.iter().enumerate() {
         // What cannot be opened here is fetched from the peer; its own trouble is found by verify.
         let Ok(Some(mut found)) = store.open_file(*kind, path) else {
             continue;
@@ -64,8 +70,7 @@ fn copy_first(
         }
         let digests = hasher.finish();
         if digests.size == found.size && compared(job, &digests).is_ok() {
-            let itself = *kind == job.kind && path.as_str() == job.path;
-            return Ok(Some((staged, digests, itself)));
+            return Ok(Some((staged, digests, at == 0)));
         }
     }
     Ok(None)

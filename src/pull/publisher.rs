@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! wait for one item, take what else is there (up to a batch), then
+//!   give each file its place                 its own name, unless another file has it (`catalogue::places`)
 //!   publish all files of the batch           fsync each, rename all, fsync each directory once
 //!   one catalogue batch: rows of files that are durable, follow-up jobs, settle | retry | quarantine | release
 //!   drop the items: their in-flight tokens tell the lanes that these jobs are over
@@ -17,9 +18,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::{Counts, Error, InFlightToken, Pull};
-use crate::catalogue::{Finding, Job, Lane, NewJob};
-use crate::model::job::{RemoveJob, Work};
-use crate::model::{FileKind, MediaFile, Timestamp};
+use crate::catalogue::{Finding, Job, Lane, NewJob, Placed, Wanted};
+use crate::model::job::{RemoveJob, Work, remove_subject};
+use crate::model::place::{Why, mapped_text};
+use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::monitor::Counter;
 use crate::store::{Publish, Staged};
 
@@ -141,8 +143,9 @@ enum Outcome {
     Failed(Error),
 }
 
-/// Publishes the files of all items in one call, and sorts the results by item.
+/// Gives the files of all items their places and publishes them in one call, and sorts the results by item.
 async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, Error> {
+    let mut places = places(pull, items).await?.into_iter();
     let mut rows: Vec<Vec<(MediaFile, u64)>> = Vec::with_capacity(items.len());
     let mut wishes = Vec::new();
     for item in items.iter_mut() {
@@ -151,22 +154,32 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             continue;
         };
         let mut of_item = Vec::with_capacity(parts.len());
-        for Part {
-            staged,
-            file,
-            received,
-            replaces_itself,
-        } in parts.drain(..)
-        {
-            let keep_replaced = file.kind == FileKind::Original && !replaces_itself;
+        for part in parts.drain(..) {
+            let placed = places.next().expect("every part has its answer");
+            let Placed::At { place, why } = placed else {
+                tracing::debug!(path = %part.file.path, asset = %part.file.asset, "another asset has this very file");
+                continue;
+            };
+            if let Some(why) = why {
+                report_mapped(pull, &part.file, &place, why);
+            }
+            let Part {
+                staged,
+                file,
+                received,
+                replaces_itself,
+            } = part;
+            let was_there = pull.store.rules().plain(&file.path, &file.asset);
+            let keep_replaced =
+                file.kind == FileKind::Original && !(replaces_itself && place == was_there);
             wishes.push(Publish {
                 staged,
                 kind: file.kind,
-                path: file.path.clone(),
+                path: place.clone(),
                 modified: file.modified,
                 keep_replaced,
             });
-            of_item.push((file, received));
+            of_item.push((file.at(place), received));
         }
         rows.push(of_item);
     }
@@ -193,12 +206,39 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
         .collect())
 }
 
+/// Where the files of all items go, in their order.
+async fn places(pull: &Pull, items: &[Item]) -> Result<Vec<Placed>, Error> {
+    let mut wanted = Vec::new();
+    for item in items {
+        let Ending::Landed { parts, .. } = &item.ending else {
+            continue;
+        };
+        let fetched = matches!(item.job.work, Work::Fetch(_));
+        // A peer that states no digests is an EMDB, whose data directory has one file of each name.
+        let of_emdb = matches!(&item.job.work, Work::Fetch(fetch) if fetch.sha256.is_none());
+        wanted.extend(parts.iter().map(|Part { file, .. }| Wanted {
+            kind: file.kind,
+            path: &file.path,
+            asset: &file.asset,
+            shares: fetched.then_some(&file.sha256),
+            one_file_at: of_emdb.then_some(pull.peer.name()),
+        }));
+    }
+    Ok(pull.catalogue.places(pull.store.rules(), &wanted).await?)
+}
+
+fn report_mapped(pull: &Pull, file: &MediaFile, place: &MediaPath, why: Why) {
+    tracing::info!(path = %file.path, asset = %file.asset, %place, reason = %why, "mapped");
+    let text = mapped_text((file.kind, &file.path), &file.asset, (place, why));
+    pull.monitor.finding(&text);
+}
+
 /// Wishes to remove what a job brought; asked again when they are due.
 fn removals(job: &Job, rows: &[(MediaFile, u64)]) -> Vec<NewJob> {
     rows.iter()
         .map(|(file, _)| NewJob {
             peer: job.peer.clone(),
-            subject: format!("remove:{}/{}", file.kind.dir(), file.path),
+            subject: remove_subject(file),
             lane: Lane::Remove,
             asset: job.asset.clone(),
             size: 0,

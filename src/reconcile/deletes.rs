@@ -336,17 +336,20 @@ impl Deletes<'_> {
         let Ok(path) = MediaPath::new(remove.path.as_str()) else {
             return Ok(());
         };
-        let goes = batch
+        let place = batch
             .forget_file(remove.kind, &path, asset, &remove.sha256, now)
             .await?;
-        if goes {
+        if let Some(place) = place {
             let bytes = NewJob {
                 peer: self.peer.to_owned(),
-                subject: format!("trash:{}/{path}", remove.kind.dir()),
+                subject: format!("trash:{}/{place}", remove.kind.dir()),
                 lane: Lane::Remove,
                 asset: asset.clone(),
                 size: 0,
-                work: Work::Trash(remove.clone()),
+                work: Work::Trash(RemoveJob {
+                    path: place.as_str().to_owned(),
+                    ..remove.clone()
+                }),
             };
             batch.enqueue(&[bytes], now).await?;
         }
@@ -375,11 +378,18 @@ impl Deletes<'_> {
         remove: &RemoveJob,
         applied: &mut Applied,
     ) -> Result<(), Error> {
-        if let Ok(path) = MediaPath::new(remove.path.as_str())
-            && self.catalogue.file(remove.kind, &path).await?.is_none()
+        if let Ok(place) = MediaPath::new(remove.path.as_str())
+            && (self.catalogue)
+                .occupied(
+                    self.store.rules(),
+                    remove.kind,
+                    std::slice::from_ref(&place),
+                )
+                .await?
+                .is_empty()
         {
             let (store, kind) = (self.store.clone(), remove.kind);
-            let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
+            let done = tokio::task::spawn_blocking(move || store.trash(kind, &place)).await;
             let moved = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             applied.files_trashed += u64::from(moved?);
         }
