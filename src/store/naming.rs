@@ -42,9 +42,11 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
-    use super::super::RealSys;
     use super::super::dirs::Resolver;
+    use super::super::{RealSys, tree_path};
     use super::*;
+    use crate::model::place::fold;
+    use crate::model::{CatalogId, FileKind};
 
     fn dirs(at: &std::path::Path) -> Dirs {
         std::fs::create_dir_all(at.join(OWN)).unwrap();
@@ -67,6 +69,38 @@ mod tests {
             assert_eq!(probe(&dirs), Rules::Folding, "{alias:?}");
             let _ = std::fs::remove_file(own.join(alias));
             std::fs::write(own.join(NAME), "").unwrap();
+        }
+    }
+
+    #[test]
+    fn no_catalog_lies_in_our_own_corner() {
+        let odd = [
+            ".emsync/catalog",
+            ".EMSYNC/x",
+            "./.emsync/x",
+            "../.emsync/x",
+            "a/../.emsync/x",
+            "/.emsync/x",
+            "a//.emsync",
+            ".emsync/",
+            "\u{200b}.emsync/x",
+            "emsync/.emsync",
+            "..emsync/x",
+            "",
+            "/",
+            ".",
+            "..",
+        ];
+        for id in odd {
+            assert!(
+                CatalogId::new(id).is_err(),
+                "{id:?} was taken for a catalog"
+            );
+        }
+        for id in ["emsync/staging", "e.msync/x", "assets/emsync", "-.emsync/x"] {
+            let tree = tree_path(CatalogId::new(id).unwrap().as_str(), FileKind::Original);
+            let first = tree.split('/').next().unwrap_or_default();
+            assert_ne!(fold(first), fold(OWN), "{id:?}");
         }
     }
 
