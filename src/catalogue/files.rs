@@ -70,24 +70,6 @@ impl Catalogue {
         Ok(rows.into_iter().find(|row| row.file.asset == *asset))
     }
 
-    /// The file that a name stands for: the asked asset's own if it has one, else the one that lies under this very name, else
-    /// the first that came with it. For whoever does not say which asset is meant, and for files that two records share.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn file_named(
-        &self,
-        kind: FileKind,
-        path: &MediaPath,
-        asset: Option<&AssetId>,
-    ) -> Result<Option<FileRow>, Error> {
-        let rows = self.files_at(kind, &[path.as_str()]).await?;
-        Ok(rows.into_iter().min_by_key(|row| {
-            let is_other = Some(&row.file.asset) != asset;
-            (is_other, row.file.place.is_some(), row.received_at)
-        }))
-    }
-
     /// All files of these assets, in order of asset, kind and path.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Where new files go: decided against the rows and records as they stand, right before the files are published.
+//! Names and places: which file a name stands for, and where new files go, decided against the rows and records as they
+//! stand, right before the files are published.
 //!
 //! A file that has a row keeps its place. Any other gets the best place of its name that no other file has. One that lies
 //! there gives way when its asset is gone or names it no more; otherwise the new file is mapped to a place of its own
@@ -51,7 +52,7 @@ struct Known {
 }
 
 impl Catalogue {
-    /// The places of files that are about to be published, in their order; no two of them get the same one.
+    /// The places of files that are about to be published, in their order; no two files get the same one.
     ///
     /// # Errors
     /// [`Error`].
@@ -68,7 +69,7 @@ impl Catalogue {
             .iter()
             .map(|file| known_place(file, &named))
             .collect();
-        let mut given: HashSet<(FileKind, String)> = HashSet::new();
+        let mut given: HashMap<(FileKind, String), (&MediaPath, &AssetId)> = HashMap::new();
         let mut next: Vec<_> = wanted
             .iter()
             .map(|file| rules.places(file.path, file.asset))
@@ -91,13 +92,34 @@ impl Catalogue {
                     Rules::Bytes => place.as_str().to_owned(),
                     Rules::Folding | Rules::Portable => fold(place.as_str()),
                 };
-                if is_free(rules, file, &place, &there) && given.insert((file.kind, key)) {
+                let itself = (file.path, file.asset);
+                if is_free(rules, file, &place, &there)
+                    && *given.entry((file.kind, key)).or_insert(itself) == itself
+                {
                     let why = rules.why(file.path, &place);
                     placed[at] = Some(Placed::At { place, why });
                 }
             }
         }
         Ok(placed.into_iter().flatten().collect())
+    }
+
+    /// The file that a name stands for: the asked asset's own if it has one, else the one that lies under this very name, else
+    /// the first that came with it. For whoever does not say which asset is meant, and for files that two records share.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn file_named(
+        &self,
+        kind: FileKind,
+        path: &MediaPath,
+        asset: Option<&AssetId>,
+    ) -> Result<Option<FileRow>, Error> {
+        let rows = self.files_at(kind, &[path.as_str()]).await?;
+        Ok(rows.into_iter().min_by_key(|row| {
+            let is_other = Some(&row.file.asset) != asset;
+            (is_other, row.file.place.is_some(), row.received_at)
+        }))
     }
 
     /// Which of these places have a row, by whatever spelling the file system takes for it.
@@ -391,6 +413,9 @@ mod tests {
         assert_ne!(assert_mapped(&placed[1], "x/a.jpg", Why::Taken), first);
         assert_eq!(placed[2], at("y"));
         assert_mapped(&placed[3], "y", Why::Taken);
+        let twice = [newer[2].clone(), newer[2].clone()];
+        let placed = places(&catalogue, Rules::Bytes, &twice, true, None).await;
+        assert_eq!(placed, [at("y"), at("y")], "one file got two places");
         let mut batch = catalogue.batch().await.unwrap();
         batch
             .put_file(&newer[0].clone().at(first.clone()), NOW)
