@@ -41,7 +41,6 @@ const COLUMNS: &str =
 #[derive(Debug, Clone, Copy)]
 pub(super) enum By {
     Path,
-    Place,
     Fold,
 }
 
@@ -49,7 +48,6 @@ impl By {
     const fn column(self) -> &'static str {
         match self {
             Self::Path => "path",
-            Self::Place => "place",
             Self::Fold => "fold",
         }
     }
@@ -102,18 +100,6 @@ impl Catalogue {
     /// [`Error`].
     pub async fn files_at(&self, kind: FileKind, paths: &[&str]) -> Result<Vec<FileRow>, Error> {
         self.files_by(By::Path, kind, paths).await
-    }
-
-    /// The files of one kind that lie at these places, whatever their names.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn files_placed(
-        &self,
-        kind: FileKind,
-        places: &[&str],
-    ) -> Result<Vec<FileRow>, Error> {
-        self.files_by(By::Place, kind, places).await
     }
 
     pub(super) async fn files_by(

@@ -88,10 +88,7 @@ impl Catalogue {
             let there = self.known(By::Fold, folds).await?;
             for (at, place) in open {
                 let file = &wanted[at];
-                let key = match rules {
-                    Rules::Bytes => place.as_str().to_owned(),
-                    Rules::Folding | Rules::Portable => fold(place.as_str()),
-                };
+                let key = rules.key(&place);
                 let itself = (file.path, file.asset);
                 if is_free(rules, file, &place, &there)
                     && *given.entry((file.kind, key)).or_insert(itself) == itself
@@ -122,7 +119,27 @@ impl Catalogue {
         }))
     }
 
-    /// Which of these places have a row, by whatever spelling the file system takes for it.
+    /// The rows of what lies at these places, by whatever spelling the file system takes for them.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn lying_at(
+        &self,
+        rules: Rules,
+        kind: FileKind,
+        places: &[MediaPath],
+    ) -> Result<Vec<FileRow>, Error> {
+        let folds: Vec<String> = places.iter().map(|place| fold(place.as_str())).collect();
+        let folds: Vec<&str> = folds.iter().map(String::as_str).collect();
+        let mut rows = self.files_by(By::Fold, kind, &folds).await?;
+        if rules == Rules::Bytes {
+            let places: HashSet<&MediaPath> = places.iter().collect();
+            rows.retain(|row| places.contains(row.file.place()));
+        }
+        Ok(rows)
+    }
+
+    /// Which of these places have a row.
     ///
     /// # Errors
     /// [`Error`].
@@ -132,24 +149,14 @@ impl Catalogue {
         kind: FileKind,
         places: &[MediaPath],
     ) -> Result<HashSet<MediaPath>, Error> {
-        let folds = places.iter().map(|place| (kind, fold(place.as_str())));
-        let there = self.known(By::Fold, folds).await?.rows;
-        let mut occupied: HashSet<MediaPath> = HashSet::new();
-        let by_fold: HashSet<String> = there
-            .iter()
-            .map(|row| fold(row.file.place().as_str()))
+        let rows = self.lying_at(rules, kind, places).await?;
+        let taken: HashSet<String> = (rows.iter())
+            .map(|row| rules.key(row.file.place()))
             .collect();
-        let by_place: HashSet<&MediaPath> = there.iter().map(|row| row.file.place()).collect();
-        for place in places {
-            let is_there = match rules {
-                Rules::Bytes => by_place.contains(place),
-                Rules::Folding | Rules::Portable => by_fold.contains(&fold(place.as_str())),
-            };
-            if is_there {
-                occupied.insert(place.clone());
-            }
-        }
-        Ok(occupied)
+        let occupied = places
+            .iter()
+            .filter(|place| taken.contains(&rules.key(place)));
+        Ok(occupied.cloned().collect())
     }
 
     async fn known(

@@ -58,13 +58,19 @@ impl std::fmt::Display for Why {
 }
 
 impl Rules {
+    /// What two places have in common that are one to whoever demands this.
+    #[must_use]
+    pub fn key(self, place: &MediaPath) -> String {
+        match self {
+            Self::Bytes => place.as_str().to_owned(),
+            Self::Folding | Self::Portable => fold(place.as_str()),
+        }
+    }
+
     /// Whether two places are one to whoever demands this.
     #[must_use]
     pub fn are_one(self, a: &MediaPath, b: &MediaPath) -> bool {
-        match self {
-            Self::Bytes => a == b,
-            Self::Folding | Self::Portable => fold(a.as_str()) == fold(b.as_str()),
-        }
+        a == b || self.key(a) == self.key(b)
     }
 
     /// The place of a file that nothing else is in the way of: its path, as long as every element of it may stand.

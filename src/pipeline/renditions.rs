@@ -17,7 +17,7 @@ use crate::model::job::{RegenerateJob, Work};
 use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::pull::publisher::{Ending, Item, Part};
-use crate::pull::{Error, InFlight, InFlightToken, Pull, pool};
+use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
 use crate::store::Store;
 
 /// Largest original that is read, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
@@ -289,7 +289,8 @@ impl MediaLane {
                 staged,
                 file,
                 received: 0,
-                replaces_itself: false,
+                way: Way::Made,
+                made_of: None,
             });
         }
         Ok(parts)

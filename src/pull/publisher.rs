@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::ours::Way;
 use super::{Counts, Error, InFlightToken, Pull};
 use crate::catalogue::{Finding, Job, Lane, NewJob, Placed, Wanted};
 use crate::model::job::{RemoveJob, Work, remove_subject};
@@ -65,8 +66,30 @@ pub struct Part {
     pub file: MediaFile,
     /// Bytes of it that came over the wire in this run.
     pub received: u64,
-    /// Whether what it replaces is the file it was copied from, so that nothing of it need be kept.
-    pub replaces_itself: bool,
+    /// Where its bytes came from.
+    pub way: Way,
+    /// Where it lies that it was made of; when it replaces that, nothing of it need be kept.
+    pub made_of: Option<MediaPath>,
+}
+
+impl Part {
+    /// The file to be published at a place, and what its row will say.
+    fn at(self, place: MediaPath) -> (Publish, Brought) {
+        let is_kept = self.file.kind == FileKind::Original && self.made_of.as_ref() != Some(&place);
+        let publish = Publish {
+            staged: self.staged,
+            kind: self.file.kind,
+            path: place.clone(),
+            modified: self.file.modified,
+            keep_replaced: is_kept,
+        };
+        let brought = Brought {
+            file: self.file.at(place),
+            received: self.received,
+            way: self.way,
+        };
+        (publish, brought)
+    }
 }
 
 /// Runs until every sender is gone.
@@ -95,11 +118,11 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     for (item, outcome) in items.iter().zip(&outcomes) {
         match (&item.ending, outcome) {
             (Ending::Landed { then, .. }, Outcome::Durable(rows)) => {
-                for (file, received) in rows {
-                    batch.put_file(file, now).await?;
-                    tally.count(file, *received);
+                for brought in rows {
+                    batch.put_file(&brought.file, now).await?;
+                    tally.count(brought);
                 }
-                if rows.iter().any(|(file, _)| file.authored) {
+                if rows.iter().any(|brought| brought.file.authored) {
                     batch.forget_finding(&item.job.asset).await?;
                     tally.rendered += 1;
                 }
@@ -136,9 +159,16 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     Ok(())
 }
 
+/// A file that is durable under its name.
+struct Brought {
+    file: MediaFile,
+    received: u64,
+    way: Way,
+}
+
 enum Outcome {
     /// Its files are durable under their names; empty for a job without files.
-    Durable(Vec<(MediaFile, u64)>),
+    Durable(Vec<Brought>),
     /// At least one of them is not.
     Failed(Error),
 }
@@ -146,7 +176,7 @@ enum Outcome {
 /// Gives the files of all items their places and publishes them in one call, and sorts the results by item.
 async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, Error> {
     let mut places = places(pull, items).await?.into_iter();
-    let mut rows: Vec<Vec<(MediaFile, u64)>> = Vec::with_capacity(items.len());
+    let mut rows: Vec<Vec<Brought>> = Vec::with_capacity(items.len());
     let mut wishes = Vec::new();
     for item in items.iter_mut() {
         let Ending::Landed { parts, .. } = &mut item.ending else {
@@ -163,23 +193,9 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             if let Some(why) = why {
                 report_mapped(pull, &part.file, &place, why);
             }
-            let Part {
-                staged,
-                file,
-                received,
-                replaces_itself,
-            } = part;
-            let was_there = pull.store.rules().plain(&file.path, &file.asset);
-            let keep_replaced =
-                file.kind == FileKind::Original && !(replaces_itself && place == was_there);
-            wishes.push(Publish {
-                staged,
-                kind: file.kind,
-                path: place.clone(),
-                modified: file.modified,
-                keep_replaced,
-            });
-            of_item.push((file.at(place), received));
+            let (publish, brought) = part.at(place);
+            wishes.push(publish);
+            of_item.push(brought);
         }
         rows.push(of_item);
     }
@@ -213,15 +229,16 @@ async fn places(pull: &Pull, items: &[Item]) -> Result<Vec<Placed>, Error> {
         let Ending::Landed { parts, .. } = &item.ending else {
             continue;
         };
-        let fetched = matches!(item.job.work, Work::Fetch(_));
-        // A peer that states no digests is an EMDB, whose data directory has one file of each name.
-        let of_emdb = matches!(&item.job.work, Work::Fetch(fetch) if fetch.sha256.is_none());
+        let fetch = match &item.job.work {
+            Work::Fetch(fetch) => Some(fetch),
+            _ => None,
+        };
         wanted.extend(parts.iter().map(|Part { file, .. }| Wanted {
             kind: file.kind,
             path: &file.path,
             asset: &file.asset,
-            shares: fetched.then_some(&file.sha256),
-            one_file_at: of_emdb.then_some(pull.peer.name()),
+            shares: fetch.map(|_| &file.sha256),
+            one_file_at: fetch.and_then(|fetch| pull.one_file_at(fetch)),
         }));
     }
     Ok(pull.catalogue.places(pull.store.rules(), &wanted).await?)
@@ -234,9 +251,9 @@ fn report_mapped(pull: &Pull, file: &MediaFile, place: &MediaPath, why: Why) {
 }
 
 /// Wishes to remove what a job brought; asked again when they are due.
-fn removals(job: &Job, rows: &[(MediaFile, u64)]) -> Vec<NewJob> {
+fn removals(job: &Job, rows: &[Brought]) -> Vec<NewJob> {
     rows.iter()
-        .map(|(file, _)| NewJob {
+        .map(|Brought { file, .. }| NewJob {
             peer: job.peer.clone(),
             subject: remove_subject(file),
             lane: Lane::Remove,
@@ -274,6 +291,9 @@ async fn retry_or_quarantine(
 #[derive(Default)]
 struct Tally {
     files: u64,
+    adopted: u64,
+    moved: u64,
+    cloned: u64,
     bytes: u64,
     received: u64,
     rendered: u64,
@@ -281,15 +301,24 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, file: &MediaFile, received: u64) {
+    fn count(&mut self, brought: &Brought) {
+        match brought.way {
+            Way::Adopted => self.adopted += 1,
+            Way::Moved => self.moved += 1,
+            Way::Cloned => self.cloned += 1,
+            Way::Fetched | Way::Made => {}
+        }
         self.files += 1;
         // What came over the wire was shown as it came.
-        self.bytes += file.size.saturating_sub(received);
-        self.received += received;
+        self.bytes += brought.file.size.saturating_sub(brought.received);
+        self.received += brought.received;
     }
 
     fn report(&self, pull: &Pull) {
-        Counts::add(&pull.counts.files, self.files);
+        Counts::add(&pull.counts.files, self.files - self.adopted);
+        Counts::add(&pull.counts.adopted, self.adopted);
+        Counts::add(&pull.counts.moved, self.moved);
+        Counts::add(&pull.counts.cloned, self.cloned);
         Counts::add(&pull.counts.received, self.received);
         Counts::add(&pull.counts.unrenderable, self.unrenderable);
         pull.monitor.advance(Counter::Files, self.files);
