@@ -150,6 +150,25 @@ async fn two_assets_of_one_path_are_both_kept_and_relayed() {
         Some(&place)
     );
 
+    // A kill between its bytes and its row: it is found where it was put, and not fetched again.
+    let mut batch = c.node.catalogue.batch().await.unwrap();
+    let (path, now) = (MediaPath::new(PATH).unwrap(), c.node.seams.clock.now());
+    let b1 = AssetId::new("b1").unwrap();
+    let left = batch
+        .forget_file(FileKind::Original, &path, &b1, &Sha256::of(b"two"), now)
+        .await;
+    assert_eq!(left.unwrap().as_ref(), Some(&place));
+    batch.commit().await.unwrap();
+    let again = pull_other(&c, Scope::Everything).await;
+    assert_eq!(
+        (again.report.files_adopted, again.report.bytes_received),
+        (1, 0)
+    );
+    assert_eq!(
+        row_of(&c, "b1").await.unwrap().file.place.as_ref(),
+        Some(&place)
+    );
+
     let served = Master::serving(c.node.clone(), 10).await;
     assert_eq!(get(&served, None).await, b"one");
     assert_eq!(get(&served, Some("a1")).await, b"one");
