@@ -9,6 +9,7 @@ mod adoption;
 mod awkward;
 mod cli;
 mod emdb_server;
+mod hostile;
 mod kill;
 mod plan;
 mod pull;

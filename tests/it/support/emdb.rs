@@ -90,6 +90,8 @@ pub(crate) struct Content {
     docs: Vec<Doc>,
     originals: BTreeMap<String, File>,
     generated: BTreeMap<String, File>,
+    /// Generated files listed under paths of the lister's choice, by asset.
+    crooked: BTreeMap<String, String>,
 }
 
 impl Content {
@@ -118,6 +120,11 @@ impl Content {
         let bytes = bytes.into();
         self.generated
             .insert(path.to_owned(), File { bytes, mtime });
+    }
+
+    /// Lists a generated file for an asset whose `localpath` is whatever the server likes.
+    pub(crate) fn listed_at(&mut self, asset: &str, localpath: &str) {
+        self.crooked.insert(asset.to_owned(), localpath.to_owned());
     }
 
     /// Removes a file from either tree.
