@@ -7,6 +7,7 @@
 mod awkward;
 mod cli;
 mod emdb_server;
+mod faults;
 mod kill;
 mod pull;
 mod pull_edges;
