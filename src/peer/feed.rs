@@ -302,6 +302,7 @@ impl Peer {
 
     fn reply(&self, source: protocol::Error, after_page: u64) -> Error {
         let peer = self.0.name.clone();
+        let source = source.map_texts(|said| self.without_key(said));
         match source {
             source if source.looks_like_login() => Error::Refused {
                 peer,

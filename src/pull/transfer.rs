@@ -198,11 +198,11 @@ async fn begin(
         asked => asked?,
     };
     let goes_on = from > 0
-        && download.from == from
+        && download.from == Some(from)
         && download.tag == known
         && (download.total == job.size || !job.exact);
     if !goes_on {
-        if download.from > 0 {
+        if download.from != Some(0) {
             drop(download);
             download = ask(pull, job, path, 0).await?;
         }

@@ -30,6 +30,9 @@ fn at_once(edit: fn(&World)) -> Edit {
     })
 }
 
+/// Requests that no pass over a master of this size may exceed.
+const USUAL: usize = 60;
+
 /// A case, made by [`case`].
 pub(super) struct Case {
     pub(super) name: &'static str,
@@ -38,6 +41,7 @@ pub(super) struct Case {
     page_size: usize,
     door: Door,
     config: fn(&mut Config),
+    given: fn(&World),
     seeded: bool,
     rounds: Vec<(Edit, Expected)>,
     mend: Edit,
@@ -56,11 +60,12 @@ pub(super) fn case(entry: Entry, name: &'static str) -> Case {
         page_size: 1_000,
         door: Door::None,
         config: |_| {},
+        given: |_| {},
         seeded: false,
         rounds: Vec::new(),
         mend: at_once(|_| {}),
         recovery: (Scope::Changes, MayGo::default()),
-        requests: 60,
+        requests: USUAL,
         own: None,
     }
 }
@@ -80,6 +85,11 @@ impl Case {
 
     pub(super) fn config(self, config: fn(&mut Config)) -> Self {
         Self { config, ..self }
+    }
+
+    /// How the master is before anything else.
+    pub(super) fn given(self, given: fn(&World)) -> Self {
+        Self { given, ..self }
     }
 
     /// A clean pass comes first.
@@ -121,11 +131,11 @@ impl Case {
         assets: &'static [&'static str],
         paths: &'static [&'static str],
     ) -> Self {
-        let recovery = (self.recovery.0, MayGo { assets, paths });
+        let recovery = (self.recovery.0, MayGo::of(assets, paths));
         Self { recovery, ..self }
     }
 
-    /// Most requests of one pass.
+    /// Most requests of one pass while the fault stands.
     pub(super) fn requests(self, requests: usize) -> Self {
         Self { requests, ..self }
     }
@@ -256,7 +266,7 @@ impl Expected {
         paths: &'static [&'static str],
     ) -> Self {
         Self {
-            may_go: MayGo { assets, paths },
+            may_go: MayGo::of(assets, paths),
             deleted: Some(assets.len() as u64),
             ..self
         }
@@ -269,7 +279,7 @@ impl Expected {
         paths: &'static [&'static str],
     ) -> Self {
         Self {
-            may_go: MayGo { assets, paths },
+            may_go: MayGo::of(assets, paths),
             deleted: None,
             ..self
         }
@@ -315,9 +325,10 @@ pub(super) async fn run(case: Case) {
         return own().await;
     }
     let mut world = World::new(case.assets, case.page_size, case.door, case.config).await;
+    (case.given)(&world);
     if case.seeded {
         let expected = Expected::ok().everything();
-        pass(&world, &expected, case.requests, "seed").await;
+        pass(&world, &expected, case.requests.max(USUAL), "seed").await;
     }
     for (n, (edit, expected)) in case.rounds.iter().enumerate() {
         edit(&mut world).await;
@@ -330,11 +341,16 @@ pub(super) async fn run(case: Case) {
         config.limits.list_timeout = default.list_timeout;
     });
     (case.mend)(&mut world).await;
-    recover(&world, case.recovery, case.requests).await;
+    recover(
+        &world,
+        (case.recovery.0, &case.recovery.1),
+        case.requests.max(USUAL),
+    )
+    .await;
 }
 
 /// Faults have stopped: two passes bring parity, and another one moves nothing.
-pub(super) async fn recover(world: &World, (scope, may_go): (Scope, MayGo), requests: usize) {
+pub(super) async fn recover(world: &World, (scope, may_go): (Scope, &MayGo), requests: usize) {
     let mut parity = None;
     for n in 1..=2 {
         one_pass(world, scope, may_go, requests, &format!("recovery {n}")).await;
@@ -374,7 +390,7 @@ pub(super) struct Ended {
 pub(super) async fn one_pass(
     world: &World,
     scope: Scope,
-    may_go: MayGo,
+    may_go: &MayGo,
     requests: usize,
     what: &str,
 ) -> Ended {
@@ -402,7 +418,7 @@ pub(super) async fn one_pass(
 }
 
 async fn pass(world: &World, expected: &Expected, requests: usize, what: &str) {
-    let ended = one_pass(world, expected.scope, expected.may_go, requests, what).await;
+    let ended = one_pass(world, expected.scope, &expected.may_go, requests, what).await;
     let aside = world.mirror.set_aside().await;
     let aside: Vec<_> = aside
         .iter()

@@ -26,14 +26,7 @@ fn hostile() -> Vec<Case> {
     let elsewhere =
         |entry: Entry, name, distort: fn(&super::world::World), reason: &'static str| {
             case(entry, name)
-                .round(
-                    |world| {
-                        world
-                            .emdb
-                            .edit(|content| content.unlisted.push("Album/f1.bin/".to_owned()))
-                    },
-                    Expected::ok().lacking(&[]),
-                )
+                .seeded()
                 .round(
                     distort,
                     Expected::partial(&[("record:file/a1", reason)], &[]).everything(),
@@ -212,7 +205,7 @@ fn in_the_way() -> Vec<Case> {
         )
         .round(
             |world| world.rename("deep", "Single"),
-            Expected::ok().taking(&[], &["Single/inner.bin"]),
+            Expected::ok().taking(&[], &["@deep"]),
         ),
     ]
 }

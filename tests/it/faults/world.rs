@@ -143,6 +143,14 @@ impl World {
         self.save(module, id, members);
     }
 
+    /// The master saves everything again, so that all its dates are of its clock.
+    pub(super) fn resave_all(&self) {
+        let docs = self.emdb.edit(|content| content.docs.clone());
+        for doc in docs {
+            self.resave(&doc.module, &doc.id, |_| {});
+        }
+    }
+
     /// A record's JSON at the master.
     pub(super) fn source(&self, module: &str, id: &str) -> Value {
         self.emdb.edit(|content| {
@@ -243,13 +251,10 @@ pub(super) fn md5(bytes: &[u8]) -> String {
     hasher.finish().md5.expect("it was asked for").to_string()
 }
 
-/// Takes an asset's files away at the master.
+/// Takes an asset's files away at the master; those of an asset below its path are not its own.
 pub(super) fn forget_files(content: &mut Content, path: &str) {
-    let below = format!("{path}/");
-    content.originals.remove(path);
-    content
-        .generated
-        .retain(|name, _| !name.starts_with(&below));
+    content.remove_file(path);
+    content.remove_file(&format!("{path}/thumb.webp"));
 }
 
 /// So short that a stalled connection costs a test little.

@@ -96,8 +96,6 @@ pub(crate) struct Content {
     pub(crate) originals: BTreeMap<String, File>,
     /// Files below `generated/`.
     pub(crate) generated: BTreeMap<String, File>,
-    /// Beginnings of generated paths that the listings of this test, distorted as they are, never name.
-    pub(crate) unlisted: Vec<String>,
 }
 
 impl Content {
