@@ -19,7 +19,8 @@ use super::invariants::{self, Before, MayGo, path_of};
 use super::world::{Door, World};
 use crate::support::node::chain;
 
-type Later<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// What becomes true later.
+pub(super) type Later<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 type Edit = Box<dyn for<'a> Fn(&'a mut World) -> Later<'a> + Send + Sync>;
 
 /// An edit that need not wait for anything.

@@ -15,6 +15,8 @@ mod invariants;
 mod listing;
 mod names;
 mod random;
+mod replies;
+mod server;
 mod state;
 mod tls;
 mod transport;

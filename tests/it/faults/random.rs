@@ -25,7 +25,7 @@ use super::world::{Door, MTIME, World, md5};
 use crate::support::chance::Chance;
 
 /// How long the seeds of an ordinary run may take.
-const ORDINARY: Duration = Duration::from_secs(18);
+const ORDINARY: Duration = Duration::from_secs(15);
 /// Seeds that run at once.
 const AT_ONCE: usize = 6;
 /// Requests of a pass of which a third may fail.

@@ -1,35 +1,33 @@
-//! Faults of the transport: what happens to a request or its answer on the way.
+//! Faults of the transport: connections that break, stall or lead elsewhere, and bodies that are not what they should be.
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use emsync::cli::ExitCode;
+use emsync::pull::metadata::Scope;
 use serde_json::json;
 
-use super::case::{Case, Expected, case};
+use super::case::{Case, Expected, Later, case, one_pass, recover};
 use super::catalogue::Entry::*;
-use super::faulty::{answer, gzip, longer, set_range, shorter, to_login};
+use super::faulty::{gzip, longer, shorter, to_login};
+use super::invariants::{self, MayGo};
 use super::tls;
 use super::world::{Door, World, short_timeouts};
 use crate::support::fault::{Fault, Gate, Length, Reply};
 
-const LIST: &str = "listalldocs";
-const NEXT: &str = "nextall";
+pub(super) const LIST: &str = "listalldocs";
 /// The first listing of a pass asks for the clock alone, the second is the page.
-const PAGE: u64 = 2;
-const F1: &str = "originals/Album/f1.bin";
-const BIG: &str = "originals/Album/big.bin";
+pub(super) const PAGE: u64 = 2;
+pub(super) const F1: &str = "originals/Album/f1.bin";
+pub(super) const BIG: &str = "originals/Album/big.bin";
 
-fn once(path: &'static str, nth: u64, fault: Fault) -> impl Fn(&World) {
+pub(super) fn once(path: &'static str, nth: u64, fault: Fault) -> impl Fn(&World) {
     move |world| world.emdb.faults().once(path, nth, fault.clone())
 }
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = connections();
     cases.extend(bodies());
-    cases.extend(statuses());
-    cases.extend(refusals());
-    cases.extend(ranges());
+    cases.extend(super::replies::cases());
     cases
 }
 
@@ -185,6 +183,7 @@ fn bodies() -> Vec<Case> {
 },
                 Expected::ok().check(|world, _| assert_eq!(world.emdb.requests(LIST).len(), 2)),
             ),
+        case(Trickle, "a pass whose file would drip for weeks fetches the others and ends when it is asked to").own(drips_for_weeks),
         case(GzipMedia, "a file that comes compressed once is asked for again").round(
             |world| {
                 world.add_big();
@@ -265,325 +264,32 @@ fn bodies() -> Vec<Case> {
     ]
 }
 
-fn statuses() -> Vec<Case> {
-    vec![
-        case(Proxy5xx, "what a proxy says in between is outlasted")
-            .page_size(2)
-            .round(
-                |world| {
-                    once(LIST, 1, Fault::Answer(answer(502)))(world);
-                    once(NEXT, 1, Fault::Answer(answer(504)))(world);
-                    once(F1, 1, Fault::Answer(answer(502)))(world);
-                    once("generatedpreview/Album/f0", 1, Fault::Answer(answer(504)))(world);
-                },
-                Expected::ok(),
-            ),
-        case(
-            Proxy5xx,
-            "a proxy that never reaches the peer is a temporary failure",
-        )
-        .round(
-            |world| world.emdb.faults().always("", Fault::Answer(answer(502))),
-            Expected::stops(ExitCode::Temporary),
-        )
-        .requests(4),
-        case(
-            Proxy5xx,
-            "one file that a proxy never gets is set aside with the status",
-        )
-        .round(
-            |world| world.emdb.faults().always(F1, Fault::Answer(answer(504))),
-            Expected::partial(&[(F1, "504")], &[F1]),
-        ),
-        case(Gone410, "a listing that is gone ends the pass")
-            .round(
-                |world| world.emdb.faults().always(LIST, Fault::Answer(answer(410))),
-                Expected::stops(ExitCode::Other),
-            )
-            .requests(1),
-        case(Gone410, "a file that is gone is set aside with the status").round(
-            |world| world.emdb.faults().always(F1, Fault::Answer(answer(410))),
-            Expected::partial(&[(F1, "410")], &[F1]),
-        ),
-        case(TooMany, "a peer that says it is busy is asked again")
-            .page_size(2)
-            .round(
-                |world| {
-                    world
-                        .emdb
-                        .faults()
-                        .burst(LIST, 2, Fault::TooManyRequests(None));
-                    world
-                        .emdb
-                        .faults()
-                        .burst("originals", 3, Fault::TooManyRequests(None));
-                },
-                Expected::ok(),
-            ),
-        case(
-            TooMany,
-            "a peer that is always busy is left alone after its tries",
-        )
-        .round(
-            |world| world.emdb.faults().always("", Fault::TooManyRequests(None)),
-            Expected::stops(ExitCode::Temporary),
-        )
-        .requests(4),
-        case(TooManyRetryAfter, "nobody asks before the peer said").round(
-            |world| {
-                once(LIST, PAGE, Fault::TooManyRequests(Some(1)))(world);
-                once(F1, 1, Fault::TooManyRequests(Some(1)))(world);
-            },
-            Expected::ok().check(|world, _| {
-                for path in [LIST, F1] {
-                    let nth = if path == LIST { 1 } else { 0 };
-                    let asked = world.emdb.requests(path);
-                    let gap = asked[nth + 1].at - asked[nth].at;
-                    assert!(
-                        gap >= Duration::from_secs(1),
-                        "{path} was asked for again after {gap:?}"
-                    );
-                }
-            }),
-        ),
-        case(Unavailable503, "a burst of 503 is outlasted")
-            .page_size(2)
-            .round(
-                |world| {
-                    world.emdb.faults().burst(LIST, 3, Fault::Unavailable(None));
-                    world.emdb.faults().burst(NEXT, 2, Fault::Unavailable(None));
-                    world
-                        .emdb
-                        .faults()
-                        .burst("downloads", 6, Fault::Unavailable(None));
-                },
-                Expected::ok(),
-            ),
-        case(Unavailable503, "a longer burst is a temporary failure")
-            .round(
-                |world| world.emdb.faults().burst("", 40, Fault::Unavailable(None)),
-                Expected::stops(ExitCode::Temporary),
-            )
-            .requests(4),
-        case(NotFoundOnce, "a file that is there the second time arrives").round(
-            |world| {
-                once(F1, 1, Fault::Answer(answer(404)))(world);
-                once("generatedpreview/Album/f0", 1, Fault::Answer(answer(404)))(world);
-            },
-            Expected::ok(),
-        ),
-        case(
-            NotFoundOnce,
-            "a file that never is there is set aside alone",
-        )
-        .round(
-            |world| world.emdb.faults().always(F1, Fault::Answer(answer(404))),
-            Expected::partial(&[(F1, "404")], &[F1]),
-        ),
-    ]
-}
-
-fn refusals() -> Vec<Case> {
-    vec![
-        case(
-            RedirectToLogin,
-            "a listing that leads to a login is a refused key",
-        )
-        .seeded()
-        .round(
-            |world| {
-                world.add("new", "Album/new.bin", "new");
-                world.emdb.faults().always(LIST, Fault::Answer(to_login()));
-            },
-            Expected::stops(ExitCode::KeyRefused),
-        )
-        .requests(1),
-        case(
-            RedirectToLogin,
-            "a login page in place of a listing is a refused key",
-        )
-        .seeded()
-        .round(
-            |world| {
-                world.add("new", "Album/new.bin", "new");
-                world.emdb.faults().always(LIST, Fault::Answer(answer(200)));
-            },
-            Expected::stops(ExitCode::KeyRefused),
-        )
-        .requests(1),
-        case(
-            RedirectToLogin,
-            "one original that leads to a login is set aside, never its page",
-        )
-        .round(
-            |world| {
-                world.emdb.faults().always(F1, Fault::Answer(to_login()));
-                world
-                    .emdb
-                    .faults()
-                    .always("originals/Album/f2", Fault::LoginPage);
-            },
-            Expected::partial(
-                &[(F1, "302"), ("f2.bin", "HTML")],
-                &[F1, "originals/Album/f2"],
-            ),
-        ),
-        case(
-            Unauthorised401,
-            "a key that is taken back in mid-run ends the pass, and nothing is set aside",
-        )
-        .round(
-            |world| {
-                world
-                    .emdb
-                    .faults()
-                    .from("originals", 2, Fault::Answer(answer(401)));
-                world
-                    .emdb
-                    .faults()
-                    .from(LIST, 3, Fault::Answer(answer(401)));
-            },
-            Expected::fails(ExitCode::KeyRefused).wherever(),
-        ),
-        case(
-            Unauthorised401,
-            "a key that is taken back between two pages ends the pass",
-        )
-        .page_size(2)
-        .round(
-            |world| {
-                world
-                    .emdb
-                    .faults()
-                    .from(NEXT, 1, Fault::Answer(answer(401)));
-                world
-                    .emdb
-                    .faults()
-                    .from(LIST, 3, Fault::Answer(answer(401)));
-            },
-            Expected::fails(ExitCode::KeyRefused),
-        ),
-        case(
-            Forbidden403,
-            "one asset that we may not have is set aside alone",
-        )
-        .round(
-            |world| {
-                world
-                    .emdb
-                    .faults()
-                    .always("Album/f1.bin", Fault::Answer(answer(403)))
-            },
-            Expected::partial(
-                &[(F1, "403"), ("generated/Album/f1", "403")],
-                &["Album/f1.bin"],
-            ),
-        ),
-    ]
-}
-
-/// The first try of the large file ends after most of it; the second, which asks for the rest, meets `fault`.
-fn second_meets(fault: Fault) -> impl Fn(&World) {
-    move |world| {
+/// At a byte a second a large file takes weeks, and nothing cuts it while it comes.
+fn drips_for_weeks() -> Later<'static> {
+    Box::pin(async {
+        let mut world = World::new(4, 1_000, Door::None, |_| {}).await;
         world.add_big();
-        once(BIG, 1, Fault::CutAfter(1_200_000))(world);
-        once(BIG, 2, fault.clone())(world);
-    }
-}
-
-fn ranges() -> Vec<Case> {
-    let asked_for_a_range = |world: &World, _: &_| {
-        let asked = world.emdb.requests(BIG);
-        assert!(
-            asked[1].headers.contains_key("range"),
-            "the second try asked for the whole"
-        );
-    };
-    let resumed = || Expected::ok().check(asked_for_a_range);
-    vec![
-        case(WrongContentRange, "a part from elsewhere is not appended").round(
-            |world| {
-                second_meets(Fault::Change(|reply| {
-                    set_range(reply, "bytes 10-299999/1500000")
-                }))(world)
-            },
-            resumed(),
-        ),
-        case(
-            WrongContentRange,
-            "a part that does not say where it begins is not taken for the whole",
-        )
-        .round(
-            |world| {
-                second_meets(Fault::Change(|reply| {
-                    reply.headers.retain(|(name, _)| *name != "content-range")
-                }))(world)
-            },
-            resumed(),
-        ),
-        case(
-            WrongContentRange,
-            "a part whose place cannot be read is not taken for the whole",
-        )
-        .round(
-            |world| second_meets(Fault::Change(|reply| set_range(reply, "nonsense")))(world),
-            resumed(),
-        ),
-        case(
-            WrongContentRange,
-            "a part of a file of another size is not appended",
-        )
-        .round(
-            |world| {
-                second_meets(Fault::Change(|reply| {
-                    set_range(reply, "bytes 1200000-1499999/1600000")
-                }))(world)
-            },
-            resumed(),
-        ),
-        case(
-            WrongContentRange,
-            "a part that is another than it says is found out by its digest",
-        )
-        .round(|world| second_meets(Fault::WrongBytes)(world), resumed()),
-        case(
-            WrongContentRange,
-            "a part that nobody asked for is not taken for the whole",
-        )
-        .round(
-            |world| {
-                once(
-                    F1,
-                    1,
-                    Fault::Change(|reply| {
-                        reply.status = 206;
-                        reply.body.truncate(4);
-                        set_range(reply, "bytes 0-3/17");
-                    }),
-                )(world)
-            },
-            Expected::ok(),
-        ),
-        case(
-            ChangedFile206,
-            "the rest of another file is not appended to the first",
-        )
-        .round(
-            |world| {
-                second_meets(Fault::Change(|reply| {
-                    let other: Bytes = reply.body.iter().map(|byte| byte ^ 0x55).collect();
-                    reply.body = other;
-                    *reply = reply.clone().with("etag", "1772201009999");
-                }))(world)
-            },
-            resumed(),
-        ),
-        case(WholeForRange, "the whole in answer to a range is the whole")
-            .round(|world| second_meets(Fault::IgnoreRange)(world), resumed()),
-        case(
-            RangeStartIgnored,
-            "a part from the first byte is not appended",
-        )
-        .round(|world| second_meets(Fault::RangeFromZero)(world), resumed()),
-    ]
+        world
+            .emdb
+            .faults()
+            .always(BIG, Fault::Trickle(Duration::from_secs(1)));
+        let others_then_stop = async {
+            let files = || async { invariants::rows(&world.mirror).await.len() };
+            // Four originals and five renditions.
+            while files().await < 9 || world.emdb.requests(BIG).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            world.mirror.shutdown.request();
+        };
+        let nothing = MayGo::default();
+        let pass = one_pass(&world, Scope::Changes, &nothing, 60, "drips");
+        let both = async { tokio::join!(pass, others_then_stop) };
+        let (ended, ()) = tokio::time::timeout(Duration::from_secs(60), both)
+            .await
+            .expect("the pass goes on");
+        assert_eq!(ended.exit, ExitCode::Interrupted);
+        world.emdb.faults().clear();
+        world.mirror = world.mirror.restarted();
+        recover(&world, (Scope::Changes, &MayGo::default()), 60).await;
+    })
 }

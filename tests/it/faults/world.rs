@@ -66,7 +66,7 @@ impl World {
             Some(front) => format!("http://{}/finder", front.address),
             None => emdb.base().to_owned(),
         };
-        let mirror = Mirror::with(&base, KEY, Some(CLUSTER), |settings| {
+        let mirror = Mirror::inside(scratch(), (&base, KEY, Some(CLUSTER)), |settings| {
             settings.limits.attempts = 4;
             settings.peers[0].base_url = base.parse::<BaseUrl>().unwrap();
             config(settings);
@@ -230,6 +230,13 @@ impl World {
         change(&mut config);
         self.mirror.node.config = config.into();
     }
+}
+
+/// A folder in memory where the system has one: what is tested here does not depend on the disk, and waiting for it takes
+/// most of the time.
+fn scratch() -> tempfile::TempDir {
+    let in_memory = tempfile::Builder::new().tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// What a record says of an original with these bytes.
