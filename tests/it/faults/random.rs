@@ -92,7 +92,7 @@ async fn run(seed: u64, met: Arc<AtomicU64>) {
             config.limits.timeout = Duration::from_millis(250);
             config.limits.list_timeout = Duration::from_millis(250);
         });
-        let percent = *chance.pick(&[3, 10, 20, 35]);
+        let percent = *chance.pick(&[5, 15, 30, 45]);
         world
             .emdb
             .faults()

@@ -22,7 +22,7 @@ async fn world() -> World {
 }
 
 fn request(world: &World, path: &str) -> RequestBuilder {
-    let client = Client::builder().no_proxy().build().unwrap();
+    let client = Client::builder().no_proxy().no_gzip().build().unwrap();
     let login = [("X-token", KEY), ("X-tokentype", "entermedia")];
     let request = client.get(format!("{}/{path}", world.emdb.base()));
     login.into_iter().fold(request, |request, (name, value)| {
