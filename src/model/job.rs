@@ -21,6 +21,9 @@ pub struct FetchJob {
     pub sha256: Option<Sha256>,
     /// Announced MD5.
     pub md5: Option<Md5>,
+    /// Where a file of its asset lies that is about to go and has the same content: then this is a move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// What to derive from the file once it is here.
     pub then: Option<RegenerateJob>,
 }
@@ -56,6 +59,17 @@ pub struct DeleteJob {
     pub tombstone: bool,
 }
 
+/// Take a record away that two complete listings of its peer lacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsentJob {
+    /// Its table.
+    pub module: String,
+    /// Its id.
+    pub id: String,
+    /// The digest of its content when it was missed: another version stays.
+    pub content: Sha256,
+}
+
 /// What a job asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
@@ -68,6 +82,8 @@ pub enum Work {
     Remove(RemoveJob),
     /// See [`DeleteJob`].
     Delete(DeleteJob),
+    /// See [`AbsentJob`].
+    Absent(AbsentJob),
     /// The second half of a removal: the row is forgotten, the bytes are to follow.
     Trash(RemoveJob),
 }

@@ -80,9 +80,9 @@ pub struct Plan {
     pub fetch: Vec<FetchJob>,
     /// Renditions to make of an original that is here already.
     pub regenerate: Option<RegenerateJob>,
-    /// Files the record no longer names, and renditions that two listings lacked.
+    /// Files the record no longer names.
     pub remove: Vec<RemoveJob>,
-    /// Originals the record names and two listings lacked: these pass the guard.
+    /// Files the record names and two listings lacked: these pass the guard.
     pub gone: Vec<RemoveJob>,
     /// Names that somebody else's asset claims with other content.
     pub contested: Vec<MediaPath>,
@@ -107,7 +107,51 @@ pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -
         plan.regenerate = missing_renditions(&plan, render, here, policy);
     }
     limit_to(&mut plan, asset, here);
+    pair_moves(&mut plan, here);
     plan
+}
+
+/// Tells each wanted file which of the asset's files that are about to go has its content: then it need not be fetched.
+fn pair_moves(plan: &mut Plan, here: Here<'_>) {
+    let leaving: Vec<&FileRow> = here
+        .own
+        .iter()
+        .filter(|row| {
+            let is_it =
+                |job: &RemoveJob| job.kind == row.file.kind && job.path == row.file.path.as_str();
+            plan.remove.iter().any(is_it)
+        })
+        .collect();
+    for job in &mut plan.fetch {
+        job.from = former(job, &leaving).map(|row| row.file.path.as_str().to_owned());
+    }
+}
+
+/// The file that a wanted one was, if exactly one can have been it. The same file name decides between equals.
+fn former<'a>(job: &FetchJob, leaving: &[&'a FileRow]) -> Option<&'a FileRow> {
+    let may_be = |row: &&&FileRow| {
+        let file = &row.file;
+        let same_time = job
+            .modified
+            .is_some_and(|time| time.whole_second() == file.modified.whole_second());
+        file.kind == job.kind
+            && match (job.sha256, job.md5, file.md5) {
+                (Some(sha256), ..) => sha256 == file.sha256,
+                (None, Some(theirs), Some(ours)) => theirs == ours,
+                _ => job.size == Some(file.size) && same_time,
+            }
+    };
+    let name = job.path.rsplit('/').next();
+    let found: Vec<_> = leaving.iter().filter(may_be).copied().collect();
+    let mut same_name = found
+        .iter()
+        .filter(|row| Some(row.file.path.name()) == name);
+    match (same_name.next(), found.as_slice()) {
+        (Some(row), _) => Some(row),
+        (None, [row]) => Some(row),
+        (None, [first, ..]) if job.sha256.is_some() => Some(first),
+        _ => None,
+    }
 }
 
 /// Takes back what this peer has no say in.
@@ -211,7 +255,7 @@ fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: H
         } else if !row.file.authored {
             let is_listed = listed.iter().any(|file| file.path == row.file.path);
             if judge_absence(plan, row, is_listed, here.complete_until) {
-                plan.remove.push(remove(row));
+                plan.gone.push(remove(row));
             }
         }
     }
@@ -328,6 +372,7 @@ fn fetch(file: &ListedFile, then: Option<RegenerateJob>) -> FetchJob {
         modified: file.modified,
         sha256: file.sha256,
         md5: file.md5,
+        from: None,
         then,
     }
 }
@@ -517,7 +562,7 @@ mod tests {
                 ..POLICY
             },
         );
-        assert_eq!((first.unlisted.len(), first.remove.len()), (1, 0));
+        assert_eq!((first.unlisted.len(), first.gone.len()), (1, 0));
         own[0].unlisted_at = Some(COMPLETE.plus(std::time::Duration::from_millis(1)));
         let same = run(
             &asset("x/a.jpg"),
@@ -541,9 +586,9 @@ mod tests {
                 ..POLICY
             },
         );
-        assert_eq!((second.unlisted.len(), second.remove.len()), (0, 1));
+        assert_eq!((second.unlisted.len(), second.gone.len()), (0, 1));
         let back = run(&asset("x/a.jpg"), &[original], &generated, &own, POLICY);
-        assert_eq!((back.relisted.len(), back.remove.len()), (1, 0));
+        assert_eq!((back.relisted.len(), back.gone.len()), (1, 0));
     }
 
     #[test]
@@ -669,7 +714,7 @@ mod tests {
             };
             let plan = plan(&asset("x/a.jpg"), list, here, policy);
             let paths: Vec<_> = plan.fetch.into_iter().map(|job| job.path).collect();
-            (paths.join(" "), plan.remove.len())
+            (paths.join(" "), plan.remove.len() + plan.gone.len())
         };
         let (new, both) = ("x/a.jpg/new.webp", "x/a.jpg x/a.jpg/new.webp");
         assert_eq!(say(Authority::Decides), (both.to_owned(), 2));
@@ -711,7 +756,7 @@ mod tests {
                 here_names.iter().map(|name| row(&listed(FileKind::Generated, &format!("s/a.jpg/{name}"), &old), "a1")).collect();
             for _ in 0..2 {
                 let plan = run(&asset, &original, &generated, &own, policy);
-                for job in &plan.remove {
+                for job in plan.remove.iter().chain(&plan.gone) {
                     prop_assert!(!generated.iter().any(|file| file.path.as_str() == job.path));
                     own.retain(|row| row.file.path.as_str() != job.path);
                 }
