@@ -25,7 +25,7 @@ use super::world::{Door, MTIME, World, md5};
 use crate::support::chance::Chance;
 
 /// How long the seeds of an ordinary run may take.
-const ORDINARY: Duration = Duration::from_secs(15);
+const ORDINARY: Duration = Duration::from_secs(12);
 /// Seeds that run at once.
 const AT_ONCE: usize = 6;
 /// Requests of a pass of which a third may fail.
@@ -158,12 +158,18 @@ impl Edits {
         }
         let at = chance.below(self.live.len());
         let id = self.live[at].clone();
-        match chance.below(5) {
+        match chance.below(6) {
             0 => world.resave("asset", &id, |members| members["assettitle"] = json!(n)),
             1 => replace(world, &id, chance.noise(100 + n), n),
             2 => {
                 self.may_go.paths.push(format!("@{id}"));
                 world.rename(&id, &format!("Moved/{n}/x.bin"));
+            }
+            4 => {
+                self.may_go.paths.push(format!("@{id}"));
+                self.may_go.assets.push(id.clone());
+                world.forget(&id);
+                self.live.remove(at);
             }
             3 => {
                 self.may_go.paths.push(format!("@{id}"));

@@ -173,6 +173,16 @@ impl World {
         });
     }
 
+    /// The master loses an asset without a trace.
+    pub(super) fn forget(&self, id: &str) {
+        let source = self.source("asset", id);
+        let path = source["sourcepath"].as_str().unwrap();
+        self.emdb.edit(|content| {
+            content.hard_delete("asset", id);
+            forget_files(content, path);
+        });
+    }
+
     /// The master moves an asset.
     pub(super) fn rename(&self, id: &str, to: &str) {
         let bytes = self.emdb.edit(|content| {
