@@ -363,9 +363,10 @@ pub(super) async fn recover(world: &World, (scope, may_go): (Scope, &MayGo), req
         }
     }
     let parity = parity.unwrap();
+    let findings = world.mirror.monitor.seen().findings;
     assert!(
         parity.in_sync,
-        "two passes brought no parity: {:#?}",
+        "two passes brought no parity: {:#?}; findings: {findings:#?}",
         parity.differences
     );
     let again = one_pass(world, scope, may_go, requests, "again").await;
