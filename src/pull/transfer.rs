@@ -199,11 +199,11 @@ async fn begin(
         asked => asked?,
     };
     let goes_on = from > 0
-        && download.from == from
+        && download.from == Some(from)
         && download.tag == known
         && (download.total == job.size || !job.exact);
     if !goes_on {
-        if download.from > 0 {
+        if download.from != Some(0) {
             drop(download);
             download = ask(pull, file, job, 0).await?;
         }

@@ -9,6 +9,7 @@ mod adoption;
 mod awkward;
 mod cli;
 mod emdb_server;
+mod faults;
 mod hostile;
 mod kill;
 mod plan;
