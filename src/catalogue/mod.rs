@@ -117,6 +117,15 @@ pub enum Error {
     },
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Sql {
+            what: reached.0.name(),
+            source: sqlx::Error::Io(reached.into()),
+        }
+    }
+}
+
 impl Error {
     /// Whether it is worth trying again: only a lock that somebody else holds is.
     #[must_use]

@@ -10,6 +10,7 @@ use super::read::{self, Reading, Refusal};
 use super::renditions::{Renditions, Want};
 use super::walk::{self, Found, Portion};
 use super::{Error, Import, blocking};
+use crate::crash::{self, Point};
 use crate::model::FileKind;
 use crate::model::preset::image_presets;
 use crate::monitor::Counter;
@@ -61,11 +62,13 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error
     }
     import.report().unchanged += same.len() as u64;
     let read = read_all(import, fresh).await?;
+    crash::point(Point::ImportRead)?;
     let items = identify(import, read, &rows).await?;
     if import.options.dry_run {
         count(import, &items);
     } else {
         let (items, failure) = publish(import, items).await?;
+        crash::point(Point::ImportPublished)?;
         commit(import, portion.dirs, same, &items).await?;
         count(import, &items);
         if let Some(error) = failure {
@@ -159,12 +162,14 @@ fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error>
         && let Some(old) = import.path_of(&moved.from.path)
     {
         parts.extend(moved.carry(&import.store, staging, &item.found.path, &old)?);
+        crash::point(Point::ImportCarried)?;
         // Below its own former name, or above it, a file cannot be published while that is still a file. Its bytes are
         // staged by now, and a kill after this is the same move found again.
         if item.found.path.below(&old).is_some() || old.below(&item.found.path).is_some() {
             for row in &moved.left {
                 import.store.trash(row.file.kind, &row.file.path)?;
             }
+            crash::point(Point::ImportMadeRoom)?;
         }
     }
     Ok(parts)

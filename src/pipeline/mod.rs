@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalogue::Lane;
 use crate::config::{self, Generated, MaxDelete};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::monitor::{Counter, Monitor, Phase, RunReport};
 use crate::node::Node;
@@ -86,6 +87,12 @@ impl From<store::Error> for Error {
     }
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Pull(store::Error::from(reached).into())
+    }
+}
+
 impl From<peer::Error> for Error {
     fn from(error: peer::Error) -> Self {
         Self::Pull(error.into())
@@ -140,6 +147,7 @@ pub async fn sync_peer(
     let error = passes(node, &pull, settings, options, &mut applied)
         .await
         .err();
+    crash::point(Point::RunEnding)?;
     let counts = node.catalogue.job_counts(Some(&settings.name)).await?;
     let report = RunReport {
         deleted: applied.deleted,
@@ -263,6 +271,7 @@ async fn passes(
     }
     let live_before = listed?.live_before;
     ended?;
+    crash::point(Point::FilesDone)?;
     pull.monitor.phase(Phase::Reconcile);
     let deletes = Deletes {
         peer: &settings.name,
@@ -294,6 +303,7 @@ async fn again(pull: &Pull, settings: &config::Peer) -> Result<u64, Error> {
         .try_again(&settings.name, pull.limits.attempts, pull.seams.clock.now())
         .await?;
     batch.commit().await?;
+    crash::point(Point::LeasesTaken)?;
     Ok(revived)
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{Counts, Error, InFlightToken, Pull};
 use crate::catalogue::{Finding, Job, Lane, NewJob};
+use crate::crash::{self, Point};
 use crate::model::job::{RemoveJob, Work};
 use crate::model::{FileKind, MediaFile, Timestamp};
 use crate::monitor::Counter;
@@ -87,6 +88,7 @@ pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(),
 
 async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     let outcomes = publish(pull, &mut items).await?;
+    crash::point(Point::BytesPublished)?;
     let now = pull.seams.clock.now();
     let mut batch = pull.catalogue.batch().await?;
     let mut tally = Tally::default();
@@ -121,6 +123,7 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
         }
     }
     batch.commit().await?;
+    crash::point(Point::RowsSettled)?;
     tally.report(pull);
     drop(items);
     pull.wake.notify_waiters();

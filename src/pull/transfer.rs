@@ -15,6 +15,7 @@ use super::body::{gather, stream};
 use super::ours::copy_of_ours;
 use super::publisher::Part;
 use super::{Error, Pull};
+use crate::crash::{self, Point};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
@@ -67,6 +68,7 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
     let path = MediaPath::new(job.path.as_str())?;
     check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0))?;
     if let Some((staged, digests, itself)) = copy_of_ours(pull, job, &path).await? {
+        crash::point(Point::OursCopied)?;
         let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
         return Ok(Arrived {
             itself,

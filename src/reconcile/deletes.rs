@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::due::Due;
 use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
 use crate::config::MaxDelete;
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
 use crate::model::{
@@ -64,6 +65,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Store(reached.into())
+    }
 }
 
 impl Error {
@@ -304,7 +311,8 @@ impl Deletes<'_> {
             applied.deleted += 1;
         }
         batch.settle(job).await?;
-        Ok(batch.commit().await?)
+        batch.commit().await?;
+        Ok(crash::point(Point::DeleteRows)?)
     }
 
     /// Forgets every file of an asset, and wishes their bytes into the trash.
@@ -366,7 +374,8 @@ impl Deletes<'_> {
             }
         }
         batch.settle(job).await?;
-        Ok(batch.commit().await?)
+        batch.commit().await?;
+        Ok(crash::point(Point::RemoveRows)?)
     }
 
     async fn trash(
@@ -382,6 +391,7 @@ impl Deletes<'_> {
             let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
             let moved = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             applied.files_trashed += u64::from(moved?);
+            crash::point(Point::BytesTrashed)?;
         }
         self.settle(job).await
     }
