@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::commit::commit;
+use super::gone::forget;
 use super::identify::{Fate, Item, identify};
 use super::read::{self, Reading, Refusal};
 use super::renditions::{Renditions, Want};
@@ -106,6 +107,7 @@ async fn publish(
     import: &Arc<Import>,
     mut items: Vec<Item>,
 ) -> Result<(Vec<Item>, Option<store::Error>), Error> {
+    forget_what_is_in_the_way(import, &items).await?;
     let shared = Arc::clone(import);
     let (items, answers) = blocking(move || {
         let mut batch = Vec::new();
@@ -142,6 +144,21 @@ async fn publish(
     Ok((durable, failure))
 }
 
+/// Rows of places that have to be cleared before the moved asset can be published: rows go before bytes, here too.
+async fn forget_what_is_in_the_way(import: &Import, items: &[Item]) -> Result<(), Error> {
+    let rows = items.iter().filter_map(|item| match &item.fate {
+        Fate::Moved(moved) if moved.is_in_the_way(import, &item.found.path) => Some(&moved.left),
+        _ => None,
+    });
+    let rows: Vec<_> = rows.flatten().collect();
+    if !rows.is_empty() {
+        let mut batch = import.catalogue.batch().await?;
+        forget(&mut batch, rows.iter().map(|row| &row.file), import.now()).await?;
+        batch.commit().await?;
+    }
+    Ok(())
+}
+
 /// What of an item is to be published. Blocks.
 fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error> {
     let (Some(staged), Some(staging)) = (item.reading.staged.take(), import.staging.as_ref())
@@ -165,7 +182,7 @@ fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error>
         crash::point(Point::ImportCarried)?;
         // Below its own former name, or above it, a file cannot be published while that is still a file. Its bytes are
         // staged by now, and a kill after this is the same move found again.
-        if item.found.path.below(&old).is_some() || old.below(&item.found.path).is_some() {
+        if moved.is_in_the_way(import, &item.found.path) {
             for row in &moved.left {
                 import.store.trash(row.file.kind, &row.file.path)?;
             }

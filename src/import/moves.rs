@@ -59,9 +59,10 @@ pub(super) async fn find(
             let left = import.catalogue.files_of(&[from.asset.as_str()]).await?;
             return Ok(Some(Move {
                 from,
+                // Without rows, which a kill while room was made for it leaves, nobody knows what it had.
+                is_complete: !left.is_empty(),
                 left,
                 carried: Vec::new(),
-                is_complete: true,
             }));
         }
     }
@@ -73,6 +74,12 @@ fn file_name(path: &str) -> &str {
 }
 
 impl Move {
+    /// Whether the asset's former place is in the way of its new one: a file and a folder cannot have one name.
+    pub(super) fn is_in_the_way(&self, import: &Import, to: &MediaPath) -> bool {
+        let old = import.path_of(&self.from.path);
+        old.is_some_and(|old| to.below(&old).is_some() || old.below(to).is_some())
+    }
+
     /// Stages the renditions for their new place below `to`. Blocks.
     pub(super) fn carry(
         &mut self,

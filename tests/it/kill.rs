@@ -9,7 +9,7 @@
 //! `EMSYNC_KILLS=5000` runs the big matrix, `EMSYNC_KILL_SEED` repeats the moments of an earlier run as well as a clock can;
 //! `cargo test kill -- --nocapture` shows what was hit.
 
-mod stage;
+pub(crate) mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

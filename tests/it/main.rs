@@ -6,6 +6,7 @@
 
 mod awkward;
 mod cli;
+mod crash;
 mod emdb_server;
 mod kill;
 mod pull;

@@ -17,6 +17,9 @@ use serde_json::Value;
 /// Files by kind and path, with size and digest of what is on disk.
 pub(crate) type Files = BTreeMap<(FileKind, String), (u64, Sha256)>;
 
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 const KINDS: [FileKind; 2] = [FileKind::Original, FileKind::Generated];
 
 /// How a process ended.
@@ -97,6 +100,60 @@ impl Program {
             stdout,
             stderr: self.stderr(),
         })
+    }
+
+    /// Runs a command in an environment, to its end; it is a failure when that does not come.
+    pub(crate) fn run_in(&self, args: &[&str], environment: &[(&str, &str)]) -> Done {
+        let mut command = self.command(args);
+        command.envs(environment.iter().copied());
+        self.run_bounded(&mut command)
+    }
+
+    /// Runs a command under a shell's `limits`, such as `ulimit -n 40`, to its end.
+    pub(crate) fn run_under(&self, limits: &str, args: &[&str]) -> Done {
+        let mut command = Command::new("sh");
+        let script = format!("{limits} && exec \"$0\" \"$@\"");
+        let program = env!("CARGO_BIN_EXE_emsync");
+        command.args(["-c", &script, program, "-C"]).arg(&self.dir);
+        self.run_bounded(command.args(args))
+    }
+
+    fn run_bounded(&self, command: &mut Command) -> Done {
+        let mut child = self.start(command);
+        let mut pipe = child.stdout.take().unwrap();
+        let (sender, ended) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            let mut stdout = String::new();
+            pipe.read_to_string(&mut stdout).unwrap();
+            let _late = sender.send(());
+            stdout
+        });
+        let hangs = ended.recv_timeout(PATIENCE).is_err();
+        if hangs {
+            child.kill().unwrap();
+        }
+        let code = child.wait().unwrap().code();
+        let stdout = reading.join().unwrap();
+        assert!(!hangs, "{command:?} does not end: {}", self.stderr());
+        Done {
+            code,
+            stdout,
+            stderr: self.stderr(),
+        }
+    }
+
+    /// A copy of this node at `dir`, times and all. Nothing may be running in it.
+    pub(crate) fn copy(&self, dir: &Path) -> Self {
+        let copied = Command::new("cp").arg("-a").args([&self.dir, dir]).status();
+        assert!(copied.unwrap().success());
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// Its directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Runs a command in the background.

@@ -1,0 +1,236 @@
+//! Every crash point of the real program, in every scenario that passes it: nothing is lost, nothing is wrong, and the next
+//! runs end as if nothing had happened.
+//!
+//! For each point and each of the four ways a point can be told to go wrong, a process of the real binary is run with that
+//! point armed; in between and afterwards the node is looked at from outside. Which scenario passes which point is found out
+//! by letting each run once and reading its log, so that a new point is exercised without anybody listing it here, and one
+//! that no scenario passes fails the test.
+//!
+//! `EMSYNC_CRASH_ALL=1` ends the process at every pass of each point rather than at one, and fails, panics and stalls at each
+//! point in every scenario. `EMSYNC_CRASH_ONLY=<part of a case's name>` runs the cases that are named so.
+
+mod scene;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use emsync::crash::Point;
+
+use crate::kill::stage::say;
+use scene::{Scenario, Scene};
+
+/// Cases at a time; each is mostly a process that waits for the disk.
+const AT_ONCE: usize = 4;
+/// How a run may end whose disk failed once, or a part of which panicked: done, another, temporary, items set aside.
+const ENDS: [i32; 4] = [0, 1, 5, 23];
+
+/// One process with one point armed.
+#[derive(Debug, Clone)]
+struct Case {
+    scenario: Scenario,
+    /// As `EMSYNC_CRASH` has it.
+    point: &'static str,
+    at: u64,
+    mode: &'static str,
+}
+
+impl Case {
+    fn name(&self) -> String {
+        let Self {
+            scenario,
+            point,
+            at,
+            mode,
+        } = self;
+        format!("{scenario:?}: EMSYNC_CRASH={point}@{at}:{mode}")
+    }
+}
+
+/// How often a scenario passes each point.
+type Passes = BTreeMap<(Scenario, &'static str), u64>;
+
+fn passed(log: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let words = |line: &str| {
+        line.split_once(' ')
+            .map(|(what, point)| (what.to_owned(), point.to_owned()))
+    };
+    text.lines().filter_map(words).collect()
+}
+
+/// Lets each scenario run once undisturbed.
+fn passes(scene: &Scene) -> Passes {
+    let mut passes = Passes::new();
+    for scenario in Scenario::ALL {
+        let name = format!("trace-{scenario:?}");
+        let node = scene.brink(scenario, &name);
+        let log = scene.dir.path().join(format!("{name}.log"));
+        let environment = [("EMSYNC_CRASH_LOG", log.to_str().unwrap())];
+        node.run_in(&scene.args(scenario), &environment).well();
+        scene.recover(scenario, &node, &name);
+        for (_, passed) in passed(&log) {
+            let point = Point::ALL.iter().find(|point| point.name() == passed);
+            *passes.entry((scenario, point.unwrap().name())).or_default() += 1;
+        }
+    }
+    passes
+}
+
+fn all() -> bool {
+    std::env::var_os("EMSYNC_CRASH_ALL").is_some()
+}
+
+fn cases(passes: &Passes) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut modes_done = BTreeSet::new();
+    let mut aborts_done = BTreeSet::new();
+    for (&(scenario, point), &count) in passes {
+        // Two scenarios for each point; the big file takes its time, and only what nothing else passes is worth it.
+        if scenario == Scenario::Big && aborts_done.contains(point) {
+            continue;
+        }
+        aborts_done.insert(point);
+        let of = |at, mode| Case {
+            scenario,
+            point,
+            at,
+            mode,
+        };
+        if all() {
+            cases.extend((1..=count).map(|at| of(at, "abort")));
+            cases.extend((1..=count).flat_map(|at| [of(at, "error"), of(at, "panic")]));
+            cases.push(of(1, "delay"));
+        } else {
+            cases.push(of(count.div_ceil(2), "abort"));
+            if modes_done.insert(point) {
+                cases.extend([of(1, "error"), of(count.div_ceil(2), "panic")]);
+            }
+        }
+    }
+    for scenario in Scenario::ALL {
+        let (point, at, mode) = ("every", 1, "delay");
+        cases.push(Case {
+            scenario,
+            point,
+            at,
+            mode,
+        });
+    }
+    if let Ok(only) = std::env::var("EMSYNC_CRASH_ONLY") {
+        cases.retain(|case| case.name().contains(&only));
+        assert!(!cases.is_empty(), "no case is named like {only:?}");
+    }
+    cases
+}
+
+/// Runs a case, and answers whether its point did what it was told; a later pass may not come when batches fall otherwise.
+fn run(scene: &Scene, case: &Case, number: usize) -> (bool, u64) {
+    let name = case.name();
+    let node = scene.brink(case.scenario, &format!("case-{number}"));
+    let log = scene.dir.path().join(format!("case-{number}.log"));
+    let armed = format!("{}@{}:{}", case.point, case.at, case.mode);
+    let environment = [
+        ("EMSYNC_CRASH", armed.as_str()),
+        ("EMSYNC_CRASH_LOG", log.to_str().unwrap()),
+    ];
+    let done = node.run_in(&scene.args(case.scenario), &environment);
+    let fired = passed(&log)
+        .into_iter()
+        .any(|(what, point)| what == case.mode && (point == case.point || case.point == "every"));
+    match (fired, case.mode) {
+        (true, "abort") => assert_eq!(done.code, None, "{name}: it lives on: {done:?}"),
+        (true, "error" | "panic") => {
+            let proper = done.code.is_some_and(|code| ENDS.contains(&code));
+            assert!(proper, "{name}: {done:?}");
+            let told =
+                done.code == Some(0) || done.stderr.contains(case.point) || case.mode == "panic";
+            assert!(told, "{name}: the reason is not named: {done:?}");
+        }
+        _ => assert_eq!(done.code, Some(0), "{name}: {done:?}"),
+    }
+    scene.assert_sound(case.scenario, &node, &name);
+    let passes = scene.recover(case.scenario, &node, &name);
+    fs::remove_dir_all(node.dir()).unwrap();
+    (fired, passes)
+}
+
+#[test]
+fn whatever_point_a_run_dies_at_the_next_ends_as_if_it_had_not() {
+    let scene = Scene::new();
+    let passes = passes(&scene);
+    let cases = cases(&passes);
+    let (next, most) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let exercised = Mutex::new(BTreeMap::<_, BTreeSet<_>>::new());
+    let fired = Mutex::new(BTreeMap::<_, u64>::new());
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    let Some(case) = cases.get(number) else { break };
+                    let mut ran = catch_unwind(AssertUnwindSafe(|| run(&scene, case, number)));
+                    if matches!(ran, Ok((false, _))) && !all() {
+                        let first = Case {
+                            at: 1,
+                            ..case.clone()
+                        };
+                        ran = catch_unwind(AssertUnwindSafe(|| {
+                            run(&scene, &first, cases.len() + number)
+                        }));
+                    }
+                    match ran {
+                        Ok((true, passes)) => {
+                            most.fetch_max(passes, Ordering::SeqCst);
+                            *fired.lock().unwrap().entry(case.mode).or_default() += 1;
+                            let mut exercised = exercised.lock().unwrap();
+                            exercised.entry(case.mode).or_default().insert(case.point);
+                        }
+                        Ok((false, _)) => {}
+                        Err(_) => failed.lock().unwrap().push(case.name()),
+                    }
+                }
+            });
+        }
+    });
+    let (exercised, fired) = (exercised.into_inner().unwrap(), fired.into_inner().unwrap());
+    let counts: BTreeMap<_, _> = exercised
+        .iter()
+        .map(|(mode, points)| (mode, points.len()))
+        .collect();
+    let failed = failed.into_inner().unwrap();
+    say(&format!(
+        "crash points: {} declared, exercised {counts:?}; {} cases, fired {fired:?}, at most {} passes to recover, {} violations",
+        Point::ALL.len(),
+        cases.len(),
+        most.load(Ordering::SeqCst),
+        failed.len(),
+    ));
+    assert!(failed.is_empty(), "{failed:#?}");
+    if std::env::var_os("EMSYNC_CRASH_ONLY").is_some() {
+        return;
+    }
+    let declared: BTreeSet<_> = Point::ALL.iter().map(|point| point.name()).collect();
+    for mode in ["abort", "error", "panic"] {
+        let missed: Vec<_> = declared.difference(&exercised[mode]).collect();
+        assert!(missed.is_empty(), "{mode}: no scenario reaches {missed:?}");
+    }
+}
+
+#[test]
+fn a_point_that_does_not_exist_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = crate::support::program::Program::init(&dir.path().join("n"), "node-0001");
+    for text in ["store.nowhere", "store.named@0", "store.named:later", ""] {
+        let done = node.run_in(&["status"], &[("EMSYNC_CRASH", text)]);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(
+            done.stderr.contains(&format!("EMSYNC_CRASH={text:?}")),
+            "{done:?}"
+        );
+    }
+}
