@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod emdb_server;
 mod kill;
+mod nth_call;
 mod pull;
 mod pull_edges;
 mod regenerate;

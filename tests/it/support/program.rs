@@ -63,6 +63,13 @@ impl Program {
         node
     }
 
+    /// The node that is at `dir` already.
+    pub(crate) fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
     /// Puts `lines` into the section `[limits]`.
     pub(crate) fn limit(&self, lines: &str) {
         let file = self.dir.join("emsync.toml");
