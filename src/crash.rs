@@ -109,6 +109,8 @@ points! {
     Trashed = "trash.moved",
     /// A file lies durably in the trash; emptied directories are still there.
     TrashSynced = "trash.synced",
+    /// The former name of a moved file is gone, which is not synced yet.
+    NameDropped = "store.name-dropped",
     /// A batch is complete and not committed.
     Committing = "catalogue.committing",
     /// A batch is committed, and nobody was told.
@@ -125,8 +127,8 @@ points! {
     CheckpointMoved = "pull.checkpoint-moved",
     /// Jobs are claimed and not begun.
     PoolClaimed = "pull.claimed",
-    /// A copy of a file of ours is staged.
-    OursCopied = "pull.ours-copied",
+    /// A file of ours that is the wanted one is adopted, linked, cloned or copied.
+    OursFound = "pull.ours-found",
     /// A file is staged, hashed and compared.
     FileStaged = "pull.file-staged",
     /// Files are published and have no rows.

@@ -14,6 +14,7 @@
 //!
 //! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
 
+mod adopt;
 mod dirs;
 mod error;
 mod marker;
@@ -29,14 +30,16 @@ mod conformance;
 #[cfg(test)]
 mod faults;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+pub use adopt::{Candidate, Name, Twins};
 pub use error::{Error, OddReason};
 pub use partial::Partial;
 pub use publish::Publish;
@@ -66,6 +69,8 @@ struct Inner {
     marker: Marker,
     dirs: Dirs,
     boot: String,
+    /// Files under final names whose sync failed, by device and inode: another sync proves nothing (`publish`).
+    doubtful: Mutex<HashSet<(u64, u64)>>,
 }
 
 /// Size in bytes and modification time of a regular file.
@@ -128,6 +133,7 @@ impl Store {
             marker,
             dirs,
             boot,
+            doubtful: Mutex::default(),
         })))
     }
 

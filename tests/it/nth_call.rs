@@ -72,8 +72,11 @@ fn run(site: &Site, brink: Brink, fails: Fails, (errno, stops): (Errno, bool)) -
                 !stops || may_be_ignored(*call),
                 "{case}: {call:?} failed and nobody said so"
             );
-            // One file's failure, tried again within the pass.
-            assert_eq!(report.quarantined, 0, "{case}");
+            // One file's failure, tried again within the pass; a file that cannot be moved away is set aside for the next one.
+            assert!(
+                report.quarantined <= u64::from(brink == Brink::Behind),
+                "{case}"
+            );
         }
         (Some(call), Some(code)) => {
             // Before a run has begun there is no other file to go on with.
