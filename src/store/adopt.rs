@@ -125,10 +125,10 @@ impl Store {
         Ok(dropped)
     }
 
-    /// Remembers that the sync of a file that lies under its final name failed.
+    /// Remembers that the sync of a file failed which lies under a final name, its own or the one it is moved from. Others go.
     pub(super) fn doubt(&self, staged: &Staged) {
-        if staged.lies_in_place().is_some()
-            && let Ok(raw) = raw_stat(staged.file(), &staged.path())
+        if let Ok(raw) = raw_stat(staged.file(), &staged.path())
+            && (staged.lies_in_place().is_some() || raw.st_nlink > 1)
         {
             self.doubtful().insert(identity(&raw).file);
         }
@@ -211,11 +211,15 @@ impl Candidate {
 }
 
 impl Staging {
-    /// A second name of a candidate's file in staging; `None` where the file system gives none, or when the candidate changed.
+    /// A second name of a candidate's file in staging; `None` where the file system gives none, or when the candidate
+    /// changed or its sync failed before.
     ///
     /// # Errors
     /// System errors.
     pub fn linked(&self, candidate: &Candidate) -> Result<Option<Staged>, Error> {
+        if candidate.is_doubtful {
+            return Ok(None);
+        }
         let sys = self.sys();
         let name = self.fresh_name();
         match sys.link(candidate.dir.fd(), &candidate.name, self.dir().fd(), &name) {

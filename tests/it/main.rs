@@ -11,6 +11,7 @@ mod crash;
 mod emdb_server;
 mod kill;
 mod nth_call;
+mod power;
 mod pull;
 mod pull_edges;
 mod regenerate;

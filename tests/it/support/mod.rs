@@ -7,6 +7,7 @@ pub(crate) mod folder;
 pub(crate) mod master;
 pub(crate) mod node;
 pub(crate) mod pair;
+pub(crate) mod power;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
