@@ -123,6 +123,7 @@ fn of_store(error: &store::Error) -> ExitCode {
 fn of_catalogue(error: &catalogue::Error) -> ExitCode {
     match error {
         catalogue::Error::Schema { .. } => ExitCode::Fatal,
+        damaged if damaged.is_damage() => ExitCode::Fatal,
         other => of_class(other.class()),
     }
 }

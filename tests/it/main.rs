@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod emdb_server;
 mod kill;
+mod local;
 mod nth_call;
 mod power;
 mod pull;

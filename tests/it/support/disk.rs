@@ -1,7 +1,7 @@
 //! A disk that fails, stalls, or loses its power: the store's system calls with something between them and the system.
 
 use std::collections::HashSet;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex};
 
 use emsync::model::Timestamp;
@@ -65,6 +65,19 @@ struct State {
     held: bool,
     waiting: u64,
     created: u64,
+    act: Option<Act>,
+}
+
+/// What somebody else does just before a call.
+struct Act {
+    at: u64,
+    act: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Act at {}", self.at)
+    }
 }
 
 fn inode(fd: Fd<'_>) -> u64 {
@@ -78,6 +91,12 @@ fn inode_of(dir: Fd<'_>, name: &str) -> Option<u64> {
         .map(|stat| stat.st_ino)
 }
 
+/// Whether what is put here is being taken away.
+fn is_in_trash(dir: Fd<'_>) -> bool {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd())).unwrap();
+    path.to_string_lossy().contains("/.emsync/trash")
+}
+
 impl Disk {
     pub(crate) fn new(fails: Fails, errno: Errno) -> Self {
         Self {
@@ -86,6 +105,14 @@ impl Disk {
             state: Mutex::default(),
             opened: Condvar::new(),
         }
+    }
+
+    /// One that is well, beside which somebody acts just before the n-th call.
+    pub(crate) fn beside(at: u64, act: impl FnOnce() + Send + 'static) -> Self {
+        let disk = Self::new(Fails::Never, Errno::IO);
+        let act = Box::new(act);
+        disk.state.lock().unwrap().act = Some(Act { at, act });
+        disk
     }
 
     /// One on which every sync of a file waits until [`go`](Self::go).
@@ -136,6 +163,10 @@ impl Disk {
     fn fails(&self, call: Call) -> bool {
         let mut state = self.state.lock().unwrap();
         state.calls += 1;
+        if state.act.as_ref().is_some_and(|act| act.at == state.calls) {
+            let act = state.act.take().unwrap();
+            (act.act)();
+        }
         let fails = match self.fails {
             Fails::Never => false,
             Fails::Nth(n) => state.calls == n,
@@ -229,7 +260,7 @@ impl Sys for Disk {
     }
 
     fn rename(&self, from_dir: Fd<'_>, from: &str, to_dir: Fd<'_>, to: &str) -> Result<()> {
-        if let Some(file) = inode_of(from_dir, from) {
+        if let Some(file) = inode_of(from_dir, from).filter(|_| !is_in_trash(to_dir)) {
             let mut state = self.state.lock().unwrap();
             state.trusted += u64::from(state.doubtful.contains(&file));
         }

@@ -125,6 +125,27 @@ impl Program {
         self.run_bounded(command.args(args))
     }
 
+    /// Runs a command with the rights of nobody; `None` where the system has no `setpriv`.
+    pub(crate) fn run_as_nobody(&self, args: &[&str]) -> Option<Done> {
+        let mut command = Command::new("setpriv");
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        let program = env!("CARGO_BIN_EXE_emsync");
+        command.args(user).arg(program).arg("-C").arg(&self.dir);
+        let there = Command::new("setpriv").arg("--version").output();
+        there.ok()?;
+        Some(self.run_bounded(command.args(args)))
+    }
+
+    /// Runs a command while another one runs on this node; it has a log of its own.
+    pub(crate) fn run_beside(&self, args: &[&str]) -> Done {
+        let output = self.command(args).stdin(Stdio::null()).output().unwrap();
+        Done {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     fn run_bounded(&self, command: &mut Command) -> Done {
         let mut child = self.start(command);
         let mut pipe = child.stdout.take().unwrap();
