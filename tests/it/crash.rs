@@ -27,6 +27,8 @@ use scene::{Scenario, Scene};
 const AT_ONCE: usize = 4;
 /// Scenarios in which each point ends the process, unless all are asked for.
 const SCENARIOS: usize = 2;
+/// Commits of each scenario that fail in turn, unless all do.
+const COMMITS: u64 = 6;
 /// How a run may end whose disk failed once, or a part of which panicked: done, another, temporary, items set aside.
 const ENDS: [i32; 4] = [0, 1, 5, 23];
 
@@ -112,6 +114,19 @@ fn cases(passes: &Passes) -> Vec<Case> {
             if modes_done.insert(point) {
                 cases.extend([of(1, "error"), of(count.div_ceil(2), "panic")]);
             }
+        }
+    }
+    // A full or failing disk under the catalogue: no commit may be the one that must not fail.
+    if !all() {
+        let point = Point::Committing.name();
+        for (&(scenario, _), &count) in passes.iter().filter(|((_, of), _)| *of == point) {
+            let step = usize::try_from(count / COMMITS).unwrap().max(1);
+            cases.extend((2..=count).step_by(step).map(|at| Case {
+                scenario,
+                point,
+                at,
+                mode: "error",
+            }));
         }
     }
     for scenario in Scenario::ALL

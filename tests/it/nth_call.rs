@@ -2,12 +2,16 @@
 //! catalogue and for connections. After each: nothing wrong under a final name, no row without its file, the failure named
 //! with path and reason, the exit code of its class; and the next run, on a disk that is well, reaches the master.
 //!
+//! Commits fail in `crash`, where each is a point.
+//!
 //! Always on is an even sample of the calls. `EMSYNC_NTH=all` fails every call of a run, and takes 50 assets instead of 20.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use emsync::cli::ExitCode;
 use rustix::io::Errno;
@@ -137,6 +141,119 @@ fn each<C: Sync, R: Send>(cases: &[C], run: impl Fn(&C) -> R + Sync) -> Vec<R> {
         }
     });
     results.into_inner().unwrap()
+}
+
+/// Passes connections on to a server, and resets one of them once so many bytes of its replies went through.
+struct Cutter {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    cut: Arc<AtomicUsize>,
+}
+
+impl Cutter {
+    fn start(server: SocketAddr, nth: usize, after: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, cut) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counted, cuts) = (connections.clone(), cut.clone());
+        // Ends with the process: nobody connects any more once its case is over.
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(std::io::Result::ok) {
+                let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                let left = (number == nth).then_some(after);
+                let cuts = cuts.clone();
+                std::thread::spawn(move || carry(client, server, left, &cuts));
+            }
+        });
+        Self {
+            address,
+            connections,
+            cut,
+        }
+    }
+}
+
+/// Both directions of one connection, until it ends or has passed on `left` bytes of replies.
+fn carry(mut client: TcpStream, server: SocketAddr, mut left: Option<usize>, cuts: &AtomicUsize) {
+    let Ok(mut server) = TcpStream::connect(server) else {
+        return;
+    };
+    let (mut asks, mut asked) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ended = std::io::copy(&mut asks, &mut asked);
+        let _late = asked.shutdown(Shutdown::Write);
+    });
+    let mut buffer = [0; 4_096];
+    while left != Some(0) {
+        let most = left.unwrap_or(buffer.len()).min(buffer.len());
+        let Ok(read) = server.read(&mut buffer[..most]) else {
+            break;
+        };
+        if read == 0 || client.write_all(&buffer[..read]).is_err() {
+            let _late = client.shutdown(Shutdown::Both);
+            return;
+        }
+        left = left.map(|left| left - read);
+    }
+    cuts.fetch_add(1, Ordering::SeqCst);
+    // Not an orderly end: what is on the way is lost, and the other side is told so.
+    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    let _late = server.shutdown(Shutdown::Both);
+    let _late = client.shutdown(Shutdown::Both);
+}
+
+/// Brings a mirror up to date through a cutter; answers connections made, and whether one was cut.
+fn through(site: &Site, brink: Brink, nth: usize, after: usize) -> (usize, bool) {
+    let case = format!("{brink:?}, connection {nth} cut after {after} bytes");
+    let master = site.master.url.strip_prefix("http://").unwrap();
+    let server = master.split('/').next().unwrap();
+    let cutter = Cutter::start(server.parse().unwrap(), nth, after);
+    let dir = site.brink(brink);
+    let settings = dir.path().join("r/emsync.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.replace(server, &cutter.address.to_string())).unwrap();
+    let disk = Arc::new(Disk::new(Fails::Never, Errno::IO));
+    let mirror = site.open(dir, disk).map_err(|(_, error)| error).unwrap();
+    let outcome = site.runtime.block_on(mirror.attempt(brink.scope()));
+    let outcome = outcome.unwrap_or_else(|error| panic!("{case}: {error}"));
+    // One connection is tried again within the pass.
+    assert!(outcome.error.is_none(), "{case}: {outcome:?}");
+    assert_eq!(outcome.report.quarantined, 0, "{case}");
+    let dir = site.runtime.block_on(mirror.close());
+    site.assert_sound(brink, dir.path(), &case);
+    site.recover(brink, dir, &case);
+    let cut = cutter.cut.load(Ordering::SeqCst) > 0;
+    (cutter.connections.load(Ordering::SeqCst), cut)
+}
+
+#[test]
+fn whichever_connection_of_a_run_is_reset_the_same_run_ends_it() {
+    let site = Site::new(if all() { 40 } else { 10 });
+    let mut cases = Vec::new();
+    let mut counted = BTreeMap::new();
+    for brink in [Brink::Empty, Brink::Behind] {
+        let (connections, cut) = through(&site, brink, usize::MAX, 0);
+        assert!(!cut && connections > 0);
+        counted.insert(brink, connections);
+        let steps = if all() { 24 } else { 4 };
+        let bytes = (0..steps).map(|step| [0, 150, 1_000, 20_000][step % 4] + step / 4 * 400);
+        cases.extend(
+            (1..=connections).flat_map(|nth| bytes.clone().map(move |after| (brink, nth, after))),
+        );
+    }
+    let cut = each(&cases, |(brink, nth, after)| {
+        through(&site, *brink, *nth, *after).1
+    });
+    let cut = cut.into_iter().filter(|cut| *cut).count();
+    say(&format!(
+        "n-th socket: {counted:?} connections a run, {} cases, {cut} were cut, 0 violations",
+        cases.len()
+    ));
+    assert!(
+        cut * 2 > cases.len(),
+        "hardly any connection was cut: {cut} of {}",
+        cases.len()
+    );
 }
 
 #[test]
