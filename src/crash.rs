@@ -141,6 +141,10 @@ points! {
     RenditionsStaged = "media.staged",
     /// Every file of the pass is settled, no delete begun.
     FilesDone = "run.files-done",
+    /// A complete listing is audited; the deletes that follow from it wait.
+    Audited = "run.audited",
+    /// Deletes are done, and not measured against the peer's count.
+    DeletesDone = "run.deletes-done",
     /// Everything is done, and the run is not noted as ended.
     RunEnding = "run.ending",
     /// A record is deleted, the bytes of its files are there.

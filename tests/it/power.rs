@@ -1,4 +1,4 @@
-//! Power cuts at any moment of a pull: whatever part of what was not synced is lost, no final name holds wrong bytes, no row is
+//! Power cuts at any moment of a pull or an import: whatever part of what was not synced is lost, no final name holds wrong bytes, no row is
 //! without its file, the catalogue opens, and the next run reaches the master.
 //!
 //! 500 cuts are always on; `EMSYNC_POWER_CUTS=20000` asks for more. A cut that goes wrong is named with its seed, and the node
@@ -13,12 +13,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use emsync::catalogue::{Catalogue, Checkpoint};
+use emsync::config::Config;
 use emsync::model::Timestamp;
+use emsync::node::Node;
+use emsync::seams::Seams;
+use emsync::store::{RealSys, Sys};
 use tempfile::TempDir;
 
-use crate::kill::stage::say;
+use crate::kill::stage::{Look, say};
+use crate::support::node::chain;
 use crate::support::power::{Dice, Recorder, Recording};
-use crate::support::site::{Brink, Site};
+use crate::support::program::Program;
+use crate::support::site::{Brink, Site, copy, import_folder};
 
 /// Cuts of one recording.
 const CUTS_A_RECORDING: u64 = 50;
@@ -29,8 +35,25 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
+/// What is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Work {
+    Pull(Brink),
+    Import,
+}
+
+const WORKS: [Work; 3] = [
+    Work::Pull(Brink::Empty),
+    Work::Pull(Brink::Behind),
+    Work::Import,
+];
+
 /// A whole run, written down.
-fn record(site: &Site, brink: Brink) -> Recording {
+fn record(site: &Site, work: Work) -> Recording {
+    let brink = match work {
+        Work::Pull(brink) => brink,
+        Work::Import => return record_import(site),
+    };
     let dir = site.brink(brink);
     let recorder = Arc::new(Recorder::new(&dir.path().join("r")));
     let mirror = site
@@ -50,25 +73,75 @@ fn record(site: &Site, brink: Brink) -> Recording {
     recording
 }
 
+async fn open_master(dir: &Path, sys: Arc<dyn Sys>) -> Node {
+    let config = Config::load(&dir.join("emsync.toml")).unwrap();
+    Node::open_with(config, Seams::os(), sys).await.unwrap()
+}
+
+fn record_import(site: &Site) -> Recording {
+    let dir = TempDir::with_prefix_in("import", site.dir.path()).unwrap();
+    copy(&site.to_import, dir.path());
+    let recorder = Arc::new(Recorder::new(&dir.path().join("m")));
+    site.runtime.block_on(async {
+        let node = open_master(&dir.path().join("m"), recorder.clone()).await;
+        let report = import_folder(&node, &site.folder).await.unwrap();
+        assert_eq!((report.refused, report.held), (0, 0), "{report:?}");
+        let recording = recorder.end();
+        node.catalogue.close().await;
+        recording
+    })
+}
+
+/// The master in `dir` must hold nothing wrong, and one more import must end what was cut.
+fn import_again(site: &Site, dir: &Path, case: &str) -> u64 {
+    let node = Program::at(dir);
+    let mut look = Look::at(&node, &site.runtime);
+    look.imports = true;
+    look.assert_sound(&site.after, &site.before, &case);
+    site.runtime.block_on(async {
+        let node = open_master(dir, Arc::new(RealSys)).await;
+        let report = import_folder(&node, &site.folder).await;
+        let report = report.unwrap_or_else(|error| panic!("{case}: {}", chain(&error)));
+        assert_eq!((report.refused, report.held), (0, 0), "{case}: {report:?}");
+        node.catalogue.close().await;
+    });
+    let look = Look::at(&node, &site.runtime);
+    assert!(
+        look.files == site.after,
+        "{case}: a file is missing, wrong or left over"
+    );
+    assert_eq!(look.rows.len(), site.after.len(), "{case}");
+    assert_eq!(look.staged, [], "{case}: left in staging");
+    1
+}
+
 /// One cut, and what comes after it; answers how many passes that took.
-fn cut(site: &Site, brink: Brink, recording: &Recording, seed: u64) -> u64 {
+fn cut(site: &Site, work: Work, recording: &Recording, seed: u64) -> u64 {
     let mut dice = Dice(seed);
     let at = dice.below(recording.moments());
     let case = format!(
-        "EMSYNC_POWER_SEED={seed}: {brink:?}, cut before call {at} of {}",
+        "EMSYNC_POWER_SEED={seed}: {work:?}, cut before call {at} of {}",
         recording.moments() - 1
     );
     let dir = TempDir::with_prefix_in("cut", site.dir.path()).unwrap();
     let node = dir.path().join("r");
     let leave = |dice: &mut Dice, node: &Path| {
         fs::create_dir(node).unwrap();
-        site.settings(brink, node);
+        match work {
+            Work::Pull(brink) => site.settings(brink, node),
+            Work::Import => {
+                fs::copy(site.to_import.join("emsync.toml"), node.join("emsync.toml")).unwrap();
+            }
+        }
         recording.cut(at, dice, node);
     };
     leave(&mut dice.clone(), &node);
     // Every file and row is looked at each time, and compared by the node itself each fourth time.
     let verifies = seed.is_multiple_of(4);
     let came = catch_unwind(AssertUnwindSafe(|| {
+        let Work::Pull(brink) = work else {
+            return import_again(site, &node, &case);
+        };
         site.assert_sound(brink, dir.path(), &case);
         site.recover_and(verifies, brink, dir, &case)
     }));
@@ -91,9 +164,9 @@ fn a_power_cut_at_any_moment_loses_nothing_that_was_said_to_be_there() {
     let mut most = 0;
     let mut failed = Vec::new();
     while done < cuts {
-        for brink in [Brink::Empty, Brink::Behind] {
-            let recording = record(&site, brink);
-            calls.insert(brink, recording.moments() - 1);
+        for work in WORKS {
+            let recording = record(&site, work);
+            calls.insert(work, recording.moments() - 1);
             let seeds: Vec<u64> = (done..cuts.min(done + CUTS_A_RECORDING))
                 .map(|n| first + n)
                 .collect();
@@ -103,7 +176,7 @@ fn a_power_cut_at_any_moment_loses_nothing_that_was_said_to_be_there() {
                     scope.spawn(|| {
                         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::SeqCst)) {
                             let came = catch_unwind(AssertUnwindSafe(|| {
-                                cut(&site, brink, &recording, *seed)
+                                cut(&site, work, &recording, *seed)
                             }));
                             results.lock().unwrap().push((*seed, came.ok()));
                         }

@@ -52,6 +52,10 @@ pub(crate) struct Site {
     pub(crate) after: Files,
     pub(crate) dir: TempDir,
     brinks: [PathBuf; 2],
+    /// The master's folder, changed.
+    pub(crate) folder: PathBuf,
+    /// The master before it took the change in.
+    pub(crate) to_import: PathBuf,
 }
 
 /// Imports a folder into a node.
@@ -106,6 +110,11 @@ impl Site {
             let node = Node::open(config, Seams::os()).await.unwrap();
             let report = import_folder(&node, &folder).await.unwrap();
             assert_eq!((report.refused, report.added), (0, 10 + more as u64));
+            let config = (*node.config).clone();
+            node.catalogue.close().await;
+            std::fs::create_dir(dir.path().join("to-import")).unwrap();
+            copy(&dir.path().join("m"), &dir.path().join("to-import"));
+            let node = Node::open(config, Seams::os()).await.unwrap();
             let master = Master::serving(node, 7).await;
             let empty = dir.path().join("empty");
             std::fs::create_dir(&empty).unwrap();
@@ -132,6 +141,8 @@ impl Site {
             master,
             before,
             after,
+            to_import: dir.path().join("to-import/m"),
+            folder,
             dir,
             brinks,
         }
