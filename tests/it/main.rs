@@ -13,6 +13,7 @@ mod emdb_server;
 mod kill;
 mod local;
 mod nth_call;
+mod plan;
 mod power;
 mod pull;
 mod pull_edges;
