@@ -16,7 +16,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use emsync::crash::Point;
 
@@ -179,65 +179,83 @@ fn run(scene: &Scene, case: &Case, number: usize) -> (bool, u64) {
     (fired, passes)
 }
 
-#[test]
-fn whatever_point_a_run_dies_at_the_next_ends_as_if_it_had_not() {
-    let scene = Scene::new();
-    let passes = passes(&scene);
-    let cases = cases(&passes);
-    let (next, most) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let exercised = Mutex::new(BTreeMap::<_, BTreeSet<_>>::new());
-    let fired = Mutex::new(BTreeMap::<_, u64>::new());
-    let failed = Mutex::new(Vec::new());
+/// What came of all cases.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Points that did what they were told, by mode.
+    exercised: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    fired: BTreeMap<&'static str, u64>,
+    most_passes: u64,
+    failed: Vec<String>,
+}
+
+impl Tally {
+    fn count(&mut self, case: &Case, came: std::thread::Result<(bool, u64)>) {
+        match came {
+            Ok((true, passes)) => {
+                self.most_passes = self.most_passes.max(passes);
+                *self.fired.entry(case.mode).or_default() += 1;
+                self.exercised
+                    .entry(case.mode)
+                    .or_default()
+                    .insert(case.point);
+            }
+            Ok((false, _)) => {}
+            Err(_) => self.failed.push(case.name()),
+        }
+    }
+}
+
+/// Runs all cases, a few at a time; one whose pass does not come is run again with the first pass.
+fn run_all(scene: &Scene, cases: &[Case]) -> Tally {
+    let next = AtomicUsize::new(0);
+    let tally = Mutex::new(Tally::default());
+    let caught = |case: &Case, number| catch_unwind(AssertUnwindSafe(|| run(scene, case, number)));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
                     let Some(case) = cases.get(number) else { break };
-                    let mut ran = catch_unwind(AssertUnwindSafe(|| run(&scene, case, number)));
-                    if matches!(ran, Ok((false, _))) && !all() {
+                    let mut came = caught(case, number);
+                    if matches!(came, Ok((false, _))) && !all() {
                         let first = Case {
                             at: 1,
                             ..case.clone()
                         };
-                        ran = catch_unwind(AssertUnwindSafe(|| {
-                            run(&scene, &first, cases.len() + number)
-                        }));
+                        came = caught(&first, cases.len() + number);
                     }
-                    match ran {
-                        Ok((true, passes)) => {
-                            most.fetch_max(passes, Ordering::SeqCst);
-                            *fired.lock().unwrap().entry(case.mode).or_default() += 1;
-                            let mut exercised = exercised.lock().unwrap();
-                            exercised.entry(case.mode).or_default().insert(case.point);
-                        }
-                        Ok((false, _)) => {}
-                        Err(_) => failed.lock().unwrap().push(case.name()),
-                    }
+                    tally.lock().unwrap().count(case, came);
                 }
             });
         }
     });
-    let (exercised, fired) = (exercised.into_inner().unwrap(), fired.into_inner().unwrap());
-    let counts: BTreeMap<_, _> = exercised
-        .iter()
+    tally.into_inner().unwrap()
+}
+
+#[test]
+fn whatever_point_a_run_dies_at_the_next_ends_as_if_it_had_not() {
+    let scene = Scene::new();
+    let cases = cases(&passes(&scene));
+    let tally = run_all(&scene, &cases);
+    let counts: BTreeMap<_, _> = (tally.exercised.iter())
         .map(|(mode, points)| (mode, points.len()))
         .collect();
-    let failed = failed.into_inner().unwrap();
     say(&format!(
-        "crash points: {} declared, exercised {counts:?}; {} cases, fired {fired:?}, at most {} passes to recover, {} violations",
+        "crash points: {} declared, exercised {counts:?}; {} cases, fired {:?}, at most {} passes to recover, {} violations",
         Point::ALL.len(),
         cases.len(),
-        most.load(Ordering::SeqCst),
-        failed.len(),
+        tally.fired,
+        tally.most_passes,
+        tally.failed.len(),
     ));
-    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(tally.failed.is_empty(), "{:#?}", tally.failed);
     if std::env::var_os("EMSYNC_CRASH_ONLY").is_some() {
         return;
     }
     let declared: BTreeSet<_> = Point::ALL.iter().map(|point| point.name()).collect();
     for mode in ["abort", "error", "panic"] {
-        let missed: Vec<_> = declared.difference(&exercised[mode]).collect();
+        let missed: Vec<_> = declared.difference(&tally.exercised[mode]).collect();
         assert!(missed.is_empty(), "{mode}: no scenario reaches {missed:?}");
     }
 }

@@ -369,7 +369,7 @@ fn unreadable(local: &Local, case: &str) {
     let file = node
         .dir()
         .join("media/assets/catalog/originals/Noise/1/n3.bin");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     let args = ["verify", "master", "--checksum", "--json"];
     let done = if rustix::process::geteuid().is_root() {
         // To root no permission means anything; nobody may read everything here but that file.
@@ -379,7 +379,7 @@ fn unreadable(local: &Local, case: &str) {
             .arg(node.dir())
             .status();
         assert!(shared.unwrap().success());
-        fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
         let parents = local.site.dir.path();
         fs::set_permissions(parents, fs::Permissions::from_mode(0o755)).unwrap();
         match node.run_as_nobody(&args) {
