@@ -23,6 +23,7 @@ mod keys;
 mod records;
 mod runs;
 mod set_aside;
+mod snapshot;
 mod sources;
 mod spool;
 mod windows;
@@ -39,6 +40,7 @@ pub use keys::{AccessKey, Scope};
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
 pub use set_aside::{JobCounts, SetAside};
+pub use snapshot::{Distrusted, Found, Health, examine, examine_copy};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 pub use windows::Window;
@@ -99,6 +101,28 @@ pub enum Error {
         /// What the engine says.
         source: sqlx::migrate::MigrateError,
     },
+    /// The file is gone, or is not what was written.
+    #[error(
+        "catalogue {path:?} {what}; `emsync doctor` looks closer, `emsync doctor --rebuild` makes it again from the newest snapshot, the disk and the peers"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is the matter.
+        what: &'static str,
+        /// What the engine says, when it was asked.
+        source: Option<sqlx::Error>,
+    },
+    /// A statement came upon a damaged place.
+    #[error(
+        "catalogue: {what}: the file is damaged; stop everything, then run `emsync doctor --rebuild`"
+    )]
+    Corrupt {
+        /// What was being done.
+        what: &'static str,
+        /// What the engine says.
+        source: sqlx::Error,
+    },
     /// A statement failed.
     #[error("catalogue: {what}")]
     Sql {
@@ -118,6 +142,14 @@ pub enum Error {
 }
 
 impl Error {
+    fn damaged(path: &Path, what: &'static str, source: Option<sqlx::Error>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            what,
+            source,
+        }
+    }
+
     /// Whether it is worth trying again: only a lock that somebody else holds is.
     #[must_use]
     pub fn class(&self) -> Class {
@@ -138,7 +170,22 @@ impl Error {
 
 /// Names what was being done when a statement failed.
 fn during(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
-    move |source| Error::Sql { what, source }
+    move |source| {
+        if damage_in(&source) {
+            Error::Corrupt { what, source }
+        } else {
+            Error::Sql { what, source }
+        }
+    }
+}
+
+/// Whether the engine found the file itself damaged: corrupt (11), no database (26), or shorter than it says (522).
+fn damage_in(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26) || code == 522)
 }
 
 /// The engine's integers are signed; sizes and counts are not.

@@ -23,7 +23,7 @@ use crate::catalogue::Lane;
 use crate::config::{self, Generated, MaxDelete};
 use crate::error::Class;
 use crate::monitor::{Counter, Monitor, Phase, RunReport};
-use crate::node::Node;
+use crate::node::{Node, snapshots};
 use crate::peer::{Patience, Peer};
 use crate::pull::metadata::{self, Scope};
 use crate::pull::publisher::Item;
@@ -154,6 +154,7 @@ pub async fn sync_peer(
     node.catalogue
         .end_run(run, &outcome, &text, node.seams.clock.now())
         .await?;
+    snapshots::daily(node, shutdown).await;
     Ok(Outcome {
         report,
         deletes: applied,
@@ -193,6 +194,21 @@ pub async fn verify_peer(
         checksum,
     };
     Ok(verify.run(depth).await?)
+}
+
+/// This node, for a comparison that needs nobody else.
+#[must_use]
+pub fn here<'a>(
+    node: &'a Node,
+    monitor: &'a dyn Monitor,
+    stop: &'a Shutdown,
+) -> verify::Here<'a> {
+    verify::Here {
+        catalogue: &node.catalogue,
+        store: &node.store,
+        monitor,
+        stop,
+    }
 }
 
 fn prepare(

@@ -5,6 +5,7 @@
 //! <root>/.emsync/root.json                                     marker: whose root this is
 //! <root>/.emsync/staging/<activity>/                           files on their way in, and kept partials
 //! <root>/.emsync/trash/originals|generated/<when>-<n>/<path>   files on their way out
+//! <root>/.emsync/snapshots/                                    copies of the catalogue
 //! ```
 //!
 //! Guarantees: a final name only ever holds content that was complete and synced before it got that name (I1,
@@ -16,9 +17,11 @@
 
 mod dirs;
 mod error;
+mod facts;
 mod marker;
 mod partial;
 mod publish;
+mod snapshots;
 mod staging;
 mod sys;
 mod trash;
@@ -38,8 +41,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 pub use error::{Error, OddReason};
+pub use facts::Facts;
 pub use partial::Partial;
 pub use publish::Publish;
+pub use snapshots::{NewSnapshot, Snapshot, Snapshots};
 pub use staging::{Staged, Staging};
 pub use sys::{RealSys, Sys};
 pub use walk::Walk;
