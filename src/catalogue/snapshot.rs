@@ -12,8 +12,6 @@ use super::dialect::{MIGRATIONS, Pool};
 use super::{Batch, Catalogue, Error, damage_in, during, unsigned};
 use crate::model::{AssetId, Timestamp};
 
-/// Findings of a check that are named; more say nothing new.
-const NAMED: i64 = 20;
 /// Modification time in a source row that no file ever has, and that does not mean "left" either.
 const DOUBTED: i64 = i64::MIN + 1;
 
@@ -201,16 +199,14 @@ pub async fn examine_copy(path: &Path) -> Result<Health, Error> {
 }
 
 async fn check(pool: &Pool, path: &Path, deep: bool) -> Result<Health, Error> {
+    // Twenty findings; more say nothing new.
     let statement = if deep {
-        "SELECT integrity_check FROM pragma_integrity_check($1)"
+        "PRAGMA integrity_check(20)"
     } else {
-        "SELECT quick_check FROM pragma_quick_check($1)"
+        "PRAGMA quick_check(20)"
     };
     let read = async {
-        let problems: Vec<String> = sqlx::query_scalar(statement)
-            .bind(NAMED)
-            .fetch_all(pool)
-            .await?;
+        let problems: Vec<String> = sqlx::query_scalar(statement).fetch_all(pool).await?;
         let version = version(pool).await?;
         let leases: Vec<(String, i64)> = match version {
             Some(_) => {
@@ -222,9 +218,10 @@ async fn check(pool: &Pool, path: &Path, deep: bool) -> Result<Health, Error> {
         };
         Ok::<_, sqlx::Error>((problems, version, leases))
     };
-    let (problems, version, leases) = read
-        .await
-        .map_err(|source| Error::damaged(path, "cannot be read", Some(source)))?;
+    let (problems, version, leases) = read.await.map_err(|source| match damage_in(&source) {
+        true => Error::damaged(path, "cannot be read", Some(source)),
+        false => during("check the catalogue")(source),
+    })?;
     let version = version.ok_or_else(|| Error::damaged(path, "holds no catalogue", None))?;
     Ok(Health {
         version,

@@ -6,7 +6,9 @@
 
 mod awkward;
 mod cli;
+mod doctor;
 mod emdb_server;
+mod kept_report;
 mod kill;
 mod pull;
 mod pull_edges;

@@ -15,7 +15,7 @@ pub async fn describe(here: &Here<'_>) -> Result<Content, Error> {
     describe_in_pages(here, PAGE).await
 }
 
-async fn describe_in_pages(here: &Here<'_>, page: usize) -> Result<Content, Error> {
+pub(super) async fn describe_in_pages(here: &Here<'_>, page: usize) -> Result<Content, Error> {
     let before = here.catalogue.last_change().await?;
     let (records, deletes) = records(here, page).await?;
     let originals = files(here, FileKind::Original, page).await?;

@@ -204,6 +204,16 @@ impl Running {
         kill_process(self.pid, signal).unwrap();
     }
 
+    /// Whether it has ended, or waits to be waited for.
+    pub(crate) fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
+        // The state stands behind the name, which may hold anything.
+        stat.map_or(true, |stat| {
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z'));
+            state.unwrap_or(true)
+        })
+    }
+
     /// What it has said on stderr so far.
     pub(crate) fn errors(&self) -> String {
         std::fs::read_to_string(&self.errors).unwrap()
