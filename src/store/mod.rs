@@ -15,6 +15,7 @@
 //!
 //! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
 
+mod adopt;
 mod dirs;
 mod error;
 mod facts;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+pub use adopt::{Candidate, Name, Twins};
 pub use error::{Error, OddReason};
 pub use facts::Facts;
 pub use partial::Partial;
