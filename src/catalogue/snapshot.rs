@@ -32,7 +32,8 @@ impl Found {
         Self::open_for(path, &MIGRATIONS).await
     }
 
-    async fn open_for(path: &Path, migrations: &'static Migrator) -> Result<Self, Error> {
+    /// The same for other migrations than the program's, so that tests need not wait for the next one.
+    pub(crate) async fn open_for(path: &Path, migrations: &'static Migrator) -> Result<Self, Error> {
         match std::fs::metadata(path) {
             Ok(meta) if meta.len() > 0 => {}
             Ok(_) => return Err(Error::damaged(path, "is empty", None)),

@@ -177,6 +177,75 @@ mod tests {
         }
     }
 
+    /// A node's parts, and its catalogue found by a program that knows one migration more.
+    async fn found(dir: &std::path::Path, reserve: u64) -> (Config, Store, Found) {
+        let new = crate::config::init::NewNode {
+            dir: dir.to_owned(),
+            name: "Node".to_owned(),
+            catalog: None,
+            cluster_id: None,
+        };
+        let file = dir.join("emsync.toml");
+        let mut config = match Config::load(&file) {
+            Ok(config) => config,
+            Err(_) => crate::config::init::write(&new, &Seams::os()).unwrap(),
+        };
+        config.limits.reserve = reserve;
+        Node::init(&config).await.unwrap();
+        let migrations = dir.join("migrations");
+        std::fs::create_dir_all(&migrations).unwrap();
+        let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/src/catalogue/migrations");
+        for entry in std::fs::read_dir(ours).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), migrations.join(entry.file_name())).unwrap();
+        }
+        std::fs::write(
+            migrations.join("9000_next.sql"),
+            "CREATE TABLE next (id BIGINT);",
+        )
+        .unwrap();
+        let next = sqlx::migrate::Migrator::new(migrations).await.unwrap();
+        let next = Box::leak(Box::new(next));
+        let database = super::super::database(&config);
+        let found = Found::open_for(&database, next).await.unwrap();
+        let store = Store::open(
+            &config.media.root,
+            &config.node.catalog,
+            std::sync::Arc::new(store::RealSys),
+        );
+        (config, store.unwrap(), found)
+    }
+
+    #[tokio::test]
+    async fn a_migration_begins_with_a_copy_of_the_old_schema_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let seams = Seams::os();
+        let (config, store, full) = found(dir.path(), u64::MAX / 2).await;
+        assert_eq!(full.behind().await.unwrap(), Some(9_000));
+        let refused = before_migration(&config, &full, (&store, &seams), 9_000).await;
+        let refused = chain_of(&refused.unwrap_err());
+        assert!(refused.contains("limits.reserve"), "{refused}");
+        assert_eq!(store.snapshots().unwrap().list().unwrap(), []);
+
+        let (config, store, found) = found(dir.path(), 0).await;
+        before_migration(&config, &found, (&store, &seams), 9_000)
+            .await
+            .unwrap();
+        let listed = store.snapshots().unwrap().list().unwrap();
+        assert_eq!(listed.len(), 1);
+        assert!(listed[0].name.ends_with("-before-9000.db"), "{listed:?}");
+        let path = store.snapshots().unwrap().path(&listed[0].name);
+        let copy = catalogue::examine_copy(&path).await.unwrap();
+        assert!(copy.is_sound() && copy.version < 9_000, "{copy:?}");
+        let migrated = found.migrate().await.unwrap();
+        migrated.close().await;
+        let health = catalogue::examine(&super::super::database(&config), true).await;
+        assert_eq!(health.unwrap().version, 9_000);
+        // A program that does not know this schema must not touch it.
+        let older = Node::open(config, seams).await.unwrap_err();
+        assert!(chain_of(&older).contains("newer version"), "{older}");
+    }
+
     #[test]
     fn a_copy_is_due_after_a_day_and_one_from_the_future_counts_for_nothing() {
         let now = Timestamp::from_millis(1_772_358_067_512);

@@ -86,7 +86,7 @@ async fn records(
             } else {
                 &mut table.live
             };
-            tally.add(&Line::record(record));
+            tally.add(Line::record(record));
         }
     }
     open.map(&mut close);
@@ -105,7 +105,7 @@ async fn files(here: &Here<'_>, kind: FileKind, page: usize) -> Result<Files, Er
         let Some(last) = rows.last() else { break };
         after = Some(last.file.path.as_str().to_owned());
         for row in &rows {
-            tally.add(&Line::file(&row.file));
+            tally.add(Line::file(&row.file));
             bytes = bytes.saturating_add(row.file.size);
         }
     }

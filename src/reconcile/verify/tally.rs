@@ -4,7 +4,7 @@
 //! field    its length in bytes in decimal, ':', the bytes, ','        absent: '-' ','
 //! line     its fields, then a line feed; the first two fields are the item's key
 //! bucket   number: first byte of SHA-256 over the key's two fields as written above
-//!          digest: SHA-256 over the lines that fall into it, in the order of their keys
+//!          digest: SHA-256 over the lines that fall into it, in the order of their keys; lines of one key in byte order
 //! table    digest: SHA-256 over "<number in two hex digits>:<digest in hex>\n" of every bucket that holds items, ascending
 //! ```
 //!
@@ -88,9 +88,13 @@ impl Line {
         ])
     }
 
+    fn key(&self) -> &[u8] {
+        &self.text[..self.key_len]
+    }
+
     /// The number of its bucket.
     pub(super) fn bucket(&self) -> u8 {
-        Sha256::of(&self.text[..self.key_len]).as_bytes()[0]
+        Sha256::of(self.key()).as_bytes()[0]
     }
 }
 
@@ -148,6 +152,8 @@ fn digest_of(buckets: &BTreeMap<String, Bucket>) -> Sha256 {
 pub(super) struct Tally {
     buckets: Vec<Option<(u64, Hasher)>>,
     items: u64,
+    /// Lines of the last key: two assets may each have a file of one name, and nothing orders these but themselves.
+    held: Vec<Line>,
 }
 
 impl Tally {
@@ -155,22 +161,34 @@ impl Tally {
         Self {
             buckets: vec![None; BUCKETS],
             items: 0,
+            held: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, line: &Line) {
-        let bucket = &mut self.buckets[usize::from(line.bucket())];
-        let (items, hasher) = bucket.get_or_insert_with(|| (0, Hasher::new(false)));
-        *items += 1;
-        hasher.update(&line.text);
+    pub(super) fn add(&mut self, line: Line) {
+        if self.held.first().is_some_and(|held| held.key() != line.key()) {
+            self.let_go();
+        }
+        self.held.push(line);
         self.items += 1;
+    }
+
+    fn let_go(&mut self) {
+        self.held.sort_unstable_by(|a, b| a.text.cmp(&b.text));
+        for line in self.held.drain(..) {
+            let bucket = &mut self.buckets[usize::from(line.bucket())];
+            let (items, hasher) = bucket.get_or_insert_with(|| (0, Hasher::new(false)));
+            *items += 1;
+            hasher.update(&line.text);
+        }
     }
 
     pub(super) fn items(&self) -> u64 {
         self.items
     }
 
-    pub(super) fn finish(self) -> Digested {
+    pub(super) fn finish(mut self) -> Digested {
+        self.let_go();
         let named = self.buckets.into_iter().enumerate();
         let filled = named.filter_map(|(number, bucket)| {
             let (items, hasher) = bucket?;
@@ -214,7 +232,7 @@ mod tests {
     fn digested(files: &[MediaFile]) -> Digested {
         let mut tally = Tally::new();
         for file in files {
-            tally.add(&Line::file(file));
+            tally.add(Line::file(file));
         }
         tally.finish()
     }
@@ -265,6 +283,16 @@ mod tests {
         later.modified = Timestamp::from_millis(99_000);
         assert_eq!(Line::file(&other), Line::file(&later));
         assert_ne!(Line::file(&file("a", 1)), Line::file(&other));
+    }
+
+    #[test]
+    fn two_files_of_one_name_count_in_whatever_order_their_owners_come() {
+        let files = [file("a", 1), file("b", 1), file("b", 2), file("b", 3), file("c", 1)];
+        let mut other = files.clone();
+        other.swap(1, 3);
+        assert_eq!(digested(&files), digested(&other));
+        assert_eq!(digested(&files).items(), Some(5));
+        assert_ne!(digested(&files), digested(&files[..4]));
     }
 
     #[test]
