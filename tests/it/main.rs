@@ -15,4 +15,5 @@ mod pull;
 mod pull_edges;
 mod regenerate;
 mod serve;
+mod shutdown;
 mod support;
