@@ -287,15 +287,17 @@ impl Batch {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn distrust(&mut self, now: Timestamp) -> Result<Distrusted, Error> {
-        let mut forgotten = [0; 6];
+        let mut forgotten = [0; 8];
         let statements = [
             "DELETE FROM checkpoint",
             "DELETE FROM listing",
             "UPDATE job SET state = 0, lease_owner = NULL, lease_until = NULL WHERE state = 1",
             "DELETE FROM parity",
             "DELETE FROM seen",
-            // Half of a proof that a file is gone.
+            // Halves of proofs that something is gone: a later listing may have had it again.
             "UPDATE file SET unlisted_at = NULL WHERE unlisted_at IS NOT NULL",
+            "UPDATE record SET unlisted_at = NULL WHERE unlisted_at IS NOT NULL",
+            "DELETE FROM audit",
         ];
         for (count, statement) in forgotten.iter_mut().zip(statements) {
             *count = sqlx::query(statement)

@@ -404,3 +404,49 @@ async fn a_copy_is_made_once_a_day_and_seven_are_kept() {
     assert_eq!(node.store.snapshots().unwrap().list().unwrap(), kept);
     assert!(snapshots::daily(&node, &Shutdown::new()).await.is_some());
 }
+
+#[test]
+fn a_catalogue_of_an_older_emsync_is_copied_before_its_schema_changes() {
+    let place = Place::new();
+    place.run(&["init", "m", "--name", "Master"]).ends(0);
+    let database = database(&place, "m");
+    lose(&database);
+    // As the first version made it.
+    let migrations = place.path("first");
+    fs::create_dir(&migrations).unwrap();
+    let first = "0001_catalogue.sql";
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/catalogue/migrations");
+    fs::copy(ours.join(first), migrations.join(first)).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let migrator = sqlx::migrate::Migrator::new(migrations).await.unwrap();
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(&database)
+            .create_if_missing(true);
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        migrator.run(&pool).await.unwrap();
+        pool.close().await;
+    });
+    let settings = place.path("m/emsync.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let limited = text.replace("\n[limits]\n", "\n[limits]\nreserve = \"4000TiB\"\n");
+    assert_ne!(text, limited);
+    fs::write(&settings, limited).unwrap();
+    let ran = place.run(&["-C", "m", "status"]).ends(7);
+    assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("limits.reserve"), "{}", ran.stderr);
+    fs::write(&settings, text).unwrap();
+
+    place.run(&["-C", "m", "status"]).ends(0);
+    let dir = place.path("m/media/.emsync/snapshots");
+    let copies: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(copies.len(), 1);
+    assert!(copies[0].to_str().unwrap().contains("-before-"), "{copies:?}");
+    let copy = tokio::runtime::Runtime::new().unwrap().block_on(examine_copy(&copies[0]));
+    assert_eq!(copy.unwrap().version, 1);
+    place.run(&["-C", "m", "status"]).ends(0);
+    lose(&database);
+    let rebuilt = rebuild(&place, "m", &[]).ends(0).json();
+    let began = rebuilt["began_with"]["path"].as_str().unwrap();
+    assert!(began.contains("-before-"), "{rebuilt}");
+    place.run(&["-C", "m", "doctor"]).ends(0);
+}
