@@ -41,7 +41,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The schema has to change and the way back could not be secured.
-    #[error("the catalogue's schema has to be brought up to date, and it could not be copied before; nothing was changed")]
+    #[error(
+        "the catalogue's schema has to be brought up to date, and it could not be copied before; nothing was changed"
+    )]
     Unsaved {
         /// Why.
         source: snapshots::SnapshotError,

@@ -168,7 +168,8 @@ mod tests {
                 shutdown.wait().await;
                 raise(Raw::URG);
             };
-            let (word, ()) = tokio::join!(obeying.obey(&shutdown, Duration::from_secs(3_600)), again);
+            let (word, ()) =
+                tokio::join!(obeying.obey(&shutdown, Duration::from_secs(3_600)), again);
             word
         });
         assert!(word.contains("second signal"), "{word}");

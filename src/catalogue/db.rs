@@ -69,11 +69,7 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(600))
-            .connect_with(
-                options(path)
-                    .read_only(true)
-                    .pragma("cache_size", "-4096"),
-            )
+            .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await
             .map_err(|source| opening(path, source))?;
         Ok(Self { writer, readers })

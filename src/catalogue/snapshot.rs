@@ -33,7 +33,10 @@ impl Found {
     }
 
     /// The same for other migrations than the program's, so that tests need not wait for the next one.
-    pub(crate) async fn open_for(path: &Path, migrations: &'static Migrator) -> Result<Self, Error> {
+    pub(crate) async fn open_for(
+        path: &Path,
+        migrations: &'static Migrator,
+    ) -> Result<Self, Error> {
         match std::fs::metadata(path) {
             Ok(meta) if meta.len() > 0 => {}
             Ok(_) => return Err(Error::damaged(path, "is empty", None)),
@@ -126,11 +129,12 @@ fn newest(migrations: &Migrator) -> i64 {
 }
 
 async fn size(pool: &Pool) -> Result<u64, Error> {
-    let bytes: i64 =
-        sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-            .fetch_one(pool)
-            .await
-            .map_err(during("read the size"))?;
+    let bytes: i64 = sqlx::query_scalar(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(during("read the size"))?;
     Ok(unsigned(bytes))
 }
 

@@ -127,7 +127,9 @@ fn next(config: &Config, rebuilt: &Rebuilt) -> Vec<String> {
 
 fn print_rebuilt(rebuilt: &Rebuilt, next: &[String]) -> anyhow::Result<()> {
     if rebuilt.was_whole {
-        output::line("the catalogue is sound: nothing to rebuild; --snapshot FILE goes back to a snapshot all the same")?;
+        output::line(
+            "the catalogue is sound: nothing to rebuild; --snapshot FILE goes back to a snapshot all the same",
+        )?;
         return Ok(());
     }
     for snapshot in &rebuilt.passed_over {

@@ -55,7 +55,14 @@ async fn with_peer(
             cluster_id: cluster_id.map(|id| id.to_string()),
         };
         let here = pipeline::here(node, &**progress, shutdown);
-        keep(node, &here, (before, Some(who)), &parity, (file, args.checksum)).await?;
+        keep(
+            node,
+            &here,
+            (before, Some(who)),
+            &parity,
+            (file, args.checksum),
+        )
+        .await?;
     }
     progress.finish();
     output::read_or_not(if args.json {
@@ -264,7 +271,11 @@ fn print_against(found: &Against) -> anyhow::Result<()> {
         ))?;
     }
     output::line("on disk, against the catalogue here:")?;
-    let rows: Vec<_> = found.disk.iter().map(|(name, layer)| (*name, layer)).collect();
+    let rows: Vec<_> = found
+        .disk
+        .iter()
+        .map(|(name, layer)| (*name, layer))
+        .collect();
     print_counts(&rows)?;
     print_differences(&found.differences, found.differences_total)?;
     let about = &found.report;

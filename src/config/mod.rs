@@ -114,7 +114,11 @@ impl Config {
     /// Tables that do not leave this node.
     #[must_use]
     pub fn withheld(&self) -> Vec<String> {
-        let relayed = |name: &&str| self.relay_tables.iter().any(|table| table.as_str() == *name);
+        let relayed = |name: &&str| {
+            self.relay_tables
+                .iter()
+                .any(|table| table.as_str() == *name)
+        };
         let withheld = GRANTING.into_iter().filter(|name| !relayed(name));
         withheld.map(str::to_owned).collect()
     }

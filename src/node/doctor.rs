@@ -3,7 +3,6 @@
 //! It works where nothing else does: with a damaged catalogue, without the media volume, beside a running `serve`. The clock
 //! is compared with peers by `peer test`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::snapshots::{INTERVAL, chain_of};
@@ -125,7 +124,11 @@ async fn catalogue_checks(config: &Config, deep: bool, locks: &[Held], checks: &
         }
     };
     checks.push(if health.problems.is_empty() {
-        let which = if deep { "every index and row" } else { "its structure" };
+        let which = if deep {
+            "every index and row"
+        } else {
+            "its structure"
+        };
         Check::ok(name, format!("{}: {which} is sound", path.display()))
     } else {
         let detail = format!("{}: {}", path.display(), health.problems.join("; "));
@@ -276,9 +279,4 @@ fn file_system(store: &Store) -> Check {
             "make the media root writable for this user",
         ),
     }
-}
-
-/// Whether a file of ours lies there at all, in whatever state.
-pub(super) fn exists(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok()
 }

@@ -14,12 +14,13 @@
 //! Killed anywhere, the next rebuild begins again and ends the same; until the last rename there is no `emsync.db`, and every
 //! command says so. Files without a row stay where they are: a seed adopts them by content, an import makes them anew.
 
-use std::fs::{self, File};
+mod parts;
+
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::doctor::exists;
 use super::locks::known;
 use super::snapshots::chain_of;
 use super::{Error, Lock, database, make_state};
@@ -34,8 +35,6 @@ use crate::store::{RealSys, Snapshots, Store};
 
 /// Rows looked at in one go; their changes commit together.
 const PAGE: usize = 2_000;
-/// What belongs to a catalogue's file.
-const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 /// What can go wrong while a catalogue is rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +61,15 @@ pub enum RebuildError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl RebuildError {
+    fn of(path: &Path, source: io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 impl From<catalogue::Error> for RebuildError {
@@ -156,7 +164,6 @@ pub async fn rebuild(
         return Ok(whole(options.dry_run));
     }
     let work = Rebuild {
-        config,
         options,
         store: &store,
         monitor,
@@ -166,10 +173,10 @@ pub async fn rebuild(
     let (mut rebuilt, built) = work.build(seams.clock.now()).await?;
     built.close_whole().await?;
     if options.dry_run {
-        work.clear()?;
+        parts::clear(&work.fresh)?;
         return Ok(rebuilt);
     }
-    rebuilt.moved_aside = work.put_in_place(&path, seams.clock.now())?;
+    rebuilt.moved_aside = parts::put_in_place(&work.fresh, &path, seams.clock.now())?;
     Ok(rebuilt)
 }
 
@@ -208,7 +215,6 @@ fn whole(dry_run: bool) -> Rebuilt {
 }
 
 struct Rebuild<'a> {
-    config: &'a Config,
     options: &'a Options,
     store: &'a Store,
     monitor: &'a dyn Monitor,
@@ -243,7 +249,10 @@ impl Rebuild<'_> {
         let counted = catalogue.count_records().await?;
         let totals = catalogue.file_totals().await?;
         rebuilt.kept = Kept {
-            records: counted.iter().map(|(_, count)| count.live + count.deleted).sum(),
+            records: counted
+                .iter()
+                .map(|(_, count)| count.live + count.deleted)
+                .sum(),
             originals: totals.originals,
             generated: totals.generated,
         };
@@ -286,13 +295,13 @@ impl Rebuild<'_> {
                 Err(why) => passed_over.push(format!("{}: {why}", path.display())),
             }
         }
-        self.clear()?;
+        parts::clear(&self.fresh)?;
         Ok(None)
     }
 
     /// Copies one snapshot and looks whether it is sound; the inner error says why not.
     async fn take(&self, mut from: File) -> Result<Result<(), String>, RebuildError> {
-        self.clear()?;
+        parts::clear(&self.fresh)?;
         let to = self.fresh.clone();
         let copied = tokio::task::spawn_blocking(move || {
             let mut to = File::create_new(&to)?;
@@ -303,7 +312,7 @@ impl Rebuild<'_> {
             .await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         if let Err(source) = copied {
-            return Err(self.failed(&self.fresh, source));
+            return Err(RebuildError::of(&self.fresh, source));
         }
         Ok(match catalogue::examine(&self.fresh, false).await {
             Ok(health) if health.is_sound() => Ok(()),
@@ -354,56 +363,6 @@ impl Rebuild<'_> {
         rebuilt.files_without_row += verify::without_row(&here, kind).await?;
         Ok(())
     }
-
-    /// Removes what an earlier try built.
-    fn clear(&self) -> Result<(), RebuildError> {
-        for part in PARTS {
-            let path = with(&self.fresh, part);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.failed(&path, error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves the former catalogue aside and the new one into its place.
-    fn put_in_place(&self, path: &Path, now: Timestamp) -> Result<Vec<PathBuf>, RebuildError> {
-        let fresh = File::open(&self.fresh).and_then(|file| file.sync_all());
-        fresh.map_err(|source| self.failed(&self.fresh, source))?;
-        let stamp = now.to_string().replace(['-', ':'], "");
-        let mut moved = Vec::new();
-        // The database itself last: without it, a log beside it would be taken for another one's.
-        for part in PARTS.into_iter().rev() {
-            let (from, to) = (
-                with(path, part),
-                with(path, &format!(".damaged-{stamp}{part}")),
-            );
-            if exists(&from) {
-                fs::rename(&from, &to).map_err(|source| self.failed(&from, source))?;
-                moved.push(to);
-            }
-        }
-        for part in ["-wal", "-shm"] {
-            // Empty since everything was written into the one file.
-            let _ = fs::remove_file(with(&self.fresh, part));
-        }
-        fs::rename(&self.fresh, path).map_err(|source| self.failed(path, source))?;
-        let state = &self.config.state;
-        File::open(state)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|source| self.failed(state, source))?;
-        Ok(moved)
-    }
-
-    fn failed(&self, path: &Path, source: io::Error) -> RebuildError {
-        RebuildError::File {
-            path: path.to_owned(),
-            source,
-        }
-    }
 }
 
 fn open_copy(snapshots: &Snapshots, name: &str) -> Result<File, String> {
@@ -412,10 +371,4 @@ fn open_copy(snapshots: &Snapshots, name: &str) -> Result<File, String> {
         Ok(None) => Err("it is gone".to_owned()),
         Err(error) => Err(chain_of(&error)),
     }
-}
-
-fn with(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

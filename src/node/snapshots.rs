@@ -89,9 +89,9 @@ async fn when_due(node: &Node, shutdown: &Shutdown) -> Result<Option<Snapshot>, 
 /// Whether the newest copy is too old; one from the future was made under a wrong clock and counts for nothing.
 fn is_due(listed: &[Snapshot], now: Timestamp) -> bool {
     let tomorrow = now.plus(INTERVAL);
-    !listed.iter().any(|snapshot| {
-        now.since(snapshot.taken_at) < INTERVAL && snapshot.taken_at < tomorrow
-    })
+    !listed
+        .iter()
+        .any(|snapshot| now.since(snapshot.taken_at) < INTERVAL && snapshot.taken_at < tomorrow)
 }
 
 /// Copies a catalogue whose schema is about to change.
@@ -118,7 +118,10 @@ pub(super) async fn before_migration(
     };
     match saved.await {
         Ok(snapshot) => {
-            tracing::info!(name = snapshot.name, "catalogue copied before its schema changes");
+            tracing::info!(
+                name = snapshot.name,
+                "catalogue copied before its schema changes"
+            );
             Ok(())
         }
         Err(source) => Err(Error::Unsaved { source }),

@@ -201,11 +201,7 @@ pub async fn verify_peer(
 
 /// This node, for a comparison that needs nobody else.
 #[must_use]
-pub fn here<'a>(
-    node: &'a Node,
-    monitor: &'a dyn Monitor,
-    stop: &'a Shutdown,
-) -> verify::Here<'a> {
+pub fn here<'a>(node: &'a Node, monitor: &'a dyn Monitor, stop: &'a Shutdown) -> verify::Here<'a> {
     verify::Here {
         catalogue: &node.catalogue,
         store: &node.store,

@@ -21,7 +21,12 @@ use crate::support::pair::{
 use crate::support::process::{Place, Ran};
 
 fn files(count: usize) -> Vec<(String, Vec<u8>)> {
-    let file = |n: usize| (format!("Dir {}/File {n:02}.txt", n % 4), vec![n as u8; 500 + n]);
+    let file = |n: usize| {
+        (
+            format!("Dir {}/File {n:02}.txt", n % 4),
+            vec![n as u8; 500 + n],
+        )
+    };
     (0..count).map(file).collect()
 }
 
@@ -131,7 +136,10 @@ fn a_damaged_catalogue_names_the_doctor_and_comes_back_without_a_media_byte() {
         assert_eq!(rebuilt["rows_missing"], 0, "{what}: {rebuilt}");
         assert_eq!(rebuilt["kept"]["originals"], 24, "{what}: {rebuilt}");
         assert_eq!(rebuilt["next"], json!(["emsync seed master"]));
-        assert_eq!(aside(&place, "r").len() - before.len(), usize::from(was_there));
+        assert_eq!(
+            aside(&place, "r").len() - before.len(),
+            usize::from(was_there)
+        );
         assert_comes_back(&place, what);
         place.run(&["-C", "r", "doctor", "--deep"]).ends(0);
         say(&format!("damage {}: {what}", count + 1));
@@ -209,7 +217,9 @@ fn rows_that_the_disk_contradicts_are_forgotten_and_fetched_again_and_nothing_el
 
 fn ids(place: &Place) -> BTreeSet<String> {
     let list = place.run(&["-C", "m", "record", "list", "asset"]).ok();
-    let ids = list.lines().map(|line| line.split_whitespace().next().unwrap());
+    let ids = list
+        .lines()
+        .map(|line| line.split_whitespace().next().unwrap());
     ids.map(str::to_owned).collect()
 }
 
@@ -225,10 +235,17 @@ fn a_master_that_lost_its_catalogue_has_the_same_assets_after_a_rebuild_and_an_i
     // Not while it serves, which is said with the process.
     fs::rename(database(&place, "m"), place.path("kept.db")).unwrap();
     let ran = rebuild(&place, "m", &[]).ends(11);
-    assert!(ran.stderr.contains("serve is already running"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("serve is already running"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("process "), "{}", ran.stderr);
     let looked = place.run(&["-C", "m", "doctor", "--json"]).ends(7).json();
-    let locks = check(&looked, "locks")["detail"].as_str().unwrap().to_owned();
+    let locks = check(&looked, "locks")["detail"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(locks.contains("serve by process"), "{locks}");
     serving.stop();
 
@@ -238,7 +255,10 @@ fn a_master_that_lost_its_catalogue_has_the_same_assets_after_a_rebuild_and_an_i
     lose(&database(&place, "m"));
     let rebuilt = rebuild(&place, "m", &[]).ends(0).json();
     assert_eq!(rebuilt["rows_missing"], 1, "{rebuilt}");
-    assert!(rebuilt["next"][0].as_str().unwrap().contains("photos"), "{rebuilt}");
+    assert!(
+        rebuilt["next"][0].as_str().unwrap().contains("photos"),
+        "{rebuilt}"
+    );
     import(&place, &[]).ends(0);
     assert_eq!(ids(&place), before);
     assert!(original.exists());
@@ -251,7 +271,11 @@ fn a_master_that_lost_its_catalogue_has_the_same_assets_after_a_rebuild_and_an_i
     let fresh = place.run(&["-C", "m", "key", "add", "again"]).ok();
     fs::write(place.path("r/key.txt"), fresh).unwrap();
     let report = seed(&place).ends(0).json();
-    assert_eq!((&report["bytes_received"], &report["deleted"]), (&json!(0), &json!(0)), "{report}");
+    assert_eq!(
+        (&report["bytes_received"], &report["deleted"]),
+        (&json!(0), &json!(0)),
+        "{report}"
+    );
     serving.stop().ends(0);
 
     fs::remove_dir_all(place.path("m/media/.emsync/snapshots")).unwrap();
@@ -265,7 +289,10 @@ fn a_master_that_lost_its_catalogue_has_the_same_assets_after_a_rebuild_and_an_i
 fn rename_peer(place: &Place, url: &str) {
     let settings = place.path("r/emsync.toml");
     let text = fs::read_to_string(&settings).unwrap();
-    let line = text.lines().find(|line| line.starts_with("base_url")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("base_url"))
+        .unwrap();
     let text = text.replace(line, &format!("base_url = {url:?}"));
     fs::write(settings, text).unwrap();
 }
@@ -297,12 +324,19 @@ fn a_rebuild_that_is_killed_anywhere_is_finished_by_the_next_one() {
         let status = place.run(&["-C", "r", "status"]);
         match status.code {
             Some(0) => in_place += 1,
-            _ => assert!(status.stderr.contains("doctor --rebuild"), "{}", status.stderr),
+            _ => assert!(
+                status.stderr.contains("doctor --rebuild"),
+                "{}",
+                status.stderr
+            ),
         }
         rebuild(&place, "r", &[]).ends(0);
         place.run(&["-C", "r", "doctor", "--deep"]).ends(0);
         assert!(!is_there(".db.rebuild"), "left behind");
-        assert!(!aside(&place, "r").is_empty(), "the damaged one is never removed");
+        assert!(
+            !aside(&place, "r").is_empty(),
+            "the damaged one is never removed"
+        );
     }
     assert_comes_back(&place, "killed");
     say(&format!(
@@ -330,7 +364,11 @@ fn a_snapshot_that_does_not_open_is_passed_over_and_one_that_is_named_must_open(
     let rebuilt = rebuild(&place, "r", &["--snapshot", good.to_str().unwrap()]);
     let rebuilt = rebuilt.ends(0).json();
     assert_eq!(rebuilt["was_whole"], false);
-    assert_eq!(rebuilt["moved_aside"].as_array().unwrap().len(), 1, "{rebuilt}");
+    assert_eq!(
+        rebuilt["moved_aside"].as_array().unwrap().len(),
+        1,
+        "{rebuilt}"
+    );
     assert_comes_back(&place, "back to a snapshot");
 }
 
@@ -438,10 +476,18 @@ fn a_catalogue_of_an_older_emsync_is_copied_before_its_schema_changes() {
 
     place.run(&["-C", "m", "status"]).ends(0);
     let dir = place.path("m/media/.emsync/snapshots");
-    let copies: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let copies: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(copies.len(), 1);
-    assert!(copies[0].to_str().unwrap().contains("-before-"), "{copies:?}");
-    let copy = tokio::runtime::Runtime::new().unwrap().block_on(examine_copy(&copies[0]));
+    assert!(
+        copies[0].to_str().unwrap().contains("-before-"),
+        "{copies:?}"
+    );
+    let copy = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(examine_copy(&copies[0]));
     assert_eq!(copy.unwrap().version, 1);
     place.run(&["-C", "m", "status"]).ends(0);
     lose(&database);

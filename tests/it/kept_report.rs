@@ -101,7 +101,10 @@ fn a_report_of_one_mirror_holds_for_the_other_until_anything_changes() {
     let found = against(&place, &["--checksum"]).ends(0).json();
     assert_eq!(found["equal"], true, "{found}");
     let lines = found["layers"].as_array().unwrap();
-    assert!(lines.iter().all(|line| line["verdict"] == "equal"), "{found}");
+    assert!(
+        lines.iter().all(|line| line["verdict"] == "equal"),
+        "{found}"
+    );
     let asset = lines.iter().find(|line| line["table"] == "asset").unwrap();
     assert_eq!((&asset["here"], &asset["there"]), (&json!(41), &json!(41)));
     let said = place
@@ -126,7 +129,10 @@ fn a_report_of_one_mirror_holds_for_the_other_until_anything_changes() {
     against(&place, &[]).ends(0);
     let ran = against(&place, &["--checksum"]).ends(26);
     assert!(differing(&ran).is_empty(), "{}", ran.stdout);
-    assert_eq!(named(&ran), [("originals", "differing", "Dir 1/File 01.txt")].map(owned));
+    assert_eq!(
+        named(&ran),
+        [("originals", "differing", "Dir 1/File 01.txt")].map(owned)
+    );
     restore(&kept);
 
     fs::remove_file(&file).unwrap();
@@ -193,7 +199,15 @@ fn a_report_is_the_same_bytes_for_the_same_content_and_names_both_nodes() {
     let place = Place::new();
     let serving = pair(&place, &[("a.txt", b"one"), ("b/c.txt", b"two")]);
     let write = |file: &str| {
-        let args = ["-C", "r", "verify", "master", "--checksum", "--report", file];
+        let args = [
+            "-C",
+            "r",
+            "verify",
+            "master",
+            "--checksum",
+            "--report",
+            file,
+        ];
         place.run(&args).ends(0);
         let file = place.path("r").join(file);
         let report: Value = serde_json::from_str(&text(&file)).unwrap();
@@ -216,7 +230,10 @@ fn a_report_is_the_same_bytes_for_the_same_content_and_names_both_nodes() {
     assert_eq!(report["parity"]["in_sync"], true);
     for layer in LAYERS {
         assert!(report["layers"][layer].is_object(), "{layer}");
-        assert!(report["parity"]["layers"][layer]["here"].is_u64(), "{layer}");
+        assert!(
+            report["parity"]["layers"][layer]["here"].is_u64(),
+            "{layer}"
+        );
     }
     assert_eq!(report["layers"]["originals"]["files"], 2);
     assert_eq!(report["layers"]["originals"]["bytes"], 6);
@@ -261,18 +278,51 @@ fn what_is_no_report_is_refused_and_says_how_to_mend_it() {
         ("half", text(&good)[..200].to_owned(), 2, "no parity report"),
         ("another JSON", "{}".to_owned(), 2, "no parity report"),
         ("a list", "[1]".to_owned(), 2, "no parity report"),
-        ("another kind", changed(&["kind"], json!("x")), 2, "no parity report"),
-        ("a newer format", changed(&["format"], json!(2)), 2, "format 2"),
+        (
+            "another kind",
+            changed(&["kind"], json!("x")),
+            2,
+            "no parity report",
+        ),
+        (
+            "a newer format",
+            changed(&["format"], json!(2)),
+            2,
+            "format 2",
+        ),
         ("format 0", changed(&["format"], json!(0)), 2, "format 0"),
         ("a count", with("files", json!(3)), 2, "do not hold 3"),
-        ("a negative count", with("files", json!(-1)), 2, "no parity report"),
-        ("a fraction", with("files", json!(2.5)), 2, "no parity report"),
-        ("a short digest", with("digest", json!(&digest[2..])), 2, "no parity report"),
-        ("another digest", with("digest", json!("00".repeat(32))), 2, "does not follow"),
+        (
+            "a negative count",
+            with("files", json!(-1)),
+            2,
+            "no parity report",
+        ),
+        (
+            "a fraction",
+            with("files", json!(2.5)),
+            2,
+            "no parity report",
+        ),
+        (
+            "a short digest",
+            with("digest", json!(&digest[2..])),
+            2,
+            "no parity report",
+        ),
+        (
+            "another digest",
+            with("digest", json!("00".repeat(32))),
+            2,
+            "does not follow",
+        ),
         ("no buckets", with("buckets", json!({})), 2, "do not hold"),
         (
             "endless items",
-            with("buckets", json!({"00": {"items": u64::MAX, "digest": digest}, "01": {"items": 3, "digest": digest}})),
+            with(
+                "buckets",
+                json!({"00": {"items": u64::MAX, "digest": digest}, "01": {"items": 3, "digest": digest}}),
+            ),
             2,
             "do not hold",
         ),
@@ -284,11 +334,19 @@ fn what_is_no_report_is_refused_and_says_how_to_mend_it() {
         ),
         (
             "a table that is none",
-            changed(&["layers", "records", "../x"], report["layers"]["records"]["asset"].clone()),
+            changed(
+                &["layers", "records", "../x"],
+                report["layers"]["records"]["asset"].clone(),
+            ),
             2,
             "is no table",
         ),
-        ("another catalog", changed(&["catalog"], json!("other/catalog")), 7, "other/catalog"),
+        (
+            "another catalog",
+            changed(&["catalog"], json!("other/catalog")),
+            7,
+            "other/catalog",
+        ),
         ("the good one", report.to_string(), 0, ""),
     ];
     for (what, text, code, says) in &cases {
@@ -342,7 +400,12 @@ fn a_file_without_a_row_is_extra_for_every_peer_until_it_goes() {
         .iter()
         .map(|one| {
             assert_eq!(one["kind"], "extra", "{one}");
-            assert!(one["detail"].as_str().unwrap().contains("adopt with a seed"));
+            assert!(
+                one["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("adopt with a seed")
+            );
             let item = one["item"].as_str().unwrap();
             let item = if item.contains("link") { "link" } else { item };
             (one["layer"].as_str().unwrap(), item)

@@ -47,7 +47,11 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
 fn until(running: &Running, what: &str, is_so: impl Fn() -> bool) {
     while !is_so() {
         let ended = running.has_ended();
-        assert!(!ended || is_so(), "ended before {what}: {}", running.errors());
+        assert!(
+            !ended || is_so(),
+            "ended before {what}: {}",
+            running.errors()
+        );
         std::thread::yield_now();
     }
 }
@@ -132,7 +136,10 @@ fn sizes(place: &Place, below: &str, suffix: &str) -> u64 {
     let files = entries.filter_map(Result::ok).filter(|entry| {
         entry.file_type().is_file() && entry.file_name().to_string_lossy().ends_with(suffix)
     });
-    files.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    files
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.len())
+        .sum()
 }
 
 const SEED: [&str; 4] = ["-C", "r", "seed", "master"];
@@ -179,7 +186,9 @@ fn a_seed_that_is_asked_to_end_among_small_files_keeps_those_it_has() {
 
 #[test]
 fn a_listing_or_a_comparison_that_is_slow_ends_when_it_is_asked_to() {
-    let files: Vec<_> = (0..60).map(|n| (format!("{n:02}.txt"), vec![n; 100])).collect();
+    let files: Vec<_> = (0..60)
+        .map(|n| (format!("{n:02}.txt"), vec![n; 100]))
+        .collect();
     let files: Vec<_> = files
         .iter()
         .map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
@@ -216,7 +225,10 @@ fn an_end_among_renditions_leaves_the_original_and_the_next_run_makes_them() {
     mirror(&place, &serving.base, &key(&place));
     let settings = place.path("r/emsync.toml");
     let text = fs::read_to_string(&settings).unwrap();
-    let line = text.lines().find(|line| line.starts_with("base_url")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("base_url"))
+        .unwrap();
     let text = text.replace(line, &format!("{line}\ngenerated = \"rebuild\""));
     fs::write(&settings, text).unwrap();
     let running = place.start(&SEED);
@@ -235,7 +247,11 @@ fn an_import_that_is_asked_to_end_is_finished_by_the_next_one() {
     let place = Place::new();
     place.run(&["init", "m", "--name", "Master"]).ends(0);
     for n in 0..1_500 {
-        put(&place.path("photos"), &format!("{n:04}.bin"), &noise(20_000, n));
+        put(
+            &place.path("photos"),
+            &format!("{n:04}.bin"),
+            &noise(20_000, n),
+        );
     }
     let photos = place.path("photos");
     let running = place.start(&["-C", "m", "import", photos.to_str().unwrap()]);
@@ -252,7 +268,9 @@ fn an_import_that_is_asked_to_end_is_finished_by_the_next_one() {
     assert_eq!(sizes(&place, tree, ""), 1_500 * 20_000);
     let alone = ["-C", "m", "verify", "--checksum", "--report", "x"];
     place.run(&alone).ends(0);
-    say(&format!("import: ended in {took:?} with {kept} of 1500 files"));
+    say(&format!(
+        "import: ended in {took:?} with {kept} of 1500 files"
+    ));
 }
 
 /// A process that waits for a reader of its output, on the thread that drives everything: nothing inside it can end it.
@@ -273,7 +291,9 @@ fn a_second_signal_ends_at_once_what_cannot_end_by_itself() {
     let place = Place::new();
     let running = stuck(&place);
     running.signal(Signal::TERM);
-    until(&running, "it had heard", || running.errors().contains("asked to end"));
+    until(&running, "it had heard", || {
+        running.errors().contains("asked to end")
+    });
     let began = Instant::now();
     running.signal(Signal::INT);
     while !running.has_ended() {
@@ -335,10 +355,20 @@ fn assert_beside(place: &Place, holder: &str, table: &[Beside<'_>]) {
     for (args, code, pid) in table {
         let ran = place.run(args);
         let line = format!("{} beside {holder}", ran.line);
-        assert_eq!(ran.code, Some(*code), "{line}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(
+            ran.code,
+            Some(*code),
+            "{line}: {}{}",
+            ran.stdout,
+            ran.stderr
+        );
         if *code == 11 {
             let names = ran.stderr.contains(&format!("process {pid} "));
-            assert!(names && ran.stderr.contains("already running"), "{line}: {}", ran.stderr);
+            assert!(
+                names && ran.stderr.contains("already running"),
+                "{line}: {}",
+                ran.stderr
+            );
         }
     }
     say(&format!("beside {holder}: {} commands", table.len()));
@@ -382,7 +412,15 @@ fn activities_exclude_their_like_and_nothing_else() {
 
     let (one, two) = (Silence::new(), Silence::new());
     mirror(&place, &one.base, "key\n");
-    let add = ["peer", "add", "other", "--url", &two.base, "--key-file", "key.txt"];
+    let add = [
+        "peer",
+        "add",
+        "other",
+        "--url",
+        &two.base,
+        "--key-file",
+        "key.txt",
+    ];
     place.run(&[&["-C", "r"], &add[..]].concat()).ends(0);
     let seeding = place.start(&["-C", "r", "seed", "master"]);
     let _first = one.reached();

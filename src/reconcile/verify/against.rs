@@ -171,11 +171,15 @@ fn line(
     let is_withheld = table.as_ref().is_some_and(|table| withheld.contains(table));
     let verdict = if is_withheld && here.is_some() != there.is_some() {
         Verdict::NotCompared {
-            reason: "it grants rights and is not passed on between nodes; relay_tables changes that"
-                .to_owned(),
+            reason:
+                "it grants rights and is not passed on between nodes; relay_tables changes that"
+                    .to_owned(),
         }
     } else {
-        let buckets = |side: Side| side.map(|(_, digested)| digested.buckets).unwrap_or_default();
+        let buckets = |side: Side| {
+            side.map(|(_, digested)| digested.buckets)
+                .unwrap_or_default()
+        };
         let (here, there) = (buckets(here), buckets(there));
         let numbers: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
         let differing: Vec<String> = numbers

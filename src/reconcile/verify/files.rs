@@ -214,6 +214,8 @@ async fn look(
 ) -> Result<HashMap<MediaPath, String>, Error> {
     let files = rows.iter().map(|row| row.file.clone()).collect();
     let found = disk::look(&verify.here(), files, depth.checksum).await?;
-    let texts = found.into_iter().map(|(path, trouble)| (path, trouble.text));
+    let texts = found
+        .into_iter()
+        .map(|(path, trouble)| (path, trouble.text));
     Ok(texts.collect())
 }

@@ -205,10 +205,13 @@ impl Content {
                 Some(table),
             )
         });
-        let files = [("originals", &self.originals), ("generated", &self.generated)];
-        let files = files.into_iter().map(|(name, group)| {
-            (name.to_owned(), group.files, &group.digested, None)
-        });
+        let files = [
+            ("originals", &self.originals),
+            ("generated", &self.generated),
+        ];
+        let files = files
+            .into_iter()
+            .map(|(name, group)| (name.to_owned(), group.files, &group.digested, None));
         live.chain(dead)
             .chain(files)
             .find_map(|(name, count, digested, table)| {

@@ -166,7 +166,11 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, line: Line) {
-        if self.held.first().is_some_and(|held| held.key() != line.key()) {
+        if self
+            .held
+            .first()
+            .is_some_and(|held| held.key() != line.key())
+        {
             self.let_go();
         }
         self.held.push(line);
@@ -287,7 +291,13 @@ mod tests {
 
     #[test]
     fn two_files_of_one_name_count_in_whatever_order_their_owners_come() {
-        let files = [file("a", 1), file("b", 1), file("b", 2), file("b", 3), file("c", 1)];
+        let files = [
+            file("a", 1),
+            file("b", 1),
+            file("b", 2),
+            file("b", 3),
+            file("c", 1),
+        ];
         let mut other = files.clone();
         other.swap(1, 3);
         assert_eq!(digested(&files), digested(&other));

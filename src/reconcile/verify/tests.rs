@@ -128,7 +128,9 @@ async fn one_changed_item_changes_one_bucket_of_one_table_and_nothing_else() {
     place.put(&records, &files, 1).await;
     let before = place.content(50).await;
 
-    place.put(&[record("category", "r5", 99, false)], &[], 2).await;
+    place
+        .put(&[record("category", "r5", 99, false)], &[], 2)
+        .await;
     let edited = place.content(50).await;
     let (old, new) = (&before.records["category"], &edited.records["category"]);
     let differing = old.digested.buckets.iter();
@@ -141,7 +143,9 @@ async fn one_changed_item_changes_one_bucket_of_one_table_and_nothing_else() {
 
     let mut bytes = file(FileKind::Original, "d0/f0");
     bytes.sha256 = Sha256::of(b"one bit more");
-    place.put(&[record("category", "r5", 5, false)], &[bytes], 3).await;
+    place
+        .put(&[record("category", "r5", 5, false)], &[bytes], 3)
+        .await;
     let flipped = place.content(50).await;
     assert_ne!(flipped.originals, before.originals);
     let mut same = flipped.clone();

@@ -220,7 +220,9 @@ impl Running {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
         // The state stands behind the name, which may hold anything.
         stat.map_or(true, |stat| {
-            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z'));
+            let state = stat
+                .rsplit_once(") ")
+                .map(|(_, rest)| rest.starts_with('Z'));
             state.unwrap_or(true)
         })
     }
