@@ -12,6 +12,7 @@ mod doctor;
 mod emdb_server;
 mod kept_report;
 mod kill;
+mod plan;
 mod pull;
 mod pull_edges;
 mod regenerate;

@@ -152,3 +152,23 @@ async fn one_changed_item_changes_one_bucket_of_one_table_and_nothing_else() {
     same.originals = before.originals.clone();
     assert_eq!(same, before);
 }
+
+#[tokio::test]
+async fn a_look_at_the_disk_that_is_asked_to_end_says_nothing_rather_than_half() {
+    let (records, files) = everything();
+    let place = Place::new().await;
+    place.put(&records, &files, 1).await;
+    let stop = Shutdown::new();
+    let here = Here {
+        catalogue: &place.catalogue,
+        store: &place.store,
+        monitor: &Silent,
+        stop: &stop,
+    };
+    let as_of = Timestamp::from_millis(9);
+    let parity = alone(&here, true, as_of).await.unwrap();
+    assert_eq!(parity.differences_total, 80, "no file is there");
+    stop.request();
+    let ended = alone(&here, true, as_of).await.unwrap_err();
+    assert_eq!(ended.class(), Class::Cancelled);
+}
