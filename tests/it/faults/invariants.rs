@@ -331,6 +331,9 @@ impl Write for Watch {
         if text.contains(KEY) {
             LEAKS.lock().unwrap().push(text.into_owned());
         }
+        if std::env::var_os("EMSYNC_FAULT_LOG").is_some() {
+            io::stderr().write_all(line)?;
+        }
         Ok(line.len())
     }
 
