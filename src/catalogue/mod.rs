@@ -21,8 +21,10 @@ mod files;
 mod findings;
 mod jobs;
 mod keys;
+mod places;
 mod records;
 mod runs;
+mod scratch;
 mod set_aside;
 mod sources;
 mod spool;
@@ -38,8 +40,10 @@ pub use files::{FileRow, FileTotals};
 pub use findings::Finding;
 pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
+pub use places::{Placed, Wanted};
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
+pub use scratch::Scratch;
 pub use set_aside::{JobCounts, SetAside};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
@@ -60,9 +64,11 @@ impl Catalogue {
     /// # Errors
     /// [`Error::Open`] when the file cannot be used, [`Error::Schema`] when a newer emsync wrote it.
     pub async fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
+        let catalogue = Self {
             db: Db::open(path).await?,
-        })
+        };
+        catalogue.fold_all().await?;
+        Ok(catalogue)
     }
 
     /// Begins a write transaction; waits for its turn.

@@ -12,7 +12,7 @@ use reqwest::header::{
 };
 
 use super::{Error, Peer};
-use crate::model::{FileKind, MediaPath};
+use crate::model::{AssetId, FileKind, MediaPath};
 use crate::protocol::wire_path;
 
 /// A body on its way.
@@ -61,22 +61,29 @@ impl std::fmt::Debug for Download {
 }
 
 impl Peer {
-    /// Begins to fetch a file at byte `from`, which must be 0 or strictly inside the file.
+    /// Begins to fetch a file of an asset at byte `from`, which must be 0 or strictly inside the file.
+    ///
+    /// The asset is named in a header of our own: an emsync peer may have two files of one name, and EMDB does not look.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Refused`], [`Error::Busy`], [`Error::Html`], [`Error::Encoded`], [`Error::Server`], [`Error::Unreachable`].
     /// An EMDB server says 500 to an original when it does not know us (H-50): the caller probes the login first.
     pub async fn download(
         &self,
-        kind: FileKind,
-        path: &MediaPath,
+        (kind, path): (FileKind, &MediaPath),
+        asset: &AssetId,
         from: u64,
     ) -> Result<Download, Error> {
         let url = self.0.base_url.join(&match kind {
             FileKind::Original => wire_path::original_url(path),
             FileKind::Generated => wire_path::generated_url(path),
         });
-        let mut request = self.0.media.get(&url);
+        let asked = wire_path::asset_to_header(asset);
+        let mut request = self
+            .0
+            .media
+            .get(&url)
+            .header(wire_path::ASSET_HEADER, asked);
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }

@@ -129,7 +129,12 @@ async fn live(world: &World) -> BTreeSet<String> {
 }
 
 async fn files_are_what_rows_say(mirror: &Mirror) {
-    let mut rows = rows(mirror).await;
+    let rows = rows(mirror).await;
+    let at_places = rows.into_iter().map(|((kind, _), row)| {
+        let place = row.file.place().to_string();
+        ((kind, place), row)
+    });
+    let mut rows: BTreeMap<(FileKind, String), FileRow> = at_places.collect();
     for kind in KINDS {
         let tree = mirror.path(kind, "");
         for entry in walkdir::WalkDir::new(&tree) {

@@ -96,6 +96,8 @@ pub(crate) struct Content {
     pub(crate) originals: BTreeMap<String, File>,
     /// Files below `generated/`.
     pub(crate) generated: BTreeMap<String, File>,
+    /// Generated files listed under paths of the lister\'s choice, by asset.
+    crooked: BTreeMap<String, String>,
 }
 
 impl Content {
@@ -124,6 +126,11 @@ impl Content {
         let bytes = bytes.into();
         self.generated
             .insert(path.to_owned(), File { bytes, mtime });
+    }
+
+    /// Lists a generated file for an asset whose `localpath` is whatever the server likes.
+    pub(crate) fn listed_at(&mut self, asset: &str, localpath: &str) {
+        self.crooked.insert(asset.to_owned(), localpath.to_owned());
     }
 
     /// Removes a file from either tree.

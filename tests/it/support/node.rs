@@ -186,7 +186,7 @@ impl Mirror {
     ) -> Option<emsync::catalogue::FileRow> {
         self.node
             .catalogue
-            .file(kind, &MediaPath::new(path).unwrap())
+            .file_named(kind, &MediaPath::new(path).unwrap(), None)
             .await
             .unwrap()
     }

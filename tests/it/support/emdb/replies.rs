@@ -245,7 +245,10 @@ impl Shared {
                 "mastereditclusterid": doc.source["emrecordstatus"]["mastereditclusterid"],
             }))
         });
-        json!({ "files": files.collect::<Vec<_>>(), "id": doc.id, "sourcepath": source_path })
+        let crooked = content.crooked.get(&doc.id).map(|path| {
+            json!({ "filename": "x.webp", "size": "1", "localpath": path, "lastmodified": 1_000 })
+        });
+        json!({ "files": files.chain(crooked).collect::<Vec<_>>(), "id": doc.id, "sourcepath": source_path })
     }
 
     fn originals_of(&self, doc: &Doc) -> Value {
