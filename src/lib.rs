@@ -25,6 +25,7 @@
 //!    [`protocol`] (wire shapes to model and back), [`config`] (as written, as used), [`error`] (the class of an error).
 //! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`].
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
+//!    [`trash`] joins two of them: what lies in the trash, and what it was.
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`pipeline`] (one run over one peer), [`import`] (a folder becomes a master), [`serve`] (the HTTP node),
 //!    [`cli`].
@@ -60,6 +61,7 @@ pub mod shutdown;
 pub mod catalogue;
 pub mod peer;
 pub mod store;
+pub mod trash;
 
 // Stages.
 pub mod media;

@@ -181,11 +181,12 @@ impl Catalogue {
 }
 
 impl Batch {
-    /// Notes a file that is durable under its name, in place of what stood there, and makes its asset listed again.
+    /// Notes a file that is durable under its name, in place of what stood there (see [`former`](super::former)), and makes its asset listed again.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn put_file(&mut self, file: &MediaFile, now: Timestamp) -> Result<(), Error> {
+        self.keep_replaced(file, now).await?;
         sqlx::query(
             "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)
@@ -210,7 +211,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Forgets a file, before its bytes go; answers whether the row was there with this content and owner.
+    /// Forgets a file, before its bytes go, and keeps what it was; answers whether the row was there with this content and owner.
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -222,6 +223,8 @@ impl Batch {
         content: &Sha256,
         now: Timestamp,
     ) -> Result<bool, Error> {
+        self.keep_forgotten((kind, path), asset, content, now)
+            .await?;
         let done = sqlx::query(
             "DELETE FROM file WHERE kind = $1 AND path = $2 AND asset = $3 AND sha256 = $4",
         )

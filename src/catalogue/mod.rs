@@ -18,6 +18,7 @@ mod db;
 mod dialect;
 mod files;
 mod findings;
+mod former;
 mod jobs;
 mod keys;
 mod records;
@@ -34,11 +35,12 @@ pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};
 pub use files::{FileRow, FileTotals};
 pub use findings::Finding;
+pub use former::{Former, Reason};
 pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
-pub use set_aside::{JobCounts, SetAside};
+pub use set_aside::{Aside, JobCounts, JobState, SetAside, Standing};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 pub use windows::Window;
@@ -60,6 +62,16 @@ impl Catalogue {
     pub async fn open(path: &Path) -> Result<Self, Error> {
         Ok(Self {
             db: Db::open(path).await?,
+        })
+    }
+
+    /// Opens an existing catalogue of the present schema for looking only: a write through this handle fails.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the file cannot be used, [`Error::Outdated`] when its schema is another one.
+    pub async fn open_read_only(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            db: Db::open_read_only(path).await?,
         })
     }
 
@@ -98,6 +110,14 @@ pub enum Error {
         path: PathBuf,
         /// What the engine says.
         source: sqlx::migrate::MigrateError,
+    },
+    /// The schema in the file is not the present one, and nothing may be changed.
+    #[error(
+        "catalogue {path:?} has the schema of another version of emsync; `emsync status` brings an older one up to date"
+    )]
+    Outdated {
+        /// The file.
+        path: PathBuf,
     },
     /// A statement failed.
     #[error("catalogue: {what}")]

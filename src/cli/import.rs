@@ -7,6 +7,7 @@ use crate::import::{self, Options, Report};
 use crate::model::MediaPath;
 use crate::reconcile::deletes;
 use crate::shutdown::Shutdown;
+use crate::trash;
 
 pub(super) async fn run(
     global: &Global,
@@ -45,6 +46,10 @@ pub(super) async fn run(
     .await;
     progress.finish();
     let report = result?;
+    if !args.dry_run && !shutdown.requested() {
+        let days = node.config.limits.trash_days;
+        trash::expire(&node.store, &node.catalogue, days, node.seams.clock.now()).await?;
+    }
     let printed = if args.json {
         output::json(&report)
     } else if !global.quiet {

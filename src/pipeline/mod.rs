@@ -6,7 +6,7 @@
 //! metadata pass, here │
 //!
 //! listing done ─▶ lanes end when nothing is left ─▶ media lane ends when nothing is left ─▶ last sender gone: publisher ends
-//! then deletes and removals; and once more the lanes for what had to wait for a removal
+//! then deletes and removals; and once more the lanes for what had to wait for a removal; then the trash past its days
 //! ```
 //!
 //! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
@@ -31,7 +31,7 @@ use crate::pull::{self, OtherPeer, Policy, Pull, pool, publisher};
 use crate::reconcile::deletes::{self, Applied, Deletes};
 use crate::reconcile::verify::{self, Depth, Parity, Verify};
 use crate::shutdown::Shutdown;
-use crate::{catalogue, peer, store};
+use crate::{catalogue, peer, store, trash};
 
 /// How long a partial waits to be resumed. That of a version which was replaced meanwhile is never asked for again.
 const PARTIALS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -283,6 +283,10 @@ async fn passes(
         // A file that stood where a folder is needed, or the reverse, is out of the way now.
         Stages::start(node, pull)?.finish(pull).await?;
     }
+    let (days, now) = (pull.limits.trash_days, pull.seams.clock.now());
+    trash::expire(&node.store, &node.catalogue, days, now)
+        .await
+        .map_err(pull::Error::from)?;
     Ok(())
 }
 

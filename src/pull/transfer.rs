@@ -19,6 +19,7 @@ use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
 use crate::store::{self, Partial, Staged};
+use crate::trash;
 
 /// Files from this size on leave a partial behind when they are cut.
 pub(super) const WORTH_RESUMING: u64 = 1 << 20;
@@ -65,7 +66,7 @@ impl Arrived {
 /// [`Error::Cancelled`] at a piece's end; a partial of a large file stays.
 pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
-    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0))?;
+    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0)).await?;
     if let Some((staged, digests, itself)) = copy_of_ours(pull, job, &path).await? {
         let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
         return Ok(Arrived {
@@ -236,10 +237,22 @@ fn emdb_tag_time(tag: Option<&str>) -> Option<Timestamp> {
     tag?.parse().ok().map(Timestamp::from_millis)
 }
 
-/// Whether `more` bytes leave the disk its reserve.
-pub(super) fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
+/// Whether `more` bytes leave the disk its reserve; the oldest trash makes room for them where it can (design section 8).
+pub(super) async fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
+    let lacking = |free: u64| {
+        let needed = pull.limits.reserve.saturating_add(more);
+        needed.checked_sub(free).filter(|lacking| *lacking > 0)
+    };
+    if lacking(pull.store.free_bytes()?).is_none() {
+        return Ok(());
+    }
+    // One at a time: the next may find the room that this one made.
+    let _alone = pull.making_room.lock().await;
+    if let Some(wanted) = lacking(pull.store.free_bytes()?) {
+        trash::make_room(&pull.store, &pull.catalogue, wanted, &*pull.monitor).await?;
+    }
     let free = pull.store.free_bytes()?;
-    if free.saturating_sub(more) < pull.limits.reserve {
+    if lacking(free).is_some() {
         return Err(Error::Reserve {
             root: pull.store.root().display().to_string(),
             free,
