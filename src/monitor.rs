@@ -114,6 +114,12 @@ pub struct RunReport {
     pub records: u64,
     /// Media files that reached their final name.
     pub files_written: u64,
+    /// Media files that were under their names before we came: read once, and kept where they lie.
+    pub files_adopted: u64,
+    /// Of the written ones, those that only got another name.
+    pub files_moved: u64,
+    /// Of the written ones, those made of an equal file that is here.
+    pub files_cloned: u64,
     /// Media bytes received from the peer; bodies only.
     pub bytes_received: u64,
     /// Media bytes sent to the peer; bodies only.

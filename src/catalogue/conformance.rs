@@ -56,6 +56,7 @@ fn wish(path: &str, size: u64) -> NewJob {
         modified: None,
         sha256: None,
         md5: None,
+        from: None,
         then: None,
     };
     NewJob {

@@ -202,11 +202,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub async fn jobs_about(
-        &self,
-        asset: &str,
-        limit: usize,
-    ) -> Result<Vec<Standing>, Error> {
+    pub async fn jobs_about(&self, asset: &str, limit: usize) -> Result<Vec<Standing>, Error> {
         let mut query = QueryBuilder::<Engine>::new(STANDING);
         query.push(" WHERE asset = ").push_bind(asset);
         query

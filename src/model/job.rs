@@ -21,6 +21,9 @@ pub struct FetchJob {
     pub sha256: Option<Sha256>,
     /// Announced MD5.
     pub md5: Option<Md5>,
+    /// Where a file of its asset lies that is about to go and has the same content: then this is a move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// What to derive from the file once it is here.
     pub then: Option<RegenerateJob>,
 }

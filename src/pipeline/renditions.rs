@@ -17,7 +17,7 @@ use crate::model::job::{RegenerateJob, Work};
 use crate::model::preset::image_presets;
 use crate::model::{FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::pull::publisher::{Ending, Item, Part};
-use crate::pull::{Error, InFlight, InFlightToken, Pull, pool};
+use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
 use crate::store::Store;
 
 /// Largest original that is read, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
@@ -287,6 +287,7 @@ impl MediaLane {
                 staged,
                 file,
                 received: 0,
+                way: Way::Made,
                 replaces_itself: false,
             });
         }

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 pub use error::Error;
+pub use ours::Way;
 pub use plan::Policy;
 
 use crate::catalogue::Catalogue;
@@ -173,6 +174,12 @@ pub struct Counts {
     pub records: AtomicU64,
     /// Files published.
     pub files: AtomicU64,
+    /// Files that were here under their names already.
+    pub adopted: AtomicU64,
+    /// Of the published ones, those that only got another name.
+    pub moved: AtomicU64,
+    /// Of the published ones, those made of an equal file that is here.
+    pub cloned: AtomicU64,
     /// Media bytes received.
     pub received: AtomicU64,
     /// Assets deleted.
@@ -193,6 +200,9 @@ impl Counts {
         RunReport {
             records: self.records.load(Ordering::Relaxed),
             files_written: self.files.load(Ordering::Relaxed),
+            files_adopted: self.adopted.load(Ordering::Relaxed),
+            files_moved: self.moved.load(Ordering::Relaxed),
+            files_cloned: self.cloned.load(Ordering::Relaxed),
             bytes_received: self.received.load(Ordering::Relaxed),
             deleted: self.deleted.load(Ordering::Relaxed),
             unrenderable: self.unrenderable.load(Ordering::Relaxed),

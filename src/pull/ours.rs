@@ -1,83 +1,260 @@
-//! A wanted file that is here already: copied into staging and hashed, no network needed.
+//! A wanted file whose bytes are here already: no network needed.
 //!
-//! Nothing is taken on trust: a copy is only used when its digests, or without a stated SHA-256 its size and time, are those
-//! of the wanted file. What cannot be opened or read here is left to the peer.
-
-use std::io::Read as _;
+//! ```text
+//! under the very name, without a row (a seeded disk, a restored node, our own file from before a kill)   adopted where it lies
+//! under the asset's former name, which is about to go (a move)                                           given a second name
+//! under any other name (a twin)                                                                          cloned, or copied
+//! ```
+//!
+//! What is adopted, cloned or copied is hashed, and used only when its digests, or without a stated digest its size and time, are
+//! those of the wanted file. A moved file keeps the digest that its row has; its size and time must still be the row's. What
+//! cannot be opened or read here is left to the peer.
 
 use tokio::task::spawn_blocking;
 
 use super::transfer::compared;
 use super::{Error, Pull};
+use crate::catalogue::FileRow;
 use crate::model::job::FetchJob;
-use crate::model::{Digests, FileKind, Hasher, MediaPath};
-use crate::store::{OpenFile, Staged, Staging, Store};
+use crate::model::{Digests, FileKind, Hasher, MediaPath, Timestamp};
+use crate::store::{self, Candidate, Staged, Staging, Stat, Store};
 
-/// Buffer for copies on disk.
-const BUFFER: usize = 1 << 20;
+/// Where the bytes of a file came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the peer.
+    Fetched,
+    /// They were under the right name already.
+    Adopted,
+    /// They got another name.
+    Moved,
+    /// From an equal file under another name.
+    Cloned,
+    /// They were derived here.
+    Made,
+}
 
-/// A copy, and whether it was made of the very file that it will replace.
-pub(super) type Copied = (Staged, Digests, bool);
+/// A file of ours, ready to be published.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) staged: Staged,
+    pub(super) digests: Digests,
+    pub(super) way: Way,
+    /// Whether what it replaces is the file it was made of, so that nothing of it need be kept.
+    pub(super) is_itself: bool,
+}
 
-/// A copy of a file that is here under another name, or under this one without a row: no network needed.
-pub(super) async fn copy_of_ours(
+/// What is known of files that may be the wanted one.
+struct Rows {
+    /// The row under the wanted name.
+    here: Option<FileRow>,
+    /// The row under the asset's former name.
+    former: Option<FileRow>,
+    /// Rows of equal content.
+    twins: Vec<FileRow>,
+}
+
+/// The wanted file from what is here; `None` when it has to be fetched.
+pub(super) async fn find(
     pull: &Pull,
     job: &FetchJob,
     path: &MediaPath,
-) -> Result<Option<Copied>, Error> {
-    let mut candidates = vec![(job.kind, path.clone())];
-    if let Some(wanted) = &job.sha256 {
-        let rows = pull.catalogue.files_with(wanted).await?.into_iter();
-        candidates.extend(rows.map(|row| (row.file.kind, row.file.path)));
+) -> Result<Option<Found>, Error> {
+    let mut rows = Rows {
+        here: pull.catalogue.file(job.kind, path).await?,
+        former: None,
+        twins: Vec::new(),
+    };
+    if let Some(former) = job
+        .from
+        .as_deref()
+        .and_then(|from| MediaPath::new(from).ok())
+    {
+        rows.former = pull.catalogue.file(job.kind, &former).await?;
     }
-    let (store, staging, job) = (pull.store.clone(), pull.staging.clone(), job.clone());
-    spawn_blocking(move || copy_first(&store, &staging, &candidates, &job))
+    if let Some(wanted) = &job.sha256 {
+        rows.twins = pull.catalogue.files_with(wanted).await?;
+    }
+    let source = Source {
+        store: pull.store.clone(),
+        staging: pull.staging.clone(),
+        job: job.clone(),
+        reserve: pull.limits.reserve,
+    };
+    let path = path.clone();
+    spawn_blocking(move || source.first(&path, rows))
         .await
         .map_err(|_| Error::Worker)?
 }
 
-fn copy_first(
-    store: &Store,
-    staging: &Staging,
-    candidates: &[(FileKind, MediaPath)],
-    job: &FetchJob,
-) -> Result<Option<Copied>, Error> {
-    for (kind, path) in candidates {
-        // What cannot be opened here is fetched from the peer; its own trouble is found by verify.
-        let Ok(Some(mut found)) = store.open_file(*kind, path) else {
-            continue;
-        };
-        if !may_be(job, &found) {
-            continue;
-        }
-        let mut staged = staging.create()?;
-        let mut hasher = Hasher::new(job.md5.is_some());
-        let mut buffer = vec![0; BUFFER.min(usize::try_from(found.size).unwrap_or(BUFFER).max(1))];
-        loop {
-            let read = match found.file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(_) => return Ok(None),
-            };
-            hasher.update(&buffer[..read]);
-            staged.write_all(&buffer[..read])?;
-        }
-        let digests = hasher.finish();
-        if digests.size == found.size && compared(job, &digests).is_ok() {
-            let itself = *kind == job.kind && path.as_str() == job.path;
-            return Ok(Some((staged, digests, itself)));
-        }
-    }
-    Ok(None)
+/// What the search needs, off the runtime's own threads.
+struct Source {
+    store: Store,
+    staging: Staging,
+    job: FetchJob,
+    reserve: u64,
 }
 
-/// Whether a file on disk is worth reading as the wanted one. Where no SHA-256 is stated it must look like it to EMDB's eyes,
-/// by time and size (wire spec 4.5, H-11); so a data directory that is there already is taken over rather than fetched.
-fn may_be(job: &FetchJob, found: &OpenFile) -> bool {
-    if job.sha256.is_some() {
+impl Source {
+    fn first(&self, path: &MediaPath, rows: Rows) -> Result<Option<Found>, Error> {
+        if let Some(found) = self.under_its_name(path, rows.here.as_ref())? {
+            return Ok(Some(found));
+        }
+        if let Some(row) = &rows.former
+            && let Some(found) = self.moved(row)?
+        {
+            return Ok(Some(found));
+        }
+        for row in rows.former.iter().chain(&rows.twins) {
+            if (row.file.kind, &row.file.path) != (self.job.kind, path)
+                && let Some(candidate) = self.open(row.file.kind, &row.file.path)
+                && let Some(found) = self.copied(candidate, false)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A candidate that is worth reading. What cannot be opened is left to the peer; its own trouble is found by verify.
+    fn open(&self, kind: FileKind, path: &MediaPath) -> Option<Candidate> {
+        let found = self.store.candidate(kind, path).ok()??;
+        may_be(&self.job, found.stat()).then_some(found)
+    }
+
+    fn under_its_name(
+        &self,
+        path: &MediaPath,
+        row: Option<&FileRow>,
+    ) -> Result<Option<Found>, Error> {
+        let Some(candidate) = self.open(self.job.kind, path) else {
+            return Ok(None);
+        };
+        if row.is_some_and(|row| is_old(row, &self.job, candidate.stat())) {
+            return Ok(None);
+        }
+        let modified = self.job.modified.unwrap_or(candidate.stat().modified);
+        if !candidate.is_adoptable(modified) {
+            return self.copied(candidate, true);
+        }
+        let Some(digests) = self.hashed(|each| candidate.read(each).map(|_| ()))? else {
+            return Ok(None);
+        };
+        if compared(&self.job, &digests).is_err() {
+            return Ok(None);
+        }
+        Ok(candidate.adopt(&self.staging)?.map(|staged| Found {
+            staged,
+            digests,
+            way: Way::Adopted,
+            is_itself: true,
+        }))
+    }
+
+    /// The file under the asset's former name, given a second one: its row vouches for its digest as long as size and time are
+    /// the row's.
+    fn moved(&self, row: &FileRow) -> Result<Option<Found>, Error> {
+        let digests = Digests {
+            size: row.file.size,
+            sha256: row.file.sha256,
+            md5: row.file.md5,
+        };
+        let is_vouched = self.job.md5.is_none() || digests.md5.is_some();
+        if !is_vouched || compared(&self.job, &digests).is_err() {
+            return Ok(None);
+        }
+        let Some(candidate) = self.open(row.file.kind, &row.file.path) else {
+            return Ok(None);
+        };
+        let stat = candidate.stat();
+        let wanted = self.job.modified.unwrap_or(stat.modified);
+        let same_second = |time: Timestamp| time.whole_second() == stat.modified.whole_second();
+        if stat.size != row.file.size || !same_second(row.file.modified) || !same_second(wanted) {
+            return Ok(None);
+        }
+        Ok(self.staging.linked(&candidate)?.map(|staged| Found {
+            staged,
+            digests,
+            way: Way::Moved,
+            is_itself: false,
+        }))
+    }
+
+    /// A clone that shares blocks where the file system can, else a copy; hashed either way.
+    fn copied(&self, candidate: Candidate, is_itself: bool) -> Result<Option<Found>, Error> {
+        let way = if is_itself { Way::Adopted } else { Way::Cloned };
+        let (staged, digests) = match self.staging.cloned(&candidate)? {
+            Some(staged) => {
+                let digests = self.hashed(|each| staged.read_back(each))?;
+                (staged, digests)
+            }
+            None => {
+                if self
+                    .store
+                    .free_bytes()?
+                    .saturating_sub(candidate.stat().size)
+                    < self.reserve
+                {
+                    return Ok(None);
+                }
+                let mut staged = self.staging.create()?;
+                let mut failed = None;
+                let digests = self.hashed(|each| {
+                    let read = candidate.read(&mut |piece| {
+                        each(piece);
+                        if failed.is_none() {
+                            failed = staged.write_all(piece).err();
+                        }
+                    });
+                    read.map(|_| ())
+                })?;
+                if let Some(error) = failed {
+                    return Err(error.into());
+                }
+                (staged, digests)
+            }
+        };
+        let fits = |digests: &Digests| {
+            digests.size == candidate.stat().size && compared(&self.job, digests).is_ok()
+        };
+        Ok(digests.filter(fits).map(|digests| Found {
+            staged,
+            digests,
+            way,
+            is_itself,
+        }))
+    }
+
+    /// The digests of what `read` hands out; `None` when it cannot be read.
+    fn hashed(
+        &self,
+        read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), store::Error>,
+    ) -> Result<Option<Digests>, Error> {
+        let mut hasher = Hasher::new(self.job.md5.is_some());
+        match read(&mut |piece| hasher.update(piece)) {
+            Ok(()) => Ok(Some(hasher.finish())),
+            Err(error) if error.stops_the_pass() => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(path = self.job.path, %error, "cannot be read here, so it is fetched");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Whether a file on disk is worth reading as the wanted one. Where no digest is stated it must look like it to EMDB's eyes, by
+/// time and size (wire spec 4.5, H-11); so a data directory that is there already is taken over rather than fetched.
+fn may_be(job: &FetchJob, found: Stat) -> bool {
+    if job.sha256.is_some() || job.md5.is_some() {
         return job.size.is_none_or(|size| size == found.size);
     }
     let same_time = (job.modified)
         .is_some_and(|modified| modified.whole_second() == found.modified.whole_second());
     same_time && job.size == Some(found.size)
+}
+
+/// Whether what lies under the wanted name is the version that our row knows, which is not the wanted one: no need to read it.
+fn is_old(row: &FileRow, job: &FetchJob, found: Stat) -> bool {
+    let is_as_noted = row.file.size == found.size && row.file.modified == found.modified;
+    is_as_noted && job.sha256.is_some_and(|wanted| wanted != row.file.sha256)
 }

@@ -107,7 +107,51 @@ pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -
         plan.regenerate = missing_renditions(&plan, render, here, policy);
     }
     limit_to(&mut plan, asset, here);
+    pair_moves(&mut plan, here);
     plan
+}
+
+/// Tells each wanted file which of the asset's files that are about to go has its content: then it need not be fetched.
+fn pair_moves(plan: &mut Plan, here: Here<'_>) {
+    let leaving: Vec<&FileRow> = here
+        .own
+        .iter()
+        .filter(|row| {
+            let is_it =
+                |job: &RemoveJob| job.kind == row.file.kind && job.path == row.file.path.as_str();
+            plan.remove.iter().any(is_it)
+        })
+        .collect();
+    for job in &mut plan.fetch {
+        job.from = former(job, &leaving).map(|row| row.file.path.as_str().to_owned());
+    }
+}
+
+/// The file that a wanted one was, if exactly one can have been it. The same file name decides between equals.
+fn former<'a>(job: &FetchJob, leaving: &[&'a FileRow]) -> Option<&'a FileRow> {
+    let may_be = |row: &&&FileRow| {
+        let file = &row.file;
+        let same_time = job
+            .modified
+            .is_some_and(|time| time.whole_second() == file.modified.whole_second());
+        file.kind == job.kind
+            && match (job.sha256, job.md5, file.md5) {
+                (Some(sha256), ..) => sha256 == file.sha256,
+                (None, Some(theirs), Some(ours)) => theirs == ours,
+                _ => job.size == Some(file.size) && same_time,
+            }
+    };
+    let name = job.path.rsplit('/').next();
+    let found: Vec<_> = leaving.iter().filter(may_be).copied().collect();
+    let mut same_name = found
+        .iter()
+        .filter(|row| Some(row.file.path.name()) == name);
+    match (same_name.next(), found.as_slice()) {
+        (Some(row), _) => Some(row),
+        (None, [row]) => Some(row),
+        (None, [first, ..]) if job.sha256.is_some() => Some(first),
+        _ => None,
+    }
 }
 
 /// Takes back what this peer has no say in.
@@ -328,6 +372,7 @@ fn fetch(file: &ListedFile, then: Option<RegenerateJob>) -> FetchJob {
         modified: file.modified,
         sha256: file.sha256,
         md5: file.md5,
+        from: None,
         then,
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::ours::Way;
 use super::{Counts, Error, InFlightToken, Pull};
 use crate::catalogue::{Finding, Job, Lane, NewJob};
 use crate::model::job::{RemoveJob, Work};
@@ -63,6 +64,8 @@ pub struct Part {
     pub file: MediaFile,
     /// Bytes of it that came over the wire in this run.
     pub received: u64,
+    /// Where its bytes came from.
+    pub way: Way,
     /// Whether what it replaces is the file it was copied from, so that nothing of it need be kept.
     pub replaces_itself: bool,
 }
@@ -93,11 +96,11 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     for (item, outcome) in items.iter().zip(&outcomes) {
         match (&item.ending, outcome) {
             (Ending::Landed { then, .. }, Outcome::Durable(rows)) => {
-                for (file, received) in rows {
-                    batch.put_file(file, now).await?;
-                    tally.count(file, *received);
+                for brought in rows {
+                    batch.put_file(&brought.file, now).await?;
+                    tally.count(brought);
                 }
-                if rows.iter().any(|(file, _)| file.authored) {
+                if rows.iter().any(|brought| brought.file.authored) {
                     batch.forget_finding(&item.job.asset).await?;
                     tally.rendered += 1;
                 }
@@ -134,16 +137,23 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     Ok(())
 }
 
+/// A file that is durable under its name.
+struct Brought {
+    file: MediaFile,
+    received: u64,
+    way: Way,
+}
+
 enum Outcome {
     /// Its files are durable under their names; empty for a job without files.
-    Durable(Vec<(MediaFile, u64)>),
+    Durable(Vec<Brought>),
     /// At least one of them is not.
     Failed(Error),
 }
 
 /// Publishes the files of all items in one call, and sorts the results by item.
 async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, Error> {
-    let mut rows: Vec<Vec<(MediaFile, u64)>> = Vec::with_capacity(items.len());
+    let mut rows: Vec<Vec<Brought>> = Vec::with_capacity(items.len());
     let mut wishes = Vec::new();
     for item in items.iter_mut() {
         let Ending::Landed { parts, .. } = &mut item.ending else {
@@ -155,6 +165,7 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             staged,
             file,
             received,
+            way,
             replaces_itself,
         } in parts.drain(..)
         {
@@ -166,7 +177,11 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
                 modified: file.modified,
                 keep_replaced,
             });
-            of_item.push((file, received));
+            of_item.push(Brought {
+                file,
+                received,
+                way,
+            });
         }
         rows.push(of_item);
     }
@@ -194,9 +209,9 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
 }
 
 /// Wishes to remove what a job brought; asked again when they are due.
-fn removals(job: &Job, rows: &[(MediaFile, u64)]) -> Vec<NewJob> {
+fn removals(job: &Job, rows: &[Brought]) -> Vec<NewJob> {
     rows.iter()
-        .map(|(file, _)| NewJob {
+        .map(|Brought { file, .. }| NewJob {
             peer: job.peer.clone(),
             subject: format!("remove:{}/{}", file.kind.dir(), file.path),
             lane: Lane::Remove,
@@ -234,6 +249,9 @@ async fn retry_or_quarantine(
 #[derive(Default)]
 struct Tally {
     files: u64,
+    adopted: u64,
+    moved: u64,
+    cloned: u64,
     bytes: u64,
     received: u64,
     rendered: u64,
@@ -241,15 +259,24 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, file: &MediaFile, received: u64) {
+    fn count(&mut self, brought: &Brought) {
+        match brought.way {
+            Way::Adopted => self.adopted += 1,
+            Way::Moved => self.moved += 1,
+            Way::Cloned => self.cloned += 1,
+            Way::Fetched | Way::Made => {}
+        }
         self.files += 1;
         // What came over the wire was shown as it came.
-        self.bytes += file.size.saturating_sub(received);
-        self.received += received;
+        self.bytes += brought.file.size.saturating_sub(brought.received);
+        self.received += brought.received;
     }
 
     fn report(&self, pull: &Pull) {
-        Counts::add(&pull.counts.files, self.files);
+        Counts::add(&pull.counts.files, self.files - self.adopted);
+        Counts::add(&pull.counts.adopted, self.adopted);
+        Counts::add(&pull.counts.moved, self.moved);
+        Counts::add(&pull.counts.cloned, self.cloned);
         Counts::add(&pull.counts.received, self.received);
         Counts::add(&pull.counts.unrenderable, self.unrenderable);
         pull.monitor.advance(Counter::Files, self.files);

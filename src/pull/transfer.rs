@@ -1,18 +1,18 @@
 //! One file from a peer into staging, hashed as it comes and compared with everything the peer said about it.
 //!
 //! ```text
-//! a file of this content is here already (a move, a clone, our own file from before a kill)?  copy it, hashing
-//! a partial is here, and the peer still serves what it began with?                            append the rest
-//! else                                                                                        fetch the whole
+//! the bytes are here already (a seeded disk, a move, a twin)?        take them
+//! a partial is here, and the peer still serves what it began with?  append the rest
+//! else                                                              fetch the whole
 //! compare size, SHA-256, MD5; any difference throws the bytes away
 //! ```
 //!
-//! Copies are made in `ours`, bodies are read in `body`. Cancelling stops between two pieces and keeps the partial.
+//! What is here is found in `ours`, bodies are read in `body`. Cancelling stops between two pieces and keeps the partial.
 
 use tokio::task::spawn_blocking;
 
 use super::body::{gather, stream};
-use super::ours::copy_of_ours;
+use super::ours::{self, Found, Way};
 use super::publisher::Part;
 use super::{Error, Pull};
 use crate::model::job::FetchJob;
@@ -27,10 +27,7 @@ pub(super) const WORTH_RESUMING: u64 = 1 << 20;
 /// A file in staging.
 #[derive(Debug)]
 pub(super) struct Arrived {
-    /// Whether it is a copy of the very file that it will replace.
-    itself: bool,
-    staged: Staged,
-    digests: Digests,
+    found: Found,
     received: u64,
     modified: Timestamp,
     kind: FileKind,
@@ -44,17 +41,18 @@ impl Arrived {
             kind: self.kind,
             path: self.path,
             asset,
-            size: self.digests.size,
+            size: self.found.digests.size,
             modified: self.modified,
-            sha256: self.digests.sha256,
-            md5: self.digests.md5,
+            sha256: self.found.digests.sha256,
+            md5: self.found.digests.md5,
             authored: false,
         };
         Part {
-            staged: self.staged,
+            staged: self.found.staged,
             file,
             received: self.received,
-            replaces_itself: self.itself,
+            way: self.found.way,
+            replaces_itself: self.found.is_itself,
         }
     }
 }
@@ -66,19 +64,17 @@ impl Arrived {
 /// [`Error::Cancelled`] at a piece's end; a partial of a large file stays.
 pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
-    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0)).await?;
-    if let Some((staged, digests, itself)) = copy_of_ours(pull, job, &path).await? {
-        let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
+    if let Some(found) = ours::find(pull, job, &path).await? {
+        let modified = job.modified.or(found.staged.lies_in_place());
         return Ok(Arrived {
-            itself,
-            staged,
-            digests,
+            found,
             received: 0,
-            modified,
+            modified: modified.unwrap_or_else(|| pull.seams.clock.now()),
             kind: job.kind,
             path,
         });
     }
+    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0)).await?;
     let key = partial_key(pull.peer.name(), job);
     let partial = if job.size.is_none_or(|size| size >= WORTH_RESUMING) {
         Some(open_partial(pull, key).await?)
@@ -88,13 +84,10 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
     let partial = match partial {
         Some(partial) => match take_whole(job, partial).await? {
             Ok((staged, digests)) => {
-                let modified = job.modified.unwrap_or_else(|| pull.seams.clock.now());
                 return Ok(Arrived {
-                    itself: false,
-                    staged,
-                    digests,
+                    found: fetched(staged, digests),
                     received: 0,
-                    modified,
+                    modified: job.modified.unwrap_or_else(|| pull.seams.clock.now()),
                     kind: job.kind,
                     path,
                 });
@@ -115,14 +108,21 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
     };
     let (staged, digests) = compare(job, staged, digests)?;
     Ok(Arrived {
-        itself: false,
-        staged,
-        digests,
+        found: fetched(staged, digests),
         received,
         modified,
         kind: job.kind,
         path,
     })
+}
+
+fn fetched(staged: Staged, digests: Digests) -> Found {
+    Found {
+        staged,
+        digests,
+        way: Way::Fetched,
+        is_itself: false,
+    }
 }
 
 /// Names a partial by everything that makes its bytes what they are.

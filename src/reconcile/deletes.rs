@@ -12,6 +12,7 @@
 //! and the next run finishes it. A row goes only while the file has the content and the owner it had when its removal was
 //! decided; the bytes go only while no row names them again.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::due::Due;
@@ -26,11 +27,11 @@ use crate::monitor::Monitor;
 use crate::protocol;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{Name, Store, Twins};
 use crate::{catalogue, store};
 
 /// Jobs claimed at once.
-const CLAIMED: usize = 64;
+const CLAIMED: usize = 256;
 const LEASE: Duration = Duration::from_secs(3_600);
 
 /// What can go wrong.
@@ -185,16 +186,25 @@ impl Deletes<'_> {
             if jobs.is_empty() {
                 break;
             }
-            for job in &jobs {
-                match &job.work {
-                    Work::Delete(delete) => self.delete(job, delete, applied).await?,
-                    Work::Remove(remove) => self.remove(job, remove).await?,
-                    Work::Trash(remove) => self.trash(job, remove, applied).await?,
-                    Work::Fetch(_) | Work::Regenerate(_) => self.settle(job).await?,
-                }
-            }
+            self.work(&jobs, applied).await?;
         }
         Ok(())
+    }
+
+    /// What was claimed together: deletes one by one, removals in one batch, bytes in one call each way.
+    async fn work(&self, jobs: &[Job], applied: &mut Applied) -> Result<(), Error> {
+        let (mut removes, mut bytes, mut strangers) = (Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            match &job.work {
+                Work::Delete(delete) => self.delete(job, delete, applied).await?,
+                Work::Remove(remove) => removes.push((job, remove)),
+                Work::Trash(remove) => bytes.push((job, remove)),
+                Work::Fetch(_) | Work::Regenerate(_) => strangers.push(job),
+            }
+        }
+        self.remove(&removes).await?;
+        self.trash(&bytes, applied).await?;
+        self.settle(&strangers).await
     }
 
     /// Deletes a record that this node owns: a tombstone in its place, its files into the trash.
@@ -249,9 +259,14 @@ impl Deletes<'_> {
             .await
     }
 
-    async fn settle(&self, job: &Job) -> Result<(), Error> {
+    async fn settle(&self, jobs: &[&Job]) -> Result<(), Error> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
         let mut batch = self.catalogue.batch().await?;
-        batch.settle(job).await?;
+        for job in jobs {
+            batch.settle(job).await?;
+        }
         Ok(batch.commit().await?)
     }
 
@@ -353,38 +368,103 @@ impl Deletes<'_> {
         Ok(())
     }
 
-    async fn remove(&self, job: &Job, remove: &RemoveJob) -> Result<(), Error> {
+    /// Forgets the files that are still to go, in one batch.
+    async fn remove(&self, removes: &[(&Job, &RemoveJob)]) -> Result<(), Error> {
+        if removes.is_empty() {
+            return Ok(());
+        }
         let now = self.seams.clock.now();
         let mut batch = self.catalogue.batch().await?;
-        match self.due(&mut batch, job, remove).await? {
-            Due::Now => self.forget(&mut batch, &job.asset, remove, now).await?,
-            Due::Never => {}
-            Due::Later => {
-                let reason = "stays until the original is here under its new name";
-                batch.retry_at(job, now.plus(LEASE), reason).await?;
-                return Ok(batch.commit().await?);
+        for (job, remove) in removes {
+            match self.due(&mut batch, job, remove).await? {
+                Due::Now => self.forget(&mut batch, &job.asset, remove, now).await?,
+                Due::Never => {}
+                Due::Later => {
+                    let reason = "stays until the original is here under its new name";
+                    batch.retry_at(job, now.plus(LEASE), reason).await?;
+                    continue;
+                }
             }
+            batch.settle(job).await?;
         }
-        batch.settle(job).await?;
         Ok(batch.commit().await?)
     }
 
+    /// Takes the bytes of forgotten files away: a name whose bytes live on under another one just goes, all else is moved to the
+    /// trash. A file that cannot be moved is set aside and keeps no other from it (I3).
     async fn trash(
         &self,
-        job: &Job,
-        remove: &RemoveJob,
+        removes: &[(&Job, &RemoveJob)],
         applied: &mut Applied,
     ) -> Result<(), Error> {
-        if let Ok(path) = MediaPath::new(remove.path.as_str())
-            && self.catalogue.file(remove.kind, &path).await?.is_none()
-        {
-            let (store, kind) = (self.store.clone(), remove.kind);
-            let done = tokio::task::spawn_blocking(move || store.trash(kind, &path)).await;
-            let moved = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-            applied.files_trashed += u64::from(moved?);
+        if removes.is_empty() {
+            return Ok(());
         }
-        self.settle(job).await
+        let (mut twins, mut names) = (Vec::new(), Vec::new());
+        for (_, remove) in removes {
+            let Ok(path) = MediaPath::new(remove.path.as_str()) else {
+                names.push(None);
+                continue;
+            };
+            if self.catalogue.file(remove.kind, &path).await?.is_some() {
+                names.push(None);
+                continue;
+            }
+            let name = (remove.kind, path);
+            for row in self.catalogue.files_with(&remove.sha256).await? {
+                twins.push(Twins {
+                    name: name.clone(),
+                    twin: (row.file.kind, row.file.path),
+                });
+            }
+            names.push(Some(name));
+        }
+        let store = self.store.clone();
+        let moved = tokio::task::spawn_blocking(move || take_away(&store, &twins, &names)).await;
+        let moved = moved.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let mut batch = self.catalogue.batch().await?;
+        for ((job, _), moved) in removes.iter().zip(moved?) {
+            match moved {
+                Ok(moved) => {
+                    applied.files_trashed += u64::from(moved);
+                    batch.settle(job).await?;
+                }
+                Err(error) => {
+                    self.monitor.finding(&format!("{}: {error}", job.subject));
+                    batch.quarantine(job, &error.to_string()).await?;
+                }
+            }
+        }
+        Ok(batch.commit().await?)
     }
+}
+
+/// Whether a file went to the trash.
+type Moved = Result<bool, store::Error>;
+
+/// Answers for each name; an error that concerns all of them ends it.
+fn take_away(
+    store: &Store,
+    twins: &[Twins],
+    names: &[Option<Name>],
+) -> Result<Vec<Moved>, store::Error> {
+    let dropped = store.drop_names(twins)?;
+    let dropped: HashSet<&Name> = twins
+        .iter()
+        .zip(dropped)
+        .filter_map(|(twins, dropped)| dropped.then_some(&twins.name))
+        .collect();
+    let mut moved = Vec::with_capacity(names.len());
+    for name in names {
+        moved.push(match name {
+            Some(name) if !dropped.contains(name) => match store.trash(name.0, &name.1) {
+                Err(error) if error.stops_the_pass() => return Err(error),
+                other => other,
+            },
+            _ => Ok(false),
+        });
+    }
+    Ok(moved)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 //!
 //! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
 
+mod adopt;
 mod dirs;
 mod error;
 mod marker;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+pub use adopt::{Candidate, Name, Twins};
 pub use error::{Error, OddReason};
 pub use partial::Partial;
 pub use publish::Publish;

@@ -8,6 +8,8 @@
 //! 5 settle   sync each directory that gained a name, once    kill: as after 4; only now is the answer Ok
 //! ```
 //!
+//! A file that was found under its final name (`adopt`) goes the same way, but keeps the name it has.
+//!
 //! Since the content is on the medium before step 4, a power cut at any moment leaves under a final name the old content
 //! or the new, complete. A member that fails takes no further step, drops its staged bytes, and leaves the others alone.
 //! After a failed sync nothing is synced again: the kernel may report an error once and forget the bytes, so that a second
@@ -160,10 +162,16 @@ impl Store {
         let sys = self.0.dirs.sys();
         let staged = &member.item.staged;
         let failed = |op| move |errno| Error::of(op, staged.path(), errno);
-        sys.set_modified(staged.file(), member.item.modified)
-            .map_err(failed("set the time of"))?;
-        sys.set_public(staged.file())
-            .map_err(failed("set the mode of"))?;
+        let modified = member.item.modified;
+        let found = staged.lies_in_place();
+        if found.is_none_or(|found| found.whole_second() != modified.whole_second()) {
+            sys.set_modified(staged.file(), modified)
+                .map_err(failed("set the time of"))?;
+        }
+        if found.is_none() {
+            sys.set_public(staged.file())
+                .map_err(failed("set the mode of"))?;
+        }
         sys.sync_file(staged.file()).map_err(failed("sync"))
     }
 
@@ -204,7 +212,8 @@ impl Store {
     fn keep(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) -> Vec<Member> {
         let (mut slots, mut places) = (HashMap::new(), Places::new());
         let members = step(members, answers, |member| {
-            if member.item.keep_replaced && member.replaces {
+            let is_new = member.item.staged.lies_in_place().is_none();
+            if member.item.keep_replaced && member.replaces && is_new {
                 self.keep_one(member, &mut slots, &mut places)?;
             }
             Ok(())
@@ -275,6 +284,13 @@ impl Store {
     }
 
     fn rename(&self, member: &mut Member) -> Answer {
+        if member.item.staged.lies_in_place().is_some() {
+            // It was hashed through a handle; what counts is what the name stands for.
+            let is_named = member.item.staged.is_named();
+            return is_named.then_some(()).ok_or_else(|| Error::Vanished {
+                path: member.shown(),
+            });
+        }
         let sys = self.0.dirs.sys();
         for left in (0..TRIES).rev() {
             let (staged, name) = (&member.item.staged, member.item.path.name());

@@ -16,7 +16,7 @@ use super::dirs::Dir;
 use super::error::Error;
 use super::partial::Partial;
 use super::sys::Sys;
-use super::{STAGING, Store};
+use super::{STAGING, Stat, Store};
 use crate::model::Timestamp;
 use crate::seams::Seams;
 
@@ -51,7 +51,7 @@ impl Staging {
     /// System errors.
     pub fn create(&self) -> Result<Staged, Error> {
         loop {
-            let name = Seams::os().random_hex(12);
+            let name = self.fresh_name();
             match self.store.0.dirs.sys().create(self.dir.fd(), &name) {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(Error::of("make", self.dir.path_of(&name), errno)),
@@ -115,7 +115,20 @@ impl Staging {
         Ok(freed)
     }
 
-    fn staged(&self, file: OwnedFd, name: String, len: u64) -> Staged {
+    /// A name that nobody has.
+    pub(super) fn fresh_name(&self) -> String {
+        Seams::os().random_hex(12)
+    }
+
+    pub(super) fn sys(&self) -> &dyn Sys {
+        self.store.0.dirs.sys()
+    }
+
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    pub(super) fn staged(&self, file: OwnedFd, name: String, len: u64) -> Staged {
         Staged {
             store: self.store.clone(),
             dir: Arc::clone(&self.dir),
@@ -124,7 +137,23 @@ impl Staging {
             note: None,
             len,
             armed: true,
+            lies_in_place: None,
         }
+    }
+
+    /// A file that is under its final name already.
+    pub(super) fn in_place(
+        &self,
+        dir: Arc<Dir>,
+        file: OwnedFd,
+        name: String,
+        stat: Stat,
+    ) -> Staged {
+        let mut staged = self.staged(file, name, stat.size);
+        staged.dir = dir;
+        staged.armed = false;
+        staged.lies_in_place = Some(stat.modified);
+        staged
     }
 
     /// Opens or makes a partial and locks it.
@@ -144,24 +173,13 @@ impl Staging {
             }
             // The holder before us may have published it between our open and our lock: then the name is free or another
             // file's by now, and what we hold is under its final name and no longer ours to write to.
-            if self.is_named(&file, name) {
+            if is_named(&self.dir, &file, name) {
                 return Ok((file, len));
             }
         }
         Err(Error::Busy {
             path: self.dir.path_of(name),
         })
-    }
-
-    fn is_named(&self, file: &OwnedFd, name: &str) -> bool {
-        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-        match (
-            rustix::fs::fstat(file),
-            rustix::fs::statat(self.dir.fd(), name, flags),
-        ) {
-            (Ok(held), Ok(named)) => (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino),
-            _ => false,
-        }
     }
 
     /// Names in here that can be ours. Others are not touched.
@@ -200,6 +218,8 @@ pub struct Staged {
     len: u64,
     /// Whether the name is still ours to remove.
     armed: bool,
+    /// The time of a file that has its final name already.
+    lies_in_place: Option<Timestamp>,
 }
 
 impl Staged {
@@ -265,6 +285,23 @@ impl Staged {
         Ok(())
     }
 
+    /// The time of a file that was found under its final name, and is to stay there.
+    #[must_use]
+    pub fn lies_in_place(&self) -> Option<Timestamp> {
+        self.lies_in_place
+    }
+
+    /// Whether its name still stands for it.
+    pub(super) fn is_named(&self) -> bool {
+        is_named(&self.dir, &self.file, &self.name)
+    }
+
+    /// It has been filled by other means than writing.
+    pub(super) fn of_len(mut self, len: u64) -> Self {
+        self.len = len;
+        self
+    }
+
     /// From here on, dropping removes it.
     pub(super) fn arm(&mut self) {
         self.armed = true;
@@ -325,6 +362,18 @@ impl Drop for Staged {
     }
 }
 
+/// Whether a name in a directory stands for an open file.
+fn is_named(dir: &Dir, file: &OwnedFd, name: &str) -> bool {
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    match (
+        rustix::fs::fstat(file),
+        rustix::fs::statat(dir.fd(), name, flags),
+    ) {
+        (Ok(held), Ok(named)) => (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino),
+        _ => false,
+    }
+}
+
 /// Takes the lock of a partial for as long as the file is open. Where the file system has no locks (some network ones),
 /// the activity's own lock has to do.
 fn lock(file: &OwnedFd) -> bool {
@@ -357,7 +406,7 @@ mod tests {
         let staging = f.store.staging("test").unwrap();
         let partial = staging.partial("k").unwrap();
         let (early, _) = staging.dir.open_rw("k.part").unwrap().unwrap();
-        assert!(staging.is_named(&early, "k.part"));
+        assert!(super::is_named(&staging.dir, &early, "k.part"));
         let item = Publish {
             staged: partial.finish(),
             kind: KIND,
@@ -366,8 +415,8 @@ mod tests {
             keep_replaced: false,
         };
         f.store.publish(vec![item]).remove(0).unwrap();
-        assert!(!staging.is_named(&early, "k.part"));
+        assert!(!super::is_named(&staging.dir, &early, "k.part"));
         let _next = staging.partial("k").unwrap();
-        assert!(!staging.is_named(&early, "k.part"));
+        assert!(!super::is_named(&staging.dir, &early, "k.part"));
     }
 }

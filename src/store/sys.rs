@@ -99,6 +99,20 @@ pub trait Sys: Send + Sync + fmt::Debug {
     /// The system's answer.
     fn unlink(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()>;
 
+    /// Makes an empty file a clone of another one that shares its blocks.
+    ///
+    /// # Errors
+    /// The system's answer; one of many where the file system cannot, and then the file may hold anything.
+    fn clone(&self, file: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        return rustix::fs::ioctl_ficlone(file, from);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (file, from);
+            Err(Errno::OPNOTSUPP)
+        }
+    }
+
     /// The time of day, for the names of trash directories.
     fn now(&self) -> Timestamp {
         Os.now()

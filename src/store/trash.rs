@@ -2,10 +2,10 @@
 //!
 //! **The rule for every path that takes bytes away.** A file that was published goes by two calls and by no other:
 //! [`Store::trash`] takes its final name away and keeps the bytes, [`Store::empty`] ends what lies in the trash. A file that a
-//! new one replaces ([`Store::publish`] with `keep_replaced`) goes the same way, into a slot of its own. Left out are three
-//! kinds of bytes that nobody can miss: staged files, which never had a final name; a rendition that its successor replaces,
-//! since it can be derived or copied again; and a file replaced by its own copy with another date. Whoever adds a path that
-//! removes media calls these two.
+//! new one replaces ([`Store::publish`] with `keep_replaced`) goes the same way, into a slot of its own. Left out is what nobody
+//! can miss: staged files, which never had a final name; a name whose bytes have another one ([`Store::drop_names`]); a
+//! rendition that its successor replaces, since it can be derived or copied again; and a file replaced by its own copy with
+//! another date. Whoever adds a path that removes media calls these two.
 //!
 //! Each removal, and each round of replacements, gets a *slot* of its own: a directory named for the time, made anew and
 //! never shared, so that nothing in the trash can be overwritten. How long slots are kept is for `crate::trash` to say;

@@ -4,6 +4,7 @@
     reason = "a test that cannot go on should stop there"
 )]
 
+mod adoption;
 mod awkward;
 mod cli;
 mod emdb_server;

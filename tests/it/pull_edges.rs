@@ -120,6 +120,7 @@ async fn a_settled_job_never_takes_a_newer_one_along() {
             modified: None,
             sha256: None,
             md5: None,
+            from: None,
             then: None,
         }),
     };
@@ -156,7 +157,7 @@ async fn the_old_name_of_an_original_stays_until_the_new_one_is_here() {
     let emdb = server(2).await;
     let mirror = mirror_of(&emdb).await;
     mirror.seed().await;
-    // The record says that it moved; the file is nowhere.
+    // The record says that it moved, with other content; the file is nowhere.
     emdb.edit(|content| {
         content.remove_file("f001.bin");
         content.record(Doc::new(
@@ -164,7 +165,7 @@ async fn the_old_name_of_an_original_stays_until_the_new_one_is_here() {
             "a001",
             CLUSTER,
             now(),
-            members("moved.bin", 9),
+            members("moved.bin", 10),
         ));
     });
     for _ in 0..2 {
@@ -174,12 +175,12 @@ async fn the_old_name_of_an_original_stays_until_the_new_one_is_here() {
             Some(&b"content 1"[..])
         );
     }
-    emdb.edit(|content| content.original("moved.bin", "content 1", MTIME));
+    emdb.edit(|content| content.original("moved.bin", "content 1b", MTIME));
     mirror.sync().await;
     assert_eq!(mirror.read(FileKind::Original, "f001.bin"), None);
     assert_eq!(
         mirror.read(FileKind::Original, "moved.bin").as_deref(),
-        Some(&b"content 1"[..])
+        Some(&b"content 1b"[..])
     );
     mirror.assert_in_sync().await;
 }
@@ -520,9 +521,14 @@ async fn files_that_are_on_disk_already_are_taken_over_without_being_fetched() {
     put("f001.bin", "content 1", MTIME + 9_000);
     put("f002.bin", "cut off", MTIME);
     let outcome = mirror.seed().await;
+    let report = outcome.report;
     assert_eq!(
-        (outcome.report.files_written, outcome.report.bytes_received),
-        (3, 18)
+        (
+            report.files_written,
+            report.files_adopted,
+            report.bytes_received
+        ),
+        (2, 1, 18)
     );
     mirror.assert_in_sync().await;
     let trash = mirror.node.config.media.root.join(".emsync/trash");
