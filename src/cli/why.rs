@@ -1,6 +1,8 @@
 //! `emsync why ID`: everything that stands between one item and being in sync, layer by layer.
 
+mod find;
 mod gather;
+mod past;
 
 use super::args::{Global, Why};
 use super::{ExitCode, output};

@@ -18,6 +18,8 @@
 //! rmdir emptied parents in the tree                kill: empty directories stay
 //! ```
 
+#[cfg(test)]
+mod contract;
 mod empty;
 mod list;
 mod restore;

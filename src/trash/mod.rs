@@ -14,6 +14,8 @@ mod list;
 mod pattern;
 mod restore;
 mod retention;
+#[cfg(test)]
+mod tests;
 
 pub use list::{Entry, Found, Listing, Wanted, find};
 pub use pattern::Pattern;

@@ -1,16 +1,11 @@
 //! Collects what the catalogue, the disk and the trash know of one item. Looks only.
 
-use crate::catalogue::{Catalogue, FileRow, JobState, Lane, Standing, StoredRecord};
-use crate::config::Peer;
-use crate::model::{FileKind, MediaPath, Module, RecordKey};
+use super::find::{jobs_of, resolve};
+use crate::catalogue::{FileRow, JobState, Lane, Standing, StoredRecord};
+use crate::model::{FileKind, RecordKey};
 use crate::node::Node;
 use crate::protocol;
-use crate::trash::{Found, Listing, Wanted, shown};
-
-use super::super::trash::said;
-
-/// Most jobs, conflicts and trash entries that are told of one item.
-const MOST: usize = 1_000;
+use crate::trash::shown;
 
 /// What is known of an item.
 #[derive(Debug, serde::Serialize)]
@@ -91,70 +86,15 @@ pub(super) async fn about(node: &Node, id: &str) -> anyhow::Result<Option<Answer
     }))
 }
 
-/// The record that a person means, whether it is still here or not.
-async fn resolve(node: &Node, id: &str) -> anyhow::Result<Option<RecordKey>> {
-    let catalogue = &node.catalogue;
-    let asset = RecordKey::new(Module::ASSET, id).ok();
-    let other = (id.split_once('/')).and_then(|(table, id)| RecordKey::new(table, id).ok());
-    for key in [asset.clone(), other].into_iter().flatten() {
-        if catalogue.record(&key).await?.is_some() || !jobs_of(catalogue, &key).await?.is_empty() {
-            return Ok(Some(key));
-        }
-    }
-    let asset_key = |asset: &str| RecordKey::new(Module::ASSET, asset).ok();
-    for (kind, path) in paths(id) {
-        if let Some(row) = catalogue.file(kind, &path).await? {
-            return Ok(asset_key(row.file.asset.as_str()));
-        }
-        let subject = shown(kind, &path);
-        for peer in &node.config.peers {
-            if let Some(asset) = catalogue.asset_of_job(&peer.name, &subject).await? {
-                return Ok(asset_key(&asset));
-            }
-        }
-        if let Some(asset) = catalogue.former_owner(&path).await? {
-            return Ok(asset_key(&asset));
-        }
-    }
-    let Some(key) = asset else { return Ok(None) };
-    let former = catalogue.former_of(&key.id, 0, 1).await?;
-    Ok((!former.is_empty()).then_some(key))
-}
-
-/// What a text can mean as a path.
-fn paths(text: &str) -> Vec<(FileKind, MediaPath)> {
-    let mut found = Vec::new();
-    for kind in [FileKind::Original, FileKind::Generated] {
-        let below = text
-            .strip_prefix(kind.dir())
-            .and_then(|rest| rest.strip_prefix('/'));
-        for text in below.into_iter().chain([text]) {
-            found.extend(MediaPath::new(text).ok().map(|path| (kind, path)));
-        }
-    }
-    found
-}
-
-/// The jobs about a record: of its files when it is an asset, and of itself when it could not be taken.
-async fn jobs_of(catalogue: &Catalogue, key: &RecordKey) -> anyhow::Result<Vec<Standing>> {
-    let mut jobs = catalogue.jobs_about(&key.id, MOST).await?;
-    let itself = format!("record:{key}");
-    jobs.retain(|job| match job.lane {
-        Lane::Record => job.subject == itself,
-        _ => key.module.is_asset(),
-    });
-    Ok(jobs)
-}
-
 /// A record that was asked for, with all that decides about it.
-struct Asked<'a> {
-    node: &'a Node,
-    key: RecordKey,
-    record: Option<StoredRecord>,
-    files: Vec<FileRow>,
-    jobs: Vec<Standing>,
-    is_well: bool,
-    advice: Vec<String>,
+pub(super) struct Asked<'a> {
+    pub(super) node: &'a Node,
+    pub(super) key: RecordKey,
+    pub(super) record: Option<StoredRecord>,
+    pub(super) files: Vec<FileRow>,
+    pub(super) jobs: Vec<Standing>,
+    pub(super) is_well: bool,
+    pub(super) advice: Vec<String>,
 }
 
 impl Asked<'_> {
@@ -356,111 +296,6 @@ impl Asked<'_> {
                 .details
                 .push(format!("{} ({peer}): {state}", job.subject));
         }
-    }
-
-    /// What the last report about each peer says of this item.
-    async fn compared(&self) -> anyhow::Result<Vec<String>> {
-        let mut lines = Vec::new();
-        for Peer { name, .. } in &self.node.config.peers {
-            let Some(parity) = self.node.catalogue.parity(name).await? else {
-                lines.push(format!("never with {name}; `emsync verify {name}`"));
-                continue;
-            };
-            let report: serde_json::Value =
-                serde_json::from_str(&parity.report).unwrap_or_default();
-            let named = report["differences"]
-                .as_array()
-                .map_or(&[][..], Vec::as_slice);
-            let of_us: Vec<_> = named.iter().filter(|one| self.is_ours(one)).collect();
-            for one in &of_us {
-                let text = |member: &str| one[member].as_str().unwrap_or_default().to_owned();
-                lines.push(format!(
-                    "with {name} at {}: {} in {}: {}: {}",
-                    parity.as_of,
-                    text("kind"),
-                    text("layer"),
-                    text("item"),
-                    text("detail")
-                ));
-            }
-            let total = report["differences_total"].as_u64().unwrap_or(0);
-            let is_partial = total > named.len() as u64;
-            if of_us.is_empty() {
-                let what = match (parity.in_sync, is_partial) {
-                    (true, _) => "in sync",
-                    (false, true) => {
-                        "differences, of which the report names only some, and not this"
-                    }
-                    (false, false) => "differences, none of them this",
-                };
-                lines.push(format!("with {name} at {}: {what}", parity.as_of));
-            }
-        }
-        Ok(lines)
-    }
-
-    fn is_ours(&self, difference: &serde_json::Value) -> bool {
-        let item = difference["item"].as_str().unwrap_or_default();
-        let bare = (item.strip_prefix("originals/"))
-            .or_else(|| item.strip_prefix("generated/"))
-            .unwrap_or(item);
-        let key = self.key.to_string();
-        item == key
-            || self.files.iter().any(|row| row.file.path.as_str() == bare)
-            || (self.jobs.iter()).any(|job| {
-                job.subject == item
-                    || job
-                        .subject
-                        .split_once('/')
-                        .is_some_and(|(_, path)| path == bare)
-            })
-    }
-
-    async fn conflicts(&self) -> anyhow::Result<Vec<String>> {
-        let conflicts = self.node.catalogue.conflicts_over(&self.key, MOST).await?;
-        let told = conflicts.into_iter().map(|(peer, at, winner)| {
-            let winner = format!("{winner:?}").to_lowercase();
-            format!("with {peer} at {at}: the {winner} side was stored, both are kept")
-        });
-        Ok(told.collect())
-    }
-
-    /// What lies in the trash. Only looked for when something of this asset ever went there.
-    async fn trash(&mut self) -> anyhow::Result<Vec<String>> {
-        let former = self.node.catalogue.former_of(&self.key.id, 0, 1).await?;
-        if !self.key.module.is_asset() || former.is_empty() {
-            return Ok(Vec::new());
-        }
-        let wanted = Wanted {
-            asset: Some(self.key.id.clone()),
-            ..Wanted::default()
-        };
-        let mut listing = Listing::open(&self.node.store, &self.node.catalogue).await?;
-        let mut lines = Vec::new();
-        while let Some(page) = listing.page(&wanted).await? {
-            for found in page {
-                if let Found::Entry(entry) = found
-                    && lines.len() < MOST
-                {
-                    let why = entry
-                        .former
-                        .as_ref()
-                        .map_or("", |former| said(former.reason));
-                    lines.push(format!(
-                        "{}  {}  {why} at {}",
-                        entry.item.id(),
-                        shown(entry.item.kind(), &entry.item.path),
-                        entry.item.slot.when
-                    ));
-                }
-            }
-        }
-        if !lines.is_empty() {
-            self.advice.push(
-                "`emsync trash restore ID` brings a file back, with --to DIR anywhere".to_owned(),
-            );
-        }
-        Ok(lines)
     }
 }
 
