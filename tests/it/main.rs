@@ -5,6 +5,7 @@
 )]
 
 mod adoption;
+mod aside;
 mod awkward;
 mod cli;
 mod emdb_server;
@@ -14,3 +15,4 @@ mod pull_edges;
 mod regenerate;
 mod serve;
 mod support;
+mod trash;
