@@ -114,7 +114,8 @@ impl Catalogue {
 }
 
 impl Batch {
-    /// Moves the checkpoint of a feed; the listing that led there is over.
+    /// Moves the checkpoint of a feed; the listing that led there is over. What it showed stays, to be audited, until
+    /// [`end_listing`](Self::end_listing).
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -137,7 +138,12 @@ impl Batch {
         .execute(&mut *self.tx)
         .await
         .map_err(during("move a checkpoint"))?;
-        self.end_listing(peer).await
+        sqlx::query("DELETE FROM listing WHERE peer = $1")
+            .bind(peer)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("end a listing"))?;
+        Ok(())
     }
 
     /// Notes how far the listing under way has come.
@@ -185,29 +191,28 @@ impl Batch {
         Ok(())
     }
 
-    /// Notes which records a page held; answers how many of them no earlier page had shown.
+    /// Notes which records a page held, and whether each is live.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub async fn see(&mut self, peer: &str, keys: &[RecordKey]) -> Result<u64, Error> {
-        let mut fresh = 0;
+    pub async fn see(&mut self, peer: &str, keys: &[(RecordKey, bool)]) -> Result<(), Error> {
         for chunk in keys.chunks(super::dialect::ROWS_A_STATEMENT) {
             let mut query = sqlx::QueryBuilder::<super::dialect::Engine>::new(
-                "INSERT INTO seen (peer, module, id) ",
+                "INSERT INTO seen (peer, module, id, live) ",
             );
-            query.push_values(chunk, |mut row, key| {
+            query.push_values(chunk, |mut row, (key, is_live)| {
                 row.push_bind(peer)
                     .push_bind(key.module.as_str())
-                    .push_bind(&key.id);
+                    .push_bind(&key.id)
+                    .push_bind(i64::from(*is_live));
             });
-            query.push(" ON CONFLICT DO NOTHING");
-            fresh += query
+            query.push(" ON CONFLICT (peer, module, id) DO UPDATE SET live = excluded.live");
+            query
                 .build()
                 .execute(&mut *self.tx)
                 .await
-                .map_err(during("note what was seen"))?
-                .rows_affected();
+                .map_err(during("note what was seen"))?;
         }
-        Ok(fresh)
+        Ok(())
     }
 }

@@ -446,11 +446,11 @@ async fn a_listing_and_its_rows_move_together() {
     };
     let mut batch = catalogue.batch().await.unwrap();
     let keys = [
-        RecordKey::new("asset", "a").unwrap(),
-        RecordKey::new("asset", "b").unwrap(),
+        (RecordKey::new("asset", "a").unwrap(), true),
+        (RecordKey::new("asset", "b").unwrap(), false),
     ];
-    assert_eq!(batch.see("master", &keys).await.unwrap(), 2);
-    assert_eq!(batch.see("master", &keys[..1]).await.unwrap(), 0);
+    batch.see("master", &keys).await.unwrap();
+    batch.see("master", &keys[..1]).await.unwrap();
     batch.put_listing("master", &listing).await.unwrap();
     batch.commit().await.unwrap();
     assert_eq!(catalogue.listing("master").await.unwrap(), Some(listing));
@@ -466,6 +466,11 @@ async fn a_listing_and_its_rows_move_together() {
         .put_checkpoint("master", "changes", &checkpoint)
         .await
         .unwrap();
+    batch.commit().await.unwrap();
+    let seen = catalogue.seen("master").await.unwrap();
+    assert_eq!(seen, 2, "what was shown is still to be audited");
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.end_listing("master").await.unwrap();
     batch.commit().await.unwrap();
     assert_eq!(
         catalogue.checkpoint("master", "changes").await.unwrap(),

@@ -8,6 +8,7 @@
 //! The job table is the only unbounded queue of the program. A claim is a lease that is committed at once; the holder of a
 //! peer's run lock may take back every lease of that peer, since nobody else can be working on it.
 
+mod absence;
 mod batch;
 mod browse;
 mod checkpoints;
@@ -31,6 +32,7 @@ mod windows;
 
 use std::path::{Path, PathBuf};
 
+pub use absence::Audit;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};

@@ -194,7 +194,7 @@ impl Batch {
                   deleted = excluded.deleted, master = excluded.master, modified_by = excluded.modified_by,
                   modified = excluded.modified, master_modified = excluded.master_modified,
                   received_at = excluded.received_at, changed_at = excluded.changed_at, origin = excluded.origin,
-                  pushed = excluded.pushed",
+                  pushed = excluded.pushed, unlisted_at = NULL",
             );
             query
                 .build()

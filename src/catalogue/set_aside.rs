@@ -181,7 +181,8 @@ impl Batch {
         Ok(done.rows_affected())
     }
 
-    /// Marks waiting deletes of a peer as held by the guard, or lets held ones go; answers how many there are.
+    /// Marks waiting deletes of a peer as held by the guard, or lets held ones go; answers how many assets and records they
+    /// concern.
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -191,7 +192,7 @@ impl Batch {
         } else {
             (READY, HELD, None)
         };
-        let done = sqlx::query("UPDATE job SET state = $1, reason = $2 WHERE peer = $3 AND lane = $4 AND state IN ($5, $1)")
+        sqlx::query("UPDATE job SET state = $1, reason = $2 WHERE peer = $3 AND lane = $4 AND state IN ($5, $1)")
             .bind(to)
             .bind(reason)
             .bind(peer)
@@ -200,7 +201,16 @@ impl Batch {
             .execute(&mut *self.tx)
             .await
             .map_err(during("hold deletes"))?;
-        Ok(done.rows_affected())
+        let count: i64 = sqlx::query_scalar(
+            "SELECT COUNT(DISTINCT asset) FROM job WHERE peer = $1 AND lane = $2 AND state = $3",
+        )
+        .bind(peer)
+        .bind(Lane::Delete.number())
+        .bind(to)
+        .fetch_one(&mut *self.tx)
+        .await
+        .map_err(during("count deletes"))?;
+        Ok(unsigned(count))
     }
 
     /// Withdraws wishes that no longer hold, whatever state they are in; answers how many there were.

@@ -22,7 +22,7 @@ use crate::monitor::Silent;
 use crate::node::Node;
 use crate::pipeline::{self, Options};
 use crate::pull::metadata::Scope;
-use crate::reconcile::deletes;
+use crate::reconcile::guard;
 use crate::seams::Seams;
 use crate::serve;
 use crate::serve::make_key;
@@ -147,7 +147,7 @@ impl Stage {
             thumb_threads: config.media.thumb_threads,
             handoff_depth: config.limits.handoff_depth,
             batch: config.limits.publish_batch,
-            max_delete: Some(deletes::limit(master.catalogue.live_assets().await?, None)),
+            max_delete: Some(guard::limit(master.catalogue.live_assets().await?, None)),
             dry_run: false,
         };
         let own = &config.node.cluster_id;

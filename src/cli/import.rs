@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::{ExitCode, Usage, output};
 use crate::import::{self, Options, Report};
 use crate::model::MediaPath;
-use crate::reconcile::deletes;
+use crate::reconcile::guard;
 use crate::shutdown::Shutdown;
 use crate::trash;
 
@@ -29,7 +29,7 @@ pub(super) async fn run(
         thumb_threads: node.config.media.thumb_threads,
         handoff_depth: node.config.limits.handoff_depth,
         batch: node.config.limits.publish_batch,
-        max_delete: Some(deletes::limit(node.catalogue.live_assets().await?, said)),
+        max_delete: Some(guard::limit(node.catalogue.live_assets().await?, said)),
         dry_run: args.dry_run,
     };
     let progress = Progress::new(global);

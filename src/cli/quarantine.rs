@@ -241,7 +241,7 @@ fn explanation(job: &Standing) -> String {
 fn lost(job: &Standing) -> String {
     let (peer, asset, subject) = (&job.peer, &job.asset, &job.subject);
     let again =
-        format!("until {peer} lists it changed, or `emsync seed {peer}` asks for everything");
+        format!("until {peer} lists it again: when it changes there, or with `emsync seed {peer}`");
     match job.lane {
         Lane::Small | Lane::Large => {
             format!(

@@ -70,6 +70,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
                 store: &node.store,
                 seams: &node.seams,
                 monitor: &Silent,
+                master: None,
             };
             deletes.delete_own(&key).await?;
         }

@@ -52,6 +52,7 @@ pub(super) struct Limits {
     pub(super) reserve: Option<At<String>>,
     pub(super) trash_days: Option<At<u64>>,
     pub(super) max_delete: Option<At<String>>,
+    pub(super) full_listing: Option<At<String>>,
 }
 
 /// `[serve]`
@@ -142,6 +143,7 @@ impl Limits {
             reserve: section.amount("reserve")?,
             trash_days: section.whole("trash_days")?,
             max_delete: section.amount("max_delete")?,
+            full_listing: section.span("full_listing")?,
         };
         section.done()?;
         Ok(limits)

@@ -121,6 +121,7 @@ fn full(config: &Config) {
         reserve: 3 << 29,
         trash_days: 0,
         max_delete: Some(MaxDelete::Percent(2.5)),
+        full_listing: seconds(86_400),
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.media.root, Path::new("/srv/media"));

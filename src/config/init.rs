@@ -210,6 +210,11 @@ fn limits_text(limits: &Limits) -> String {
             "\"5%\"".to_owned(),
             "Deletes per peer and run, a number or a share. Unset: 5 % of the live assets, at least 10, at most 1000.",
         ),
+        (
+            "full_listing",
+            span(limits.full_listing),
+            "A sync lists everything, not only changes, so long after the last time. 0s: always.",
+        ),
     ];
     let mut text = "[limits]\n".to_owned();
     for (key, value, why) in lines {
@@ -315,7 +320,7 @@ mod tests {
             .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
             .map(|(key, _)| key)
             .collect();
-        assert_eq!(keys.len(), 15);
+        assert_eq!(keys.len(), 16);
         for key in keys {
             assert!(
                 plain.contains(&format!("\n{key} = ")),

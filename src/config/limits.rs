@@ -40,6 +40,8 @@ pub struct Limits {
     pub trash_days: u32,
     /// Deletes per peer and run; `None` is the guard of design section 8: max(10, min(5 % of the live assets, 1,000)).
     pub max_delete: Option<MaxDelete>,
+    /// A sync lists everything, not only what changed, when it last did so long ago: it finds what left no trace.
+    pub full_listing: Duration,
 }
 
 const MIB: u64 = 1 << 20;
@@ -64,6 +66,7 @@ impl Default for Limits {
             reserve: 256 * MIB,
             trash_days: 30,
             max_delete: None,
+            full_listing: 7 * DAY,
         }
     }
 }
@@ -98,6 +101,12 @@ impl Limits {
             reserve: bytes(&written.reserve, default.reserve)?,
             trash_days: whole(&written.trash_days, default.trash_days, 0, 36_500)?,
             max_delete: max_delete(&written.max_delete)?,
+            full_listing: span(
+                &written.full_listing,
+                default.full_listing,
+                Duration::ZERO,
+                3_650 * DAY,
+            )?,
         };
         match (&written.retry_cap, &written.retry_base) {
             (Some(at), _) | (None, Some(at)) if limits.retry_cap < limits.retry_base => Err(at

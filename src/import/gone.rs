@@ -19,7 +19,7 @@ use crate::catalogue::{Batch, SourceFile};
 use crate::model::preset::image_presets;
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
-use crate::reconcile::deletes;
+use crate::reconcile::guard;
 
 /// Source rows worked on at once.
 const PAGE: usize = 256;
@@ -30,8 +30,8 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
     let limit = import
         .options
         .max_delete
-        .unwrap_or_else(|| deletes::limit(live_before, None));
-    let is_held = lost > limit;
+        .unwrap_or_else(|| guard::limit(live_before, None));
+    let is_held = !guard::lets_go(lost, limit);
     if is_held {
         import.report().held = lost;
         import.monitor.finding(&format!(

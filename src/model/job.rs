@@ -59,6 +59,17 @@ pub struct DeleteJob {
     pub tombstone: bool,
 }
 
+/// Take a record away that two complete listings of its peer lacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsentJob {
+    /// Its table.
+    pub module: String,
+    /// Its id.
+    pub id: String,
+    /// The digest of its content when it was missed: another version stays.
+    pub content: Sha256,
+}
+
 /// What a job asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
@@ -71,6 +82,8 @@ pub enum Work {
     Remove(RemoveJob),
     /// See [`DeleteJob`].
     Delete(DeleteJob),
+    /// See [`AbsentJob`].
+    Absent(AbsentJob),
     /// The second half of a removal: the row is forgotten, the bytes are to follow.
     Trash(RemoveJob),
 }

@@ -9,6 +9,7 @@ mod feed;
 mod files;
 mod patience;
 mod probe;
+mod witness;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use feed::{Cursor, Page, UploadsAsked};
 pub use files::Download;
 pub use patience::Patience;
 pub use probe::{Kind, Probe, SKEW_WARNED, Warning};
+pub use witness::Presence;
 
 use crate::config::{self, BaseUrl, Limits};
 use crate::model::{NodeId, Timestamp};

@@ -6,7 +6,8 @@
 //! metadata pass, here │
 //!
 //! listing done ─▶ lanes end when nothing is left ─▶ media lane ends when nothing is left ─▶ last sender gone: publisher ends
-//! then deletes and removals; and once more the lanes for what had to wait for a removal; then the trash past its days
+//! then, of a complete listing, the audit; deletes and removals; and once more the lanes for what had to wait for a removal
+//! a peer that counts otherwise than its changes add up to is listed whole; last, the trash past its days goes
 //! ```
 //!
 //! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
@@ -19,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::catalogue::Lane;
+use crate::catalogue::{Audit, Lane};
 use crate::config::{self, Generated, MaxDelete};
 use crate::error::Class;
 use crate::monitor::{Counter, Monitor, Phase, RunReport};
@@ -28,7 +29,9 @@ use crate::peer::{Patience, Peer};
 use crate::pull::metadata::{self, Scope};
 use crate::pull::publisher::Item;
 use crate::pull::{self, OtherPeer, Policy, Pull, pool, publisher};
+use crate::reconcile::absence::{Audited, Auditor, Complete};
 use crate::reconcile::deletes::{self, Applied, Deletes};
+use crate::reconcile::guard;
 use crate::reconcile::verify::{self, Depth, Parity, Verify};
 use crate::shutdown::Shutdown;
 use crate::{catalogue, peer, store, trash};
@@ -250,44 +253,163 @@ async fn passes(
     pull.monitor.expect(Counter::Files, open.open);
     pull.monitor.expect(Counter::Bytes, open.open_bytes);
     again(pull, settings).await?;
-    let stages = Stages::start(node, pull)?;
-    let listed = metadata::run(pull, options.scope).await;
-    if listed.is_err() {
-        pull.stop.request();
-    }
-    let ended = stages.finish(pull).await;
-    // A listing that was cut short because a file ended the pass is not the cause.
-    if let Err(pull::Error::Cancelled) = listed {
-        ended?;
-        return Err(pull::Error::Cancelled.into());
-    }
-    let live_before = listed?.live_before;
-    ended?;
-    pull.monitor.phase(Phase::Reconcile);
-    let deletes = Deletes {
-        peer: &settings.name,
-        own: &node.config.node.cluster_id,
-        catalogue: &node.catalogue,
-        store: &node.store,
-        seams: &node.seams,
-        monitor: &*pull.monitor,
+    let round = Round {
+        node,
+        pull,
+        settings,
+        max_delete: options.max_delete,
     };
-    let said = options
-        .max_delete
-        .or(settings.max_delete)
-        .or(pull.limits.max_delete);
-    *applied = deletes
-        .apply(deletes::limit(live_before, said), &pull.stop)
-        .await?;
-    if pull.removals_done() > 0 && again(pull, settings).await? > 0 {
-        // A file that stood where a folder is needed, or the reverse, is out of the way now.
-        Stages::start(node, pull)?.finish(pull).await?;
+    let scope = round.scope(options.scope).await?;
+    round.run(scope, applied).await?;
+    if scope == Scope::Changes && round.has_drifted(applied).await? {
+        // Somebody may just have been at work there, so the change window is looked at once more before everything is.
+        round.run(Scope::Changes, applied).await?;
+        if round.has_drifted(applied).await? {
+            tracing::warn!(
+                peer = settings.name,
+                "the peer's count of assets is not what its changes add up to: listing everything"
+            );
+            round.run(Scope::Everything, applied).await?;
+        }
     }
     let (days, now) = (pull.limits.trash_days, pull.seams.clock.now());
     trash::expire(&node.store, &node.catalogue, days, now)
         .await
         .map_err(pull::Error::from)?;
     Ok(())
+}
+
+/// One listing with all that follows from it.
+struct Round<'a> {
+    node: &'a Node,
+    pull: &'a Arc<Pull>,
+    settings: &'a config::Peer,
+    max_delete: Option<MaxDelete>,
+}
+
+impl Round<'_> {
+    /// What to list: everything where that is due, because it is long ago, or because the last time something was missing.
+    async fn scope(&self, asked: Scope) -> Result<Scope, Error> {
+        let catalogue = &self.node.catalogue;
+        let Some(audit) = catalogue.audit(&self.settings.name).await? else {
+            return Ok(Scope::Everything);
+        };
+        let age = self.pull.seams.clock.now().since(audit.tried_at);
+        let was_believed = audit.listed_at == Some(audit.tried_at);
+        let is_due = age >= self.pull.limits.full_listing
+            || was_believed && catalogue.noted_absent(&self.settings.name).await? > 0;
+        Ok(if is_due { Scope::Everything } else { asked })
+    }
+
+    /// Lists, fetches, audits, deletes.
+    async fn run(&self, scope: Scope, applied: &mut Applied) -> Result<(), Error> {
+        let pull = self.pull;
+        pull.removals_ahead();
+        let stages = Stages::start(self.node, pull)?;
+        let listed = metadata::run(pull, scope).await;
+        if listed.is_err() {
+            pull.stop.request();
+        }
+        let ended = stages.finish(pull).await;
+        // A listing that was cut short because a file ended the pass is not the cause.
+        if let Err(pull::Error::Cancelled) = listed {
+            ended?;
+            return Err(pull::Error::Cancelled.into());
+        }
+        let done = listed?;
+        ended?;
+        pull.monitor.phase(Phase::Reconcile);
+        if let Some(started_at) = done.complete {
+            self.audit(Complete {
+                started_at,
+                unkeyed: done.unkeyed,
+            })
+            .await?;
+        }
+        let said = (self.max_delete.or(self.settings.max_delete)).or(pull.limits.max_delete);
+        let deletes = Deletes {
+            peer: &self.settings.name,
+            own: &pull.own,
+            catalogue: &pull.catalogue,
+            store: &pull.store,
+            seams: &pull.seams,
+            monitor: &*pull.monitor,
+            master: Some((&pull.peer, pull.patience())),
+        };
+        let limit = guard::limit(done.live_before, said);
+        applied.add(deletes.apply(limit, &pull.stop).await?);
+        if done.complete.is_some() {
+            self.measure().await?;
+        }
+        if pull.removals_done() > 0 && again(pull, self.settings).await? > 0 {
+            // A file that stood where a folder is needed, or the reverse, is out of the way now.
+            Stages::start(self.node, pull)?.finish(pull).await?;
+        }
+        Ok(())
+    }
+
+    async fn audit(&self, complete: Complete) -> Result<Audited, Error> {
+        let pull = self.pull;
+        let auditor = Auditor {
+            peer: &self.settings.name,
+            own: &pull.own,
+            catalogue: &pull.catalogue,
+            monitor: &*pull.monitor,
+            is_told: self.max_delete.is_some(),
+        };
+        let now = pull.seams.clock.now();
+        Ok(auditor
+            .run(&pull.peer, pull.patience(), complete, now)
+            .await?)
+    }
+
+    /// Notes how many assets are here once the deletes of a complete listing are done.
+    async fn measure(&self) -> Result<(), Error> {
+        let (catalogue, peer) = (&self.node.catalogue, &self.settings.name);
+        if let Some(audit) = catalogue.audit(peer).await? {
+            let here = catalogue.live_assets_of(peer).await?;
+            let mut batch = catalogue.batch().await?;
+            batch.put_audit(peer, &Audit { here, ..audit }).await?;
+            batch.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the peer's own count of assets moved otherwise than ours since they were last compared: something was deleted
+    /// without a trace (H-23), or never listed (H-3, H-4).
+    async fn has_drifted(&self, applied: &Applied) -> Result<bool, Error> {
+        let pull = self.pull;
+        let audit = self.node.catalogue.audit(&self.settings.name).await?;
+        let Some(Audit {
+            here: here_then,
+            counted: Some(then),
+            ..
+        }) = audit
+        else {
+            return Ok(false);
+        };
+        if applied.held > 0 || pull.stop.requested() {
+            return Ok(false);
+        }
+        let counted = pull
+            .peer
+            .patiently(pull.patience(), &mut (), async |peer, ()| {
+                peer.live_assets().await
+            })
+            .await;
+        let Ok(Some(counted)) = counted else {
+            return Ok(false);
+        };
+        let here = self
+            .node
+            .catalogue
+            .live_assets_of(&self.settings.name)
+            .await?;
+        let moved = |now: u64, then: u64| i128::from(now) - i128::from(then);
+        let drift = moved(counted, then) - moved(here, here_then);
+        // With other peers, an asset that came from one of them may be counted by this one.
+        Ok(drift < 0 || drift > 0 && pull.others.is_empty())
+    }
 }
 
 /// Takes back what a dead run had claimed, and gives what was set aside another try; answers how much that is.

@@ -12,6 +12,22 @@ pub fn system_status(assets: u64) -> Vec<u8> {
     json!({ "response": response }).to_string().into_bytes()
 }
 
+/// The count of a `system/systemstatus.json`: 0 where an `ok` leaves it out, `None` for anything else.
+#[must_use]
+pub fn assets_of(body: &[u8]) -> Option<u64> {
+    let reply: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let response = reply.get("response")?;
+    if response.get("status")?.as_str()? != "ok" {
+        return None;
+    }
+    match response.get("assetscount") {
+        None => Some(0),
+        Some(count) => count
+            .as_u64()
+            .or_else(|| count.as_str()?.trim().parse().ok()),
+    }
+}
+
 /// No user of this name and password (`authentication/getkey.json`): EMDB says so inside of a reply that is `ok`.
 #[must_use]
 pub fn invalid_login() -> Vec<u8> {
@@ -45,5 +61,16 @@ mod tests {
         assert_eq!(system_status(0), br#"{"response":{"status":"ok"}}"#);
         let some: Value = serde_json::from_slice(&system_status(7)).unwrap();
         assert_eq!(some["response"]["assetscount"], 7);
+    }
+
+    #[test]
+    fn the_count_of_assets_is_read_from_ours_and_from_emdbs() {
+        assert_eq!(assets_of(&system_status(0)), Some(0));
+        assert_eq!(assets_of(&system_status(7)), Some(7));
+        assert_eq!(assets_of(body("s003-systemstatus").as_bytes()), Some(0));
+        assert_eq!(assets_of(body("s124-systemstatus").as_bytes()), Some(28));
+        assert_eq!(assets_of(&failure("/", "x")), None);
+        assert_eq!(assets_of(br#"{"response":{"status":"error"}}"#), None);
+        assert_eq!(assets_of(b"<html>"), None);
     }
 }

@@ -138,6 +138,40 @@ fn members(record: &Record) -> Map<String, Value> {
     members
 }
 
+/// Asks for the record of an id. Page and page size are texts, or EMDB fails (wire spec 3.11).
+#[must_use]
+pub fn encode_request(id: &str) -> Vec<u8> {
+    let terms = serde_json::json!([{ "field": "id", "operation": "matches", "value": id }]);
+    let body = serde_json::json!({ "page": "1", "hitsperpage": "20", "query": { "terms": terms } });
+    body.to_string().into_bytes()
+}
+
+/// The ids of a page of results.
+///
+/// # Errors
+/// [`Error::Malformed`] unless it is a reply with status `ok` and results.
+pub fn ids(body: &[u8]) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    struct ReplyIn {
+        response: StatusIn,
+        results: Vec<Map<String, Value>>,
+    }
+    #[derive(Deserialize)]
+    struct StatusIn {
+        status: String,
+    }
+    let reply: ReplyIn =
+        serde_json::from_slice(body).map_err(|error| Error::malformed(body, error))?;
+    if !matches!(reply.response.status.as_str(), "ok" | "empty") {
+        return Err(Error::Status {
+            status: reply.response.status,
+            details: String::new(),
+        });
+    }
+    let id = |result: &Map<String, Value>| Some(result.get("id")?.as_str()?.to_owned());
+    Ok(reply.results.iter().filter_map(id).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -183,6 +217,23 @@ mod tests {
         ] {
             assert!(parse(bad.clone()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn ids_are_read_from_ours_and_from_emdbs() {
+        let theirs = crate::protocol::captures::body("s120-module-asset-search");
+        assert_eq!(
+            ids(theirs.as_bytes()).unwrap(),
+            ["AaIGwi1GsFKjGeUZNrZe", "AaIGxA6EsFKjGeUZNrZ3"]
+        );
+        let asked = SearchRequest::parse(&encode_request("a1")).unwrap();
+        assert_eq!((asked.page, asked.id.as_deref()), (1, Some("a1")));
+        assert_eq!(
+            ids(&encode(&Module::asset(), &asked, 0, &[])).unwrap(),
+            Vec::<String>::new()
+        );
+        assert!(ids(br#"{"response":{"status":"error"},"results":[]}"#).is_err());
+        assert!(ids(br#"{"response":{"status":"ok"}}"#).is_err());
     }
 
     #[test]

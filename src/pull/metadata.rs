@@ -42,6 +42,10 @@ pub enum Scope {
 pub struct Done {
     /// Live assets here when it began: what the delete guard measures by.
     pub live_before: u64,
+    /// When it began, if it was one of everything: what it showed is still noted, to be audited.
+    pub complete: Option<Timestamp>,
+    /// Bad records in it without a usable address.
+    pub unkeyed: u64,
 }
 
 /// Runs the pass.
@@ -233,11 +237,11 @@ async fn take_pages(
         });
     }
     take_folder_members(pull, &folders, &listing).await?;
-    finish(pull, &listing).await
+    finish(pull, &listing, unkeyed).await
 }
 
 /// Moves the checkpoint: everything that the listing named is applied, queued or set aside.
-async fn finish(pull: &Pull, listing: &Listing) -> Result<Done, Error> {
+async fn finish(pull: &Pull, listing: &Listing, unkeyed: u64) -> Result<Done, Error> {
     let took = pull.seams.clock.now().since(listing.started_at);
     let checkpoint = Checkpoint {
         watermark: listing.started_at,
@@ -245,7 +249,8 @@ async fn finish(pull: &Pull, listing: &Listing) -> Result<Done, Error> {
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     };
     let mut batch = pull.catalogue.batch().await?;
-    if listing.since == Timestamp::EPOCH {
+    let is_complete = listing.since == Timestamp::EPOCH;
+    if is_complete {
         batch
             .forget_bad_records(pull.peer.name(), listing.started_at)
             .await?;
@@ -253,6 +258,9 @@ async fn finish(pull: &Pull, listing: &Listing) -> Result<Done, Error> {
     batch
         .put_checkpoint(pull.peer.name(), FEED, &checkpoint)
         .await?;
+    if !is_complete {
+        batch.end_listing(pull.peer.name()).await?;
+    }
     batch.commit().await?;
     tracing::info!(
         peer = pull.peer.name(),
@@ -262,6 +270,8 @@ async fn finish(pull: &Pull, listing: &Listing) -> Result<Done, Error> {
     );
     Ok(Done {
         live_before: listing.live_before,
+        complete: is_complete.then_some(listing.started_at),
+        unkeyed,
     })
 }
 

@@ -133,6 +133,12 @@ impl Pull {
         }
     }
 
+    /// Removals are to come once what is listed has been fetched: a file that one of them blocks waits for it.
+    pub fn removals_ahead(&self) {
+        self.blocked.store(0, Ordering::SeqCst);
+        self.removals_ahead.store(true, Ordering::SeqCst);
+    }
+
     /// Removals of this pass are done: how many files waited for one of them. From now on such a file waits no longer.
     pub fn removals_done(&self) -> u64 {
         self.removals_ahead.store(false, Ordering::SeqCst);

@@ -72,13 +72,18 @@ pub(super) async fn apply(
     planned.write(pull, &mut batch, now).await?;
     batch.enqueue(&sorted.deletes, now).await?;
     let unkeyed = set_bad_aside(pull, &mut batch, page, &sorted.unusable, now).await?;
+    let read = good
+        .iter()
+        .map(|record| (record.key.clone(), !record.is_deleted()));
+    // What cannot be read is there all the same, and as far as anybody knows it is live.
     let bad_keys = page
         .records
         .iter()
-        .filter_map(|record| record.as_ref().err()?.key.clone());
-    batch
-        .see(peer, &keys.into_iter().chain(bad_keys).collect::<Vec<_>>())
-        .await?;
+        .filter_map(|record| Some((record.as_ref().err()?.key.clone()?, true)));
+    let shown: Vec<_> = read.chain(bad_keys).collect();
+    batch.see(peer, &shown).await?;
+    let shown: Vec<_> = shown.iter().map(|(key, _)| key).collect();
+    batch.note_present(&shown).await?;
     batch.put_listing(peer, listing).await?;
     batch.commit().await?;
     Counts::add(&pull.counts.records, sorted.save.len() as u64);

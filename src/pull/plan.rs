@@ -80,9 +80,9 @@ pub struct Plan {
     pub fetch: Vec<FetchJob>,
     /// Renditions to make of an original that is here already.
     pub regenerate: Option<RegenerateJob>,
-    /// Files the record no longer names, and renditions that two listings lacked.
+    /// Files the record no longer names.
     pub remove: Vec<RemoveJob>,
-    /// Originals the record names and two listings lacked: these pass the guard.
+    /// Files the record names and two listings lacked: these pass the guard.
     pub gone: Vec<RemoveJob>,
     /// Names that somebody else's asset claims with other content.
     pub contested: Vec<MediaPath>,
@@ -255,7 +255,7 @@ fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: H
         } else if !row.file.authored {
             let is_listed = listed.iter().any(|file| file.path == row.file.path);
             if judge_absence(plan, row, is_listed, here.complete_until) {
-                plan.remove.push(remove(row));
+                plan.gone.push(remove(row));
             }
         }
     }
@@ -562,7 +562,7 @@ mod tests {
                 ..POLICY
             },
         );
-        assert_eq!((first.unlisted.len(), first.remove.len()), (1, 0));
+        assert_eq!((first.unlisted.len(), first.gone.len()), (1, 0));
         own[0].unlisted_at = Some(COMPLETE.plus(std::time::Duration::from_millis(1)));
         let same = run(
             &asset("x/a.jpg"),
@@ -586,9 +586,9 @@ mod tests {
                 ..POLICY
             },
         );
-        assert_eq!((second.unlisted.len(), second.remove.len()), (0, 1));
+        assert_eq!((second.unlisted.len(), second.gone.len()), (0, 1));
         let back = run(&asset("x/a.jpg"), &[original], &generated, &own, POLICY);
-        assert_eq!((back.relisted.len(), back.remove.len()), (1, 0));
+        assert_eq!((back.relisted.len(), back.gone.len()), (1, 0));
     }
 
     #[test]
@@ -714,7 +714,7 @@ mod tests {
             };
             let plan = plan(&asset("x/a.jpg"), list, here, policy);
             let paths: Vec<_> = plan.fetch.into_iter().map(|job| job.path).collect();
-            (paths.join(" "), plan.remove.len())
+            (paths.join(" "), plan.remove.len() + plan.gone.len())
         };
         let (new, both) = ("x/a.jpg/new.webp", "x/a.jpg x/a.jpg/new.webp");
         assert_eq!(say(Authority::Decides), (both.to_owned(), 2));
@@ -756,7 +756,7 @@ mod tests {
                 here_names.iter().map(|name| row(&listed(FileKind::Generated, &format!("s/a.jpg/{name}"), &old), "a1")).collect();
             for _ in 0..2 {
                 let plan = run(&asset, &original, &generated, &own, policy);
-                for job in &plan.remove {
+                for job in plan.remove.iter().chain(&plan.gone) {
                     prop_assert!(!generated.iter().any(|file| file.path.as_str() == job.path));
                     own.retain(|row| row.file.path.as_str() != job.path);
                 }

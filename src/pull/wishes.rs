@@ -226,7 +226,7 @@ fn jobs(pull: &Pull, asset: &AssetId, plan: &plan::Plan) -> Vec<NewJob> {
         })
         .collect();
     let removes = plan.remove.iter().map(|remove| (remove, Lane::Remove));
-    // An original that vanished from its record is a delete like any other, and passes the guard (I4).
+    // A file that vanished from its peer's listings is a delete like any other, and passes the guard (I4).
     let gone = plan.gone.iter().map(|remove| (remove, Lane::Delete));
     jobs.extend(removes.chain(gone).map(|(remove, lane)| {
         let subject = format!("remove:{}/{}", remove.kind.dir(), remove.path);
@@ -262,7 +262,8 @@ pub(super) fn outdated(
         .iter()
         .flat_map(|key| {
             let delete = key.module.is_asset().then(|| format!("delete:{}", key.id));
-            [Some(format!("record:{}/{}", key.module, key.id)), delete]
+            let absent = Some(format!("absent:{key}"));
+            [Some(format!("record:{key}")), delete, absent]
         })
         .flatten()
         .collect();
@@ -271,6 +272,7 @@ pub(super) fn outdated(
         .iter()
         .filter(|(asset, subject)| {
             let of_a_record = subject.starts_with("delete:")
+                || subject.starts_with("absent:")
                 || subject.starts_with("record:") && !subject.starts_with("record:file/");
             let judged = if of_a_record {
                 listed.contains(subject)

@@ -3,7 +3,7 @@
 //! ```text
 //! count the deletes that wait for this peer; more than the guard allows: hold them all, count them, stop here
 //! for each: ask again whether it still wins against what is here; tombstone: record, file rows, jobs in one batch; a mark:
-//!           the record alone
+//!           the record alone; an absence: ask the peer once more, then the record aside, file rows, jobs in one batch
 //! then the files that records do not name any more (moves, renditions gone from two listings): the row
 //! then the bytes of all rows that went
 //! ```
@@ -16,14 +16,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::due::Due;
+use super::guard;
 use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
-use crate::config::MaxDelete;
 use crate::error::Class;
-use crate::model::job::{DeleteJob, RemoveJob, Work};
+use crate::model::job::{AbsentJob, DeleteJob, RemoveJob, Work};
 use crate::model::{
     AssetId, MediaPath, NodeId, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
 };
 use crate::monitor::Monitor;
+use crate::peer::{Patience, Peer, Presence};
 use crate::protocol;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -94,25 +95,13 @@ pub struct Applied {
     pub files_trashed: u64,
 }
 
-/// Most deletes of one run (design section 8, Guard): `max(10, min(5 % of the live assets before the run, 1000))`, unless a
-/// person said otherwise.
-#[must_use]
-pub fn limit(live_before: u64, said: Option<MaxDelete>) -> u64 {
-    match said {
-        Some(MaxDelete::Count(count)) => count,
-        Some(MaxDelete::Percent(percent)) => percent_of(live_before, percent),
-        None => percent_of(live_before, 5.0).clamp(10, 1_000),
+impl Applied {
+    /// What another round of the same run did.
+    pub fn add(&mut self, more: Self) {
+        self.deleted += more.deleted;
+        self.files_trashed += more.files_trashed;
+        (self.held, self.limit) = (more.held, more.limit);
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts stay far below 2^52"
-)]
-fn percent_of(count: u64, percent: f64) -> u64 {
-    (count as f64 * percent / 100.0).floor().max(0.0) as u64
 }
 
 /// The parts that deletes need.
@@ -129,6 +118,8 @@ pub struct Deletes<'a> {
     pub seams: &'a Seams,
     /// Who listens.
     pub monitor: &'a dyn Monitor,
+    /// The peer itself, to be asked before a record goes for its absence; without it none does.
+    pub master: Option<(&'a Peer, Patience<'a>)>,
 }
 
 impl Deletes<'_> {
@@ -144,7 +135,7 @@ impl Deletes<'_> {
             ..Applied::default()
         };
         let waiting = self.waiting(false).await?;
-        if waiting > limit {
+        if !guard::lets_go(waiting, limit) {
             applied.held = self.waiting(true).await?;
             let text = format!(
                 "{waiting} deletes are held: the guard allows {limit}; look at them, then run with --max-delete {waiting}"
@@ -197,6 +188,7 @@ impl Deletes<'_> {
         for job in jobs {
             match &job.work {
                 Work::Delete(delete) => self.delete(job, delete, applied).await?,
+                Work::Absent(absent) => self.absent(job, absent, applied).await?,
                 Work::Remove(remove) => removes.push((job, remove)),
                 Work::Trash(remove) => bytes.push((job, remove)),
                 Work::Fetch(_) | Work::Regenerate(_) => strangers.push(job),
@@ -303,16 +295,7 @@ impl Deletes<'_> {
         if matches!(resolution, Resolution::Save | Resolution::SaveKeepingLoser) {
             batch.put_records(&[&record], self.peer, now).await?;
             if delete.tombstone {
-                let wishes = self
-                    .catalogue
-                    .wishes_of(self.peer, &[job.asset.as_str()])
-                    .await?;
-                let wishes: Vec<String> = wishes
-                    .into_iter()
-                    .map(|(_, subject)| subject)
-                    .filter(|subject| *subject != job.subject)
-                    .collect();
-                batch.withdraw(self.peer, &wishes).await?;
+                self.withdraw_wishes(&mut batch, job).await?;
                 self.forget_files(&mut batch, &record.key, now).await?;
                 batch.forget_finding(&job.asset).await?;
             }
@@ -320,6 +303,77 @@ impl Deletes<'_> {
         }
         batch.settle(job).await?;
         Ok(batch.commit().await?)
+    }
+
+    /// Takes a record away that two complete listings lacked, if its peer does not know it at this moment either. The record is
+    /// kept aside, its files go to the trash; there is no tombstone, since its owner made none: should it come back, it is new.
+    async fn absent(
+        &self,
+        job: &Job,
+        absent: &AbsentJob,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
+        let now = self.seams.clock.now();
+        let Ok(mut key) = RecordKey::new(absent.module.as_str(), absent.id.as_str()) else {
+            return self.settle(&[job]).await;
+        };
+        let Some((peer, patience)) = self.master else {
+            let mut batch = self.catalogue.batch().await?;
+            let reason = "waits for a run that can ask its peer";
+            batch.retry_at(job, now.plus(LEASE), reason).await?;
+            return Ok(batch.commit().await?);
+        };
+        let asked = peer
+            .patiently(patience, &mut key, async |peer, key| {
+                peer.has_record(key).await
+            })
+            .await;
+        let mut batch = self.catalogue.batch().await?;
+        let is_absent = batch.is_absent(self.peer, &key, &absent.content).await?;
+        match asked {
+            Ok(Presence::There) => {
+                self.monitor.finding(&format!(
+                    "{key} stays: {} does not list it and still has it",
+                    self.peer
+                ));
+                batch.note_present(&[&key]).await?;
+                batch.settle(job).await?;
+            }
+            Ok(Presence::Gone | Presence::Unknown) if is_absent => {
+                if key.module.is_asset() {
+                    self.withdraw_wishes(&mut batch, job).await?;
+                    self.forget_files(&mut batch, &key, now).await?;
+                    batch.forget_finding(&job.asset).await?;
+                }
+                let reason = format!("two complete listings of {} lacked it", self.peer);
+                batch.take_record_away(&key, &reason, now).await?;
+                batch.settle(job).await?;
+                applied.deleted += 1;
+            }
+            Ok(_) => {
+                batch.settle(job).await?;
+            }
+            Err(error) => {
+                let reason = format!("its peer could not be asked once more: {error}");
+                batch.retry_at(job, now.plus(LEASE), &reason).await?;
+            }
+        }
+        Ok(batch.commit().await?)
+    }
+
+    /// Withdraws what else was wished for an asset that goes.
+    async fn withdraw_wishes(&self, batch: &mut Batch, job: &Job) -> Result<(), Error> {
+        let wishes = self
+            .catalogue
+            .wishes_of(self.peer, &[job.asset.as_str()])
+            .await?;
+        let wishes: Vec<String> = wishes
+            .into_iter()
+            .map(|(_, subject)| subject)
+            .filter(|subject| *subject != job.subject && is_of_an_asset(subject))
+            .collect();
+        batch.withdraw(self.peer, &wishes).await?;
+        Ok(())
     }
 
     /// Forgets every file of an asset, and wishes their bytes into the trash.
@@ -439,6 +493,16 @@ impl Deletes<'_> {
     }
 }
 
+/// Whether a job is about an asset or its files; a record of another table may have the same id.
+fn is_of_an_asset(subject: &str) -> bool {
+    let of_another = |prefix: &str, kept: &[&str]| {
+        subject
+            .strip_prefix(prefix)
+            .is_some_and(|key| !kept.iter().any(|kept| key.starts_with(kept)))
+    };
+    !of_another("absent:", &["asset/"]) && !of_another("record:", &["asset/", "file/"])
+}
+
 /// Whether a file went to the trash.
 type Moved = Result<bool, store::Error>;
 
@@ -465,28 +529,4 @@ fn take_away(
         });
     }
     Ok(moved)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Design section 8, Guard.
-    #[test]
-    fn the_guard_allows_five_percent_between_ten_and_a_thousand() {
-        for (live, allowed) in [
-            (0, 10),
-            (100, 10),
-            (200, 10),
-            (220, 11),
-            (10_000, 500),
-            (20_000, 1_000),
-            (1_000_000, 1_000),
-        ] {
-            assert_eq!(limit(live, None), allowed, "{live} live assets");
-        }
-        assert_eq!(limit(1_000, Some(MaxDelete::Count(3))), 3);
-        assert_eq!(limit(1_000, Some(MaxDelete::Percent(50.0))), 500);
-        assert_eq!(limit(5, Some(MaxDelete::Count(0))), 0);
-    }
 }
