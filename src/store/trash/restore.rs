@@ -171,7 +171,10 @@ fn expect_free(dir: &Dir, name: &str) -> Result<(), Error> {
     match dir.look(name) {
         Ok(None) => Ok(()),
         Ok(Some(_)) => Err(taken(dir, name)),
-        Err(Error::NotAFile { path, what }) if what == "a directory" => Err(Error::Blocked {
+        Err(Error::NotAFile {
+            path,
+            what: "a directory",
+        }) => Err(Error::Blocked {
             path,
             why: "a folder is where the file is to go",
         }),
