@@ -11,6 +11,7 @@ mod awkward;
 mod cli;
 mod emdb_server;
 mod kill;
+mod plan;
 mod pull;
 mod pull_edges;
 mod regenerate;
