@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::catalogue::{self, Catalogue};
-use crate::config::Config;
+use crate::config::{Config, Names};
 use crate::error::Class;
 use crate::seams::Seams;
 use crate::store::{self, RealSys, Store};
@@ -86,7 +86,10 @@ impl Node {
     /// # Errors
     /// [`Error`]; a missing marker means that the media volume is not mounted.
     pub async fn open(config: Config, seams: Seams) -> Result<Self, Error> {
-        let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
+        let mut store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
+        if config.media.names == Names::Portable {
+            store = store.portable();
+        }
         make_state(&config.state)?;
         let catalogue = Catalogue::open(&database(&config)).await?;
         Ok(Self {

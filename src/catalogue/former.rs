@@ -193,7 +193,7 @@ impl Batch {
             return Ok(());
         }
         self.keep_former(
-            (file.kind, &file.path),
+            (file.kind, " AND place = ", file.place()),
             (None, " AND sha256 <> ", &file.sha256),
             Reason::Replaced,
             now,
@@ -211,7 +211,7 @@ impl Batch {
     ) -> Result<(), Error> {
         let reason = self.reason(file_kind, path, asset).await?;
         self.keep_former(
-            (file_kind, path),
+            (file_kind, " AND path = ", path),
             (Some(asset), " AND sha256 = ", content),
             reason,
             now,
@@ -221,14 +221,14 @@ impl Batch {
 
     async fn keep_former(
         &mut self,
-        (file_kind, path): (FileKind, &MediaPath),
+        (file_kind, named, path): (FileKind, &str, &MediaPath),
         (asset, compared, content): (Option<&AssetId>, &str, &Sha256),
         reason: Reason,
         now: Timestamp,
     ) -> Result<(), Error> {
         let mut query = QueryBuilder::<Engine>::new(
             "INSERT INTO former_file (kind, path, place, asset, size, modified, sha256, md5, authored, gone_at, reason)
-             SELECT kind, path, path, asset, size, modified, sha256, md5, authored, ",
+             SELECT kind, path, place, asset, size, modified, sha256, md5, authored, ",
         );
         query
             .push_bind(now.as_millis())
@@ -236,7 +236,7 @@ impl Batch {
             .push_bind(reason.text())
             .push(" FROM file WHERE kind = ")
             .push_bind(number(file_kind))
-            .push(" AND path = ")
+            .push(named)
             .push_bind(path.as_str())
             .push(compared)
             .push_bind(&content.as_bytes()[..]);
@@ -299,9 +299,11 @@ fn read(row: &Row) -> sqlx::Result<Result<Former, Error>> {
         (row.try_get(0)?, row.try_get(1)?, row.try_get(9)?);
     let (gone_at, reason): (i64, String) = (row.try_get(10)?, row.try_get(11)?);
     Ok((|| {
+        let (path, place) = (media_path(path)?, media_path(place)?);
         let file = MediaFile {
             kind: kind(kind_number),
-            path: media_path(path)?,
+            place: None,
+            path,
             asset: AssetId::new(asset).map_err(|error| Error::Row {
                 what: "asset id",
                 value: error.to_string(),
@@ -314,8 +316,8 @@ fn read(row: &Row) -> sqlx::Result<Result<Former, Error>> {
         };
         Ok(Former {
             id,
-            file,
-            place: media_path(place)?,
+            file: file.at(place.clone()),
+            place,
             gone_at: Timestamp::from_millis(gone_at),
             reason: Reason::of(&reason)?,
         })

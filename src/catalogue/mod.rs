@@ -22,6 +22,7 @@ mod findings;
 mod former;
 mod jobs;
 mod keys;
+mod places;
 mod quarantine;
 mod records;
 mod runs;
@@ -42,6 +43,7 @@ pub use findings::Finding;
 pub use former::{Former, Reason};
 pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
+pub use places::{Placed, Wanted};
 pub use quarantine::{Aside, JobState, Standing};
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
@@ -66,9 +68,11 @@ impl Catalogue {
     /// # Errors
     /// [`Error::Open`] when the file cannot be used, [`Error::Schema`] when a newer emsync wrote it.
     pub async fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
+        let catalogue = Self {
             db: Db::open(path).await?,
-        })
+        };
+        catalogue.fold_all().await?;
+        Ok(catalogue)
     }
 
     /// Opens an existing catalogue of the present schema for looking only: a write through this handle fails.

@@ -64,10 +64,11 @@ fn emptied(items: &[Item], stale: &[FileRow]) -> Vec<Place> {
         let rows = stale
             .iter()
             .filter(|row| row.file.asset == item.asset && row.file.kind == FileKind::Generated);
-        rows.map(|row| row.file.path.clone()).collect()
+        rows.map(|row| row.file.place().clone()).collect()
     };
     let place = |item: &Item| Place {
         path: item.found.path.clone(),
+        asset: item.asset.clone(),
         has_original: false,
         files: of(item),
     };
@@ -184,13 +185,15 @@ fn files(item: &Item) -> Vec<MediaFile> {
     let original = MediaFile {
         kind: FileKind::Original,
         path: item.found.path.clone(),
+        place: None,
         asset: item.asset.clone(),
         size: item.reading.size,
         modified: item.reading.modified(),
         sha256: item.reading.sha256,
         md5: Some(item.reading.md5),
         authored: false,
-    };
+    }
+    .at(item.place.clone());
     match &item.fate {
         Fate::Same => Vec::new(),
         Fate::Moved(moved) => std::iter::once(original)

@@ -10,6 +10,7 @@ use super::read::{self, Reading, Refusal};
 use super::renditions::{Renditions, Want};
 use super::walk::{self, Found, Portion};
 use super::{Error, Import, blocking};
+use crate::catalogue::Wanted;
 use crate::model::FileKind;
 use crate::model::preset::image_presets;
 use crate::monitor::Counter;
@@ -103,6 +104,7 @@ async fn publish(
     import: &Arc<Import>,
     mut items: Vec<Item>,
 ) -> Result<(Vec<Item>, Option<store::Error>), Error> {
+    give_places(import, &mut items).await?;
     let shared = Arc::clone(import);
     let (items, answers) = blocking(move || {
         let mut batch = Vec::new();
@@ -139,6 +141,34 @@ async fn publish(
     Ok((durable, failure))
 }
 
+/// Decides where the originals, and the renditions that move along, are to lie.
+async fn give_places(import: &Import, items: &mut [Item]) -> Result<(), Error> {
+    let mut wanted = Vec::new();
+    for item in items.iter() {
+        let want = |kind, path| Wanted {
+            kind,
+            path,
+            asset: &item.asset,
+            shares: None,
+            one_file_at: None,
+        };
+        wanted.push(want(FileKind::Original, &item.found.path));
+        if let Fate::Moved(moved) = &item.fate {
+            let renamed = moved.renamed.iter();
+            wanted.extend(renamed.map(|to| want(FileKind::Generated, &to.path)));
+        }
+    }
+    let mut places = import.places(&wanted).await?.into_iter();
+    let mut next = || places.next().expect("one answer for each file");
+    for item in items {
+        item.place = next();
+        if let Fate::Moved(moved) = &mut item.fate {
+            moved.renamed.iter_mut().for_each(|to| to.place = next());
+        }
+    }
+    Ok(())
+}
+
 /// What of an item is to be published. Blocks.
 fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error> {
     let (Some(staged), Some(staging)) = (item.reading.staged.take(), import.staging.as_ref())
@@ -151,19 +181,19 @@ fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error>
     let mut parts = vec![Publish {
         staged,
         kind: FileKind::Original,
-        path: item.found.path.clone(),
+        path: item.place.clone(),
         modified: item.reading.modified(),
         keep_replaced: !matches!(item.fate, Fate::Touched),
     }];
     if let Fate::Moved(moved) = &mut item.fate
         && let Some(old) = import.path_of(&moved.from.path)
     {
-        parts.extend(moved.carry(&import.store, staging, &item.found.path, &old)?);
+        parts.extend(moved.carry(&import.store, staging)?);
         // Below its own former name, or above it, a file cannot be published while that is still a file. Its bytes are
         // staged by now, and a kill after this is the same move found again.
         if item.found.path.below(&old).is_some() || old.below(&item.found.path).is_some() {
             for row in &moved.left {
-                import.store.trash(row.file.kind, &row.file.path)?;
+                import.store.trash(row.file.kind, row.file.place())?;
             }
         }
     }
@@ -195,6 +225,7 @@ fn want(item: Item) -> Option<Want> {
     is_new.then_some(Want {
         asset: item.asset,
         path: item.found.path,
+        place: item.place,
         content: item.reading.sha256,
         size: item.reading.size,
     })

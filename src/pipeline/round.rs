@@ -119,7 +119,7 @@ impl Round<'_> {
         let audit = self.node.catalogue.audit(&self.settings.name).await?;
         let Some(Audit {
             here: here_then,
-            counted: Some(then),
+            counted: then,
             ..
         }) = audit
         else {
@@ -136,6 +136,10 @@ impl Round<'_> {
             .await;
         let Ok(Some(counted)) = counted else {
             return Ok(false);
+        };
+        // The count was not to be had when everything was listed, so that nothing could be concluded from that listing.
+        let Some(then) = then else {
+            return Ok(true);
         };
         let here = self
             .node

@@ -25,6 +25,11 @@ use crate::peer::{Cursor, Page, Peer, SKEW_WARNED};
 
 /// The feed's name in the checkpoint table.
 pub const FEED: &str = "changes";
+/// Least overlap of two windows, whatever the configuration says: dates of windows are whole seconds, and a record is listed
+/// about a second after it was saved (H-44).
+const LEAST_OVERLAP: Duration = Duration::from_secs(5);
+/// How far off the start of a window may be, measured by dates of whole seconds on both sides.
+const MEASURED_TO_MS: i64 = 2_000;
 /// How often a listing that contradicts itself is begun again.
 const RESTARTS: u32 = 3;
 
@@ -158,7 +163,7 @@ async fn go_on(pull: &Pull, listing: Listing) -> Result<Done, Error> {
 fn window_start(checkpoint: &Checkpoint, overlap: Duration) -> Timestamp {
     checkpoint
         .watermark
-        .minus(overlap.max(Duration::from_millis(checkpoint.took_ms)))
+        .minus((overlap.max(LEAST_OVERLAP)).max(Duration::from_millis(checkpoint.took_ms)))
 }
 
 /// Asks for page 1; and again with a wider window when the peer's clock says that it began after the last one ended.
@@ -178,7 +183,7 @@ async fn first_page(
     let (Some(checkpoint), Some(began)) = (checkpoint, page.changes.head.since) else {
         return Ok((page, cursor));
     };
-    let gap = began.as_millis() - checkpoint.server_watermark.as_millis();
+    let gap = began.as_millis() - checkpoint.server_watermark.as_millis() + MEASURED_TO_MS;
     if gap <= 0 {
         return Ok((page, cursor));
     }
@@ -187,9 +192,10 @@ async fn first_page(
         gap_ms = gap,
         "a clock was set: asking for a wider window"
     );
+    let overlap = pull.limits.overlap.max(LEAST_OVERLAP);
     let ago_ms = ago_ms
         .saturating_add(gap)
-        .saturating_add(i64::try_from(pull.limits.overlap.as_millis()).unwrap_or(0));
+        .saturating_add(i64::try_from(overlap.as_millis()).unwrap_or(0));
     cursor = Cursor::new(&pull.peer, ago_ms, since);
     Ok((next_page(pull, &mut cursor).await?, cursor))
 }

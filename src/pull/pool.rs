@@ -167,7 +167,7 @@ async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
     if !pull.peer.turn(&pull.stop).await {
         return Err(Error::Cancelled);
     }
-    let arrived = transfer::fetch(pull, fetch).await?;
+    let arrived = transfer::fetch(pull, &job.asset, fetch).await?;
     pull.peer.budget().earn();
     let then = fetch.then.clone().map(|render| NewJob {
         peer: job.peer.clone(),

@@ -405,17 +405,20 @@ impl Deletes<'_> {
         let Ok(path) = MediaPath::new(remove.path.as_str()) else {
             return Ok(());
         };
-        let goes = batch
+        let place = batch
             .forget_file(remove.kind, &path, asset, &remove.sha256, now)
             .await?;
-        if goes {
+        if let Some(place) = place {
             let bytes = NewJob {
                 peer: self.peer.to_owned(),
-                subject: format!("trash:{}/{path}", remove.kind.dir()),
+                subject: format!("trash:{}/{place}", remove.kind.dir()),
                 lane: Lane::Remove,
                 asset: asset.clone(),
                 size: 0,
-                work: Work::Trash(remove.clone()),
+                work: Work::Trash(RemoveJob {
+                    path: place.as_str().to_owned(),
+                    ..remove.clone()
+                }),
             };
             batch.enqueue(&[bytes], now).await?;
         }
@@ -456,19 +459,24 @@ impl Deletes<'_> {
         }
         let (mut twins, mut names) = (Vec::new(), Vec::new());
         for (_, remove) in removes {
-            let Ok(path) = MediaPath::new(remove.path.as_str()) else {
+            let Ok(place) = MediaPath::new(remove.path.as_str()) else {
                 names.push(None);
                 continue;
             };
-            if self.catalogue.file(remove.kind, &path).await?.is_some() {
+            let (rules, of_place) = (self.store.rules(), std::slice::from_ref(&place));
+            let there = self
+                .catalogue
+                .lying_at(rules, remove.kind, of_place)
+                .await?;
+            if !there.is_empty() {
                 names.push(None);
                 continue;
             }
-            let name = (remove.kind, path);
+            let name = (remove.kind, place);
             for row in self.catalogue.files_with(&remove.sha256).await? {
                 twins.push(Twins {
                     name: name.clone(),
-                    twin: (row.file.kind, row.file.path),
+                    twin: (row.file.kind, row.file.place().clone()),
                 });
             }
             names.push(Some(name));

@@ -5,7 +5,10 @@
 //! <root>/.emsync/root.json                                     marker: whose root this is
 //! <root>/.emsync/staging/<activity>/                           files on their way in, and kept partials
 //! <root>/.emsync/trash/originals|generated/<when>-<n>/<path>   files on their way out
+//! <root>/.emsync/names-Å                                       tells what the file system takes for one name (`naming`)
 //! ```
+//!
+//! Every `<path>` here is the *place* of a file (`model::place`), which for nearly all is the path that its asset gives it.
 //!
 //! Guarantees: a final name only ever holds content that was complete and synced before it got that name (I1,
 //! [`Store::publish`]); nothing outside the root is read or written, whatever links are planted inside it (I9, `dirs`);
@@ -19,6 +22,7 @@ mod adopt;
 mod dirs;
 mod error;
 mod marker;
+mod naming;
 mod partial;
 mod publish;
 mod staging;
@@ -48,6 +52,7 @@ pub use sys::{RealSys, Sys};
 pub use trash::{Emptied, Slot, Slots, Trashed};
 pub use walk::Walk;
 
+use crate::model::place::Rules;
 use crate::model::{CatalogId, FileKind, MediaPath, NodeId, Timestamp};
 use dirs::{Dir, Dirs, Resolver};
 use marker::Marker;
@@ -61,7 +66,7 @@ const TRASH: &str = ".emsync/trash";
 
 /// A cheap handle on the media tree.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Inner>, Rules);
 
 #[derive(Debug)]
 struct Inner {
@@ -126,13 +131,27 @@ impl Store {
             root: root.to_owned(),
         })?;
         marker.expect_catalog(root, catalog)?;
-        Ok(Self(Arc::new(Inner {
+        let rules = naming::probe(&dirs);
+        let inner = Inner {
             root: root.to_owned(),
             catalog: catalog.clone(),
             marker,
             dirs,
             boot,
-        })))
+        };
+        Ok(Self(Arc::new(inner), rules))
+    }
+
+    /// The same tree, where every new place must be one that any other system can hold.
+    #[must_use]
+    pub fn portable(self) -> Self {
+        Self(self.0, Rules::Portable)
+    }
+
+    /// What places must be like here.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.1
     }
 
     /// Looks again, by path, whether this is still the root that was opened: its volume may have been unmounted, or

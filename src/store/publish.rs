@@ -286,7 +286,8 @@ impl Store {
     fn rename(&self, member: &mut Member) -> Answer {
         if member.item.staged.lies_in_place().is_some() {
             // It was hashed through a handle; what counts is what the name stands for.
-            let is_named = member.item.staged.is_named();
+            let name = member.item.path.name();
+            let is_named = member.item.staged.is_named(member.dir(), name);
             return is_named.then_some(()).ok_or_else(|| Error::Vanished {
                 path: member.shown(),
             });

@@ -291,9 +291,9 @@ impl Staged {
         self.lies_in_place
     }
 
-    /// Whether its name still stands for it.
-    pub(super) fn is_named(&self) -> bool {
-        is_named(&self.dir, &self.file, &self.name)
+    /// Whether a name in a directory stands for it.
+    pub(super) fn is_named(&self, dir: &Dir, name: &str) -> bool {
+        is_named(dir, &self.file, name)
     }
 
     /// It has been filled by other means than writing.

@@ -45,6 +45,7 @@ impl Fixture {
         let path = MediaPath::new(name).unwrap();
         let file = MediaFile {
             kind: KIND,
+            place: None,
             path: path.clone(),
             asset: AssetId::new("a1").unwrap(),
             size: bytes.len() as u64,

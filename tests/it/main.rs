@@ -10,6 +10,8 @@ mod aside;
 mod awkward;
 mod cli;
 mod emdb_server;
+mod faults;
+mod hostile;
 mod kill;
 mod plan;
 mod pull;

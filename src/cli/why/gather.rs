@@ -184,7 +184,7 @@ impl Asked<'_> {
     /// A row, and whether the disk agrees.
     async fn tell_file(&mut self, layer: &mut Layer, row: &FileRow) -> anyhow::Result<()> {
         let file = &row.file;
-        let (store, kind, path) = (self.node.store.clone(), file.kind, file.path.clone());
+        let (store, kind, path) = (self.node.store.clone(), file.kind, file.place().clone());
         let stat = tokio::task::spawn_blocking(move || store.stat(kind, &path)).await?;
         let name = shown(kind, &file.path);
         let mut trouble = |what: String| {

@@ -1,7 +1,9 @@
 //! What the tests stand on: peers that behave, and misbehave, as real ones do.
 
+pub(crate) mod chance;
 pub(crate) mod emdb;
 pub(crate) mod fault;
+pub(crate) mod front;
 pub(crate) mod master;
 pub(crate) mod node;
 pub(crate) mod pair;

@@ -40,8 +40,17 @@ impl Mirror {
         cluster_id: Option<&str>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        use_one_tls_provider();
         let dir = tempfile::tempdir().unwrap();
+        Self::inside(dir, (url, key, cluster_id), change).await
+    }
+
+    /// The same in a folder of the test's choice.
+    pub(crate) async fn inside(
+        dir: tempfile::TempDir,
+        (url, key, cluster_id): (&str, &str, Option<&str>),
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        use_one_tls_provider();
         let mut config = new_node(&dir.path().join("r"), "Mirror");
         add_peer(
             &config.file,
@@ -177,7 +186,7 @@ impl Mirror {
     ) -> Option<emsync::catalogue::FileRow> {
         self.node
             .catalogue
-            .file(kind, &MediaPath::new(path).unwrap())
+            .file_named(kind, &MediaPath::new(path).unwrap(), None)
             .await
             .unwrap()
     }

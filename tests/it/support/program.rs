@@ -1,6 +1,7 @@
 //! Nodes that are driven through the real binary, in processes of their own, and looked at from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,13 @@ impl Program {
     /// Runs a command to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Done {
         self.end(self.start(&mut self.command(args)))
+    }
+
+    /// Runs a command to its end with these variables.
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &OsStr)]) -> Done {
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied());
+        self.end(self.start(&mut command))
     }
 
     /// Runs a command and kills it after `delay`; how it ended if it was faster.
