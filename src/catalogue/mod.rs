@@ -28,6 +28,7 @@ mod records;
 mod runs;
 mod scratch;
 mod set_aside;
+mod snapshot;
 mod sources;
 mod spool;
 mod windows;
@@ -38,7 +39,7 @@ pub use absence::Audit;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};
-pub use files::{FileRow, FileTotals};
+pub use files::{FileRow, FileTotals, by_ref};
 pub use findings::Finding;
 pub use former::{Former, Reason};
 pub use jobs::{Job, Lane, NewJob};
@@ -49,6 +50,7 @@ pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
 pub use scratch::Scratch;
 pub use set_aside::{JobCounts, SetAside};
+pub use snapshot::{Distrusted, Found, Health, examine, examine_copy};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 pub use windows::Window;
@@ -129,6 +131,28 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The file is gone, or is not what was written.
+    #[error(
+        "catalogue {path:?} {what}; `emsync doctor` looks closer, `emsync doctor --rebuild` makes it again from the newest snapshot, the disk and the peers"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is the matter.
+        what: &'static str,
+        /// What the engine says, when it was asked.
+        source: Option<sqlx::Error>,
+    },
+    /// A statement came upon a damaged place.
+    #[error(
+        "catalogue: {what}: the file is damaged; stop everything, then run `emsync doctor --rebuild`"
+    )]
+    Corrupt {
+        /// What was being done.
+        what: &'static str,
+        /// What the engine says.
+        source: sqlx::Error,
+    },
     /// A statement failed.
     #[error("catalogue: {what}")]
     Sql {
@@ -147,28 +171,73 @@ pub enum Error {
     },
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Sql {
+            what: reached.0.name(),
+            source: sqlx::Error::Io(reached.into()),
+        }
+    }
+}
+
 impl Error {
-    /// Whether it is worth trying again: only a lock that somebody else holds is.
+    fn damaged(path: &Path, what: &'static str, source: Option<sqlx::Error>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            what,
+            source,
+        }
+    }
+
+    /// Whether it is worth trying again: a lock that somebody else holds, a disk that is full, failing or mounted read-only, too
+    /// many open files. None of them harms what was committed.
     #[must_use]
     pub fn class(&self) -> Class {
-        let (Self::Sql { source, .. } | Self::Open { source, .. }) = self else {
-            return Class::Permanent;
-        };
-        match source {
-            sqlx::Error::PoolTimedOut => Class::Transient,
-            sqlx::Error::Database(error)
-                if matches!(error.code().as_deref(), Some("5" | "6" | "517")) =>
-            {
+        match self {
+            Self::Sql {
+                source: sqlx::Error::PoolTimedOut | sqlx::Error::Io(_),
+                ..
+            } => Class::Transient,
+            Self::Sql { .. } if matches!(self.code(), Some(5 | 6 | 8 | 10 | 13 | 14)) => {
                 Class::Transient
             }
+            Self::Open { .. } if matches!(self.code(), Some(5 | 6 | 10 | 13)) => Class::Transient,
             _ => Class::Permanent,
         }
+    }
+
+    /// The engine's primary result code (sqlite.org/rescode.html): 5 and 6 locked, 8 read-only, 10 I/O, 11 corrupt, 13 full,
+    /// 14 cannot open, 26 no database.
+    fn code(&self) -> Option<i32> {
+        let (Self::Sql { source, .. } | Self::Open { source, .. }) = self else {
+            return None;
+        };
+        let sqlx::Error::Database(error) = source else {
+            return None;
+        };
+        let extended: i32 = error.code()?.parse().ok()?;
+        Some(extended & 0xff)
     }
 }
 
 /// Names what was being done when a statement failed.
 fn during(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
-    move |source| Error::Sql { what, source }
+    move |source| {
+        if damage_in(&source) {
+            Error::Corrupt { what, source }
+        } else {
+            Error::Sql { what, source }
+        }
+    }
+}
+
+/// Whether the engine found the file itself damaged: corrupt (11), no database (26), or shorter than it says (522).
+fn damage_in(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26) || code == 522)
 }
 
 /// The engine's integers are signed; sizes and counts are not.

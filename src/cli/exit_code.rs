@@ -3,7 +3,7 @@
 use super::output;
 use crate::error::Class;
 use crate::reconcile::{deletes, verify};
-use crate::{catalogue, config, import, node, peer, pipeline, pull, serve, store, trash};
+use crate::{catalogue, config, crash, import, node, peer, pipeline, pull, serve, store, trash};
 
 /// How the program ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +42,17 @@ impl ExitCode {
 }
 
 fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
-    if cause.is::<config::Error>() || cause.is::<super::Usage>() {
+    if cause.is::<config::Error>() || cause.is::<super::Usage>() || cause.is::<crash::Error>() {
         return Some(ExitCode::Usage);
     }
     if let Some(output::Error::ReaderGone) = cause.downcast_ref() {
         return Some(ExitCode::Ok);
+    }
+    if let Some(error) = cause.downcast_ref::<verify::kept::KeptError>() {
+        return Some(super::verify::code_of_report(error));
+    }
+    if let Some(error) = cause.downcast_ref::<node::rebuild::RebuildError>() {
+        return of_rebuild(error);
     }
     if let Some(error) = cause.downcast_ref::<peer::Error>() {
         return Some(of_peer(error));
@@ -125,7 +131,9 @@ fn of_store(error: &store::Error) -> ExitCode {
 
 fn of_catalogue(error: &catalogue::Error) -> ExitCode {
     match error {
-        catalogue::Error::Schema { .. } => ExitCode::Fatal,
+        catalogue::Error::Schema { .. }
+        | catalogue::Error::Damaged { .. }
+        | catalogue::Error::Corrupt { .. } => ExitCode::Fatal,
         other => of_class(other.class()),
     }
 }
@@ -171,10 +179,21 @@ fn of_import(error: &import::Error) -> Option<ExitCode> {
 fn of_node(error: &node::Error) -> Option<ExitCode> {
     Some(match error {
         node::Error::Busy { .. } => ExitCode::Running,
+        node::Error::Unsaved { .. } => ExitCode::Fatal,
         node::Error::Store(error) => of_store(error),
         node::Error::Catalogue(error) => of_catalogue(error),
         other => of_class(other.class()),
     })
+}
+
+fn of_rebuild(error: &node::rebuild::RebuildError) -> Option<ExitCode> {
+    use node::rebuild::RebuildError;
+    match error {
+        RebuildError::Node(error) => of_node(error),
+        RebuildError::Verify(error) => Some(of_verify(error)),
+        RebuildError::Snapshot { .. } => Some(ExitCode::Usage),
+        RebuildError::File { .. } => Some(ExitCode::Other),
+    }
 }
 
 fn of_pipeline(error: &pipeline::Error) -> Option<ExitCode> {

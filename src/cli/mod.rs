@@ -2,6 +2,7 @@
 
 pub mod args;
 mod demo;
+mod doctor;
 pub mod exit_code;
 mod import;
 mod init;
@@ -39,6 +40,7 @@ pub use exit_code::ExitCode;
 pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // First of all, or an error would go unsaid.
     logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
+    crate::crash::arm()?;
     if let Some(dir) = &cli.global.chdir {
         let go = std::env::set_current_dir(dir);
         go.map_err(|error| Usage(format!("-C {}: {error}", dir.display())))?;
@@ -63,6 +65,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Seed(args) => sync::seed(&global, &args, &shutdown).await,
         Command::Sync(args) => sync::sync(&global, &args, &shutdown).await,
         Command::Plan(args) => plan::run(&global, &args, &shutdown).await,
+        Command::Doctor(args) => doctor::run(&global, &args, &shutdown).await,
         Command::Verify(args) => verify::run(&global, &args, &shutdown).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,

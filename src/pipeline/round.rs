@@ -8,6 +8,7 @@ use super::stages::Stages;
 use super::{Error, again};
 use crate::catalogue::Audit;
 use crate::config::{self, MaxDelete};
+use crate::crash::{self, Point};
 use crate::monitor::Phase;
 use crate::node::Node;
 use crate::pull::metadata::{self, Scope};
@@ -55,6 +56,7 @@ impl Round<'_> {
         }
         let done = listed?;
         ended?;
+        crash::point(Point::FilesDone)?;
         pull.monitor.phase(Phase::Reconcile);
         if let Some(started_at) = done.complete {
             self.audit(Complete {
@@ -75,6 +77,7 @@ impl Round<'_> {
         };
         let limit = guard::limit(done.live_before, said);
         applied.add(deletes.apply(limit, &pull.stop).await?);
+        crash::point(Point::DeletesDone)?;
         if done.complete.is_some() {
             self.measure().await?;
         }

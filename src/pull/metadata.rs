@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::folders::{Folders, take_folder_members};
 use super::{Error, Pull, page};
 use crate::catalogue::{Checkpoint, Listing, PeerNode};
+use crate::crash::{self, Point};
 use crate::model::Timestamp;
 use crate::monitor::{Counter, Phase};
 use crate::peer::{Cursor, Page, Peer, SKEW_WARNED};
@@ -132,6 +133,7 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.end_listing(pull.peer.name()).await?;
     batch.commit().await?;
+    crash::point(Point::ListingBegun)?;
     take_pages(pull, listing, cursor, Some(page)).await
 }
 
@@ -231,6 +233,7 @@ async fn take_pages(
             is_emdb.then_some(&mut folders),
         )
         .await?;
+        crash::point(Point::PageTaken)?;
         unkeyed += taken.unkeyed;
         pull.wake.notify_waiters();
     }
@@ -248,6 +251,7 @@ async fn take_pages(
 
 /// Moves the checkpoint: everything that the listing named is applied, queued or set aside.
 async fn finish(pull: &Pull, listing: &Listing, unkeyed: u64) -> Result<Done, Error> {
+    crash::point(Point::CheckpointDue)?;
     let took = pull.seams.clock.now().since(listing.started_at);
     let checkpoint = Checkpoint {
         watermark: listing.started_at,
@@ -268,6 +272,7 @@ async fn finish(pull: &Pull, listing: &Listing, unkeyed: u64) -> Result<Done, Er
         batch.end_listing(pull.peer.name()).await?;
     }
     batch.commit().await?;
+    crash::point(Point::CheckpointMoved)?;
     tracing::info!(
         peer = pull.peer.name(),
         records = listing.total,

@@ -6,6 +6,7 @@
 //! <root>/.emsync/staging/<activity>/                           files on their way in, and kept partials
 //! <root>/.emsync/trash/originals|generated/<when>-<n>/<path>   files on their way out
 //! <root>/.emsync/names-Å                                       tells what the file system takes for one name (`naming`)
+//! <root>/.emsync/snapshots/                                    copies of the catalogue
 //! ```
 //!
 //! Every `<path>` here is the *place* of a file (`model::place`), which for nearly all is the path that its asset gives it.
@@ -21,10 +22,12 @@
 mod adopt;
 mod dirs;
 mod error;
+mod facts;
 mod marker;
 mod naming;
 mod partial;
 mod publish;
+mod snapshots;
 mod staging;
 mod sys;
 mod trash;
@@ -35,18 +38,21 @@ mod conformance;
 #[cfg(test)]
 mod faults;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 pub use adopt::{Candidate, Name, Twins};
 pub use error::{Error, OddReason};
+pub use facts::Facts;
 pub use partial::Partial;
 pub use publish::Publish;
+pub use snapshots::{NewSnapshot, Snapshot, Snapshots};
 pub use staging::{Staged, Staging};
 pub use sys::{RealSys, Sys};
 pub use trash::{Emptied, Slot, Slots, Trashed};
@@ -75,6 +81,8 @@ struct Inner {
     marker: Marker,
     dirs: Dirs,
     boot: String,
+    /// Files under final names whose sync failed, by device and inode: another sync proves nothing (`publish`).
+    doubtful: Mutex<HashSet<(u64, u64)>>,
 }
 
 /// Size in bytes and modification time of a regular file.
@@ -138,6 +146,7 @@ impl Store {
             marker,
             dirs,
             boot,
+            doubtful: Mutex::default(),
         };
         Ok(Self(Arc::new(inner), rules))
     }
