@@ -608,6 +608,7 @@ async fn what_goes_is_remembered_with_its_reason_in_the_same_transaction() {
     let file = |content: &[u8]| MediaFile {
         place: None,
         kind: FileKind::Original,
+        place: None,
         path: MediaPath::new("p").unwrap(),
         asset: AssetId::new("a1").unwrap(),
         size: content.len() as u64,

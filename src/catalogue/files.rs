@@ -264,8 +264,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Forgets a file, before its bytes go, and keeps what it was; answers where they lie, if the row was there with this content
-    /// and owner.
+    /// Forgets a file, before its bytes go, and keeps what it was; answers where they lie, if the row was there with this content and owner.
     ///
     /// # Errors
     /// [`Error::Sql`].

@@ -221,7 +221,7 @@ impl Batch {
 
     async fn keep_former(
         &mut self,
-        (file_kind, named, name): (FileKind, &str, &MediaPath),
+        (file_kind, named, path): (FileKind, &str, &MediaPath),
         (asset, compared, content): (Option<&AssetId>, &str, &Sha256),
         reason: Reason,
         now: Timestamp,
@@ -237,7 +237,7 @@ impl Batch {
             .push(" FROM file WHERE kind = ")
             .push_bind(number(file_kind))
             .push(named)
-            .push_bind(name.as_str())
+            .push_bind(path.as_str())
             .push(compared)
             .push_bind(&content.as_bytes()[..]);
         if let Some(asset) = asset {
@@ -299,9 +299,11 @@ fn read(row: &Row) -> sqlx::Result<Result<Former, Error>> {
         (row.try_get(0)?, row.try_get(1)?, row.try_get(9)?);
     let (gone_at, reason): (i64, String) = (row.try_get(10)?, row.try_get(11)?);
     Ok((|| {
+        let (path, place) = (media_path(path)?, media_path(place)?);
         let file = MediaFile {
             kind: kind(kind_number),
-            path: media_path(path)?,
+            place: None,
+            path,
             asset: AssetId::new(asset).map_err(|error| Error::Row {
                 what: "asset id",
                 value: error.to_string(),

@@ -123,6 +123,14 @@ pub enum Error {
         /// What the engine says.
         source: sqlx::migrate::MigrateError,
     },
+    /// The schema in the file is not the present one, and nothing may be changed.
+    #[error(
+        "catalogue {path:?} has the schema of another version of emsync; `emsync status` brings an older one up to date"
+    )]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is gone, or is not what was written.
     #[error(
         "catalogue {path:?} {what}; `emsync doctor` looks closer, `emsync doctor --rebuild` makes it again from the newest snapshot, the disk and the peers"
@@ -144,14 +152,6 @@ pub enum Error {
         what: &'static str,
         /// What the engine says.
         source: sqlx::Error,
-    },
-    /// The schema in the file is not the present one, and nothing may be changed.
-    #[error(
-        "catalogue {path:?} has the schema of another version of emsync; `emsync status` brings an older one up to date"
-    )]
-    Outdated {
-        /// The file.
-        path: PathBuf,
     },
     /// A statement failed.
     #[error("catalogue: {what}")]

@@ -213,7 +213,7 @@ impl Restorer<'_> {
         for step in steps {
             let file = &step.former.file;
             // Nobody else writes while this batch is open, so what is committed is what there is.
-            if self.lying_at(file.kind, file.place()).await?.is_some() {
+            if self.has_row(&step.former).await? {
                 let path = shown(file.kind, &file.path);
                 return Err(Error::Taken { path });
             }
@@ -250,7 +250,7 @@ impl Restorer<'_> {
     async fn take_back(&self, steps: &[Step]) -> Result<(), Error> {
         for step in steps {
             let file = &step.former.file;
-            if self.lying_at(file.kind, file.place()).await?.is_none() {
+            if !self.has_row(&step.former).await? {
                 let (store, kind, place) =
                     (self.store.clone(), file.kind, step.former.place.clone());
                 blocking(move || store.trash(kind, &place)).await??;
@@ -291,17 +291,29 @@ impl Restorer<'_> {
         Err(Error::Elsewhere { path, asset, now })
     }
 
-    /// The row of what lies at a place.
+    /// The row of the file that lies at a place.
     async fn lying_at(&self, kind: FileKind, place: &MediaPath) -> Result<Option<FileRow>, Error> {
-        let (rules, places) = (self.store.rules(), std::slice::from_ref(place));
-        Ok(self.catalogue.lying_at(rules, kind, places).await?.pop())
+        let places = std::slice::from_ref(place);
+        let rules = self.store.rules();
+        let rows = self.catalogue.lying_at(rules, kind, places).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Whether a row has a file's place, or the file's own row is back at another.
+    async fn has_row(&self, former: &Former) -> Result<bool, Error> {
+        let file = &former.file;
+        if self.lying_at(file.kind, &former.place).await?.is_some() {
+            return Ok(true);
+        }
+        let own = self.catalogue.file(file.kind, &file.path, &file.asset);
+        Ok(own.await?.is_some())
     }
 
     /// Asserts that neither a row nor another content has the place.
     async fn expect_free(&self, former: &Former) -> Result<(), Error> {
         let file = &former.file;
         let path = shown(file.kind, &file.path);
-        if self.lying_at(file.kind, file.place()).await?.is_some() {
+        if self.has_row(former).await? {
             return Err(Error::Taken { path });
         }
         let (store, kind, place) = (self.store.clone(), file.kind, former.place.clone());

@@ -46,6 +46,7 @@ impl Fixture {
         let file = MediaFile {
             place: None,
             kind: KIND,
+            place: None,
             path: path.clone(),
             asset: AssetId::new("a1").unwrap(),
             size: bytes.len() as u64,

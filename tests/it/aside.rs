@@ -28,11 +28,15 @@ fn now() -> Timestamp {
 }
 
 fn doc(id: &str, path: &str, size: usize) -> Doc {
+    doc_of(id, path, size, now())
+}
+
+fn doc_of(id: &str, path: &str, size: usize, modified: Timestamp) -> Doc {
     let members = json!({
         "sourcepath": path, "isfolder": false, "filesize": size, "fileformat": "bin", "importstatus": "complete",
         "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
     });
-    Doc::new("asset", id, CLUSTER, now(), members)
+    Doc::new("asset", id, CLUSTER, modified, members)
 }
 
 fn add(content: &mut Content, id: &str, path: &str, bytes: &[u8]) {
@@ -40,16 +44,15 @@ fn add(content: &mut Content, id: &str, path: &str, bytes: &[u8]) {
     content.original(path, Bytes::copy_from_slice(bytes), MTIME);
 }
 
+/// Assets that were saved long ago, so that no listing of changes shows them again.
 async fn server(assets: usize) -> Emdb {
     let emdb = Emdb::start(Setup::default()).await;
+    let long_ago = now().minus(Duration::from_secs(3_600));
     emdb.edit(|content| {
         for n in 0..assets {
-            add(
-                content,
-                &format!("a{n:02}"),
-                &format!("d/f{n:02}.bin"),
-                format!("content {n}").as_bytes(),
-            );
+            let (path, bytes) = (format!("d/f{n:02}.bin"), format!("content {n}"));
+            content.record(doc_of(&format!("a{n:02}"), &path, bytes.len(), long_ago));
+            content.original(&path, Bytes::from(bytes), MTIME);
         }
     });
     emdb

@@ -20,12 +20,7 @@ pub(super) async fn resolve(node: &Node, id: &str) -> anyhow::Result<Option<Reco
     }
     let asset_key = |asset: &str| RecordKey::new(Module::ASSET, asset).ok();
     for (kind, path) in paths(id) {
-        if let Some(row) = catalogue
-            .files_at(kind, &[path.as_str()])
-            .await?
-            .into_iter()
-            .next()
-        {
+        if let Some(row) = catalogue.files_at(kind, &[path.as_str()]).await?.first() {
             return Ok(asset_key(row.file.asset.as_str()));
         }
         let subject = shown(kind, &path);
