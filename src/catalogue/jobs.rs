@@ -78,11 +78,13 @@ pub struct NewJob {
     pub work: Work,
 }
 
-/// A claimed job.
+/// A job, as a claim or a look finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Its row.
     pub id: i64,
+    /// Who does it.
+    pub lane: Lane,
     /// Which wish this claim holds.
     pub generation: i64,
     /// The peer it concerns.
@@ -115,7 +117,7 @@ impl Catalogue {
         let rows = sqlx::query(
             "UPDATE job SET state = 1, lease_owner = $1, lease_until = $2 WHERE id IN (
                  SELECT id FROM job WHERE state = 0 AND peer = $3 AND lane = $4 AND run_at <= $5 ORDER BY run_at, id LIMIT $6)
-             RETURNING id, generation, peer, subject, asset, size, attempts, payload",
+             RETURNING id, generation, peer, subject, asset, size, attempts, payload, lane",
         )
         .bind(owner)
         .bind(now.plus(lease).as_millis())
@@ -129,6 +131,31 @@ impl Catalogue {
         let mut jobs = rows.iter().map(job).collect::<Result<Vec<_>, _>>()?;
         jobs.sort_by_key(|job| job.id);
         Ok(jobs)
+    }
+
+    /// Up to `limit` jobs of a peer that somebody can work on, whatever their state but quarantine, in order of their ids and after
+    /// `after`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn jobs_after(
+        &self,
+        peer: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Job>, Error> {
+        let rows = sqlx::query(
+            "SELECT id, generation, peer, subject, asset, size, attempts, payload, lane FROM job
+             WHERE peer = $1 AND id > $2 AND state <> 2 AND lane < $3 ORDER BY id LIMIT $4",
+        )
+        .bind(peer)
+        .bind(after)
+        .bind(Lane::Record.number())
+        .bind(signed(limit as u64))
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("read jobs"))?;
+        rows.iter().map(job).collect()
     }
 
     /// When the next job of a lane is due: now or in the past when one is ready, later when all wait, `None` when the lane
@@ -357,6 +384,7 @@ fn job(row: &Row) -> Result<Job, Error> {
     let (asset, payload, size, attempts) = read().map_err(during("read a job"))?;
     Ok(Job {
         id: row.try_get(0).map_err(during("read a job"))?,
+        lane: Lane::of(row.try_get(8).map_err(during("read a job"))?),
         generation: row.try_get(1).map_err(during("read a job"))?,
         peer: row.try_get(2).map_err(during("read a job"))?,
         subject: row.try_get(3).map_err(during("read a job"))?,

@@ -29,6 +29,7 @@ Examples:
   emsync -C m serve --listen 127.0.0.1:7700     let other nodes list and fetch
   emsync -C r peer add master --url http://127.0.0.1:7700/assets --key-file key.txt
   emsync -C r seed master                       bring everything here, and prove it
+  emsync -C r plan master                       what a sync would do, before it does
   emsync -C r sync                              bring what changed, from all peers
 
 Exit codes: 0 ok, 1 other, 2 usage or configuration, 5 temporary, 7 fatal (schema, clock, media root),
@@ -84,6 +85,8 @@ pub enum Command {
     /// Bring what changed, from one peer or from all enabled ones.
     #[command(visible_alias = "pull")]
     Sync(SyncSome),
+    /// What a sync would do: records, files, renditions, deletes, bytes. Changes nothing; exit 25 when the guard would hold.
+    Plan(Plan),
     /// Compare this node with a peer: records, originals, generated files, deletes. Exit 26 on a difference.
     Verify(Verify),
     /// One screen about this node.
@@ -203,6 +206,9 @@ pub struct Sync {
 pub struct SyncSome {
     /// The peer's name [default: all enabled peers].
     pub peer: Option<String>,
+    /// List everything, not only what changed: finds what was deleted without a trace.
+    #[arg(long)]
+    pub full: bool,
     /// How to go about it.
     #[command(flatten)]
     pub how: SyncHow,
@@ -215,6 +221,25 @@ pub struct SyncHow {
     #[arg(long, value_name = "N", env = "EMSYNC_TRANSFERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub transfers: Option<u16>,
     /// Let up to N deletes, or N% of the live assets, through the guard.
+    #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
+    pub max_delete: Option<MaxDelete>,
+    /// Say what would happen, and do nothing; see `emsync plan`.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// See [`Command::Plan`].
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The peer's name.
+    pub peer: String,
+    /// List everything, not only what changed.
+    #[arg(long)]
+    pub full: bool,
+    /// What the guard would be told.
     #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
     pub max_delete: Option<MaxDelete>,
     /// Print one JSON object on stdout.

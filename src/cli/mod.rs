@@ -9,6 +9,7 @@ mod key;
 mod logging;
 mod output;
 mod peer;
+mod plan;
 mod progress;
 mod record;
 mod serve;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(&global, &args, &shutdown).await,
         Command::Seed(args) => sync::seed(&global, &args, &shutdown).await,
         Command::Sync(args) => sync::sync(&global, &args, &shutdown).await,
+        Command::Plan(args) => plan::run(&global, &args, &shutdown).await,
         Command::Verify(args) => verify::run(&global, &args, &shutdown).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::args::{Global, Sync, SyncHow, SyncSome};
 use super::progress::Progress;
-use super::{ExitCode, output, verify};
+use super::{ExitCode, output, plan, verify};
 use crate::config;
 use crate::monitor::RunReport;
 use crate::node::Node;
@@ -35,6 +35,10 @@ pub(super) async fn seed(
 ) -> anyhow::Result<ExitCode> {
     let node = open(global, &args.how).await?;
     let settings = node.config.peer(&args.peer)?.clone();
+    if args.how.dry_run {
+        let asked = (Scope::Everything, &args.how);
+        return plan::show(global, &node, &settings, asked, shutdown).await;
+    }
     let _lock = node.lock(&format!("run-{}", settings.name))?;
     let progress = Progress::new(global);
     let outcome = run(
@@ -75,7 +79,18 @@ pub(super) async fn sync(
     );
     let mut worst = ExitCode::Ok;
     for settings in &peers {
-        let code = match sync_one(global, &node, settings, &args.how, shutdown).await {
+        let scope = if args.full {
+            Scope::Everything
+        } else {
+            Scope::Changes
+        };
+        let asked = (scope, &args.how);
+        let synced = if args.how.dry_run {
+            plan::show(global, &node, settings, asked, shutdown).await
+        } else {
+            sync_one(global, &node, settings, asked, shutdown).await
+        };
+        let code = match synced {
             // One peer that cannot be reached, or is busy, is no reason to leave the others alone.
             Err(error) if peers.len() > 1 => {
                 tracing::error!(peer = settings.name, "{error:#}");
@@ -93,12 +108,12 @@ async fn sync_one(
     global: &Global,
     node: &Node,
     settings: &config::Peer,
-    how: &SyncHow,
+    (scope, how): (Scope, &SyncHow),
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let _lock = node.lock(&format!("run-{}", settings.name))?;
     let progress = Progress::new(global);
-    let outcome = run(node, settings, Scope::Changes, how, &progress, shutdown).await;
+    let outcome = run(node, settings, scope, how, &progress, shutdown).await;
     print(
         global,
         how,
@@ -202,6 +217,9 @@ pub(super) fn summary(peer: &str, report: &RunReport, held: u64) -> String {
         output::bytes(report.bytes_received),
     );
     let rest = [
+        (report.files_adopted, "on disk already"),
+        (report.files_moved, "moved"),
+        (report.files_cloned, "cloned"),
         (report.deleted, "deleted"),
         (report.quarantined, "set aside"),
         (report.unrenderable, "unrenderable"),

@@ -62,7 +62,7 @@ impl Peer {
             peer: self.0.name.clone(),
             source,
         })?;
-        Ok(if ids.iter().any(|id| *id == key.id) {
+        Ok(if ids.contains(&key.id) {
             Presence::There
         } else {
             Presence::Gone

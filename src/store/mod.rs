@@ -192,6 +192,16 @@ impl Store {
         Staging::open(self, activity)
     }
 
+    /// Removes the staging directory of an activity that is over, if it is empty.
+    ///
+    /// # Errors
+    /// System errors.
+    pub fn end_staging(&self, activity: &str) -> Result<(), Error> {
+        let dirs = &self.0.dirs;
+        dirs.prune(&dirs.fixed(STAGING)?, activity);
+        Ok(())
+    }
+
     /// Opens a file for reading; `None` when there is none.
     ///
     /// # Errors

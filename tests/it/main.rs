@@ -11,6 +11,7 @@ mod cli;
 mod emdb_server;
 mod hostile;
 mod kill;
+mod plan;
 mod pull;
 mod pull_edges;
 mod regenerate;

@@ -1,0 +1,239 @@
+//! What a run would do, without doing it: the listing is taken into a copy of the catalogue, and its jobs are counted there.
+//!
+//! It is the same metadata pass, planner and audit as in a run, so that it cannot disagree with one. Files are looked at, not
+//! read: what seems to be here already is counted as such, and a run still hashes it before it believes it.
+
+use std::sync::Arc;
+
+use super::round::due_scope;
+use super::{Error, other_peers};
+use crate::catalogue::{FileRow, Job, Lane, Scratch};
+use crate::config::{self, MaxDelete};
+use crate::model::job::{FetchJob, Work};
+use crate::model::{AssetId, FileKind, MediaPath};
+use crate::monitor::Monitor;
+use crate::node::Node;
+use crate::peer::Peer;
+use crate::pull::metadata::{self, Scope};
+use crate::pull::{Policy, Pull};
+use crate::reconcile::absence::{Auditor, Complete};
+use crate::reconcile::guard;
+use crate::shutdown::Shutdown;
+
+/// Jobs read at a time.
+const PAGE: usize = 1_000;
+/// Deletes that are named one by one.
+const NAMED: usize = 1_000;
+
+/// A number of files and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Amount {
+    /// Files.
+    pub files: u64,
+    /// Their bytes, as announced.
+    pub bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Preview {
+    /// Whether everything was listed, or only what changed.
+    pub everything: bool,
+    /// Records that would be stored.
+    pub records: u64,
+    /// Originals that would be fetched.
+    pub originals: Amount,
+    /// Generated files that would be fetched.
+    pub generated: Amount,
+    /// Files that seem to be under their names already and would be read rather than fetched.
+    pub adopted: Amount,
+    /// Files that would get another name.
+    pub moved: Amount,
+    /// Files that would be made of an equal one that is here.
+    pub cloned: Amount,
+    /// Assets whose renditions would be made here.
+    pub renditions: u64,
+    /// Files that their records do not name any more, which would go to the trash.
+    pub removals: u64,
+    /// Records and assets that would be deleted, or lose files that are not listed any more.
+    pub deletes: u64,
+    /// How many of them the guard lets go; more than that, and none goes.
+    pub delete_limit: u64,
+    /// Whether the guard would hold them.
+    pub held: bool,
+    /// Records that are missing from this listing for the first time: a second one has to lack them, too.
+    pub newly_absent: u64,
+    /// Items that are set aside and would get another try.
+    pub quarantined: u64,
+    /// The first thousand of the deletes, by what they are about.
+    pub delete_items: Vec<String>,
+}
+
+/// Takes the peer's listing and counts what would follow from it. Nothing outside of a throw-away copy is changed.
+///
+/// # Errors
+/// [`Error`] as in a run.
+pub async fn preview_peer(
+    node: &Node,
+    settings: &config::Peer,
+    (scope, max_delete): (Scope, Option<MaxDelete>),
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Result<Preview, Error> {
+    let tag = node.seams.random_hex(8);
+    let scratch = node.catalogue.scratch(&node.config.state, &tag).await?;
+    let activity = format!("plan-{tag}");
+    let preview = async {
+        let pull = prepare(node, &scratch, settings, (&activity, monitor), shutdown).await?;
+        let scope = due_scope(&pull, scope).await?;
+        count(&pull, settings, scope, max_delete).await
+    };
+    let preview = preview.await;
+    let _ = node.store.end_staging(&activity);
+    scratch.close().await;
+    preview
+}
+
+async fn prepare(
+    node: &Node,
+    scratch: &Scratch,
+    settings: &config::Peer,
+    (activity, monitor): (&str, Arc<dyn Monitor>),
+    shutdown: &Shutdown,
+) -> Result<Pull, Error> {
+    let limits = node.config.limits.clone();
+    let peer = Peer::new(settings, &settings.key()?, &limits)?;
+    let policy = Policy {
+        originals: settings.pull_originals,
+        generated: settings.generated,
+    };
+    let staging = node.store.staging(activity)?;
+    let mut pull = Pull::new(
+        (peer, policy),
+        scratch.catalogue.clone(),
+        (node.store.clone(), staging),
+        node.config.node.cluster_id.clone(),
+        limits,
+        node.seams.clone(),
+        monitor,
+        shutdown.child(),
+    );
+    pull.others = other_peers(node, settings).await?;
+    Ok(pull)
+}
+
+async fn count(
+    pull: &Pull,
+    settings: &config::Peer,
+    scope: Scope,
+    max_delete: Option<MaxDelete>,
+) -> Result<Preview, Error> {
+    let done = metadata::run(pull, scope).await?;
+    let mut preview = Preview {
+        everything: done.complete.is_some(),
+        records: pull.counts.report().records,
+        ..Preview::default()
+    };
+    if let Some(started_at) = done.complete {
+        let auditor = Auditor {
+            peer: &settings.name,
+            own: &pull.own,
+            catalogue: &pull.catalogue,
+            monitor: &*pull.monitor,
+            is_told: max_delete.is_some(),
+        };
+        let complete = Complete {
+            started_at,
+            unkeyed: done.unkeyed,
+        };
+        let now = pull.seams.clock.now();
+        let audited = auditor
+            .run(&pull.peer, pull.patience(), complete, now)
+            .await?;
+        preview.newly_absent = audited.noted;
+    }
+    let said = max_delete
+        .or(settings.max_delete)
+        .or(pull.limits.max_delete);
+    preview.delete_limit = guard::limit(done.live_before, said);
+    let mut batch = pull.catalogue.batch().await?;
+    preview.deletes = batch.hold_deletes(&settings.name, false).await?;
+    batch.commit().await?;
+    preview.held = !guard::lets_go(preview.deletes, preview.delete_limit);
+    preview.quarantined = (pull.catalogue.job_counts(Some(&settings.name)).await?).quarantined;
+    let mut after = 0;
+    loop {
+        let jobs = (pull.catalogue)
+            .jobs_after(&settings.name, after, PAGE)
+            .await?;
+        let Some(last) = jobs.last() else {
+            return Ok(preview);
+        };
+        after = last.id;
+        for job in &jobs {
+            preview.take(pull, job).await?;
+        }
+    }
+}
+
+impl Preview {
+    async fn take(&mut self, pull: &Pull, job: &Job) -> Result<(), Error> {
+        match &job.work {
+            Work::Fetch(fetch) => self.take_fetch(pull, &job.asset, fetch).await?,
+            Work::Regenerate(_) => self.renditions += 1,
+            Work::Remove(_) if job.lane == Lane::Remove => self.removals += 1,
+            Work::Trash(_) => self.removals += 1,
+            Work::Remove(_) | Work::Delete(_) | Work::Absent(_) => {
+                if self.delete_items.len() < NAMED {
+                    self.delete_items.push(job.subject.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_fetch(
+        &mut self,
+        pull: &Pull,
+        asset: &AssetId,
+        fetch: &FetchJob,
+    ) -> Result<(), Error> {
+        let size = fetch.size.unwrap_or(0);
+        let Ok(path) = MediaPath::new(fetch.path.as_str()) else {
+            return Ok(());
+        };
+        let place = pull.store.rules().plain(&path, asset);
+        let there = (pull.catalogue)
+            .lying_at(pull.store.rules(), fetch.kind, std::slice::from_ref(&place))
+            .await?;
+        let twins: Vec<FileRow> = match &fetch.sha256 {
+            Some(wanted) => pull.catalogue.files_with(wanted).await?,
+            None => Vec::new(),
+        };
+        let store = pull.store.clone();
+        let kind = fetch.kind;
+        let found = tokio::task::spawn_blocking(move || store.stat(kind, &place));
+        let found = found.await.ok().and_then(Result::ok).flatten();
+        let is_there = found.is_some_and(|stat| Some(stat.size) == fetch.size) && there.is_empty();
+        let amount = if is_there {
+            &mut self.adopted
+        } else if fetch.from.is_some() {
+            &mut self.moved
+        } else if !twins.is_empty() {
+            &mut self.cloned
+        } else if fetch.kind == FileKind::Original {
+            &mut self.originals
+        } else {
+            &mut self.generated
+        };
+        amount.add(size);
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! One listing of a peer and everything that follows from it: files, audit, deletes, and what had to wait for them.
+//!
+//! Also what to list: a change window, or everything where that is due.
+
+use std::sync::Arc;
+
+use super::stages::Stages;
+use super::{Error, again};
+use crate::catalogue::Audit;
+use crate::config::{self, MaxDelete};
+use crate::monitor::Phase;
+use crate::node::Node;
+use crate::pull::metadata::{self, Scope};
+use crate::pull::{self, Pull};
+use crate::reconcile::absence::{Audited, Auditor, Complete};
+use crate::reconcile::deletes::{Applied, Deletes};
+use crate::reconcile::guard;
+
+/// What to list: everything where that is due, because it is long ago, or because the last time something was missing.
+pub(super) async fn due_scope(pull: &Pull, asked: Scope) -> Result<Scope, Error> {
+    let (catalogue, peer) = (&pull.catalogue, pull.peer.name());
+    let Some(audit) = catalogue.audit(peer).await? else {
+        return Ok(Scope::Everything);
+    };
+    let age = pull.seams.clock.now().since(audit.tried_at);
+    let was_believed = audit.listed_at == Some(audit.tried_at);
+    let is_due =
+        age >= pull.limits.full_listing || was_believed && catalogue.noted_absent(peer).await? > 0;
+    Ok(if is_due { Scope::Everything } else { asked })
+}
+
+/// One listing with all that follows from it.
+pub(super) struct Round<'a> {
+    pub(super) node: &'a Node,
+    pub(super) pull: &'a Arc<Pull>,
+    pub(super) settings: &'a config::Peer,
+    pub(super) max_delete: Option<MaxDelete>,
+}
+
+impl Round<'_> {
+    /// Lists, fetches, audits, deletes.
+    pub(super) async fn run(&self, scope: Scope, applied: &mut Applied) -> Result<(), Error> {
+        let pull = self.pull;
+        pull.removals_ahead();
+        let stages = Stages::start(self.node, pull)?;
+        let listed = metadata::run(pull, scope).await;
+        if listed.is_err() {
+            pull.stop.request();
+        }
+        let ended = stages.finish(pull).await;
+        // A listing that was cut short because a file ended the pass is not the cause.
+        if let Err(pull::Error::Cancelled) = listed {
+            ended?;
+            return Err(pull::Error::Cancelled.into());
+        }
+        let done = listed?;
+        ended?;
+        pull.monitor.phase(Phase::Reconcile);
+        if let Some(started_at) = done.complete {
+            self.audit(Complete {
+                started_at,
+                unkeyed: done.unkeyed,
+            })
+            .await?;
+        }
+        let said = (self.max_delete.or(self.settings.max_delete)).or(pull.limits.max_delete);
+        let deletes = Deletes {
+            peer: &self.settings.name,
+            own: &pull.own,
+            catalogue: &pull.catalogue,
+            store: &pull.store,
+            seams: &pull.seams,
+            monitor: &*pull.monitor,
+            master: Some((&pull.peer, pull.patience())),
+        };
+        let limit = guard::limit(done.live_before, said);
+        applied.add(deletes.apply(limit, &pull.stop).await?);
+        if done.complete.is_some() {
+            self.measure().await?;
+        }
+        if pull.removals_done() > 0 && again(pull, self.settings).await? > 0 {
+            // A file that stood where a folder is needed, or the reverse, is out of the way now.
+            Stages::start(self.node, pull)?.finish(pull).await?;
+        }
+        Ok(())
+    }
+
+    async fn audit(&self, complete: Complete) -> Result<Audited, Error> {
+        let pull = self.pull;
+        let auditor = Auditor {
+            peer: &self.settings.name,
+            own: &pull.own,
+            catalogue: &pull.catalogue,
+            monitor: &*pull.monitor,
+            is_told: self.max_delete.is_some(),
+        };
+        let now = pull.seams.clock.now();
+        Ok(auditor
+            .run(&pull.peer, pull.patience(), complete, now)
+            .await?)
+    }
+
+    /// Notes how many assets are here once the deletes of a complete listing are done.
+    async fn measure(&self) -> Result<(), Error> {
+        let (catalogue, peer) = (&self.node.catalogue, &self.settings.name);
+        if let Some(audit) = catalogue.audit(peer).await? {
+            let here = catalogue.live_assets_of(peer).await?;
+            let mut batch = catalogue.batch().await?;
+            batch.put_audit(peer, &Audit { here, ..audit }).await?;
+            batch.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the peer's own count of assets moved otherwise than ours since they were last compared: something was deleted
+    /// without a trace (H-23), or never listed (H-3, H-4).
+    pub(super) async fn has_drifted(&self, applied: &Applied) -> Result<bool, Error> {
+        let pull = self.pull;
+        let audit = self.node.catalogue.audit(&self.settings.name).await?;
+        let Some(Audit {
+            here: here_then,
+            counted: Some(then),
+            ..
+        }) = audit
+        else {
+            return Ok(false);
+        };
+        if applied.held > 0 || pull.stop.requested() {
+            return Ok(false);
+        }
+        let counted = pull
+            .peer
+            .patiently(pull.patience(), &mut (), async |peer, ()| {
+                peer.live_assets().await
+            })
+            .await;
+        let Ok(Some(counted)) = counted else {
+            return Ok(false);
+        };
+        let here = self
+            .node
+            .catalogue
+            .live_assets_of(&self.settings.name)
+            .await?;
+        let moved = |now: u64, then: u64| i128::from(now) - i128::from(then);
+        let drift = moved(counted, then) - moved(here, here_then);
+        // With other peers, an asset that came from one of them may be counted by this one.
+        Ok(drift < 0 || drift > 0 && pull.others.is_empty())
+    }
+}
