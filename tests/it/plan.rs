@@ -20,7 +20,7 @@ fn all(node: &Path) -> BTreeMap<String, Sha256> {
                 entry.path().to_string_lossy(),
                 entry.metadata().unwrap().len(),
             );
-            !name.ends_with("-shm") && !(name.ends_with("-wal") && len == 0)
+            !(name.ends_with("-shm") || name.ends_with("-wal") && len == 0)
         })
         .map(|entry| {
             let bytes = if entry.file_type().is_file() {
