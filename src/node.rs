@@ -10,7 +10,7 @@ use crate::catalogue::{self, Catalogue};
 use crate::config::{Config, Names};
 use crate::error::Class;
 use crate::seams::Seams;
-use crate::store::{self, RealSys, Store};
+use crate::store::{self, RealSys, Store, Sys};
 
 /// What can go wrong while a node is opened.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,15 @@ impl Node {
     /// # Errors
     /// [`Error`]; a missing marker means that the media volume is not mounted.
     pub async fn open(config: Config, seams: Seams) -> Result<Self, Error> {
-        let mut store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
+        Self::open_with(config, seams, Arc::new(RealSys)).await
+    }
+
+    /// The same, with the store's changing system calls handed in: how tests let a disk fail.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(config: Config, seams: Seams, sys: Arc<dyn Sys>) -> Result<Self, Error> {
+        let mut store = Store::open(&config.media.root, &config.node.catalog, sys)?;
         if config.media.names == Names::Portable {
             store = store.portable();
         }

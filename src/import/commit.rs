@@ -8,6 +8,7 @@ use super::identify::{Fate, Item};
 use super::renditions::is_preset;
 use super::{Error, Import, categories, fields};
 use crate::catalogue::{Batch, FileRow, SourceFile};
+use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaFile, MediaPath, Record, Timestamp};
 
 /// Makes a portion durable in the catalogue.
@@ -49,6 +50,7 @@ pub(super) async fn commit(
         .put_source_files(&import.source, import.walk - 1, &left)
         .await?;
     batch.commit().await?;
+    crash::point(Point::ImportCommitted)?;
     for row in &left {
         import.claimed().remove(&row.path);
     }

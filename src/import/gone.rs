@@ -16,6 +16,7 @@ use super::identify::is_at;
 use super::presence::{Presence, presence};
 use super::{Error, Import, LEFT, blocking, categories, fields};
 use crate::catalogue::{Batch, SourceFile};
+use crate::crash::{self, Point};
 use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
@@ -125,12 +126,13 @@ async fn delete(
         })
     });
     clear(import, places.collect()).await?;
+    crash::point(Point::ImportCleared)?;
     let mut batch = import.catalogue.batch().await?;
     for row in gone.iter().chain(&left) {
         batch.forget_source_file(&import.source, &row.path).await?;
     }
     batch.commit().await?;
-    Ok(())
+    Ok(crash::point(Point::ImportForgotten)?)
 }
 
 /// Writes tombstones and forgets file rows; answers the generated files of each asset.
@@ -185,6 +187,7 @@ pub(super) async fn bury(
         .put_source_files(&import.source, import.walk - 1, &marked)
         .await?;
     batch.commit().await?;
+    crash::point(Point::ImportBuried)?;
     import.report().gone += tombstones.len() as u64;
     Ok(generated)
 }

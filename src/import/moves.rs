@@ -95,11 +95,18 @@ impl Move {
             .collect();
         Self {
             from,
-            is_complete: renamed.len() == renditions().count(),
+            // Without rows, which a kill while room was made for it leaves, nobody knows what it had.
+            is_complete: !left.is_empty() && renamed.len() == renditions().count(),
             left,
             renamed,
             carried: Vec::new(),
         }
+    }
+
+    /// Whether the asset's former place is in the way of its new one: a file and a folder cannot have one name.
+    pub(super) fn is_in_the_way(&self, import: &Import, to: &MediaPath) -> bool {
+        let old = import.path_of(&self.from.path);
+        old.is_some_and(|old| to.below(&old).is_some() || old.below(to).is_some())
     }
 
     /// Stages the renditions for their new places. Blocks.

@@ -10,6 +10,7 @@ use super::identify::is_at;
 use super::renditions::{Want, is_over_limit};
 use super::{Error, Import, blocking};
 use crate::catalogue::{Finding, StoredRecord, Wanted};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::media::{self, Finished, Rendition};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, RecordKey, Sha256, Timestamp};
@@ -34,6 +35,7 @@ pub(super) async fn settle(import: &Arc<Import>, group: Vec<Finished<Want>>) -> 
     }
     strip(import, &findings).await?;
     let made = publish(import, made).await?;
+    crash::point(Point::ImportRendered)?;
     commit(import, made, findings).await
 }
 
@@ -276,6 +278,7 @@ async fn commit(
         .put_records(&records.iter().collect::<Vec<_>>(), "", now)
         .await?;
     batch.commit().await?;
+    crash::point(Point::ImportRestated)?;
     report(import, made.len(), files, &findings);
     Ok(())
 }

@@ -209,9 +209,11 @@ impl Preview {
         let Ok(path) = MediaPath::new(fetch.path.as_str()) else {
             return Ok(());
         };
-        let place = pull.store.rules().plain(&path, asset);
-        let there = (pull.catalogue)
-            .lying_at(pull.store.rules(), fetch.kind, std::slice::from_ref(&place))
+        let rules = pull.store.rules();
+        let place = rules.plain(&path, asset);
+        let rows = pull
+            .catalogue
+            .lying_at(rules, fetch.kind, std::slice::from_ref(&place))
             .await?;
         let twins: Vec<FileRow> = match &fetch.sha256 {
             Some(wanted) => pull.catalogue.files_with(wanted).await?,
@@ -221,7 +223,7 @@ impl Preview {
         let kind = fetch.kind;
         let found = tokio::task::spawn_blocking(move || store.stat(kind, &place));
         let found = found.await.ok().and_then(Result::ok).flatten();
-        let is_there = found.is_some_and(|stat| Some(stat.size) == fetch.size) && there.is_empty();
+        let is_there = found.is_some_and(|stat| Some(stat.size) == fetch.size) && rows.is_empty();
         let amount = if is_there {
             &mut self.adopted
         } else if fetch.from.is_some() {

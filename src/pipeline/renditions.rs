@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use crate::catalogue::{Finding, Job, Lane};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::media::{self, Finished, Limits, Regenerator, Rendition, Task};
 use crate::model::job::{RegenerateJob, Work};
@@ -142,7 +143,10 @@ impl MediaLane {
         for job in jobs {
             let token = self.in_flight.enter();
             match self.task(job, token).await? {
-                Ok(task) => self.hand_off.try_send(task).map_err(|_| Error::Worker)?,
+                Ok(task) => {
+                    self.hand_off.try_send(task).map_err(|_| Error::Worker)?;
+                    crash::point(Point::HandedOff)?;
+                }
                 Err(item) => self.hand_back(*item).await,
             }
         }
@@ -293,6 +297,7 @@ impl MediaLane {
                 made_of: None,
             });
         }
+        crash::point(Point::RenditionsStaged)?;
         Ok(parts)
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::ours::Way;
 use super::{Counts, Error, InFlightToken, Pull};
 use crate::catalogue::{Finding, Job, Lane, NewJob, Placed, Wanted};
+use crate::crash::{self, Point};
 use crate::model::job::{RemoveJob, Work, remove_subject};
 use crate::model::place::{Why, mapped_text};
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
@@ -112,6 +113,7 @@ pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(),
 
 async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     let outcomes = publish(pull, &mut items).await?;
+    crash::point(Point::BytesPublished)?;
     let now = pull.seams.clock.now();
     let mut batch = pull.catalogue.batch().await?;
     let mut tally = Tally::default();
@@ -146,6 +148,7 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
         }
     }
     batch.commit().await?;
+    crash::point(Point::RowsSettled)?;
     tally.report(pull);
     drop(items);
     pull.wake.notify_waiters();

@@ -15,6 +15,7 @@ use super::body::{gather, stream};
 use super::ours::{self, Found, Way};
 use super::publisher::Part;
 use super::{Error, Pull};
+use crate::crash::{self, Point};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
@@ -65,6 +66,7 @@ impl Arrived {
 pub(super) async fn fetch(pull: &Pull, asset: &AssetId, job: &FetchJob) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
     if let Some(found) = ours::find(pull, asset, job, &path).await? {
+        crash::point(Point::OursFound)?;
         let modified = job.modified.or(found.staged.lies_in_place());
         return Ok(Arrived {
             found,
@@ -199,11 +201,11 @@ async fn begin(
         asked => asked?,
     };
     let goes_on = from > 0
-        && download.from == from
+        && download.from == Some(from)
         && download.tag == known
         && (download.total == job.size || !job.exact);
     if !goes_on {
-        if download.from > 0 {
+        if download.from != Some(0) {
             drop(download);
             download = ask(pull, file, job, 0).await?;
         }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::due::Due;
 use super::guard;
 use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::{AbsentJob, DeleteJob, RemoveJob, Work};
 use crate::model::{
@@ -66,6 +67,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Store(reached.into())
+    }
 }
 
 impl Error {
@@ -302,7 +309,8 @@ impl Deletes<'_> {
             applied.deleted += 1;
         }
         batch.settle(job).await?;
-        Ok(batch.commit().await?)
+        batch.commit().await?;
+        Ok(crash::point(Point::DeleteRows)?)
     }
 
     /// Takes a record away that two complete listings lacked, if its peer does not know it at this moment either. The record is
@@ -444,7 +452,8 @@ impl Deletes<'_> {
             }
             batch.settle(job).await?;
         }
-        Ok(batch.commit().await?)
+        batch.commit().await?;
+        Ok(crash::point(Point::RemoveRows)?)
     }
 
     /// Takes the bytes of forgotten files away: a name whose bytes live on under another one just goes, all else is moved to the
@@ -484,6 +493,7 @@ impl Deletes<'_> {
         let store = self.store.clone();
         let moved = tokio::task::spawn_blocking(move || take_away(&store, &twins, &names)).await;
         let moved = moved.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        crash::point(Point::BytesTrashed)?;
         let mut batch = self.catalogue.batch().await?;
         for ((job, _), moved) in removes.iter().zip(moved?) {
             match moved {
@@ -520,7 +530,15 @@ fn take_away(
     twins: &[Twins],
     names: &[Option<Name>],
 ) -> Result<Vec<Moved>, store::Error> {
-    let dropped = store.drop_names(twins)?;
+    let dropped = match store.drop_names(twins) {
+        Err(error) if error.stops_the_pass() => return Err(error),
+        // The trash takes those that still have their name, one by one.
+        Err(error) => {
+            tracing::warn!(%error, "former names are moved to the trash instead");
+            vec![false; twins.len()]
+        }
+        Ok(dropped) => dropped,
+    };
     let dropped: HashSet<&Name> = twins
         .iter()
         .zip(dropped)
@@ -531,6 +549,8 @@ fn take_away(
         moved.push(match name {
             Some(name) if !dropped.contains(name) => match store.trash(name.0, &name.1) {
                 Err(error) if error.stops_the_pass() => return Err(error),
+                // A folder, say, took the name after an earlier try had moved the file: nothing of ours is there.
+                Err(store::Error::NotAFile { .. }) => Ok(false),
                 other => other,
             },
             _ => Ok(false),

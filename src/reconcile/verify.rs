@@ -22,6 +22,7 @@ pub use report::{Difference, Kind, Layer, LayerReport, Layers, Parity};
 
 use crate::catalogue::{Catalogue, StoredParity};
 use crate::config::Generated;
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::{FileKind, NodeId};
 use crate::monitor::{Monitor, Phase};
@@ -63,6 +64,12 @@ pub enum Error {
         /// The peer.
         peer: String,
     },
+}
+
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Store(reached.into())
+    }
 }
 
 impl Error {
@@ -150,6 +157,7 @@ impl Verify<'_> {
             in_sync: parity.in_sync,
             report: serde_json::to_string(&parity).unwrap_or_default(),
         };
+        crash::point(Point::Compared)?;
         self.catalogue.put_parity(self.peer.name(), &stored).await?;
         Ok(parity)
     }

@@ -34,10 +34,11 @@ mod conformance;
 #[cfg(test)]
 mod faults;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -73,6 +74,8 @@ struct Inner {
     marker: Marker,
     dirs: Dirs,
     boot: String,
+    /// Files under final names whose sync failed, by device and inode: another sync proves nothing (`publish`).
+    doubtful: Mutex<HashSet<(u64, u64)>>,
 }
 
 /// Size in bytes and modification time of a regular file.
@@ -136,6 +139,7 @@ impl Store {
             marker,
             dirs,
             boot,
+            doubtful: Mutex::default(),
         };
         Ok(Self(Arc::new(inner), rules))
     }

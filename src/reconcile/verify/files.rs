@@ -293,7 +293,7 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool) -> Option<String> {
     let stat = match store.stat(file.kind, file.place()) {
         Ok(Some(stat)) => stat,
         Ok(None) => return Some("the catalogue has it, the disk has not".to_owned()),
-        Err(error) => return Some(format!("on disk: {error}")),
+        Err(error) => return Some(format!("on disk: {}", causes(&error))),
     };
     if stat.size != file.size {
         return Some(format!(
@@ -316,8 +316,14 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool) -> Option<String> {
             "SHA-256 {sha256} on disk, {} in the catalogue",
             file.sha256
         )),
-        Err(error) => Some(format!("cannot be read: {error}")),
+        Err(error) => Some(format!("cannot be read: {}", causes(&*error))),
     }
+}
+
+/// An error with what is below it: what the system said is the reason.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn rehash(
