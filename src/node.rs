@@ -1,12 +1,19 @@
 //! This node, opened: its configuration, catalogue and media, and the locks that keep two of one activity apart.
+//!
+//! `snapshots` keeps copies of the catalogue beside the media, `doctor` looks the node over, `rebuild` makes a lost catalogue
+//! again.
 
-use std::fs::{File, OpenOptions};
+pub mod doctor;
+mod locks;
+pub mod rebuild;
+pub mod snapshots;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+pub use locks::{Held, Lock, held};
 
-use crate::catalogue::{self, Catalogue};
+use crate::catalogue::{self, Catalogue, Found};
 use crate::config::{Config, Names};
 use crate::error::Class;
 use crate::seams::Seams;
@@ -24,12 +31,22 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Somebody else does the same on this node right now.
-    #[error("{activity} is already running on this node (lock {path:?})")]
+    #[error("{activity} is already running on this node ({holder} holds the lock {path:?})")]
     Busy {
         /// What is running.
         activity: String,
+        /// Who does it, as far as is known.
+        holder: String,
         /// The file that is locked.
         path: PathBuf,
+    },
+    /// The schema has to change and the way back could not be secured.
+    #[error(
+        "the catalogue's schema has to be brought up to date, and it could not be copied before; nothing was changed"
+    )]
+    Unsaved {
+        /// Why.
+        source: snapshots::SnapshotError,
     },
     /// The catalogue failed.
     #[error(transparent)]
@@ -45,7 +62,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Busy { .. } => Class::Transient,
-            Self::State { .. } => Class::Permanent,
+            Self::State { .. } | Self::Unsaved { .. } => Class::Permanent,
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
         }
@@ -84,7 +101,8 @@ impl Node {
     /// Opens a node that [`init`](Self::init) made.
     ///
     /// # Errors
-    /// [`Error`]; a missing marker means that the media volume is not mounted.
+    /// [`Error`]; a missing marker means that the media volume is not mounted. A catalogue that is gone is an error, too: an
+    /// empty one in its place would say that everything was deleted.
     pub async fn open(config: Config, seams: Seams) -> Result<Self, Error> {
         Self::open_with(config, seams, Arc::new(RealSys)).await
     }
@@ -99,7 +117,11 @@ impl Node {
             store = store.portable();
         }
         make_state(&config.state)?;
-        let catalogue = Catalogue::open(&database(&config)).await?;
+        let found = Found::open(&database(&config)).await?;
+        if let Some(version) = found.behind().await? {
+            snapshots::before_migration(&config, &found, (&store, &seams), version).await?;
+        }
+        let catalogue = found.migrate().await?;
         Ok(Self {
             config: Arc::new(config),
             catalogue,
@@ -113,32 +135,8 @@ impl Node {
     /// # Errors
     /// [`Error::Busy`] when somebody has it.
     pub fn lock(&self, activity: &str) -> Result<Lock, Error> {
-        let path = self.config.state.join(format!("{activity}.lock"));
-        let failed = |source| Error::State {
-            path: path.clone(),
-            source,
-        };
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy {
-                activity: activity.to_owned(),
-                path: path.clone(),
-            }),
-            Err(error) => Err(failed(error.into())),
-        }
+        Lock::take(&self.config.state, activity)
     }
-}
-
-/// A held lock; the kernel releases it with the file, also when we are killed.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
 }
 
 fn database(config: &Config) -> PathBuf {

@@ -6,10 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::Error;
 use super::dialect::{MIGRATIONS, Pool};
+use super::{Error, damage_in};
 
 /// How long a statement waits for another process's write lock before it gives up as temporary.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
@@ -27,35 +28,68 @@ pub(super) struct Db {
 impl Db {
     /// Opens the file, makes it if it is not there, and brings its schema up to date.
     pub(super) async fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Open {
-            path: path.to_owned(),
-            source,
-        };
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(LOCK_WAIT);
-        let writer = SqlitePoolOptions::new()
+        let writer = Self::connect(path, true).await?;
+        Self::migrated(path, writer, &MIGRATIONS).await
+    }
+
+    /// The writer's connection, to whatever schema there is.
+    pub(super) async fn connect(path: &Path, make: bool) -> Result<Pool, Error> {
+        SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(600))
-            .connect_with(options.clone().pragma("cache_size", "-24576"))
+            .connect_with(
+                options(path)
+                    .create_if_missing(make)
+                    .pragma("cache_size", "-24576"),
+            )
             .await
-            .map_err(failed)?;
-        MIGRATIONS
+            .map_err(|source| opening(path, source))
+    }
+
+    /// Brings the schema up to date, and connects the readers.
+    pub(super) async fn migrated(
+        path: &Path,
+        writer: Pool,
+        migrations: &Migrator,
+    ) -> Result<Self, Error> {
+        migrations
             .run(&writer)
             .await
-            .map_err(|source| Error::Schema {
-                path: path.to_owned(),
-                source,
+            .map_err(|source| match source {
+                MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)
+                    if damage_in(&source) =>
+                {
+                    opening(path, source)
+                }
+                source => Error::Schema {
+                    path: path.to_owned(),
+                    source,
+                },
             })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(600))
-            .connect_with(options.read_only(true).pragma("cache_size", "-4096"))
+            .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await
-            .map_err(failed)?;
+            .map_err(|source| opening(path, source))?;
         Ok(Self { writer, readers })
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(LOCK_WAIT)
+}
+
+fn opening(path: &Path, source: sqlx::Error) -> Error {
+    if damage_in(&source) {
+        return Error::damaged(path, "is damaged", Some(source));
+    }
+    Error::Open {
+        path: path.to_owned(),
+        source,
     }
 }

@@ -21,6 +21,20 @@ pub struct FileRow {
     pub unlisted_at: Option<Timestamp>,
 }
 
+impl FileRow {
+    /// What rows are paged by: the name, and whose file it is.
+    #[must_use]
+    pub fn key(&self) -> (String, String) {
+        (self.file.path.to_string(), self.file.asset.to_string())
+    }
+}
+
+/// A [key](FileRow::key), borrowed.
+#[must_use]
+pub fn by_ref((path, asset): &(String, String)) -> (&str, &str) {
+    (path, asset)
+}
+
 /// Sums over the file rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct FileTotals {

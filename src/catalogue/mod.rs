@@ -26,6 +26,7 @@ mod records;
 mod runs;
 mod scratch;
 mod set_aside;
+mod snapshot;
 mod sources;
 mod spool;
 mod windows;
@@ -36,7 +37,7 @@ pub use absence::Audit;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};
-pub use files::{FileRow, FileTotals};
+pub use files::{FileRow, FileTotals, by_ref};
 pub use findings::Finding;
 pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
@@ -45,6 +46,7 @@ pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
 pub use scratch::Scratch;
 pub use set_aside::{JobCounts, SetAside};
+pub use snapshot::{Distrusted, Found, Health, examine, examine_copy};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 pub use windows::Window;
@@ -107,6 +109,28 @@ pub enum Error {
         /// What the engine says.
         source: sqlx::migrate::MigrateError,
     },
+    /// The file is gone, or is not what was written.
+    #[error(
+        "catalogue {path:?} {what}; `emsync doctor` looks closer, `emsync doctor --rebuild` makes it again from the newest snapshot, the disk and the peers"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is the matter.
+        what: &'static str,
+        /// What the engine says, when it was asked.
+        source: Option<sqlx::Error>,
+    },
+    /// A statement came upon a damaged place.
+    #[error(
+        "catalogue: {what}: the file is damaged; stop everything, then run `emsync doctor --rebuild`"
+    )]
+    Corrupt {
+        /// What was being done.
+        what: &'static str,
+        /// What the engine says.
+        source: sqlx::Error,
+    },
     /// A statement failed.
     #[error("catalogue: {what}")]
     Sql {
@@ -135,6 +159,14 @@ impl From<crate::crash::Reached> for Error {
 }
 
 impl Error {
+    fn damaged(path: &Path, what: &'static str, source: Option<sqlx::Error>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            what,
+            source,
+        }
+    }
+
     /// Whether it is worth trying again: a lock that somebody else holds, a disk that is full, failing or mounted read-only, too
     /// many open files. None of them harms what was committed.
     #[must_use]
@@ -150,12 +182,6 @@ impl Error {
             Self::Open { .. } if matches!(self.code(), Some(5 | 6 | 10 | 13)) => Class::Transient,
             _ => Class::Permanent,
         }
-    }
-
-    /// Whether the file is no catalogue any more: a person has to look.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        matches!(self.code(), Some(11 | 26))
     }
 
     /// The engine's primary result code (sqlite.org/rescode.html): 5 and 6 locked, 8 read-only, 10 I/O, 11 corrupt, 13 full,
@@ -174,7 +200,22 @@ impl Error {
 
 /// Names what was being done when a statement failed.
 fn during(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
-    move |source| Error::Sql { what, source }
+    move |source| {
+        if damage_in(&source) {
+            Error::Corrupt { what, source }
+        } else {
+            Error::Sql { what, source }
+        }
+    }
+}
+
+/// Whether the engine found the file itself damaged: corrupt (11), no database (26), or shorter than it says (522).
+fn damage_in(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26) || code == 522)
 }
 
 /// The engine's integers are signed; sizes and counts are not.

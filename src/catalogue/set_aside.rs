@@ -169,7 +169,7 @@ impl Batch {
     ) -> Result<u64, Error> {
         let done = sqlx::query(
             "UPDATE job SET state = 0, attempts = CASE WHEN state = 2 THEN $1 ELSE attempts END, run_at = $2
-             WHERE peer = $3 AND lane < $4 AND (state = 2 OR (state = 0 AND run_at > $2))",
+             WHERE peer = $3 AND (lane < $4 AND state = 2 OR state = 0 AND run_at > $2)",
         )
         .bind(i64::from(attempts.saturating_sub(1)))
         .bind(now.as_millis())

@@ -1,8 +1,14 @@
 //! The command line as it is written.
 
+mod doctor;
+mod verify;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use doctor::Doctor;
+pub use verify::Verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -87,8 +93,10 @@ pub enum Command {
     Sync(SyncSome),
     /// What a sync would do: records, files, renditions, deletes, bytes. Changes nothing; exit 25 when the guard would hold.
     Plan(Plan),
-    /// Compare this node with a peer: records, originals, generated files, deletes. Exit 26 on a difference.
+    /// Compare this node with a peer or a kept report: records, originals, generated files, deletes. Exit 26 on a difference.
     Verify(Verify),
+    /// Look this node over; --rebuild makes a lost or damaged catalogue again.
+    Doctor(Doctor),
     /// One screen about this node.
     Status(Json),
     /// Records of this node.
@@ -242,19 +250,6 @@ pub struct Plan {
     /// What the guard would be told.
     #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
     pub max_delete: Option<MaxDelete>,
-    /// Print one JSON object on stdout.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// See [`Command::Verify`].
-#[derive(Debug, Args)]
-pub struct Verify {
-    /// The peer's name.
-    pub peer: String,
-    /// Read and hash every file here again.
-    #[arg(short = 'c', long)]
-    pub checksum: bool,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub json: bool,

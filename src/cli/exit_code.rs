@@ -48,6 +48,12 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(output::Error::ReaderGone) = cause.downcast_ref() {
         return Some(ExitCode::Ok);
     }
+    if let Some(error) = cause.downcast_ref::<verify::kept::KeptError>() {
+        return Some(super::verify::code_of_report(error));
+    }
+    if let Some(error) = cause.downcast_ref::<node::rebuild::RebuildError>() {
+        return of_rebuild(error);
+    }
     if let Some(error) = cause.downcast_ref::<peer::Error>() {
         return Some(of_peer(error));
     }
@@ -122,8 +128,9 @@ fn of_store(error: &store::Error) -> ExitCode {
 
 fn of_catalogue(error: &catalogue::Error) -> ExitCode {
     match error {
-        catalogue::Error::Schema { .. } => ExitCode::Fatal,
-        damaged if damaged.is_damage() => ExitCode::Fatal,
+        catalogue::Error::Schema { .. }
+        | catalogue::Error::Damaged { .. }
+        | catalogue::Error::Corrupt { .. } => ExitCode::Fatal,
         other => of_class(other.class()),
     }
 }
@@ -161,10 +168,21 @@ fn of_import(error: &import::Error) -> Option<ExitCode> {
 fn of_node(error: &node::Error) -> Option<ExitCode> {
     Some(match error {
         node::Error::Busy { .. } => ExitCode::Running,
+        node::Error::Unsaved { .. } => ExitCode::Fatal,
         node::Error::Store(error) => of_store(error),
         node::Error::Catalogue(error) => of_catalogue(error),
         other => of_class(other.class()),
     })
+}
+
+fn of_rebuild(error: &node::rebuild::RebuildError) -> Option<ExitCode> {
+    use node::rebuild::RebuildError;
+    match error {
+        RebuildError::Node(error) => of_node(error),
+        RebuildError::Verify(error) => Some(of_verify(error)),
+        RebuildError::Snapshot { .. } => Some(ExitCode::Usage),
+        RebuildError::File { .. } => Some(ExitCode::Other),
+    }
 }
 
 fn of_pipeline(error: &pipeline::Error) -> Option<ExitCode> {

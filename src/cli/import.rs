@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::{ExitCode, Usage, output};
 use crate::import::{self, Options, Report};
 use crate::model::MediaPath;
+use crate::node::snapshots;
 use crate::reconcile::guard;
 use crate::shutdown::Shutdown;
 
@@ -53,6 +54,9 @@ pub(super) async fn run(
         Ok(())
     };
     output::read_or_not(printed.map_err(Into::into))?;
+    if !args.dry_run {
+        snapshots::daily(&node, shutdown).await;
+    }
     node.catalogue.close().await;
     Ok(code(&report, shutdown.requested()))
 }

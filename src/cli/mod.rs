@@ -2,6 +2,7 @@
 
 pub mod args;
 mod demo;
+mod doctor;
 pub mod exit_code;
 mod import;
 mod init;
@@ -61,6 +62,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Seed(args) => sync::seed(&global, &args, &shutdown).await,
         Command::Sync(args) => sync::sync(&global, &args, &shutdown).await,
         Command::Plan(args) => plan::run(&global, &args, &shutdown).await,
+        Command::Doctor(args) => doctor::run(&global, &args, &shutdown).await,
         Command::Verify(args) => verify::run(&global, &args, &shutdown).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,

@@ -111,7 +111,29 @@ impl Serve {
     pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 }
 
+/// Tables that grant things on an EMDB node, the keys for its peers among them (H-48). They leave a node only when
+/// `relay_tables` names them.
+pub const GRANTING: [&str; 5] = [
+    "userprofile",
+    "settingsgroup",
+    "user",
+    "usergroup",
+    "editingcluster",
+];
+
 impl Config {
+    /// Tables that do not leave this node.
+    #[must_use]
+    pub fn withheld(&self) -> Vec<String> {
+        let relayed = |name: &&str| {
+            self.relay_tables
+                .iter()
+                .any(|table| table.as_str() == *name)
+        };
+        let withheld = GRANTING.into_iter().filter(|name| !relayed(name));
+        withheld.map(str::to_owned).collect()
+    }
+
     /// Reads and checks a configuration file.
     ///
     /// # Errors

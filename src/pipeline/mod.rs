@@ -26,7 +26,7 @@ use crate::config::{self, MaxDelete};
 use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::monitor::{Counter, Monitor, RunReport};
-use crate::node::Node;
+use crate::node::{Node, snapshots};
 use crate::peer::{Patience, Peer};
 use crate::pull::metadata::Scope;
 use crate::pull::{self, OtherPeer, Policy, Pull};
@@ -164,6 +164,7 @@ pub async fn sync_peer(
     node.catalogue
         .end_run(run, &outcome, &text, node.seams.clock.now())
         .await?;
+    snapshots::daily(node, shutdown).await;
     Ok(Outcome {
         report,
         deletes: applied,
@@ -203,6 +204,17 @@ pub async fn verify_peer(
         checksum,
     };
     Ok(verify.run(depth).await?)
+}
+
+/// This node, for a comparison that needs nobody else.
+#[must_use]
+pub fn here<'a>(node: &'a Node, monitor: &'a dyn Monitor, stop: &'a Shutdown) -> verify::Here<'a> {
+    verify::Here {
+        catalogue: &node.catalogue,
+        store: &node.store,
+        monitor,
+        stop,
+    }
 }
 
 fn prepare(

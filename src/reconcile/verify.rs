@@ -8,25 +8,37 @@
 //! generated  the same; our own current renditions are explained, not differences
 //! ```
 //!
-//! Memory is one page of each side. "In sync" is only said when every layer was compared and none differs (I12).
+//! [`kept`] is a report of what a node holds that can be kept, [`against`] the comparison with one, [`alone`] the catalogue
+//! against the disk; none of them asks anybody. Memory is one page of each side. "In sync" is only said when every layer was compared and none differs (I12).
 
+mod against;
+mod describe;
+mod disk;
 mod files;
+pub mod kept;
 mod listing;
 mod records;
 mod report;
 mod stretch;
+mod tally;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
 use std::path::Path;
 
+pub use against::{About, Against, Compared, Verdict, against};
+pub use describe::describe;
 pub use report::{Difference, Kind, Layer, LayerReport, Layers, Parity};
 
 use crate::catalogue::{Catalogue, StoredParity};
 use crate::config::Generated;
 use crate::crash::{self, Point};
 use crate::error::Class;
-use crate::model::{FileKind, NodeId};
+use crate::model::{FileKind, MediaFile, NodeId, Timestamp};
 use crate::monitor::{Monitor, Phase};
 use crate::peer::{self, Patience, Peer};
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::{catalogue, store};
 use report::Findings;
@@ -64,6 +76,14 @@ pub enum Error {
         /// The peer.
         peer: String,
     },
+    /// Something was written while everything was read.
+    #[error(
+        "records or files changed while they were read, so a report would be of no one moment; run it again when no other run goes on"
+    )]
+    Moving,
+    /// Somebody asked us to stop.
+    #[error("interrupted; nothing was found out")]
+    Cancelled,
 }
 
 impl From<crate::crash::Reached> for Error {
@@ -80,7 +100,8 @@ impl Error {
             Self::Peer(error) => error.class(),
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
-            Self::Incomplete { .. } => Class::Transient,
+            Self::Incomplete { .. } | Self::Moving => Class::Transient,
+            Self::Cancelled => Class::Cancelled,
             Self::Blind { .. } => Class::Permanent,
         }
     }
@@ -97,7 +118,83 @@ pub struct Depth {
     pub checksum: bool,
 }
 
-/// The parts that a comparison needs.
+/// This node, as a comparison sees it.
+#[derive(Clone, Copy)]
+pub struct Here<'a> {
+    /// Its catalogue.
+    pub catalogue: &'a Catalogue,
+    /// Its media.
+    pub store: &'a Store,
+    /// Who listens.
+    pub monitor: &'a dyn Monitor,
+    /// Whether the end was asked for.
+    pub stop: &'a Shutdown,
+}
+
+impl Here<'_> {
+    /// Nothing, unless the end was asked for.
+    fn go_on(&self) -> Result<(), Error> {
+        if self.stop.requested() {
+            Err(Error::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Compares the catalogue of this node with its disk: `here` are rows, `there` files. Nobody else is asked, so records and
+/// deletes are not compared, and nothing is ever "in sync".
+///
+/// # Errors
+/// [`Error`]; then nothing is known.
+pub async fn alone(here: &Here<'_>, checksum: bool, as_of: Timestamp) -> Result<Parity, Error> {
+    here.monitor.phase(Phase::Verify);
+    // A volume that is not there has lost nothing.
+    here.store.check_marker()?;
+    let nobody = || LayerReport::NotCompared {
+        reason: "no peer was asked".to_owned(),
+    };
+    let mut findings = Findings::default();
+    let originals = disk::compare(here, FileKind::Original, checksum, &mut findings).await?;
+    let generated = disk::compare(here, FileKind::Generated, checksum, &mut findings).await?;
+    let layers = Layers {
+        records: nobody(),
+        originals,
+        generated,
+        deletes: nobody(),
+    };
+    Ok(Parity::new(as_of, layers, findings))
+}
+
+/// The files that are not on disk as these rows say, each with whether it is missing.
+///
+/// # Errors
+/// [`Error::Cancelled`].
+pub async fn unlike(
+    here: &Here<'_>,
+    files: Vec<MediaFile>,
+    checksum: bool,
+) -> Result<Vec<(MediaFile, bool)>, Error> {
+    let found = disk::look(here, files.clone(), checksum).await?;
+    let found: HashMap<_, _> = found.into_iter().collect();
+    let unlike = files.into_iter().filter_map(|file| {
+        let is_missing = found.get(file.place())?.is_missing;
+        Some((file, is_missing))
+    });
+    Ok(unlike.collect())
+}
+
+/// How many files of a tree no row speaks of.
+///
+/// # Errors
+/// [`Error`].
+pub async fn without_row(here: &Here<'_>, kind: FileKind) -> Result<u64, Error> {
+    let mut layer = Layer::default();
+    disk::orphans(here, kind, &mut layer, &mut Findings::default()).await?;
+    Ok(layer.extra)
+}
+
+/// The parts that a comparison with a peer needs.
 #[derive(Clone, Copy)]
 pub struct Verify<'a> {
     /// The peer.
@@ -117,6 +214,15 @@ pub struct Verify<'a> {
 }
 
 impl Verify<'_> {
+    fn here(&self) -> Here<'_> {
+        Here {
+            catalogue: self.catalogue,
+            store: self.store,
+            monitor: self.monitor,
+            stop: self.patience.stop,
+        }
+    }
+
     /// Compares this node with the peer and keeps the report.
     ///
     /// # Errors

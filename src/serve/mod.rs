@@ -45,8 +45,9 @@ use crate::shutdown::Shutdown;
 
 /// Most connections at a time; further ones wait in the system's queue.
 pub const CONNECTIONS: usize = 512;
-/// How long requests under way may go on after the end was asked for.
-pub const DRAIN: Duration = Duration::from_secs(30);
+/// How long requests under way may go on after the end was asked for: less than a process may take to end
+/// ([`PATIENCE`](crate::shutdown::PATIENCE)).
+pub const DRAIN: Duration = Duration::from_secs(20);
 /// Longest wait for the head of a request, also of the next one on the same connection.
 const HEAD: Duration = Duration::from_secs(30);
 /// Longest head of a request. A path can take 3 × 3,500 bytes escaped, and its last element comes twice.

@@ -17,19 +17,10 @@ use super::path::{self, Endpoint};
 use super::request::Asked;
 use super::{auth, feed, files, search, status, uploads};
 use crate::catalogue::Catalogue;
+use crate::config::GRANTING;
 use crate::model::{CatalogId, Module, NodeId};
 use crate::seams::Seams;
 use crate::store::Store;
-
-/// Tables that grant things on an EMDB node, the keys for its peers among them (H-48). They leave this node only when
-/// `relay_tables` names them.
-const GRANTING: [&str; 5] = [
-    "userprofile",
-    "settingsgroup",
-    "user",
-    "usergroup",
-    "editingcluster",
-];
 
 /// How a node shows itself.
 #[derive(Debug, Clone)]

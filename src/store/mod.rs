@@ -6,6 +6,7 @@
 //! <root>/.emsync/staging/<activity>/                           files on their way in, and kept partials
 //! <root>/.emsync/trash/originals|generated/<when>-<n>/<path>   files on their way out
 //! <root>/.emsync/names-Å                                       tells what the file system takes for one name (`naming`)
+//! <root>/.emsync/snapshots/                                    copies of the catalogue
 //! ```
 //!
 //! Every `<path>` here is the *place* of a file (`model::place`), which for nearly all is the path that its asset gives it.
@@ -20,10 +21,12 @@
 mod adopt;
 mod dirs;
 mod error;
+mod facts;
 mod marker;
 mod naming;
 mod partial;
 mod publish;
+mod snapshots;
 mod staging;
 mod sys;
 mod trash;
@@ -45,8 +48,10 @@ use rustix::io::Errno;
 
 pub use adopt::{Candidate, Name, Twins};
 pub use error::{Error, OddReason};
+pub use facts::Facts;
 pub use partial::Partial;
 pub use publish::Publish;
+pub use snapshots::{NewSnapshot, Snapshot, Snapshots};
 pub use staging::{Staged, Staging};
 pub use sys::{RealSys, Sys};
 pub use walk::Walk;

@@ -131,7 +131,7 @@ pub(super) fn cannot_move(path: String, errno: Errno) -> Error {
 }
 
 /// `20260301T094107.512`, in UTC.
-fn stamp(time: Timestamp) -> String {
+pub(super) fn stamp(time: Timestamp) -> String {
     time.to_string()
         .trim_end_matches('Z')
         .replace(['-', ':'], "")

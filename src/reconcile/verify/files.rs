@@ -1,19 +1,17 @@
-//! The layers of files: rows here against what is listed there, and each row against the disk.
+//! The layers of files: rows here against what is listed there, each row against the disk, and the disk against the rows.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 
 use super::listing::Listed;
 use super::report::{Findings, Kind, Layer, LayerReport};
 use super::stretch::{Pages, stretch};
-use super::{Depth, Error, PAGE, Verify};
+use super::{Depth, Error, PAGE, Verify, disk};
 use crate::catalogue::{FileRow, SpooledFile, StoredRecord};
 use crate::config::Generated;
-use crate::model::{FileKind, Hasher, MediaFile, Module, RecordKey};
+use crate::model::{FileKind, MediaFile, MediaPath, Module, RecordKey};
 use crate::monitor::Counter;
 use crate::protocol;
 use crate::reconcile::diff::{Side, merge};
-use crate::store::Store;
 
 /// Compares the files of one kind.
 pub(super) async fn compare(
@@ -51,6 +49,7 @@ pub(super) async fn compare(
         )
         .await?;
     }
+    disk::orphans(&verify.here(), kind, &mut layer, findings).await?;
     Ok(LayerReport::Compared(layer))
 }
 
@@ -75,7 +74,7 @@ async fn compare_stretch(
     layer.here += here.len() as u64;
     layer.there += there.len() as u64;
     let owners = owners(verify, &here).await?;
-    let on_disk = look(verify, &here, depth).await;
+    let on_disk = look(verify, &here, depth).await?;
     verify.monitor.advance(Counter::Files, here.len() as u64);
     let name = kind.dir();
     let sides: Vec<_> = merge(here, there, key_here, key_there).collect();
@@ -275,68 +274,11 @@ async fn look(
     verify: &Verify<'_>,
     rows: &[FileRow],
     depth: Depth,
-) -> HashMap<crate::model::MediaPath, String> {
-    let files: Vec<MediaFile> = rows.iter().map(|row| row.file.clone()).collect();
-    let store = verify.store.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        let trouble = files.iter().filter_map(|file| {
-            Some((file.place().clone(), trouble(&store, file, depth.checksum)?))
-        });
-        trouble.collect()
-    });
-    looked
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-}
-
-fn trouble(store: &Store, file: &MediaFile, checksum: bool) -> Option<String> {
-    let stat = match store.stat(file.kind, file.place()) {
-        Ok(Some(stat)) => stat,
-        Ok(None) => return Some("the catalogue has it, the disk has not".to_owned()),
-        Err(error) => return Some(format!("on disk: {}", causes(&error))),
-    };
-    if stat.size != file.size {
-        return Some(format!(
-            "{} bytes on disk, {} in the catalogue",
-            stat.size, file.size
-        ));
-    }
-    if stat.modified.whole_second() != file.modified.whole_second() {
-        return Some(format!(
-            "modified {} on disk, {} in the catalogue",
-            stat.modified, file.modified
-        ));
-    }
-    if !checksum {
-        return None;
-    }
-    match rehash(store, file) {
-        Ok(sha256) if sha256 == file.sha256 => None,
-        Ok(sha256) => Some(format!(
-            "SHA-256 {sha256} on disk, {} in the catalogue",
-            file.sha256
-        )),
-        Err(error) => Some(format!("cannot be read: {}", causes(&*error))),
-    }
-}
-
-/// An error with what is below it: what the system said is the reason.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-fn rehash(
-    store: &Store,
-    file: &MediaFile,
-) -> Result<crate::model::Sha256, Box<dyn std::error::Error + Send + Sync>> {
-    let mut open = store.open_file(file.kind, file.place())?.ok_or("gone")?;
-    let mut hasher = Hasher::new(false);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match open.file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish().sha256),
-            read => hasher.update(&buffer[..read]),
-        }
-    }
+) -> Result<HashMap<MediaPath, String>, Error> {
+    let files = rows.iter().map(|row| row.file.clone()).collect();
+    let found = disk::look(&verify.here(), files, depth.checksum).await?;
+    let texts = found
+        .into_iter()
+        .map(|(path, trouble)| (path, trouble.text));
+    Ok(texts.collect())
 }

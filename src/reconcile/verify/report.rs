@@ -127,6 +127,11 @@ pub(super) struct Findings {
 }
 
 impl Findings {
+    /// The differences that are named, and how many there are in all.
+    pub(super) fn into_parts(self) -> (Vec<Difference>, u64) {
+        (self.named, self.total)
+    }
+
     /// Counts a difference in its layer, and names it while there is room.
     pub(super) fn add(
         &mut self,

@@ -129,7 +129,12 @@ async fn live(world: &World) -> BTreeSet<String> {
 }
 
 async fn files_are_what_rows_say(mirror: &Mirror) {
-    let mut rows = rows(mirror).await;
+    let rows = rows(mirror).await;
+    let at_places = rows.into_iter().map(|((kind, _), row)| {
+        let place = row.file.place().to_string();
+        ((kind, place), row)
+    });
+    let mut rows: BTreeMap<(FileKind, String), FileRow> = at_places.collect();
     for kind in KINDS {
         let tree = mirror.path(kind, "");
         for entry in walkdir::WalkDir::new(&tree) {
@@ -330,6 +335,9 @@ impl Write for Watch {
         let text = String::from_utf8_lossy(line);
         if text.contains(KEY) {
             LEAKS.lock().unwrap().push(text.into_owned());
+        }
+        if std::env::var_os("EMSYNC_FAULT_LOG").is_some() {
+            io::stderr().write_all(line)?;
         }
         Ok(line.len())
     }

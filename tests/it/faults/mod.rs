@@ -6,6 +6,7 @@
 //! EMSYNC_FAULT_SEEDS=20000   so many seeds of the random mix, instead of as many as fit 20 s
 //! EMSYNC_FAULT_SEED=123      this seed alone: what a failing one prints
 //! EMSYNC_FAULT_CASE=text     only cases whose name or entry contains the text
+//! EMSYNC_FAULT_LOG=1         the log on stderr
 //! ```
 
 mod case;

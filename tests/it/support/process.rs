@@ -204,6 +204,29 @@ impl Running {
         kill_process(self.pid, signal).unwrap();
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Bytes on its stdout that nobody has read.
+    pub(crate) fn unread(&self) -> u64 {
+        let out = self.child.as_ref().unwrap().stdout.as_ref().unwrap();
+        rustix::io::ioctl_fionread(out).unwrap()
+    }
+
+    /// Whether it has ended, or waits to be waited for.
+    pub(crate) fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
+        // The state stands behind the name, which may hold anything.
+        stat.map_or(true, |stat| {
+            let state = stat
+                .rsplit_once(") ")
+                .map(|(_, rest)| rest.starts_with('Z'));
+            state.unwrap_or(true)
+        })
+    }
+
     /// What it has said on stderr so far.
     pub(crate) fn errors(&self) -> String {
         std::fs::read_to_string(&self.errors).unwrap()
@@ -271,6 +294,11 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Its process.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// Asks it to end, and waits.
     #[track_caller]
     pub(crate) fn stop(self) -> Ran {

@@ -63,7 +63,7 @@ struct Shared {
     bytes_per_second: u64,
     /// When the next share of the rate is free.
     free_at: tokio::sync::Mutex<Instant>,
-    sent: Mutex<Sent>,
+    sent: watch::Sender<Sent>,
     open: watch::Sender<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Proxy {
             server,
             bytes_per_second,
             free_at: tokio::sync::Mutex::new(Instant::now()),
-            sent: Mutex::default(),
+            sent: watch::Sender::default(),
             open: watch::Sender::new(0),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
@@ -93,7 +93,13 @@ impl Proxy {
 
     /// What was sent so far.
     pub(crate) fn sent(&self) -> Sent {
-        *self.shared.sent.lock().unwrap()
+        *self.shared.sent.borrow()
+    }
+
+    /// Waits until that much was sent.
+    pub(crate) async fn until(&self, enough: impl Fn(&Sent) -> bool) {
+        let mut sent = self.shared.sent.subscribe();
+        sent.wait_for(enough).await.unwrap();
     }
 
     /// Waits until no client is connected, so that the count stands still.
@@ -173,7 +179,8 @@ async fn requests(
         }
         if let Some(media) = request_for_media(&buffer[..read]) {
             *reply.lock().unwrap() = Reply { media, head_end: 0 };
-            shared.sent.lock().unwrap().media_requests += u64::from(media);
+            let count = |sent: &mut Sent| sent.media_requests += u64::from(media);
+            shared.sent.send_modify(count);
         }
         to.write_all(&buffer[..read]).await?;
     }
@@ -209,10 +216,11 @@ async fn replies(
         };
         shared.turn(if media { read } else { read * SLOWER }).await;
         to.write_all(&buffer[..read]).await?;
-        let mut sent = shared.sent.lock().unwrap();
         let body = if media { read - head } else { 0 };
-        sent.media += body as u64;
-        sent.other += (read - body) as u64;
+        shared.sent.send_modify(|sent| {
+            sent.media += body as u64;
+            sent.other += (read - body) as u64;
+        });
     }
 }
 

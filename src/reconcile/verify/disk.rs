@@ -1,0 +1,216 @@
+//! The disk against the catalogue, in both directions: rows whose files are not as they say, and files that no row speaks of.
+//!
+//! The walk of the tree runs on a thread of its own and hands over one page at a time; whether a page's files have rows is
+//! asked of the catalogue by name. So memory is two pages, and a file that is mapped elsewhere is found by its row all the
+//! same. `.emsync` lies outside both trees and is not walked.
+
+use std::io::Read as _;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::report::{Findings, Kind, Layer, LayerReport};
+use super::{Error, Here, PAGE};
+use crate::catalogue::by_ref;
+use crate::model::{FileKind, MediaFile, MediaPath, Sha256};
+use crate::monitor::Counter;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+
+/// What to do about a file without a row.
+const ORPHAN: &str = "on disk without a row: adopt with a seed, or remove it";
+
+/// One entry of the walk: a file, or what stands where a file should be.
+type Walked = Result<MediaPath, String>;
+
+/// Compares the rows of one kind with the disk: `here` are the rows, `there` what was found on disk.
+pub(super) async fn compare(
+    here: &Here<'_>,
+    kind: FileKind,
+    checksum: bool,
+    findings: &mut Findings,
+) -> Result<LayerReport, Error> {
+    let mut layer = Layer::default();
+    let mut after: Option<(String, String)> = None;
+    loop {
+        let rows = here
+            .catalogue
+            .files_after(kind, after.as_ref().map(by_ref), PAGE)
+            .await?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.key());
+        layer.here += rows.len() as u64;
+        let files: Vec<_> = rows.into_iter().map(|row| row.file).collect();
+        here.monitor.advance(Counter::Files, files.len() as u64);
+        for (path, trouble) in look(here, files, checksum).await? {
+            let is = if trouble.is_missing {
+                Kind::Missing
+            } else {
+                Kind::Differing
+            };
+            findings.add((kind.dir(), &mut layer), is, || {
+                (path.to_string(), trouble.text)
+            });
+        }
+    }
+    layer.there = orphans(here, kind, &mut layer, findings).await?;
+    Ok(LayerReport::Compared(layer))
+}
+
+/// Adds the files of a tree that have no row to its layer, as extra; answers how many files the tree holds.
+pub(super) async fn orphans(
+    here: &Here<'_>,
+    kind: FileKind,
+    layer: &mut Layer,
+    findings: &mut Findings,
+) -> Result<u64, Error> {
+    let (send, mut pages) = mpsc::channel(1);
+    let (store, stop) = (here.store.clone(), here.stop.clone());
+    let walking = spawn_blocking(move || walk(&store, kind, &stop, &send));
+    let mut walked = 0;
+    while let Some(page) = pages.recv().await {
+        walked += page.len() as u64;
+        let places: Vec<MediaPath> = page
+            .iter()
+            .filter_map(|found| found.as_ref().ok())
+            .cloned()
+            .collect();
+        let rules = here.store.rules();
+        let known = here.catalogue.occupied(rules, kind, &places).await?;
+        for found in &page {
+            let name = || match found {
+                Ok(path) => (path.to_string(), ORPHAN.to_owned()),
+                Err(odd) => (odd.clone(), ORPHAN.to_owned()),
+            };
+            let is_known = found.as_ref().is_ok_and(|place| known.contains(place));
+            if !is_known {
+                findings.add((kind.dir(), layer), Kind::Extra, name);
+            }
+        }
+    }
+    walking
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    here.go_on()?;
+    Ok(walked)
+}
+
+/// Hands the tree over, page by page, until its end or ours.
+fn walk(store: &Store, kind: FileKind, stop: &Shutdown, pages: &mpsc::Sender<Vec<Walked>>) {
+    let mut page = Vec::new();
+    let found = store.walk(kind).map(|entry| match entry {
+        Ok((path, _)) => Ok(path),
+        Err(error) => Err(error.to_string()),
+    });
+    // EMDB's own bookkeeping is no media (hazard H-42).
+    for entry in found.filter(|entry| !entry.as_ref().is_ok_and(MediaPath::is_bookkeeping)) {
+        page.push(entry);
+        if page.len() == PAGE && pages.blocking_send(std::mem::take(&mut page)).is_err()
+            || stop.requested()
+        {
+            return;
+        }
+    }
+    // Nobody listens when the comparison ended early.
+    let _ = pages.blocking_send(page);
+}
+
+/// What is the matter with a file on disk.
+pub(super) struct Trouble {
+    /// Whether there is no such file.
+    pub(super) is_missing: bool,
+    /// In words, with both values.
+    pub(super) text: String,
+}
+
+/// What is the matter with these files on disk; those that are as their rows say are not in it.
+pub(super) async fn look(
+    here: &Here<'_>,
+    files: Vec<MediaFile>,
+    checksum: bool,
+) -> Result<Vec<(MediaPath, Trouble)>, Error> {
+    let (store, stop) = (here.store.clone(), here.stop.clone());
+    let looked = spawn_blocking(move || {
+        let mut found = Vec::new();
+        for file in files {
+            if stop.requested() {
+                break;
+            }
+            if let Some(trouble) = trouble(&store, &file, checksum, &stop) {
+                found.push((file.place().clone(), trouble));
+            }
+        }
+        found
+    });
+    let found = looked
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    here.go_on()?;
+    Ok(found)
+}
+
+fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> Option<Trouble> {
+    let differs = |text| {
+        Some(Trouble {
+            is_missing: false,
+            text,
+        })
+    };
+    let stat = match store.stat(file.kind, file.place()) {
+        Ok(Some(stat)) => stat,
+        Ok(None) => {
+            return Some(Trouble {
+                is_missing: true,
+                text: "the catalogue has it, the disk has not".to_owned(),
+            });
+        }
+        Err(error) => return differs(format!("on disk: {}", causes(&error))),
+    };
+    if stat.size != file.size {
+        return differs(format!(
+            "{} bytes on disk, {} in the catalogue",
+            stat.size, file.size
+        ));
+    }
+    if stat.modified.whole_second() != file.modified.whole_second() {
+        return differs(format!(
+            "modified {} on disk, {} in the catalogue",
+            stat.modified, file.modified
+        ));
+    }
+    if !checksum {
+        return None;
+    }
+    match rehash(store, file, stop) {
+        Ok(sha256) if sha256 == file.sha256 => None,
+        Ok(sha256) => differs(format!(
+            "SHA-256 {sha256} on disk, {} in the catalogue",
+            file.sha256
+        )),
+        Err(error) => differs(format!("cannot be read: {}", causes(&*error))),
+    }
+}
+
+/// An error with what is below it: what the system said is the reason.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Reads a file whole, unless we are asked to end: then the caller throws the answer away.
+fn rehash(
+    store: &Store,
+    file: &MediaFile,
+    stop: &Shutdown,
+) -> Result<Sha256, Box<dyn std::error::Error + Send + Sync>> {
+    let mut open = store.open_file(file.kind, file.place())?.ok_or("gone")?;
+    let mut hasher = crate::model::Hasher::new(false);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match open.file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish().sha256),
+            _ if stop.requested() => return Err("interrupted".into()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
