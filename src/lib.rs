@@ -26,6 +26,7 @@
 //! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`],
 //!    [`crash`] (moments that tests crash at; here because every band below marks some, and nothing but tests knows of them).
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
+//!    [`trash`] joins two of them: what lies in the trash, and what it was.
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`pipeline`] (one run over one peer), [`import`] (a folder becomes a master), [`serve`] (the HTTP node),
 //!    [`cli`].
@@ -62,6 +63,7 @@ pub mod shutdown;
 pub mod catalogue;
 pub mod peer;
 pub mod store;
+pub mod trash;
 
 // Stages.
 pub mod media;

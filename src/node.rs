@@ -130,6 +130,21 @@ impl Node {
         })
     }
 
+    /// Opens a node for looking only: nothing of it is made, migrated or written, and a write to its catalogue fails.
+    ///
+    /// # Errors
+    /// [`Error`]; as [`open`](Self::open), and when the catalogue is not of the present schema.
+    pub async fn open_read_only(config: Config, seams: Seams) -> Result<Self, Error> {
+        let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
+        let catalogue = Catalogue::open_read_only(&database(&config)).await?;
+        Ok(Self {
+            config: Arc::new(config),
+            catalogue,
+            store,
+            seams,
+        })
+    }
+
     /// Takes the lock of an activity, such as `run-master` or `serve`. It is held until it is dropped, or the process dies.
     ///
     /// # Errors

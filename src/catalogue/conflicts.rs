@@ -64,6 +64,34 @@ impl Catalogue {
             .collect()
     }
 
+    /// When conflicts over one record were found, newest first: the peer and which side was stored; at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn conflicts_over(
+        &self,
+        key: &RecordKey,
+        limit: usize,
+    ) -> Result<Vec<(String, Timestamp, Winner)>, Error> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT peer, at, winner FROM conflict WHERE module = $1 AND record = $2 ORDER BY id DESC LIMIT $3",
+        )
+        .bind(key.module.as_str())
+        .bind(&key.id)
+        .bind(signed(limit as u64))
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("read the conflicts over a record"))?;
+        let winner = |text: &str| match text {
+            "local" => Winner::Local,
+            _ => Winner::Remote,
+        };
+        let read = |(peer, at, text): (String, i64, String)| {
+            (peer, Timestamp::from_millis(at), winner(&text))
+        };
+        Ok(rows.into_iter().map(read).collect())
+    }
+
     /// How many conflicts are kept.
     ///
     /// # Errors

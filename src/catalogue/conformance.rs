@@ -596,3 +596,166 @@ async fn a_spool_gives_a_listing_back_in_order() {
     drop(spool);
     assert!(!dir.path().join("verify-conformance.db").exists());
 }
+
+#[tokio::test]
+async fn what_goes_is_remembered_with_its_reason_in_the_same_transaction() {
+    let (_dir, catalogue) = empty().await;
+    let stated = |path: &str, deleted| {
+        let mut stated = record("asset", "a1", 1000, deleted);
+        stated.source = format!("{{\"id\":\"a1\",\"sourcepath\":\"{path}\"}}");
+        stated
+    };
+    let file = |content: &[u8]| MediaFile {
+        place: None,
+        kind: FileKind::Original,
+        path: MediaPath::new("p").unwrap(),
+        asset: AssetId::new("a1").unwrap(),
+        size: content.len() as u64,
+        modified: NOW,
+        sha256: Sha256::of(content),
+        md5: None,
+        authored: false,
+    };
+    let (one, two) = (file(b"one"), file(b"two"));
+    put(&catalogue, &[stated("p", false)], NOW).await;
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.put_file(&one, NOW).await.unwrap();
+    batch.put_file(&one, NOW).await.unwrap();
+    batch.put_file(&two, NOW).await.unwrap();
+    drop(batch);
+    let former = || async { catalogue.former_of("a1", 0, 100).await.unwrap() };
+    assert_eq!(
+        former().await,
+        [],
+        "a batch that was dropped left something"
+    );
+
+    let mut batch = catalogue.batch().await.unwrap();
+    for file in [&one, &one, &two] {
+        batch.put_file(file, NOW).await.unwrap();
+    }
+    batch.commit().await.unwrap();
+    let gone = former().await;
+    assert_eq!(gone.len(), 1);
+    assert_eq!((&gone[0].file, gone[0].reason), (&one, Reason::Replaced));
+
+    // Forgotten while its record is alive and names it, names another place, is a tombstone of a peer's, and of ours.
+    for (path, deleted, origin, reason) in [
+        ("p", false, "master", Reason::Unlisted),
+        ("q", false, "master", Reason::Moved),
+        ("p", true, "master", Reason::Deleted),
+        ("p", true, "", Reason::DeletedHere),
+    ] {
+        let mut batch = catalogue.batch().await.unwrap();
+        batch
+            .put_records(&[&stated(path, deleted)], origin, NOW)
+            .await
+            .unwrap();
+        batch.put_file(&two, NOW).await.unwrap();
+        let other = Sha256::of(b"other");
+        let forget = |content| (two.kind, two.path.clone(), two.asset.clone(), content);
+        for (kind, path, asset, content) in [forget(other), forget(two.sha256)] {
+            batch
+                .forget_file(kind, &path, &asset, &content, NOW)
+                .await
+                .unwrap();
+        }
+        batch.commit().await.unwrap();
+        assert_eq!(
+            former().await.last().unwrap().reason,
+            reason,
+            "{path} {deleted} {origin:?}"
+        );
+    }
+    assert_eq!(former().await.len(), 5);
+    let at = (FileKind::Original, &two.path);
+    assert_eq!(catalogue.former_at(at, 3, NOW, 2).await.unwrap().len(), 2);
+    assert_eq!(catalogue.former_at(at, 4, NOW, 2).await.unwrap(), []);
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.forget_former(&[gone[0].id]).await.unwrap();
+    let later = NOW.plus(Duration::from_millis(1));
+    assert_eq!(batch.forget_former_before(later).await.unwrap(), 4);
+    batch.commit().await.unwrap();
+    assert_eq!(former().await, []);
+}
+
+#[tokio::test]
+async fn only_what_is_quarantined_is_retried_or_dropped() {
+    let (_dir, catalogue) = empty().await;
+    let lease = Duration::from_secs(60);
+    let mut batch = catalogue.batch().await.unwrap();
+    batch
+        .enqueue(&[wish("a", 1), wish("b", 2), wish("c", 3)], NOW)
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    let peer = wish("a", 1).peer;
+    let jobs = catalogue
+        .claim((&peer, Lane::Small), 2, "t", NOW, lease)
+        .await
+        .unwrap();
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.quarantine(&jobs[0], "no such file").await.unwrap();
+    batch
+        .quarantine_new(&peer, "record:asset/x", "x", "{}", "bad", NOW)
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+
+    let aside = catalogue.quarantined(Aside::Of(None), 0, 10).await.unwrap();
+    assert_eq!(aside.len(), 2);
+    assert_eq!(
+        (aside[0].id, aside[0].reason.as_str(), aside[0].attempts),
+        (jobs[0].id, "no such file", 1)
+    );
+    let id = jobs[0].id.to_string();
+    for name in [id.as_str(), &jobs[0].subject] {
+        let named = catalogue
+            .quarantined(Aside::Named(name, Some(&peer)), 0, 10)
+            .await
+            .unwrap();
+        assert_eq!(named, aside[..1]);
+    }
+    assert_eq!(
+        catalogue
+            .quarantined(Aside::Of(Some("other")), 0, 10)
+            .await
+            .unwrap(),
+        []
+    );
+
+    let mut batch = catalogue.batch().await.unwrap();
+    // A lease of a running sync, a waiting job, and a bad record.
+    for id in [jobs[1].id, jobs[1].id + 1, aside[1].id] {
+        assert!(!batch.retry_quarantined(id, NOW).await.unwrap());
+    }
+    assert!(!batch.drop_quarantined(jobs[1].id).await.unwrap());
+    assert!(batch.retry_quarantined(jobs[0].id, NOW).await.unwrap());
+    assert!(!batch.drop_quarantined(jobs[0].id).await.unwrap());
+    assert!(batch.drop_quarantined(aside[1].id).await.unwrap());
+    batch.commit().await.unwrap();
+    let again = catalogue
+        .claim((&peer, Lane::Small), 1, "t", NOW, lease)
+        .await
+        .unwrap();
+    assert_eq!((again[0].id, again[0].attempts), (jobs[0].id, 0));
+}
+
+#[tokio::test]
+async fn a_catalogue_that_is_only_looked_at_cannot_be_written() {
+    let (dir, catalogue) = empty().await;
+    catalogue.close().await;
+    let path = dir.path().join("emsync.db");
+    let before = std::fs::read(&path).unwrap();
+    let looked = Catalogue::open_read_only(&path).await.unwrap();
+    assert_eq!(looked.live_assets().await.unwrap(), 0);
+    let mut batch = looked.batch().await;
+    let written = match &mut batch {
+        Ok(batch) => batch.enqueue(&[wish("a", 1)], NOW).await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!written);
+    drop(batch);
+    looked.close().await;
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}

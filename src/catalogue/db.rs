@@ -74,6 +74,38 @@ impl Db {
             .map_err(|source| opening(path, source))?;
         Ok(Self { writer, readers })
     }
+
+    /// Opens an existing file of the present schema for looking only: whatever tries to write fails.
+    pub(super) async fn open_read_only(path: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(LOCK_WAIT);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(600))
+            .connect_with(options)
+            .await
+            .map_err(|source| Error::Open {
+                path: path.to_owned(),
+                source,
+            })?;
+        let applied: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&readers)
+                .await
+                .map_err(super::during("look which schema this is"))?;
+        let known = MIGRATIONS.iter().count();
+        if usize::try_from(applied) != Ok(known) {
+            return Err(Error::Outdated {
+                path: path.to_owned(),
+            });
+        }
+        Ok(Self {
+            writer: readers.clone(),
+            readers,
+        })
+    }
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -221,11 +221,13 @@ impl Catalogue {
 }
 
 impl Batch {
-    /// Notes a file that is durable at its place, instead of what lay there, and makes its asset listed again.
+    /// Notes a file that is durable at its place, instead of what lay there (see [`former`](super::former)), and makes its asset
+    /// listed again.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn put_file(&mut self, file: &MediaFile, now: Timestamp) -> Result<(), Error> {
+        self.keep_replaced(file, now).await?;
         sqlx::query(
             "DELETE FROM file WHERE kind = $1 AND place = $2 AND NOT (path = $3 AND asset = $4)",
         )
@@ -262,7 +264,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Forgets a file, before its bytes go; answers where they lie, if the row was there with this content and owner.
+    /// Forgets a file, before its bytes go, and keeps what it was; answers where they lie, if the row was there with this content
+    /// and owner.
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -274,6 +277,8 @@ impl Batch {
         content: &Sha256,
         now: Timestamp,
     ) -> Result<Option<MediaPath>, Error> {
+        self.keep_forgotten((kind, path), asset, content, now)
+            .await?;
         let place: Option<String> = sqlx::query_scalar(
             "DELETE FROM file WHERE kind = $1 AND path = $2 AND asset = $3 AND sha256 = $4 RETURNING place",
         )

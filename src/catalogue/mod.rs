@@ -19,9 +19,11 @@ mod db;
 mod dialect;
 mod files;
 mod findings;
+mod former;
 mod jobs;
 mod keys;
 mod places;
+mod quarantine;
 mod records;
 mod runs;
 mod scratch;
@@ -39,9 +41,11 @@ pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};
 pub use files::{FileRow, FileTotals, by_ref};
 pub use findings::Finding;
+pub use former::{Former, Reason};
 pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
 pub use places::{Placed, Wanted};
+pub use quarantine::{Aside, JobState, Standing};
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
 pub use scratch::Scratch;
@@ -71,6 +75,16 @@ impl Catalogue {
         };
         catalogue.fold_all().await?;
         Ok(catalogue)
+    }
+
+    /// Opens an existing catalogue of the present schema for looking only: a write through this handle fails.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the file cannot be used, [`Error::Outdated`] when its schema is another one.
+    pub async fn open_read_only(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            db: Db::open_read_only(path).await?,
+        })
     }
 
     /// Begins a write transaction; waits for its turn.
@@ -130,6 +144,14 @@ pub enum Error {
         what: &'static str,
         /// What the engine says.
         source: sqlx::Error,
+    },
+    /// The schema in the file is not the present one, and nothing may be changed.
+    #[error(
+        "catalogue {path:?} has the schema of another version of emsync; `emsync status` brings an older one up to date"
+    )]
+    Outdated {
+        /// The file.
+        path: PathBuf,
     },
     /// A statement failed.
     #[error("catalogue: {what}")]

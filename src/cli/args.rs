@@ -1,4 +1,6 @@
-//! The command line as it is written.
+//! The command line as it is written; what deals with things that were set aside or removed is in `aside`.
+
+mod aside;
 
 mod doctor;
 mod verify;
@@ -11,6 +13,8 @@ pub use doctor::Doctor;
 pub use verify::Verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use aside::{Quarantine, Restore, Trash, TrashEmpty, TrashList, Tree, Which, Why};
 
 use crate::config::MaxDelete;
 
@@ -105,6 +109,14 @@ pub enum Command {
     /// Keys that other nodes present to this one.
     #[command(subcommand)]
     Key(Key),
+    /// Removed and replaced files: list, restore, empty.
+    #[command(subcommand)]
+    Trash(Trash),
+    /// Work that was set aside after its last try: list, retry, drop.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+    /// Why is this item not in sync? Exit 23 when something of it is set aside or missing, 1 when nothing is known of it.
+    Why(Why),
     /// Let other nodes list and fetch. Prints the base URL that they use.
     Serve(Serve),
     /// A master and a mirror on sample media: seeded, changed, synced, verified.
@@ -126,6 +138,9 @@ pub struct Init {
     /// Cluster id [default: made from the name]; a sidecar takes its EMDB's cluster.name.
     #[arg(long, value_name = "ID")]
     pub cluster_id: Option<String>,
+    /// Say what would happen, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// See [`Command::Peer`].
@@ -152,6 +167,9 @@ pub enum Peer {
     Remove {
         /// Its name.
         name: String,
+        /// Say what would happen, and do nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
 }
 
@@ -175,6 +193,9 @@ pub struct PeerAdd {
     /// Also push local changes to it.
     #[arg(long)]
     pub push: bool,
+    /// Say what would happen, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// See [`Command::Import`].
@@ -290,6 +311,9 @@ pub enum Record {
         table: String,
         /// Its id.
         id: String,
+        /// Say what would happen, and do nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
 }
 
@@ -303,6 +327,9 @@ pub enum Key {
         /// Let it push as well.
         #[arg(long)]
         write: bool,
+        /// Say what would happen, and do nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
     /// All keys, without the secret.
     List(Json),
@@ -310,6 +337,9 @@ pub enum Key {
     Revoke {
         /// Who it was for.
         name: String,
+        /// Say what would happen, and do nothing.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
 }
 

@@ -3,7 +3,7 @@
 use super::output;
 use crate::error::Class;
 use crate::reconcile::{deletes, verify};
-use crate::{catalogue, config, crash, import, node, peer, pipeline, pull, serve, store};
+use crate::{catalogue, config, crash, import, node, peer, pipeline, pull, serve, store, trash};
 
 /// How the program ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<import::Error>() {
         return of_import(error);
     }
+    if let Some(error) = cause.downcast_ref::<trash::Error>() {
+        return Some(of_trash(error));
+    }
     cause
         .downcast_ref::<serve::Error>()
         .map(|error| of_class(error.class()))
@@ -149,6 +152,14 @@ fn of_deletes(error: &deletes::Error) -> ExitCode {
     match error {
         deletes::Error::Store(error) => of_store(error),
         deletes::Error::Catalogue(error) => of_catalogue(error),
+        other => of_class(other.class()),
+    }
+}
+
+fn of_trash(error: &trash::Error) -> ExitCode {
+    match error {
+        trash::Error::Store(error) => of_store(error),
+        trash::Error::Catalogue(error) => of_catalogue(error),
         other => of_class(other.class()),
     }
 }

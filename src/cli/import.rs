@@ -8,6 +8,7 @@ use crate::model::MediaPath;
 use crate::node::snapshots;
 use crate::reconcile::guard;
 use crate::shutdown::Shutdown;
+use crate::trash;
 
 pub(super) async fn run(
     global: &Global,
@@ -46,6 +47,10 @@ pub(super) async fn run(
     .await;
     progress.finish();
     let report = result?;
+    if !args.dry_run && !shutdown.requested() {
+        let days = node.config.limits.trash_days;
+        trash::expire(&node.store, &node.catalogue, days, node.seams.clock.now()).await?;
+    }
     let printed = if args.json {
         output::json(&report)
     } else if !global.quiet {

@@ -4,7 +4,9 @@ use anyhow::Context as _;
 
 use super::args::Init;
 use super::{ExitCode, output};
-use crate::config::init::{NewNode, write};
+use crate::config::init::{self, NewNode, write};
+use crate::config::locate::FILE_NAME;
+use crate::config::{self, Config};
 use crate::node::Node;
 use crate::seams::Seams;
 
@@ -21,11 +23,37 @@ pub(super) async fn run(args: &Init) -> anyhow::Result<ExitCode> {
         catalog: args.catalog.clone(),
         cluster_id: args.cluster_id.clone(),
     };
+    if args.dry_run {
+        return say(&new);
+    }
     let config = write(&new, &Seams::os())?;
     Node::init(&config)
         .await
         .context("the configuration is written, the rest is not; run `emsync init` elsewhere")?;
     tracing::info!(file = %config.file.display(), media = %config.media.root.display(), "new node");
     output::line(config.node.cluster_id.as_str())?;
+    Ok(ExitCode::Ok)
+}
+
+/// Says what would be made, and whether it could be.
+fn say(new: &NewNode) -> anyhow::Result<ExitCode> {
+    let file = new.dir.join(FILE_NAME);
+    if file.exists() {
+        return Err(config::Error::Exists { file }.into());
+    }
+    let text = init::text(new, &Seams::os())?;
+    let config = Config::parse(&text, &file)?;
+    output::line(&format!("would make node {:?}:", config.node.name))?;
+    output::line(&format!("  settings    {}", file.display()))?;
+    output::line(&format!("  catalogue   {}", config.state.display()))?;
+    output::line(&format!("  media root  {}", config.media.root.display()))?;
+    output::line(&format!("  catalog id  {}", config.node.catalog))?;
+    output::line(&match &new.cluster_id {
+        Some(id) => format!("  cluster id  {id}"),
+        None => format!(
+            "  cluster id  like {}, made anew each time",
+            config.node.cluster_id
+        ),
+    })?;
     Ok(ExitCode::Ok)
 }

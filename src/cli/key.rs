@@ -3,12 +3,46 @@
 use super::args::{Global, Json, Key};
 use super::{ExitCode, output};
 use crate::catalogue::Scope;
+use crate::node::Node;
 use crate::serve::make_key;
 
 pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCode> {
-    let node = super::open(global).await?;
+    let looks_only = matches!(
+        command,
+        Key::Add { dry_run: true, .. } | Key::Revoke { dry_run: true, .. }
+    );
+    let node = if looks_only {
+        super::open_to_look(global).await?
+    } else {
+        super::open(global).await?
+    };
     match command {
-        Key::Add { name, write } => {
+        Key::Add {
+            name,
+            write,
+            dry_run: true,
+        } => {
+            anyhow::ensure!(
+                !has_key(&node, &name).await?,
+                "there is a key for {name:?} already; revoke it first, or choose another name"
+            );
+            let scope = if write {
+                "push to it as well"
+            } else {
+                "list and fetch"
+            };
+            output::line(&format!(
+                "would make a key for {name:?} that lets it {scope}"
+            ))?;
+        }
+        Key::Revoke {
+            name,
+            dry_run: true,
+        } => {
+            anyhow::ensure!(has_key(&node, &name).await?, "there is no key for {name:?}");
+            output::line(&format!("would take the key for {name:?} back"))?;
+        }
+        Key::Add { name, write, .. } => {
             let scope = if write { Scope::Write } else { Scope::Read };
             let (key, text) = make_key(&node.seams, &name, scope, node.seams.clock.now());
             let mut batch = node.catalogue.batch().await?;
@@ -40,7 +74,7 @@ pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCod
                 }
             }
         }
-        Key::Revoke { name } => {
+        Key::Revoke { name, .. } => {
             let mut batch = node.catalogue.batch().await?;
             anyhow::ensure!(
                 batch.remove_key(&name).await?,
@@ -51,4 +85,9 @@ pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCod
     }
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+async fn has_key(node: &Node, name: &str) -> anyhow::Result<bool> {
+    let keys = node.catalogue.keys().await?;
+    Ok(keys.iter().any(|key| key.name == name))
 }

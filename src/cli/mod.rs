@@ -12,11 +12,14 @@ mod output;
 mod peer;
 mod plan;
 mod progress;
+mod quarantine;
 mod record;
 mod serve;
 mod status;
 mod sync;
+mod trash;
 mod verify;
+mod why;
 
 use std::path::Path;
 
@@ -67,6 +70,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
+        Command::Trash(command) => trash::run(&global, command).await,
+        Command::Quarantine(command) => quarantine::run(&global, command).await,
+        Command::Why(args) => why::run(&global, &args).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
         Command::Demo(args) => demo::run(&global, &args, &shutdown).await,
     }
@@ -83,6 +89,11 @@ fn config(global: &Global) -> anyhow::Result<Config> {
 
 async fn open(global: &Global) -> anyhow::Result<Node> {
     Ok(Node::open(config(global)?, Seams::os()).await?)
+}
+
+/// Opens the node for a command that changes nothing.
+async fn open_to_look(global: &Global) -> anyhow::Result<Node> {
+    Ok(Node::open_read_only(config(global)?, Seams::os()).await?)
 }
 
 /// The base URL of a node that listens at `address`.

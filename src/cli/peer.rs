@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Global, Json, Peer, PeerAdd};
 use super::{ExitCode, Usage, exit_code, output};
-use crate::config::edit::{add_peer, remove_peer};
+use crate::config::edit::{add_peer, remove_peer, with_peer, without_peer};
 use crate::config::locate::locate;
 use crate::config::{self, Config, KeySource, NewPeer};
 use crate::peer::{self, Kind, Probe, Warning};
@@ -21,8 +21,13 @@ pub(super) async fn run(
         Peer::List(args) => list(&super::config(global)?, &args),
         Peer::Show { name } => show(&super::config(global)?, &name),
         Peer::Test { name, json } => test(&super::config(global)?, &name, json, shutdown).await,
-        Peer::Remove { name } => {
-            remove_peer(&locate(global.config.as_deref())?, &name)?;
+        Peer::Remove { name, dry_run } => {
+            let file = locate(global.config.as_deref())?;
+            if dry_run {
+                say("would take out of", &file, &without_peer(&file, &name)?)?;
+            } else {
+                remove_peer(&file, &name)?;
+            }
             Ok(ExitCode::Ok)
         }
     }
@@ -44,12 +49,25 @@ fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
         push: args.push,
     };
     let file = locate(global.config.as_deref())?;
+    if args.dry_run {
+        say("would add to", &file, &with_peer(&file, &peer)?)?;
+        return Ok(ExitCode::Ok);
+    }
     add_peer(&file, &peer)?;
     // A key that is not there yet is worth a word, not a failure: it may come with the next deployment.
     if let Err(error) = Config::load(&file)?.peer(&args.name)?.key() {
         tracing::warn!("{}", error.report());
     }
     Ok(ExitCode::Ok)
+}
+
+/// Prints a section that would come or go.
+fn say(what: &str, file: &Path, section: &str) -> anyhow::Result<()> {
+    output::line(&format!("{what} {}:", file.display()))?;
+    for line in section.trim().lines() {
+        output::line(&format!("  {line}"))?;
+    }
+    Ok(())
 }
 
 /// A key file's path as the configuration takes it: relative to itself where it was given relative to that very directory, so

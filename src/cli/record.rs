@@ -6,13 +6,20 @@ use super::args::{Global, Record};
 use super::{ExitCode, Usage, output};
 use crate::model::{Module, RecordKey};
 use crate::monitor::Silent;
-use crate::reconcile::deletes::Deletes;
+use crate::node::Node;
+use crate::reconcile::deletes::{self, Deletes};
+use crate::trash;
 
 /// Records read at a time.
 const PAGE: usize = 1_000;
 
 pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<ExitCode> {
-    let node = super::open(global).await?;
+    let looks_only = matches!(command, Record::Delete { dry_run: true, .. });
+    let node = if looks_only {
+        super::open_to_look(global).await?
+    } else {
+        super::open(global).await?
+    };
     match command {
         Record::List {
             table,
@@ -51,7 +58,10 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
                 .with_context(|| format!("there is no record {key}"))?;
             output::line(&one_line(&stored.record.source))?;
         }
-        Record::Delete { table, id } => {
+        Record::Delete { table, id, .. } if looks_only => {
+            say_delete(&node, &RecordKey::new(table, id).map_err(usage)?).await?;
+        }
+        Record::Delete { table, id, .. } => {
             let key = RecordKey::new(table, id).map_err(usage)?;
             let deletes = Deletes {
                 peer: "",
@@ -67,6 +77,27 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
     }
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+/// Says what a delete would do, or why it would be refused.
+async fn say_delete(node: &Node, key: &RecordKey) -> anyhow::Result<()> {
+    let stored = node.catalogue.record(key).await?;
+    let stored = stored.filter(|stored| !stored.record.is_deleted());
+    let stored = stored.ok_or_else(|| deletes::Error::NotThere { key: key.clone() })?;
+    let owner = stored.record.status.map(|status| status.master);
+    if owner.as_ref() != Some(&node.config.node.cluster_id) {
+        let key = key.clone();
+        return Err(deletes::Error::NotOurs { key, owner }.into());
+    }
+    output::line(&format!("would delete {key}"))?;
+    if key.module.is_asset() {
+        for row in node.catalogue.files_of(&[&key.id]).await? {
+            let name = trash::shown(row.file.kind, &row.file.path);
+            let bytes = output::bytes(row.file.size);
+            output::line(&format!("would move to the trash: {name} ({bytes})"))?;
+        }
+    }
+    Ok(())
 }
 
 fn usage(error: impl std::fmt::Display) -> Usage {

@@ -38,29 +38,46 @@ pub struct NewPeer {
 /// [`Error::PeerExists`]; [`Error::Argument`] for a value that cannot be used; any error of [`Config::load`] that was in
 /// the file before. The file is then as it was.
 pub fn add_peer(file: &Path, new: &NewPeer) -> Result<(), Error> {
-    change(file, |text| {
-        let config = Config::parse(text, file)?;
-        if config.peer(&new.name).is_ok() {
-            return Err(Error::PeerExists {
-                file: file.to_owned(),
-                name: new.name.clone(),
-            });
-        }
-        let doc = document(text, file)?;
-        if doc
-            .get("peer")
-            .is_some_and(|peers| !peers.is_array_of_tables())
-        {
-            return Err(Error::PeersInline {
-                file: file.to_owned(),
-            });
-        }
-        let section = Zeroizing::new(section(new, &config)?);
-        let mut text = ended(text);
-        text.push_str(line_end(&text));
-        text.push_str(&section.replace('\n', line_end(&text)));
-        Ok(text)
+    change(file, |text| Ok(added(text, file, new)?.0))
+}
+
+/// The section that [`add_peer`] would add, without a key that stands in it; the file stays as it is.
+///
+/// # Errors
+/// As [`add_peer`].
+pub fn with_peer(file: &Path, new: &NewPeer) -> Result<String, Error> {
+    let text = read(file)?;
+    let (text, section) = added(&text, file, new)?;
+    Config::parse(&text, file)?;
+    Ok(match &new.key {
+        KeySource::Inline(key) => section.replace(key.expose(), "***"),
+        KeySource::File(_) | KeySource::Env(_) => section.to_string(),
     })
+}
+
+/// The text with the new section, and that section.
+fn added(text: &str, file: &Path, new: &NewPeer) -> Result<(String, Zeroizing<String>), Error> {
+    let config = Config::parse(text, file)?;
+    if config.peer(&new.name).is_ok() {
+        return Err(Error::PeerExists {
+            file: file.to_owned(),
+            name: new.name.clone(),
+        });
+    }
+    let doc = document(text, file)?;
+    if doc
+        .get("peer")
+        .is_some_and(|peers| !peers.is_array_of_tables())
+    {
+        return Err(Error::PeersInline {
+            file: file.to_owned(),
+        });
+    }
+    let section = Zeroizing::new(section(new, &config)?);
+    let mut text = ended(text);
+    text.push_str(line_end(&text));
+    text.push_str(&section.replace('\n', line_end(&text)));
+    Ok((text, section))
 }
 
 /// Takes a peer's section out, with the comment lines that touch it.
@@ -69,19 +86,46 @@ pub fn add_peer(file: &Path, new: &NewPeer) -> Result<(), Error> {
 /// [`Error::UnknownPeer`], or any error of [`Config::load`]. The file is then as it was.
 pub fn remove_peer(file: &Path, name: &str) -> Result<(), Error> {
     change(file, |text| {
-        Config::parse(text, file)?.peer(name)?;
-        let doc = document(text, file)?;
-        let peers = doc.get("peer").and_then(Item::as_array_of_tables);
-        let peers = peers.ok_or_else(|| Error::PeersInline {
-            file: file.to_owned(),
-        })?;
-        let section = peers
-            .iter()
-            .find(|peer| peer.get("name").and_then(Item::as_str) == Some(name))
-            .expect("the same text was just loaded with a peer of that name");
-        let gone = extent(text, section);
+        let gone = section_of(text, file, name)?;
         Ok(format!("{}{}", &text[..gone.start], &text[gone.end..]))
     })
+}
+
+/// The lines that [`remove_peer`] would take out, without a key that stands in them; the file stays as it is.
+///
+/// # Errors
+/// As [`remove_peer`].
+pub fn without_peer(file: &Path, name: &str) -> Result<String, Error> {
+    let text = read(file)?;
+    let gone = section_of(&text, file, name)?;
+    let config = Config::parse(&text, file)?;
+    Ok(match config.peer(name)?.key_source() {
+        Some(KeySource::Inline(key)) => text[gone].replace(key.expose(), "***"),
+        _ => text[gone].to_owned(),
+    })
+}
+
+/// Where a peer's section is.
+fn section_of(text: &str, file: &Path, name: &str) -> Result<Range<usize>, Error> {
+    Config::parse(text, file)?.peer(name)?;
+    let doc = document(text, file)?;
+    let peers = doc.get("peer").and_then(Item::as_array_of_tables);
+    let peers = peers.ok_or_else(|| Error::PeersInline {
+        file: file.to_owned(),
+    })?;
+    let section = peers
+        .iter()
+        .find(|peer| peer.get("name").and_then(Item::as_str) == Some(name))
+        .expect("the same text was just loaded with a peer of that name");
+    Ok(extent(text, section))
+}
+
+fn read(file: &Path) -> Result<Zeroizing<String>, Error> {
+    let text = fs::read_to_string(file).map_err(|source| Error::Read {
+        file: file.to_owned(),
+        source,
+    })?;
+    Ok(Zeroizing::new(text))
 }
 
 /// Writes a text value under `key`: `node.cluster_id`, or `state` at the top. Keys of peers cannot be set this way.

@@ -205,7 +205,7 @@ fn limits_text(limits: &Limits) -> String {
         (
             "trash_days",
             limits.trash_days.to_string(),
-            "Days a removed file can be restored.",
+            "Days a removed file can be restored; the oldest go earlier when the reserve needs the room. 0 keeps them until `emsync trash empty`.",
         ),
         (
             "max_delete",

@@ -36,7 +36,7 @@ pub struct Limits {
     pub publish_batch: usize,
     /// Bytes to leave free on the media's file system.
     pub reserve: u64,
-    /// Days a removed file can be restored.
+    /// Days a removed file can be restored, less when the reserve needs the room; 0 for ever.
     pub trash_days: u32,
     /// Deletes per peer and run; `None` is the guard of design section 8: max(10, min(5 % of the live assets, 1,000)).
     pub max_delete: Option<MaxDelete>,

@@ -7,7 +7,7 @@
 //!
 //! listing done ─▶ lanes end when nothing is left ─▶ media lane ends when nothing is left ─▶ last sender gone: publisher ends
 //! then, of a complete listing, the audit; deletes and removals; and once more the lanes for what had to wait for a removal
-//! a peer that counts otherwise than its changes add up to is listed whole
+//! a peer that counts otherwise than its changes add up to is listed whole; last, the trash past its days goes
 //! ```
 //!
 //! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
@@ -33,7 +33,7 @@ use crate::pull::{self, OtherPeer, Policy, Pull};
 use crate::reconcile::deletes::{self, Applied};
 use crate::reconcile::verify::{self, Depth, Parity, Verify};
 use crate::shutdown::Shutdown;
-use crate::{catalogue, peer, store};
+use crate::{catalogue, peer, store, trash};
 use round::{Round, due_scope};
 
 /// How long a partial waits to be resumed. That of a version which was replaced meanwhile is never asked for again.
@@ -291,6 +291,10 @@ async fn passes(
             round.run(Scope::Everything, applied).await?;
         }
     }
+    let (days, now) = (pull.limits.trash_days, pull.seams.clock.now());
+    trash::expire(&node.store, &node.catalogue, days, now)
+        .await
+        .map_err(pull::Error::from)?;
     Ok(())
 }
 

@@ -68,7 +68,8 @@ pub(super) async fn stream(
     check_reserve(
         pull,
         download.total.unwrap_or(0).saturating_sub(partial.len()),
-    )?;
+    )
+    .await?;
     let total = download.total;
     let limit = if job.exact { job.size } else { None };
     let (sender, receiver) = mpsc::channel::<Bytes>(PIECES_AHEAD);
@@ -88,7 +89,7 @@ pub(super) async fn stream(
             // A body need not say how long it is, and others fill the same disk meanwhile.
             if received - looked_at >= RESERVE_EVERY {
                 looked_at = received;
-                check_reserve(pull, 0)?;
+                check_reserve(pull, 0).await?;
             }
             if limit.is_some_and(|limit| received > limit) {
                 return Err(Error::Size {

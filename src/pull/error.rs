@@ -2,7 +2,7 @@
 
 use crate::error::Class;
 use crate::model::{AssetId, Md5, NodeId, Sha256};
-use crate::{catalogue, peer, store};
+use crate::{catalogue, peer, store, trash};
 
 /// A failed pull, or a failed file.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +154,17 @@ impl From<peer::Error> for Error {
         match error {
             peer::Error::Cancelled => Self::Cancelled,
             other => Self::Peer(other),
+        }
+    }
+}
+
+impl From<trash::Error> for Error {
+    fn from(error: trash::Error) -> Self {
+        match error {
+            trash::Error::Catalogue(error) => Self::Catalogue(error),
+            trash::Error::Store(error) => Self::Store(error),
+            // Emptying names no item, so nothing else can come of it.
+            _ => Self::Worker,
         }
     }
 }

@@ -73,6 +73,8 @@ pub struct Pull {
     pub counts: Counts,
     /// The other peers of this node.
     pub others: Vec<OtherPeer>,
+    /// Held by whoever empties trash for the disk reserve.
+    making_room: tokio::sync::Mutex<()>,
     removals_ahead: AtomicBool,
     blocked: AtomicU64,
     failure: Mutex<Option<Error>>,
@@ -109,6 +111,7 @@ impl Pull {
             wake: Notify::new(),
             counts: Counts::default(),
             others: Vec::new(),
+            making_room: tokio::sync::Mutex::new(()),
             removals_ahead: AtomicBool::new(true),
             blocked: AtomicU64::new(0),
             failure: Mutex::new(None),

@@ -20,6 +20,7 @@ use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
 use crate::store::{self, Partial, Staged};
+use crate::trash;
 
 /// Files from this size on leave a partial behind when they are cut.
 pub(super) const WORTH_RESUMING: u64 = 1 << 20;
@@ -76,7 +77,7 @@ pub(super) async fn fetch(pull: &Pull, asset: &AssetId, job: &FetchJob) -> Resul
             path,
         });
     }
-    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0))?;
+    check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0)).await?;
     let key = partial_key(pull.peer.name(), job);
     let partial = if job.size.is_none_or(|size| size >= WORTH_RESUMING) {
         Some(open_partial(pull, key).await?)
@@ -244,10 +245,22 @@ fn emdb_tag_time(tag: Option<&str>) -> Option<Timestamp> {
     tag?.parse().ok().map(Timestamp::from_millis)
 }
 
-/// Whether `more` bytes leave the disk its reserve.
-pub(super) fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
+/// Whether `more` bytes leave the disk its reserve; the oldest trash makes room for them where it can (design section 8).
+pub(super) async fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
+    let lacking = |free: u64| {
+        let needed = pull.limits.reserve.saturating_add(more);
+        needed.checked_sub(free).filter(|lacking| *lacking > 0)
+    };
+    if lacking(pull.store.free_bytes()?).is_none() {
+        return Ok(());
+    }
+    // One at a time: the next may find the room that this one made.
+    let _alone = pull.making_room.lock().await;
+    if let Some(wanted) = lacking(pull.store.free_bytes()?) {
+        trash::make_room(&pull.store, &pull.catalogue, wanted, &*pull.monitor).await?;
+    }
     let free = pull.store.free_bytes()?;
-    if free.saturating_sub(more) < pull.limits.reserve {
+    if lacking(free).is_some() {
         return Err(Error::Reserve {
             root: pull.store.root().display().to_string(),
             free,

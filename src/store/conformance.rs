@@ -48,7 +48,7 @@ impl Fixture {
         }
     }
 
-    fn reopen(&self, sys: Arc<dyn Sys>) -> Store {
+    pub(super) fn reopen(&self, sys: Arc<dyn Sys>) -> Store {
         reopen(self.store.root(), self.resolver, sys)
     }
 
@@ -88,7 +88,7 @@ impl Fixture {
         })
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let mut answers = self.store.publish(vec![self.item(name, bytes)]);
         assert_eq!(answers.len(), 1);
         answers.remove(0)
@@ -118,7 +118,7 @@ impl Fixture {
     }
 
     #[track_caller]
-    fn assert_untouched_outside(&self) {
+    pub(super) fn assert_untouched_outside(&self) {
         assert_eq!(names_below(&self.outside()), ["secret"]);
         assert_eq!(fs::read(self.outside().join("secret")).unwrap(), b"secret");
     }

@@ -233,6 +233,16 @@ impl Dirs {
         &*self.sys
     }
 
+    /// The same calls, for directories of another root.
+    pub(super) fn shared_sys(&self) -> Arc<dyn Sys> {
+        Arc::clone(&self.sys)
+    }
+
+    /// How directories are opened here.
+    pub(super) fn resolver(&self) -> Resolver {
+        self.resolver
+    }
+
     pub(super) fn root_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }

@@ -55,6 +55,12 @@ pub enum Error {
         /// What is in the way.
         why: &'static str,
     },
+    /// A file has the place that a trashed one was to go back to.
+    #[error("{path} is taken by another file")]
+    Taken {
+        /// The place.
+        path: String,
+    },
     /// A folder was removed while something was being placed in it.
     #[error("{path} was removed meanwhile")]
     Vanished {
@@ -157,6 +163,9 @@ pub enum OddReason {
     /// Not UTF-8.
     #[error("is not UTF-8")]
     NotUtf8,
+    /// In the trash, where only slots and what was put into them belong.
+    #[error("is none of ours and stays")]
+    NotOurs,
     /// Breaks a rule of media paths.
     #[error("{0}")]
     Path(PathReason),
@@ -207,6 +216,7 @@ impl Error {
             | Self::Escapes { .. }
             | Self::NameTooLong { .. }
             | Self::OddName { .. }
+            | Self::Taken { .. }
             | Self::BadName { .. }
             | Self::OtherVolume { .. } => Class::Permanent,
             Self::Io { source, .. } => match source.kind() {

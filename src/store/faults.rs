@@ -82,7 +82,7 @@ impl Faulty {
     }
 
     /// Whether the call that was to fail was reached.
-    fn fired(&self) -> bool {
+    pub(super) fn fired(&self) -> bool {
         self.state.lock().unwrap().fired
     }
 
@@ -92,7 +92,7 @@ impl Faulty {
     }
 
     /// From here on nothing fails.
-    fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.state.lock().unwrap().healed = true;
     }
 
@@ -223,7 +223,7 @@ impl Sys for Faulty {
 const ERRNOS: [Errno; 4] = [Errno::NOSPC, Errno::IO, Errno::ROFS, Errno::MFILE];
 
 /// Runs `scenario` with each call failing in turn, for each answer the system may give, until a run is clean.
-fn fail_each_call(scenario: impl Fn(Arc<Faulty>)) {
+pub(super) fn fail_each_call(scenario: impl Fn(Arc<Faulty>)) {
     for errno in ERRNOS {
         let mut n = 0;
         loop {

@@ -13,7 +13,8 @@
 //!
 //! Guarantees: a final name only ever holds content that was complete and synced before it got that name (I1,
 //! [`Store::publish`]); nothing outside the root is read or written, whatever links are planted inside it (I9, `dirs`);
-//! nothing is deleted, only moved to the trash ([`Store::trash`]). A batch holds at most one open file and two open
+//! nothing is deleted, only moved to the trash ([`Store::trash`]), and only what lies there ends ([`Store::empty`]); the rule
+//! is at the top of `trash`. A batch holds at most one open file and two open
 //! directories per member, a walk none between two items (I10).
 //!
 //! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
@@ -54,6 +55,7 @@ pub use publish::Publish;
 pub use snapshots::{NewSnapshot, Snapshot, Snapshots};
 pub use staging::{Staged, Staging};
 pub use sys::{RealSys, Sys};
+pub use trash::{Emptied, Slot, Slots, Trashed};
 pub use walk::Walk;
 
 use crate::model::place::Rules;
@@ -187,9 +189,10 @@ impl Store {
     /// # Errors
     /// System errors.
     pub fn free_bytes(&self) -> Result<u64, Error> {
-        let stat = rustix::fs::fstatvfs(self.0.dirs.root_fd())
-            .map_err(|errno| Error::of("stat", self.0.root.display().to_string(), errno))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let dirs = &self.0.dirs;
+        dirs.sys()
+            .free_bytes(dirs.root_fd())
+            .map_err(|errno| Error::of("stat", self.0.root.display().to_string(), errno))
     }
 
     /// The staging directory of an activity, such as `pull-master`, made where it is missing. Two processes must not
@@ -241,7 +244,7 @@ impl Store {
     /// Every file of a tree in byte order of its full path, streaming; see [`Walk`].
     #[must_use]
     pub fn walk(&self, kind: FileKind) -> Walk {
-        Walk::new(self.clone(), kind)
+        Walk::new(self.clone(), tree_path(self.0.catalog.as_str(), kind))
     }
 
     /// The directory that holds all files of a kind.

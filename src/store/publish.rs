@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use super::dirs::Dir;
 use super::error::Error;
 use super::staging::Staged;
-use super::trash::{Slot, cannot_move};
+use super::trash::{NewSlot, cannot_move};
 use super::{Store, parent_text};
 use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaPath, Timestamp};
@@ -232,13 +232,13 @@ impl Store {
     fn keep_one(
         &self,
         member: &mut Member,
-        slots: &mut HashMap<FileKind, Slot>,
+        slots: &mut HashMap<FileKind, NewSlot>,
         places: &mut Places,
     ) -> Answer {
         let dirs = &self.0.dirs;
         let kind = member.item.kind;
         if let Entry::Vacant(none) = slots.entry(kind) {
-            none.insert(Slot::make(dirs, kind)?);
+            none.insert(NewSlot::make(dirs, kind)?);
         }
         let place = open_once(places, &member.item, || {
             slots[&kind].place(dirs, &member.item.path)

@@ -13,7 +13,7 @@ use rustix::io::{Errno, Result};
 use crate::model::Timestamp;
 use crate::seams::{Clock, Os};
 
-/// The changing system calls, plus the two facts about the machine that the store has to be told.
+/// The changing system calls, plus the three facts about the machine that the store has to be told.
 pub trait Sys: Send + Sync + fmt::Debug {
     /// Makes a new empty file, readable by us alone; an existing name is an error.
     ///
@@ -116,6 +116,15 @@ pub trait Sys: Send + Sync + fmt::Debug {
     /// The time of day, for the names of trash directories.
     fn now(&self) -> Timestamp {
         Os.now()
+    }
+
+    /// Bytes that an unprivileged process can still write to the file system that `dir` is on.
+    ///
+    /// # Errors
+    /// The system's answer.
+    fn free_bytes(&self, dir: BorrowedFd<'_>) -> Result<u64> {
+        let stat = rustix::fs::fstatvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// A text that changes whenever the machine may have lost what was written but not synced; empty when nobody knows.

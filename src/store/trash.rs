@@ -1,7 +1,15 @@
 //! Removing without destroying: a file leaves its tree by a move into `.emsync/trash`, on the same file system.
 //!
+//! **The rule for every path that takes bytes away.** A file that was published goes by two calls and by no other:
+//! [`Store::trash`] takes its final name away and keeps the bytes, [`Store::empty`] ends what lies in the trash. A file that a
+//! new one replaces ([`Store::publish`] with `keep_replaced`) goes the same way, into a slot of its own. Left out is what nobody
+//! can miss: staged files, which never had a final name; a name whose bytes have another one ([`Store::drop_names`]); a
+//! rendition that its successor replaces, since it can be derived or copied again; and a file replaced by its own copy with
+//! another date. Whoever adds a path that removes media calls these two.
+//!
 //! Each removal, and each round of replacements, gets a *slot* of its own: a directory named for the time, made anew and
-//! never shared, so that nothing in the trash can be overwritten. How long slots are kept is the caller's business.
+//! never shared, so that nothing in the trash can be overwritten. How long slots are kept is for `crate::trash` to say;
+//! listing is in `list`, ending in `empty`, the way back in `restore`.
 //!
 //! ```text
 //! make trash/<kind>/<yyyymmddThhmmss.mmm>-<n>/<parents>, each synced into its parent   kill: an empty slot stays
@@ -9,6 +17,15 @@
 //! sync the slot's directory, then the tree's       kill: as above; only now is it durable, and said to be
 //! rmdir emptied parents in the tree                kill: empty directories stay
 //! ```
+
+#[cfg(test)]
+mod contract;
+mod empty;
+mod list;
+mod restore;
+
+pub use empty::Emptied;
+pub use list::{Slot, Slots, Trashed};
 
 use rustix::io::Errno;
 
@@ -20,13 +37,13 @@ use crate::model::{FileKind, MediaPath, Timestamp};
 
 /// One directory in the trash that is ours alone.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct NewSlot {
     above: Dir,
     name: String,
     dir: Dir,
 }
 
-impl Slot {
+impl NewSlot {
     /// Makes an empty slot, durably.
     pub(super) fn make(dirs: &Dirs, kind: FileKind) -> Result<Self, Error> {
         let above = dirs.make(&dirs.fixed(TRASH)?, kind.dir())?;
@@ -86,7 +103,7 @@ impl Store {
         if dir.look(path.name())?.is_none() {
             return Ok(false);
         }
-        let slot = Slot::make(dirs, kind)?;
+        let slot = NewSlot::make(dirs, kind)?;
         crash::point(Point::SlotMade)?;
         let moved = slot.place(dirs, path).and_then(|place| {
             match dirs

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::dirs::{Dir, file_stat};
 use super::error::{Error, OddReason};
 use super::{Stat, Store};
-use crate::model::{FileKind, MediaPath};
+use crate::model::MediaPath;
 
 /// The walk of [`Store::walk`].
 ///
@@ -22,7 +22,7 @@ use crate::model::{FileKind, MediaPath};
 #[derive(Debug)]
 pub struct Walk {
     store: Store,
-    kind: FileKind,
+    base: String,
     levels: Vec<Level>,
     started: bool,
 }
@@ -50,10 +50,11 @@ enum Found {
 }
 
 impl Walk {
-    pub(super) fn new(store: Store, kind: FileKind) -> Self {
+    /// Of the directory `base`, a path from the media root; there must be one, as [`Error::NoTree`] says otherwise.
+    pub(super) fn new(store: Store, base: String) -> Self {
         Self {
             store,
-            kind,
+            base,
             levels: Vec::new(),
             started: false,
         }
@@ -61,7 +62,7 @@ impl Walk {
 
     /// Reads a directory and puts it on top; one that vanished is as good as empty.
     fn enter(&mut self, path: String) -> Result<(), Error> {
-        let tree = self.store.tree(self.kind)?;
+        let tree = self.store.0.dirs.fixed(&self.base)?;
         let Some(dir) = self.store.0.dirs.find(&tree, &path)? else {
             return Ok(());
         };

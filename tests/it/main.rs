@@ -6,6 +6,7 @@
 
 mod absence;
 mod adoption;
+mod aside;
 mod awkward;
 mod cli;
 mod crash;
@@ -25,3 +26,4 @@ mod regenerate;
 mod serve;
 mod shutdown;
 mod support;
+mod trash;

@@ -1,0 +1,263 @@
+//! `emsync quarantine …`: work that was set aside after its last try.
+
+use super::args::{Global, Quarantine, Which};
+use super::{ExitCode, output};
+use crate::catalogue::{Aside, Lane, Standing};
+use crate::node::Node;
+
+/// Jobs read at a time.
+const PAGE: usize = 500;
+
+pub(super) async fn run(global: &Global, command: Quarantine) -> anyhow::Result<ExitCode> {
+    let looks_only = matches!(
+        &command,
+        Quarantine::Retry(Which { dry_run: true, .. })
+            | Quarantine::Drop(Which { dry_run: true, .. })
+    );
+    let node = if looks_only {
+        super::open_to_look(global).await?
+    } else {
+        super::open(global).await?
+    };
+    let code = match command {
+        Quarantine::List { peer, json } => list(&node, peer.as_deref(), json).await?,
+        Quarantine::Retry(which) => each(&node, &which, Deed::Retry).await?,
+        Quarantine::Drop(which) => each(&node, &which, Deed::Drop).await?,
+    };
+    node.catalogue.close().await;
+    Ok(code)
+}
+
+/// A job as `--json` prints it.
+#[derive(serde::Serialize)]
+struct Printed<'a> {
+    id: i64,
+    peer: &'a str,
+    subject: &'a str,
+    asset: &'a str,
+    lane: Lane,
+    attempts: u32,
+    reason: &'a str,
+    since: String,
+}
+
+async fn list(node: &Node, peer: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
+    if let Some(peer) = peer {
+        node.config.peer(peer)?;
+    }
+    let (mut after, mut count) = (0, 0);
+    loop {
+        let page = node
+            .catalogue
+            .quarantined(Aside::Of(peer), after, PAGE)
+            .await?;
+        for job in &page {
+            count += 1;
+            if json {
+                output::json(&Printed {
+                    id: job.id,
+                    peer: &job.peer,
+                    subject: &job.subject,
+                    asset: &job.asset,
+                    lane: job.lane,
+                    attempts: job.attempts,
+                    reason: &job.reason,
+                    since: job.since.to_string(),
+                })?;
+            } else {
+                output::line(&format!(
+                    "{:>6}  {}  {}  (asset {}, {}, {} since {})\n        {}",
+                    job.id,
+                    job.peer,
+                    job.subject,
+                    job.asset,
+                    output::counted(u64::from(job.attempts), "try"),
+                    kind(job.lane),
+                    job.since,
+                    job.reason
+                ))?;
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = last.id,
+            _ => break,
+        }
+    }
+    if !json {
+        output::line(&format!("{} set aside", output::count(count)))?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// What a lane's work is, as a person would call it.
+fn kind(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Small | Lane::Large => "a file to fetch",
+        Lane::Media => "renditions to make",
+        Lane::Remove => "a file to remove",
+        Lane::Delete => "a delete",
+        Lane::Record => "a record",
+    }
+}
+
+/// What is to become of jobs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Retry,
+    Drop,
+}
+
+/// What became of a job, as `--json` prints it.
+#[derive(serde::Serialize)]
+struct Done<'a> {
+    id: Option<i64>,
+    subject: &'a str,
+    done: bool,
+    says: String,
+}
+
+async fn each(node: &Node, which: &Which, deed: Deed) -> anyhow::Result<ExitCode> {
+    let peer = which.peer.as_deref();
+    if let Some(peer) = peer {
+        node.config.peer(peer)?;
+    }
+    let (mut done, mut undone) = (0, 0);
+    if which.all {
+        let mut after = 0;
+        loop {
+            let page = node
+                .catalogue
+                .quarantined(Aside::Of(peer), after, PAGE)
+                .await?;
+            some(node, &page, which, deed, (&mut done, &mut undone)).await?;
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.id,
+                _ => break,
+            }
+        }
+    }
+    for item in &which.items {
+        let found = node
+            .catalogue
+            .quarantined(Aside::Named(item, peer), 0, PAGE)
+            .await?;
+        if found.is_empty() {
+            undone += 1;
+            let says =
+                "nothing that was set aside is called so; a running sync may have it in hand"
+                    .to_owned();
+            tell(which, None, item, (false, says))?;
+        }
+        some(node, &found, which, deed, (&mut done, &mut undone)).await?;
+    }
+    if !which.json {
+        let would = if which.dry_run { "would be " } else { "" };
+        let what = match deed {
+            Deed::Retry => "ready for the next sync",
+            Deed::Drop => "dropped",
+        };
+        output::line(&format!("{} {would}{what}", output::count(done)))?;
+    }
+    Ok(match (done, undone) {
+        (_, 0) => ExitCode::Ok,
+        (0, _) => ExitCode::Other,
+        _ => ExitCode::Partial,
+    })
+}
+
+async fn some(
+    node: &Node,
+    jobs: &[Standing],
+    which: &Which,
+    deed: Deed,
+    (done, undone): (&mut u64, &mut u64),
+) -> anyhow::Result<()> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let now = node.seams.clock.now();
+    let mut told = Vec::with_capacity(jobs.len());
+    if which.dry_run {
+        told.extend(
+            jobs.iter()
+                .map(|job| deed == Deed::Drop || job.lane != Lane::Record),
+        );
+    } else {
+        let mut batch = node.catalogue.batch().await?;
+        for job in jobs {
+            told.push(match deed {
+                Deed::Retry => batch.retry_quarantined(job.id, now).await?,
+                Deed::Drop => batch.drop_quarantined(job.id).await?,
+            });
+        }
+        batch.commit().await?;
+    }
+    for (job, ok) in jobs.iter().zip(told) {
+        // Asking for a record again is not ours to do; saying how is all there is, and no failure.
+        let explained = job.lane == Lane::Record && deed == Deed::Retry;
+        *done += u64::from(ok);
+        *undone += u64::from(!ok && !explained);
+        let says = match (deed, ok) {
+            (Deed::Drop, true) => lost(job),
+            (Deed::Retry, true) => "ready now".to_owned(),
+            (_, false) if explained => explanation(job),
+            (_, false) => "a run took it meanwhile".to_owned(),
+        };
+        tell(which, Some(job.id), &job.subject, (ok, says))?;
+    }
+    Ok(())
+}
+
+fn tell(
+    which: &Which,
+    id: Option<i64>,
+    subject: &str,
+    (done, says): (bool, String),
+) -> Result<(), output::Error> {
+    if which.json {
+        return output::json(&Done {
+            id,
+            subject,
+            done: done && !which.dry_run,
+            says,
+        });
+    }
+    let would = if which.dry_run && done {
+        "would be: "
+    } else {
+        ""
+    };
+    output::line(&format!("{subject}: {would}{says}"))
+}
+
+fn explanation(job: &Standing) -> String {
+    format!(
+        "a record is tried again whenever {0} lists it: when it changes there, or now with `emsync seed {0}`",
+        job.peer
+    )
+}
+
+/// What is lost with a wish.
+fn lost(job: &Standing) -> String {
+    let (peer, asset, subject) = (&job.peer, &job.asset, &job.subject);
+    let again =
+        format!("until {peer} lists it again: when it changes there, or with `emsync seed {peer}`");
+    match job.lane {
+        Lane::Small | Lane::Large => {
+            format!(
+                "dropped; the file of asset {asset} is not here {again}; verify will call it missing"
+            )
+        }
+        Lane::Media => format!("dropped; asset {asset} goes without these renditions {again}"),
+        Lane::Remove => {
+            let name = subject
+                .split_once(':')
+                .map_or(subject.as_str(), |(_, name)| name);
+            format!("dropped; {name} stays on this disk, and nobody lists it")
+        }
+        Lane::Delete => {
+            format!("dropped; asset {asset} stays here although {peer} deleted it, {again}")
+        }
+        Lane::Record => format!("dropped; the record stays as it is here, or absent, {again}"),
+    }
+}

@@ -1,0 +1,307 @@
+//! Collects what the catalogue, the disk and the trash know of one item. Looks only.
+
+use super::find::{jobs_of, resolve};
+use crate::catalogue::{FileRow, JobState, Lane, Standing, StoredRecord};
+use crate::model::{FileKind, RecordKey};
+use crate::node::Node;
+use crate::protocol;
+use crate::trash::shown;
+
+/// What is known of an item.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct Answer {
+    /// Which record.
+    pub(super) item: String,
+    /// Whether nothing of it is set aside, held, missing or changed.
+    pub(super) is_well: bool,
+    /// Layer by layer.
+    pub(super) layers: Layers,
+    /// What the last comparison with each peer said of it.
+    pub(super) compared: Vec<String>,
+    /// Conflicts over it.
+    pub(super) conflicts: Vec<String>,
+    /// What lies in the trash of it.
+    pub(super) trash: Vec<String>,
+    /// What a person can do.
+    pub(super) advice: Vec<String>,
+}
+
+/// The four layers.
+#[derive(Debug, Default, serde::Serialize)]
+pub(super) struct Layers {
+    pub(super) record: Layer,
+    pub(super) originals: Layer,
+    pub(super) generated: Layer,
+    pub(super) deletes: Layer,
+}
+
+/// One layer.
+#[derive(Debug, Default, serde::Serialize)]
+pub(super) struct Layer {
+    /// How it stands, in a few words.
+    pub(super) state: String,
+    /// Each thing that can be said of it.
+    pub(super) details: Vec<String>,
+}
+
+/// What is known of `id`: an asset, `table/id`, or the path of a file; `None` when nothing is.
+pub(super) async fn about(node: &Node, id: &str) -> anyhow::Result<Option<Answer>> {
+    let Some(key) = resolve(node, id).await? else {
+        return Ok(None);
+    };
+    let (catalogue, own) = (&node.catalogue, &node.config.node.cluster_id);
+    let record = catalogue.record(&key).await?;
+    let files = match key.module.is_asset() {
+        true => catalogue.files_of(&[&key.id]).await?,
+        false => Vec::new(),
+    };
+    let jobs = jobs_of(catalogue, &key).await?;
+    let mut asked = Asked {
+        node,
+        key,
+        record,
+        files,
+        jobs,
+        is_well: true,
+        advice: Vec::new(),
+    };
+    let layers = Layers {
+        record: asked.record_layer(),
+        originals: asked.files_layer(FileKind::Original).await?,
+        generated: asked.files_layer(FileKind::Generated).await?,
+        deletes: asked.deletes_layer(own),
+    };
+    let compared = asked.compared().await?;
+    let conflicts = asked.conflicts().await?;
+    let trash = asked.trash().await?;
+    asked.advice.dedup();
+    Ok(Some(Answer {
+        item: asked.key.to_string(),
+        is_well: asked.is_well,
+        layers,
+        compared,
+        conflicts,
+        trash,
+        advice: asked.advice,
+    }))
+}
+
+/// A record that was asked for, with all that decides about it.
+pub(super) struct Asked<'a> {
+    pub(super) node: &'a Node,
+    pub(super) key: RecordKey,
+    pub(super) record: Option<StoredRecord>,
+    pub(super) files: Vec<FileRow>,
+    pub(super) jobs: Vec<Standing>,
+    pub(super) is_well: bool,
+    pub(super) advice: Vec<String>,
+}
+
+impl Asked<'_> {
+    fn record_layer(&mut self) -> Layer {
+        let mut layer = Layer::default();
+        match &self.record {
+            None => layer.state = "not here".to_owned(),
+            Some(stored) => {
+                let deleted = stored.record.is_deleted();
+                layer.state = if deleted { "a tombstone" } else { "here" }.to_owned();
+                let origin = match stored.origin.as_str() {
+                    "" => "made on this node".to_owned(),
+                    peer => format!("came from peer {peer}"),
+                };
+                layer
+                    .details
+                    .push(format!("{origin}, received {}", stored.received_at));
+                match &stored.record.status {
+                    Some(status) => layer.details.push(format!(
+                        "owned by {}, last saved by {} at {}",
+                        status.master, status.modified_by, status.modified
+                    )),
+                    None => layer
+                        .details
+                        .push("without a status: it is kept and not passed on".to_owned()),
+                }
+            }
+        }
+        self.tell_jobs(&mut layer, |job| job.lane == Lane::Record);
+        layer
+    }
+
+    async fn files_layer(&mut self, kind: FileKind) -> anyhow::Result<Layer> {
+        let mut layer = Layer::default();
+        if !self.key.module.is_asset() {
+            layer.state = "not an asset: it has no files".to_owned();
+            return Ok(layer);
+        }
+        let rows: Vec<FileRow> = (self.files.iter())
+            .filter(|row| row.file.kind == kind)
+            .cloned()
+            .collect();
+        for row in &rows {
+            self.tell_file(&mut layer, row).await?;
+        }
+        let prefix = format!("{}/", kind.dir());
+        self.tell_jobs(&mut layer, |job| match job.lane {
+            Lane::Small | Lane::Large => job.subject.starts_with(&prefix),
+            Lane::Media => kind == FileKind::Generated,
+            Lane::Remove => job.subject.contains(&prefix),
+            Lane::Delete | Lane::Record => false,
+        });
+        if kind == FileKind::Generated {
+            for finding in self.node.catalogue.findings(&[&self.key.id]).await? {
+                layer.details.push(format!(
+                    "no rendition can be made of the original: {} (a finding, not a failure)",
+                    finding.reason
+                ));
+            }
+        }
+        layer.state = match rows.len() {
+            0 => self.why_none(kind),
+            1 => "1 file".to_owned(),
+            many => format!("{many} files"),
+        };
+        Ok(layer)
+    }
+
+    /// Why there is no file of a kind, as far as the record says.
+    fn why_none(&self, kind: FileKind) -> String {
+        let live = self
+            .record
+            .as_ref()
+            .filter(|stored| !stored.record.is_deleted());
+        let Some(stored) = live else {
+            return "none".to_owned();
+        };
+        let states = protocol::record::asset(&stored.record).ok();
+        let stated = states.is_some_and(|asset| asset.stated_original().is_some());
+        match kind {
+            FileKind::Original if stated => "none here, although the record states one".to_owned(),
+            FileKind::Original => "none: the record states no file".to_owned(),
+            FileKind::Generated => "none".to_owned(),
+        }
+    }
+
+    /// A row, and whether the disk agrees.
+    async fn tell_file(&mut self, layer: &mut Layer, row: &FileRow) -> anyhow::Result<()> {
+        let file = &row.file;
+        let (store, kind, path) = (self.node.store.clone(), file.kind, file.place().clone());
+        let stat = tokio::task::spawn_blocking(move || store.stat(kind, &path)).await?;
+        let name = shown(kind, &file.path);
+        let mut trouble = |what: String| {
+            self.is_well = false;
+            self.advice.push(format!(
+                "look at it again with `emsync verify PEER --checksum`, then `emsync seed PEER` fetches {name}"
+            ));
+            what
+        };
+        let disk = match stat {
+            Ok(Some(stat)) if stat.size != file.size => {
+                trouble(format!("ON DISK {} bytes, not {}", stat.size, file.size))
+            }
+            Ok(Some(stat)) if stat.modified.whole_second() != file.modified.whole_second() => {
+                trouble(format!(
+                    "ON DISK dated {}, not {}",
+                    stat.modified, file.modified
+                ))
+            }
+            Ok(Some(_)) => "on disk as its row says".to_owned(),
+            Ok(None) => trouble("MISSING on disk".to_owned()),
+            Err(error) => trouble(format!("NOT READABLE: {error}")),
+        };
+        let author = if file.authored { ", made here" } else { "" };
+        layer.details.push(format!(
+            "{name}: {} bytes, sha256 {}{author}; {disk}",
+            file.size, file.sha256
+        ));
+        if let Some(at) = row.unlisted_at {
+            layer.details.push(format!(
+                "{name}: no longer listed since {at}; it goes when another listing lacks it too"
+            ));
+        }
+        Ok(())
+    }
+
+    fn deletes_layer(&mut self, own: &crate::model::NodeId) -> Layer {
+        let mut layer = Layer {
+            state: "nothing to delete".to_owned(),
+            details: Vec::new(),
+        };
+        if let Some(stored) = self
+            .record
+            .as_ref()
+            .filter(|stored| stored.record.is_deleted())
+        {
+            layer.state = "deleted".to_owned();
+            if let Some(status) = &stored.record.status {
+                let us = if status.modified_by == *own {
+                    " (this node)"
+                } else {
+                    ""
+                };
+                layer.details.push(format!(
+                    "by {}{us} at {}, owned by {}",
+                    status.modified_by, status.modified, status.master
+                ));
+            }
+        }
+        if self.jobs.iter().any(|job| job.lane == Lane::Delete) {
+            layer.state = "a delete waits".to_owned();
+        }
+        self.tell_jobs(&mut layer, |job| job.lane == Lane::Delete);
+        layer
+    }
+
+    /// Every job of a layer: what was tried, when next, what a person can do.
+    fn tell_jobs(&mut self, layer: &mut Layer, belongs: impl Fn(&Standing) -> bool) {
+        for job in self.jobs.iter().filter(|job| belongs(job)) {
+            let tries = match job.attempts {
+                0 => "not tried yet".to_owned(),
+                1 => "tried once".to_owned(),
+                many => format!("tried {many} times"),
+            };
+            let last = match job.reason.as_str() {
+                "" => String::new(),
+                reason => format!(", last: {reason}"),
+            };
+            let peer = &job.peer;
+            let state = match job.state {
+                JobState::Waiting => {
+                    self.advice.push(again(peer));
+                    format!("WAITING, {tries}{last}; due {}", job.run_at)
+                }
+                JobState::Leased => format!("IN HAND of a run, {tries}{last}"),
+                JobState::Quarantined => {
+                    self.is_well = false;
+                    self.advice.push(match job.lane {
+                        Lane::Record => format!("mend the record on {peer}, or `emsync seed {peer}` to take it again"),
+                        _ => format!(
+                            "`emsync quarantine retry {}` and `emsync sync {peer}`, or `emsync quarantine drop {}`",
+                            job.id, job.id
+                        ),
+                    });
+                    format!(
+                        "SET ASIDE as {}, {tries}{last}; each sync gives it one more try",
+                        job.id
+                    )
+                }
+                JobState::Held => {
+                    self.is_well = false;
+                    self.advice.push(format!(
+                        "look at the held deletes of {peer}; `emsync sync {peer} --max-delete N`, with N at least their number (`emsync status`), lets them go"
+                    ));
+                    "HELD by the delete guard".to_owned()
+                }
+            };
+            layer
+                .details
+                .push(format!("{} ({peer}): {state}", job.subject));
+        }
+    }
+}
+
+fn again(peer: &str) -> String {
+    match peer {
+        "" => "this node's next delete finishes it".to_owned(),
+        peer => format!("`emsync sync {peer}` tries it now"),
+    }
+}

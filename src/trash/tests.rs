@@ -1,0 +1,246 @@
+//! Listing and emptying with real stores and catalogues, in temporary directories.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::catalogue::{Catalogue, Reason};
+use crate::model::{AssetId, CatalogId, MediaFile, NodeId, Sha256, Timestamp};
+use crate::monitor::TestMonitor;
+use crate::store::{Publish, RealSys, Store, Trashed};
+
+const KIND: FileKind = FileKind::Original;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    store: Store,
+    catalogue: Catalogue,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm")
+            .or_else(|_| tempfile::tempdir())
+            .unwrap();
+        let root = dir.path().join("media");
+        let catalog = CatalogId::new("assets/catalog").unwrap();
+        Store::init(&root, &catalog, &NodeId::new("n1").unwrap()).unwrap();
+        let store = Store::open(&root, &catalog, Arc::new(RealSys)).unwrap();
+        let catalogue = Catalogue::open(&dir.path().join("emsync.db"))
+            .await
+            .unwrap();
+        Self {
+            dir,
+            store,
+            catalogue,
+        }
+    }
+
+    /// A file of asset `a1` that was here and went.
+    async fn gone(&self, name: &str, bytes: &[u8]) -> Trashed {
+        let mut staged = self.store.staging("test").unwrap().create().unwrap();
+        staged.write_all(bytes).unwrap();
+        let path = MediaPath::new(name).unwrap();
+        let file = MediaFile {
+            place: None,
+            kind: KIND,
+            path: path.clone(),
+            asset: AssetId::new("a1").unwrap(),
+            size: bytes.len() as u64,
+            modified: Timestamp::EPOCH,
+            sha256: Sha256::of(bytes),
+            md5: None,
+            authored: false,
+        };
+        let publish = Publish {
+            staged,
+            kind: KIND,
+            path: path.clone(),
+            modified: file.modified,
+            keep_replaced: false,
+        };
+        self.store.publish(vec![publish]).remove(0).unwrap();
+        let now = std::time::SystemTime::now().into();
+        let mut batch = self.catalogue.batch().await.unwrap();
+        batch.put_file(&file, now).await.unwrap();
+        batch
+            .forget_file(KIND, &path, &file.asset, &file.sha256, now)
+            .await
+            .unwrap();
+        batch.commit().await.unwrap();
+        assert!(self.store.trash(KIND, &path).unwrap());
+        self.listed(&Wanted::default()).await.pop().unwrap().item
+    }
+
+    async fn listed(&self, wanted: &Wanted) -> Vec<Entry> {
+        let mut listing = Listing::open(&self.store, &self.catalogue).await.unwrap();
+        let mut entries = Vec::new();
+        while let Some(page) = listing.page(wanted).await.unwrap() {
+            assert!(page.len() <= 1_000);
+            entries.extend(page.into_iter().map(|found| match found {
+                Found::Entry(entry) => *entry,
+                Found::Odd(error) => panic!("{error}"),
+            }));
+        }
+        entries
+    }
+
+    async fn rows(&self) -> usize {
+        self.catalogue
+            .former_of("a1", 0, 1_000)
+            .await
+            .unwrap()
+            .len()
+    }
+}
+
+fn now() -> Timestamp {
+    std::time::SystemTime::now().into()
+}
+
+#[tokio::test]
+async fn a_trashed_file_is_joined_with_what_it_was() {
+    let f = Fixture::new().await;
+    f.gone("a/b", b"one").await;
+    f.gone("a/b", b"two").await;
+    f.gone("c", b"three").await;
+    let all = f.listed(&Wanted::default()).await;
+    let sums: Vec<_> = all
+        .iter()
+        .map(|entry| entry.former.as_ref().unwrap().file.sha256)
+        .collect();
+    assert_eq!(sums, [b"one".as_slice(), b"two", b"three"].map(Sha256::of));
+    // There is no record of a1, so its master must have taken it away.
+    assert!(
+        all.iter()
+            .all(|entry| entry.former.as_ref().unwrap().reason == Reason::Deleted)
+    );
+    let of = |text: &str| Wanted {
+        pattern: Some(text.parse().unwrap()),
+        ..Wanted::default()
+    };
+    assert_eq!(f.listed(&of("a")).await.len(), 2);
+    let other = Wanted {
+        asset: Some("a2".to_owned()),
+        ..Wanted::default()
+    };
+    assert_eq!(f.listed(&other).await, []);
+
+    let ask = [
+        "a/b".to_owned(),
+        "c".to_owned(),
+        all[0].item.id(),
+        "nothing".to_owned(),
+    ];
+    let found = find(&f.store, &f.catalogue, &ask).await.unwrap();
+    assert!(matches!(&found[0], Err(Error::Ambiguous { ids, .. }) if ids.len() == 2));
+    assert_eq!(found[1].as_ref().unwrap(), &all[2]);
+    assert_eq!(found[2].as_ref().unwrap(), &all[0]);
+    assert!(matches!(&found[3], Err(Error::NoSuch { .. })));
+}
+
+#[tokio::test]
+async fn what_is_past_its_days_goes_with_its_rows_and_nothing_else_does() {
+    let f = Fixture::new().await;
+    f.gone("a", b"one").await;
+    for (days, ahead, left) in [(30, 29, 1), (0, 400, 1), (30, 31, 0)] {
+        let then = now().plus(DAY * ahead);
+        expire(&f.store, &f.catalogue, days, then).await.unwrap();
+        assert_eq!(
+            f.listed(&Wanted::default()).await.len(),
+            left,
+            "{days} days, {ahead} ahead"
+        );
+        assert_eq!(f.rows().await, left);
+    }
+}
+
+#[tokio::test]
+async fn room_is_made_of_the_oldest_and_only_where_it_helps() {
+    let f = Fixture::new().await;
+    for n in 0..4 {
+        f.gone(&format!("f{n}"), &[n; 100]).await;
+    }
+    let monitor = TestMonitor::default();
+    assert_eq!(
+        make_room(&f.store, &f.catalogue, 401, &monitor)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        f.listed(&Wanted::default()).await.len(),
+        4,
+        "the trash went in vain"
+    );
+    assert_eq!(monitor.seen().findings.len(), 0);
+    assert_eq!(
+        make_room(&f.store, &f.catalogue, 101, &monitor)
+            .await
+            .unwrap(),
+        200
+    );
+    let left = f.listed(&Wanted::default()).await;
+    let names: Vec<_> = left.iter().map(|entry| entry.item.path.as_str()).collect();
+    assert_eq!((names, f.rows().await), (vec!["f2", "f3"], 2));
+    let findings = monitor.seen().findings;
+    assert!(
+        findings.len() == 1 && findings[0].contains("2 oldest"),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
+async fn looking_empties_nothing_and_all_means_all() {
+    let f = Fixture::new().await;
+    for n in 0..40 {
+        f.gone(&format!("f{n}"), b"x").await;
+    }
+    for (looks_only, left) in [(true, 40), (false, 0)] {
+        let mut seen = 0;
+        let swept = sweep(&f.store, &f.catalogue, Which::All, looks_only, &mut |_| {
+            seen += 1;
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!((swept.files, swept.bytes, seen), (40, 40, 40));
+        assert_eq!(
+            (f.listed(&Wanted::default()).await.len(), f.rows().await),
+            (left, left)
+        );
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_files_come_by_pages() {
+    let f = Fixture::new().await;
+    let trash = f.dir.path().join("media/.emsync/trash/originals");
+    for n in 0..10_000 {
+        let slot = trash.join(format!("20240101T00{:02}00.000-{}", n / 250, n / 5 % 50));
+        fs::create_dir_all(&slot).unwrap();
+        fs::write(slot.join(format!("f{}", n % 5)), n.to_string()).unwrap();
+    }
+    let mut listing = Listing::open(&f.store, &f.catalogue).await.unwrap();
+    let (mut pages, mut files, mut last) = (0, 0, Timestamp::EPOCH);
+    while let Some(page) = listing.page(&Wanted::default()).await.unwrap() {
+        assert!(page.len() <= 1_000, "a page holds {}", page.len());
+        pages += 1;
+        for found in page {
+            let Found::Entry(entry) = found else {
+                panic!("odd")
+            };
+            assert!(entry.item.slot.when >= last && entry.former.is_none());
+            last = entry.item.slot.when;
+            files += 1;
+        }
+    }
+    assert_eq!((files, pages), (10_000, 11));
+    let swept = sweep(&f.store, &f.catalogue, Which::All, false, &mut |_| Ok(()))
+        .await
+        .unwrap();
+    assert_eq!(swept.files, 10_000);
+    assert_eq!(fs::read_dir(trash).unwrap().count(), 0);
+}
