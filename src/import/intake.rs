@@ -109,7 +109,7 @@ async fn publish(
     mut items: Vec<Item>,
 ) -> Result<(Vec<Item>, Option<store::Error>), Error> {
     give_places(import, &mut items).await?;
-    forget_what_is_in_the_way(import, &items).await?;
+    forget_what_is_in_the_way(import, &mut items).await?;
     let shared = Arc::clone(import);
     let (items, answers) = blocking(move || {
         let mut batch = Vec::new();
@@ -175,15 +175,36 @@ async fn give_places(import: &Import, items: &mut [Item]) -> Result<(), Error> {
 }
 
 /// Rows of places that have to be cleared before the moved asset can be published: rows go before bytes, here too.
-async fn forget_what_is_in_the_way(import: &Import, items: &[Item]) -> Result<(), Error> {
-    let rows = items.iter().filter_map(|item| match &item.fate {
-        Fate::Moved(moved) if moved.is_in_the_way(import, &item.found.path) => Some(&moved.left),
-        _ => None,
-    });
-    let rows: Vec<_> = rows.flatten().collect();
+async fn forget_what_is_in_the_way(import: &Import, items: &mut [Item]) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    for item in items.iter_mut() {
+        let Fate::Moved(moved) = &mut item.fate else {
+            continue;
+        };
+        if !moved.is_in_the_way(import, &item.found.path) {
+            continue;
+        }
+        let placed = moved.left.iter();
+        moved.in_the_way = placed
+            .map(|row| (row.file.kind, row.file.place().clone()))
+            .collect();
+        rows.extend(moved.left.iter().map(|row| row.file.clone()));
+        // After a kill between the rows and the bytes only the bytes are left, and stay in the way until they go.
+        if let Some(old) = import.path_of(&moved.from.path) {
+            let rules = import.store.rules();
+            let places: Vec<_> = rules.places(&old, &item.asset).take(2).collect();
+            let owned = import
+                .catalogue
+                .occupied(rules, FileKind::Original, &places)
+                .await?;
+            let without_row = places.into_iter().filter(|place| !owned.contains(place));
+            let without_row = without_row.map(|place| (FileKind::Original, place));
+            moved.in_the_way.extend(without_row);
+        }
+    }
     if !rows.is_empty() {
         let mut batch = import.catalogue.batch().await?;
-        forget(&mut batch, rows.iter().map(|row| &row.file), import.now()).await?;
+        forget(&mut batch, rows.iter(), import.now()).await?;
         batch.commit().await?;
     }
     Ok(())
@@ -211,8 +232,12 @@ fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error>
         // Below its own former name, or above it, a file cannot be published while that is still a file. Its bytes are
         // staged by now, and a kill after this is the same move found again.
         if moved.is_in_the_way(import, &item.found.path) {
-            for row in &moved.left {
-                import.store.trash(row.file.kind, row.file.place())?;
+            for (kind, place) in &moved.in_the_way {
+                match import.store.trash(*kind, place) {
+                    // A kill came after the new name: it is the folder that is wanted.
+                    Ok(_) | Err(store::Error::NotAFile { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
             crash::point(Point::ImportMadeRoom)?;
         }

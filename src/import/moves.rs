@@ -20,6 +20,8 @@ pub(super) struct Move {
     pub(super) from: SourceFile,
     /// The files of the asset under its former path.
     pub(super) left: Vec<FileRow>,
+    /// What lies under its former path and must go before its new one can be: a file and a folder cannot have one name.
+    pub(super) in_the_way: Vec<(FileKind, MediaPath)>,
     /// New names of its renditions, and their places once they are known.
     pub(super) renamed: Vec<Renamed>,
     /// The renditions under the new path.
@@ -98,6 +100,7 @@ impl Move {
             // Without rows, which a kill while room was made for it leaves, nobody knows what it had.
             is_complete: !left.is_empty() && renamed.len() == renditions().count(),
             left,
+            in_the_way: Vec::new(),
             renamed,
             carried: Vec::new(),
         }

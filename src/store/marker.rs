@@ -146,6 +146,7 @@ pub(super) fn init(
     }
     dirs.make(&base, STAGING)?;
     dirs.make(&base, TRASH)?;
+    super::naming::probe(&dirs);
     if found.is_none() {
         write(&dirs, &wanted)?;
     }

@@ -2,7 +2,8 @@
 //!
 //! The file has a name with a capital and an accent. If the file system finds it under the small letter it folds case, and
 //! if it finds it under the other Unicode form it normalises. It is never removed, so that two processes that open one root
-//! at the same time see the same answer. Where it cannot be made nothing can be published either, and names are bytes.
+//! at the same time see the same answer. `init` makes it, so that opening a node leaves no traces; a root that an older
+//! version made gets it when it is opened. Where it cannot be made nothing can be published either, and names are bytes.
 
 use rustix::io::Errno;
 
@@ -27,14 +28,18 @@ pub(super) fn probe(dirs: &Dirs) -> Rules {
 }
 
 fn rules_of(dirs: &Dirs, own: &Dir) -> Rules {
-    match dirs.sys().create(own.fd(), NAME) {
-        Ok(_) | Err(Errno::EXIST) => {}
-        Err(errno) => tracing::debug!(%errno, "cannot try out names; taking them for bytes"),
+    if !is_there(own, NAME) {
+        match dirs.sys().create(own.fd(), NAME) {
+            Ok(_) | Err(Errno::EXIST) => {}
+            Err(errno) => tracing::debug!(%errno, "cannot try out names; taking them for bytes"),
+        }
     }
-    let folds = ALIASES
-        .iter()
-        .any(|alias| matches!(own.look(alias), Ok(Some(_))));
+    let folds = ALIASES.iter().any(|alias| is_there(own, alias));
     if folds { Rules::Folding } else { Rules::Bytes }
+}
+
+fn is_there(own: &Dir, name: &str) -> bool {
+    matches!(own.look(name), Ok(Some(_)))
 }
 
 #[cfg(test)]
