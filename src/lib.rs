@@ -23,7 +23,8 @@
 //!
 //! 1. **Vocabulary**, values and pure functions: [`model`] (ids, paths, records and the conflict rule, files, presets, jobs),
 //!    [`protocol`] (wire shapes to model and back), [`config`] (as written, as used), [`error`] (the class of an error).
-//! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`].
+//! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`],
+//!    [`crash`] (moments that tests crash at; here because every band below marks some, and nothing but tests knows of them).
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`pipeline`] (one run over one peer), [`import`] (a folder becomes a master), [`serve`] (the HTTP node),
@@ -51,6 +52,7 @@ pub mod model;
 pub mod protocol;
 
 // Support.
+pub mod crash;
 pub mod monitor;
 pub mod retry;
 pub mod seams;

@@ -1,5 +1,6 @@
 //! The `emsync` program: parse, prepare, run one command, exit with its code.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 
 use clap::Parser as _;
@@ -12,7 +13,12 @@ fn main() -> process::ExitCode {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        let ended = runtime.block_on(run(cli));
+        let ended =
+            catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(cli)))).unwrap_or_else(|_| {
+                Err(anyhow::anyhow!(
+                    "emsync broke down; the next run goes on from what is on disk"
+                ))
+            });
         // Blocking threads that are still at work hold nothing that the next run could not take up again.
         runtime.shutdown_background();
         ended

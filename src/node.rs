@@ -14,10 +14,10 @@ use std::sync::Arc;
 pub use locks::{Held, Lock, held};
 
 use crate::catalogue::{self, Catalogue, Found};
-use crate::config::Config;
+use crate::config::{Config, Names};
 use crate::error::Class;
 use crate::seams::Seams;
-use crate::store::{self, RealSys, Store};
+use crate::store::{self, RealSys, Store, Sys};
 
 /// What can go wrong while a node is opened.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,18 @@ impl Node {
     /// [`Error`]; a missing marker means that the media volume is not mounted. A catalogue that is gone is an error, too: an
     /// empty one in its place would say that everything was deleted.
     pub async fn open(config: Config, seams: Seams) -> Result<Self, Error> {
-        let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
+        Self::open_with(config, seams, Arc::new(RealSys)).await
+    }
+
+    /// The same, with the store's changing system calls handed in: how tests let a disk fail.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(config: Config, seams: Seams, sys: Arc<dyn Sys>) -> Result<Self, Error> {
+        let mut store = Store::open(&config.media.root, &config.node.catalog, sys)?;
+        if config.media.names == Names::Portable {
+            store = store.portable();
+        }
         make_state(&config.state)?;
         let found = Found::open(&database(&config)).await?;
         if let Some(version) = found.behind().await? {

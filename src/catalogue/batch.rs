@@ -4,6 +4,7 @@ use sqlx::Transaction;
 
 use super::dialect::{BEGIN_WRITE, Engine};
 use super::{Catalogue, Db, Error, during};
+use crate::crash::{self, Point};
 use crate::model::Timestamp;
 
 /// A write transaction; dropped without [`commit`](Self::commit) it leaves nothing.
@@ -46,7 +47,9 @@ impl Batch {
             .await
             .map_err(during("note the last change"))?;
         }
-        self.tx.commit().await.map_err(during("commit"))
+        crash::point(Point::Committing)?;
+        self.tx.commit().await.map_err(during("commit"))?;
+        Ok(crash::point(Point::Committed)?)
     }
 }
 

@@ -273,6 +273,7 @@ async fn a_file_makes_its_asset_listed_again() {
     let file = MediaFile {
         kind: FileKind::Original,
         path: MediaPath::new("Caf\u{e9}/a b#%.jpg").unwrap(),
+        place: None,
         asset: AssetId::new("a1").unwrap(),
         size: 7,
         modified: Timestamp::from_millis(123),
@@ -296,7 +297,7 @@ async fn a_file_makes_its_asset_listed_again() {
     );
     assert_eq!(
         catalogue
-            .file(file.kind, &file.path)
+            .file(file.kind, &file.path, &file.asset)
             .await
             .unwrap()
             .unwrap()
@@ -308,18 +309,20 @@ async fn a_file_makes_its_asset_listed_again() {
 
     let mut batch = catalogue.batch().await.unwrap();
     let other = Sha256::of(b"y");
-    assert!(
-        !batch
+    assert_eq!(
+        batch
             .forget_file(file.kind, &file.path, &file.asset, &other, NOW)
             .await
             .unwrap(),
+        None,
         "another content was forgotten"
     );
-    assert!(
+    assert_eq!(
         batch
             .forget_file(file.kind, &file.path, &file.asset, &file.sha256, NOW)
             .await
-            .unwrap()
+            .unwrap(),
+        Some(file.path.clone())
     );
     batch.commit().await.unwrap();
     assert_eq!(

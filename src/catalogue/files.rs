@@ -1,8 +1,12 @@
 //! Files this node has. A row is written after the bytes are durable and removed before they go.
+//!
+//! A row is found by the name of its file and the asset that owns it: two assets may each have a file of one name. No two
+//! rows have one place on disk; where a new file goes is decided in `places`.
 
 use sqlx::{QueryBuilder, Row as _};
 
 use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
+use super::places::folded;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{AssetId, FileKind, Md5, MediaFile, MediaPath, Sha256, Timestamp};
 
@@ -31,27 +35,37 @@ pub struct FileTotals {
 }
 
 const COLUMNS: &str =
-    "kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at";
+    "kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at, place";
+
+/// What a file is found by, beside its kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By {
+    Path,
+    Fold,
+}
+
+impl By {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Fold => "fold",
+        }
+    }
+}
 
 impl Catalogue {
-    /// The file under a name.
+    /// The file of this name that the asset owns.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn file(&self, kind: FileKind, path: &MediaPath) -> Result<Option<FileRow>, Error> {
-        let mut query = QueryBuilder::<Engine>::new("SELECT ");
-        query
-            .push(COLUMNS)
-            .push(" FROM file WHERE kind = ")
-            .push_bind(number(kind))
-            .push(" AND path = ")
-            .push_bind(path.as_str());
-        let row = query
-            .build()
-            .fetch_optional(&self.db.readers)
-            .await
-            .map_err(during("read a file row"))?;
-        row.as_ref().map(file_row).transpose()
+    pub async fn file(
+        &self,
+        kind: FileKind,
+        path: &MediaPath,
+        asset: &AssetId,
+    ) -> Result<Option<FileRow>, Error> {
+        let rows = self.files_at(kind, &[path.as_str()]).await?;
+        Ok(rows.into_iter().find(|row| row.file.asset == *asset))
     }
 
     /// All files of these assets, in order of asset, kind and path.
@@ -80,22 +94,33 @@ impl Catalogue {
         Ok(found)
     }
 
-    /// The files under these names of one kind, whoever owns them.
+    /// The files of these names and one kind, whoever owns them.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn files_at(&self, kind: FileKind, paths: &[&str]) -> Result<Vec<FileRow>, Error> {
+        self.files_by(By::Path, kind, paths).await
+    }
+
+    pub(super) async fn files_by(
+        &self,
+        by: By,
+        kind: FileKind,
+        texts: &[&str],
+    ) -> Result<Vec<FileRow>, Error> {
         let mut found = Vec::new();
-        for chunk in paths.chunks(ROWS_A_STATEMENT) {
+        for chunk in texts.chunks(ROWS_A_STATEMENT) {
             let mut query = QueryBuilder::<Engine>::new("SELECT ");
             query
                 .push(COLUMNS)
                 .push(" FROM file WHERE kind = ")
                 .push_bind(number(kind))
-                .push(" AND path IN (");
+                .push(" AND ")
+                .push(by.column())
+                .push(" IN (");
             let mut list = query.separated(", ");
-            for path in chunk {
-                list.push_bind(*path);
+            for text in chunk {
+                list.push_bind(*text);
             }
             query.push(")");
             let rows = query
@@ -110,14 +135,14 @@ impl Catalogue {
         Ok(found)
     }
 
-    /// Up to `limit` files of one kind in order of their paths, beginning after `after`.
+    /// Up to `limit` files of one kind in order of their paths and assets, beginning after `after`.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn files_after(
         &self,
         kind: FileKind,
-        after: Option<&str>,
+        after: Option<(&str, &str)>,
         limit: usize,
     ) -> Result<Vec<FileRow>, Error> {
         let mut query = QueryBuilder::<Engine>::new("SELECT ");
@@ -125,11 +150,12 @@ impl Catalogue {
             .push(COLUMNS)
             .push(" FROM file WHERE kind = ")
             .push_bind(number(kind));
-        if let Some(after) = after {
-            query.push(" AND path > ").push_bind(after);
+        if let Some((path, asset)) = after {
+            query.push(" AND (path, asset) > (").push_bind(path);
+            query.push(", ").push_bind(asset).push(")");
         }
         query
-            .push(" ORDER BY path LIMIT ")
+            .push(" ORDER BY path, asset LIMIT ")
             .push_bind(signed(limit as u64));
         let rows = query
             .build()
@@ -181,17 +207,27 @@ impl Catalogue {
 }
 
 impl Batch {
-    /// Notes a file that is durable under its name, in place of what stood there, and makes its asset listed again.
+    /// Notes a file that is durable at its place, instead of what lay there, and makes its asset listed again.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn put_file(&mut self, file: &MediaFile, now: Timestamp) -> Result<(), Error> {
         sqlx::query(
-            "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)
-             ON CONFLICT (kind, path) DO UPDATE SET asset = excluded.asset, size = excluded.size, modified = excluded.modified,
+            "DELETE FROM file WHERE kind = $1 AND place = $2 AND NOT (path = $3 AND asset = $4)",
+        )
+        .bind(number(file.kind))
+        .bind(file.place().as_str())
+        .bind(file.path.as_str())
+        .bind(file.asset.as_str())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("forget a replaced file"))?;
+        sqlx::query(
+            "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at, place, fold)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10, $11)
+             ON CONFLICT (kind, path, asset) DO UPDATE SET size = excluded.size, modified = excluded.modified,
              sha256 = excluded.sha256, md5 = excluded.md5, authored = excluded.authored, received_at = excluded.received_at,
-             unlisted_at = NULL",
+             unlisted_at = NULL, place = excluded.place, fold = excluded.fold",
         )
         .bind(number(file.kind))
         .bind(file.path.as_str())
@@ -202,6 +238,8 @@ impl Batch {
         .bind(file.md5.as_ref().map(|md5| &md5.as_bytes()[..]))
         .bind(i64::from(file.authored))
         .bind(now.as_millis())
+        .bind(file.place().as_str())
+        .bind(folded(file.place().as_str()))
         .execute(&mut *self.tx)
         .await
         .map_err(during("store a file row"))?;
@@ -210,7 +248,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Forgets a file, before its bytes go; answers whether the row was there with this content and owner.
+    /// Forgets a file, before its bytes go; answers where they lie, if the row was there with this content and owner.
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -221,23 +259,23 @@ impl Batch {
         asset: &AssetId,
         content: &Sha256,
         now: Timestamp,
-    ) -> Result<bool, Error> {
-        let done = sqlx::query(
-            "DELETE FROM file WHERE kind = $1 AND path = $2 AND asset = $3 AND sha256 = $4",
+    ) -> Result<Option<MediaPath>, Error> {
+        let place: Option<String> = sqlx::query_scalar(
+            "DELETE FROM file WHERE kind = $1 AND path = $2 AND asset = $3 AND sha256 = $4 RETURNING place",
         )
         .bind(number(kind))
         .bind(path.as_str())
         .bind(asset.as_str())
         .bind(&content.as_bytes()[..])
-        .execute(&mut *self.tx)
+        .fetch_optional(&mut *self.tx)
         .await
         .map_err(during("forget a file"))?;
-        if done.rows_affected() == 0 {
-            return Ok(false);
-        }
+        let Some(place) = place else {
+            return Ok(None);
+        };
         self.relist(&[asset.as_str()], now).await?;
         self.touch(now);
-        Ok(true)
+        media_path(place).map(Some)
     }
 
     /// Notes whether the last listing of its asset lacked a file.
@@ -248,15 +286,19 @@ impl Batch {
         &mut self,
         kind: FileKind,
         path: &MediaPath,
+        asset: &AssetId,
         at: Option<Timestamp>,
     ) -> Result<(), Error> {
-        sqlx::query("UPDATE file SET unlisted_at = $1 WHERE kind = $2 AND path = $3")
-            .bind(at.map(Timestamp::as_millis))
-            .bind(number(kind))
-            .bind(path.as_str())
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("mark a file as unlisted"))?;
+        sqlx::query(
+            "UPDATE file SET unlisted_at = $1 WHERE kind = $2 AND path = $3 AND asset = $4",
+        )
+        .bind(at.map(Timestamp::as_millis))
+        .bind(number(kind))
+        .bind(path.as_str())
+        .bind(asset.as_str())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("mark a file as unlisted"))?;
         Ok(())
     }
 }
@@ -297,6 +339,7 @@ fn file_row(row: &Row) -> Result<FileRow, Error> {
 
 fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
     let (path, asset): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+    let place: String = row.try_get(10)?;
     let (size, modified): (i64, i64) = (row.try_get(3)?, row.try_get(4)?);
     let digest: Vec<u8> = row.try_get(5)?;
     let (kind_number, stated_md5, authored) = (
@@ -311,6 +354,7 @@ fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
     Ok((|| {
         let file = MediaFile {
             kind: kind(kind_number),
+            place: (place != path).then(|| media_path(place)).transpose()?,
             path: media_path(path)?,
             asset: AssetId::new(asset).map_err(|error| Error::Row {
                 what: "asset id",

@@ -206,6 +206,41 @@ impl Catalogue {
         }
         Ok(found)
     }
+
+    /// The assets that jobs of a peer with these subjects serve.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn wishers_of(
+        &self,
+        peer: &str,
+        subjects: &[&str],
+    ) -> Result<Vec<(String, AssetId)>, Error> {
+        let mut found = Vec::new();
+        for chunk in subjects.chunks(ROWS_A_STATEMENT) {
+            let mut query =
+                QueryBuilder::<Engine>::new("SELECT subject, asset FROM job WHERE peer = ");
+            query.push_bind(peer).push(" AND subject IN (");
+            let mut list = query.separated(", ");
+            for subject in chunk {
+                list.push_bind(*subject);
+            }
+            query.push(")");
+            let rows: Vec<(String, String)> = query
+                .build_query_as()
+                .fetch_all(&self.db.readers)
+                .await
+                .map_err(during("read who wishes"))?;
+            for (subject, asset) in rows {
+                let asset = AssetId::new(asset).map_err(|error| Error::Row {
+                    what: "asset id",
+                    value: error.to_string(),
+                })?;
+                found.push((subject, asset));
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Batch {

@@ -21,6 +21,7 @@ mod files;
 mod findings;
 mod jobs;
 mod keys;
+mod places;
 mod records;
 mod runs;
 mod scratch;
@@ -40,6 +41,7 @@ pub use files::{FileRow, FileTotals};
 pub use findings::Finding;
 pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
+pub use places::{Placed, Wanted};
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
 pub use scratch::Scratch;
@@ -64,9 +66,11 @@ impl Catalogue {
     /// # Errors
     /// [`Error::Open`] when the file cannot be used, [`Error::Schema`] when a newer emsync wrote it.
     pub async fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
+        let catalogue = Self {
             db: Db::open(path).await?,
-        })
+        };
+        catalogue.fold_all().await?;
+        Ok(catalogue)
     }
 
     /// Begins a write transaction; waits for its turn.
@@ -145,6 +149,15 @@ pub enum Error {
     },
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Sql {
+            what: reached.0.name(),
+            source: sqlx::Error::Io(reached.into()),
+        }
+    }
+}
+
 impl Error {
     fn damaged(path: &Path, what: &'static str, source: Option<sqlx::Error>) -> Self {
         Self::Damaged {
@@ -154,21 +167,41 @@ impl Error {
         }
     }
 
-    /// Whether it is worth trying again: only a lock that somebody else holds is.
+    /// Whether it is worth trying again: a lock that somebody else holds, a disk that is full, failing or mounted read-only, too
+    /// many open files. None of them harms what was committed.
     #[must_use]
     pub fn class(&self) -> Class {
-        let (Self::Sql { source, .. } | Self::Open { source, .. }) = self else {
-            return Class::Permanent;
-        };
-        match source {
-            sqlx::Error::PoolTimedOut => Class::Transient,
-            sqlx::Error::Database(error)
-                if matches!(error.code().as_deref(), Some("5" | "6" | "517")) =>
-            {
+        match self {
+            Self::Sql {
+                source: sqlx::Error::PoolTimedOut | sqlx::Error::Io(_),
+                ..
+            } => Class::Transient,
+            Self::Sql { .. } if matches!(self.code(), Some(5 | 6 | 8 | 10 | 13 | 14)) => {
                 Class::Transient
             }
+            Self::Open { .. } if matches!(self.code(), Some(5 | 6 | 10 | 13)) => Class::Transient,
             _ => Class::Permanent,
         }
+    }
+
+    /// Whether the file is no catalogue any more: a person has to look.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Corrupt { .. })
+            || matches!(self.code(), Some(11 | 26))
+    }
+
+    /// The engine's primary result code (sqlite.org/rescode.html): 5 and 6 locked, 8 read-only, 10 I/O, 11 corrupt, 13 full,
+    /// 14 cannot open, 26 no database.
+    fn code(&self) -> Option<i32> {
+        let (Self::Sql { source, .. } | Self::Open { source, .. }) = self else {
+            return None;
+        };
+        let sqlx::Error::Database(error) = source else {
+            return None;
+        };
+        let extended: i32 = error.code()?.parse().ok()?;
+        Some(extended & 0xff)
     }
 }
 

@@ -43,6 +43,9 @@ pub struct SpooledFile {
     pub asset: String,
 }
 
+/// Begins every question about files.
+const FILES: &str =
+    "SELECT kind, path, size, modified, sha256, md5, exact, asset FROM listed_file WHERE kind = ";
 /// Begins the name of every table's file.
 const PREFIX: &str = "verify-";
 /// A file that nobody wrote to for so long was left by a killed process.
@@ -87,7 +90,7 @@ impl Spool {
             "CREATE TABLE listed_record (module TEXT NOT NULL, id TEXT NOT NULL, deleted BIGINT NOT NULL, stamp TEXT NOT NULL,
              content BLOB NOT NULL, PRIMARY KEY (module, id)) WITHOUT ROWID",
             "CREATE TABLE listed_file (kind BIGINT NOT NULL, path TEXT NOT NULL, asset TEXT NOT NULL, size BIGINT, modified BIGINT,
-             sha256 BLOB, md5 BLOB, exact BIGINT NOT NULL, PRIMARY KEY (kind, path)) WITHOUT ROWID",
+             sha256 BLOB, md5 BLOB, exact BIGINT NOT NULL, PRIMARY KEY (kind, path, asset)) WITHOUT ROWID",
         ] {
             sqlx::query(statement).execute(&spool.pool).await.map_err(during("make a spool"))?;
         }
@@ -139,7 +142,7 @@ impl Spool {
                     .push_bind(i64::from(file.exact));
             });
             query.push(
-                " ON CONFLICT (kind, path) DO UPDATE SET asset = excluded.asset, size = excluded.size, modified = excluded.modified,
+                " ON CONFLICT (kind, path, asset) DO UPDATE SET size = excluded.size, modified = excluded.modified,
                  sha256 = excluded.sha256, md5 = excluded.md5, exact = excluded.exact",
             );
             query
@@ -195,26 +198,50 @@ impl Spool {
             .collect()
     }
 
-    /// Up to `limit` files of one kind in order of their paths, beginning after `after`.
+    /// Up to `limit` files of one kind in order of their paths and assets, beginning after `after`.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn files_after(
         &self,
         of: FileKind,
-        after: Option<&str>,
+        after: Option<(&str, &str)>,
         limit: usize,
     ) -> Result<Vec<SpooledFile>, Error> {
-        let rows = sqlx::query(
-            "SELECT kind, path, size, modified, sha256, md5, exact, asset FROM listed_file WHERE kind = $1 AND path > $2
-             ORDER BY path LIMIT $3",
-        )
-        .bind(number(of))
-        .bind(after.unwrap_or(""))
-        .bind(signed(limit as u64))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(during("read spooled files"))?;
+        let (path, asset) = after.unwrap_or_default();
+        let mut query = QueryBuilder::<Engine>::new(FILES);
+        query.push_bind(number(of)).push(" AND (path, asset) > (");
+        query.push_bind(path).push(", ").push_bind(asset);
+        query.push(") ORDER BY path, asset LIMIT ");
+        query.push_bind(signed(limit as u64));
+        self.read_files(query).await
+    }
+
+    /// The files of these names and one kind, whatever asset they were listed for.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn files_at(&self, of: FileKind, paths: &[&str]) -> Result<Vec<SpooledFile>, Error> {
+        let mut found = Vec::new();
+        for chunk in paths.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new(FILES);
+            query.push_bind(number(of)).push(" AND path IN (");
+            let mut list = query.separated(", ");
+            for path in chunk {
+                list.push_bind(*path);
+            }
+            query.push(")");
+            found.extend(self.read_files(query).await?);
+        }
+        Ok(found)
+    }
+
+    async fn read_files(&self, mut query: QueryBuilder<Engine>) -> Result<Vec<SpooledFile>, Error> {
+        let rows = query
+            .build()
+            .fetch_all(&self.pool)
+            .await
+            .map_err(during("read spooled files"))?;
         rows.iter()
             .map(|row| read(row).map_err(during("read a spooled file"))?)
             .collect()

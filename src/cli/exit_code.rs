@@ -3,7 +3,7 @@
 use super::output;
 use crate::error::Class;
 use crate::reconcile::{deletes, verify};
-use crate::{catalogue, config, import, node, peer, pipeline, pull, serve, store};
+use crate::{catalogue, config, crash, import, node, peer, pipeline, pull, serve, store};
 
 /// How the program ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl ExitCode {
 }
 
 fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
-    if cause.is::<config::Error>() || cause.is::<super::Usage>() {
+    if cause.is::<config::Error>() || cause.is::<super::Usage>() || cause.is::<crash::Error>() {
         return Some(ExitCode::Usage);
     }
     if let Some(output::Error::ReaderGone) = cause.downcast_ref() {
@@ -128,9 +128,8 @@ fn of_store(error: &store::Error) -> ExitCode {
 
 fn of_catalogue(error: &catalogue::Error) -> ExitCode {
     match error {
-        catalogue::Error::Schema { .. }
-        | catalogue::Error::Damaged { .. }
-        | catalogue::Error::Corrupt { .. } => ExitCode::Fatal,
+        catalogue::Error::Schema { .. } => ExitCode::Fatal,
+        damaged if damaged.is_damage() => ExitCode::Fatal,
         other => of_class(other.class()),
     }
 }

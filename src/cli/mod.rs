@@ -37,6 +37,7 @@ pub use exit_code::ExitCode;
 pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // First of all, or an error would go unsaid.
     logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
+    crate::crash::arm()?;
     if let Some(dir) = &cli.global.chdir {
         let go = std::env::set_current_dir(dir);
         go.map_err(|error| Usage(format!("-C {}: {error}", dir.display())))?;

@@ -33,6 +33,7 @@ pub(super) struct Media {
     pub(super) root: Option<At<String>>,
     pub(super) thumb_threads: Option<At<u64>>,
     pub(super) max_pixels: Option<At<u64>>,
+    pub(super) names: Option<At<String>>,
 }
 
 /// `[limits]`
@@ -119,6 +120,7 @@ impl Media {
             root: section.text("root")?,
             thumb_threads: section.whole("thumb_threads")?,
             max_pixels: section.whole("max_pixels")?,
+            names: section.text("names")?,
         };
         section.done()?;
         Ok(media)

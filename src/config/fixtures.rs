@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Config, Generated, Limits, MaxDelete, Media, Serve};
+use super::{Config, Generated, Limits, MaxDelete, Media, Names, Serve};
 
 /// Planted as every key in the fixtures; must be seen nowhere.
 const PLANTED: &str = "planted";
@@ -92,6 +92,7 @@ fn minimal(config: &Config) {
         (config.media.thumb_threads, config.media.max_pixels),
         (0, Media::MAX_PIXELS)
     );
+    assert_eq!(config.media.names, Names::Auto);
     assert_eq!(config.state, config.dir.join("state"));
     assert_eq!(config.serve.listen, Serve::LISTEN);
     assert_eq!(config.limits, Limits::default());
@@ -130,6 +131,7 @@ fn full(config: &Config) {
         (config.media.thumb_threads, config.media.max_pixels),
         (6, 1_000_000)
     );
+    assert_eq!(config.media.names, Names::Portable);
     assert_eq!(config.serve.listen.to_string(), "[::]:7701");
     let tables: Vec<_> = config
         .relay_tables
@@ -161,7 +163,7 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(54));
+    assert_eq!(cdn.place().line, Some(55));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),

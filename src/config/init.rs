@@ -85,7 +85,9 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
     push(&format!(
         "[media]\n# Holds <catalog>/originals and <catalog>/generated.\nroot = \"media\"\n\
          # Threads that make renditions; 0 is one for each core.\n#thumb_threads = 0\n\
-         # Pictures with more pixels are refused before they are decoded.\n#max_pixels = {}\n\n",
+         # Pictures with more pixels are refused before they are decoded.\n#max_pixels = {}\n\
+         # Names on disk: \"auto\" (as they come, as far as the disk can hold them), or \"portable\" (as any system can hold them).\n\
+         #names = \"auto\"\n\n",
         Media::MAX_PIXELS
     ));
     push(&format!(

@@ -26,7 +26,7 @@ pub struct Limits {
     pub list_timeout: Duration,
     /// A peer's clock may differ by so much; above it the pass stops.
     pub max_clock_skew: Duration,
-    /// How far a window reaches back over the last one (wire spec H-3).
+    /// How far a window reaches back over the last one (wire spec H-3); at least 5 s whatever is said here.
     pub overlap: Duration,
     /// Bytes from which on a file uses the lane of the large ones.
     pub large_file: u64,

@@ -81,6 +81,17 @@ pub struct Media {
     pub thumb_threads: usize,
     /// Pictures with more pixels are refused by their header, before anything is decoded.
     pub max_pixels: u64,
+    /// Which names files may have on disk.
+    pub names: Names,
+}
+
+/// Which names files may have on disk; what peers see is always the name a file came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Whatever the file system of the media holds.
+    Auto,
+    /// Only what Windows, macOS and Linux all hold, no two of which any of them takes for one.
+    Portable,
 }
 
 impl Media {
@@ -306,8 +317,23 @@ fn folders(written: &file::Written, dir: &Path) -> Result<(Media, PathBuf), Erro
             1,
             1_000_000_000_000,
         )?,
+        names: names(&written.media.names)?,
     };
     Ok((media, state))
+}
+
+fn names(written: &Option<read::At<String>>) -> Result<Names, Error> {
+    let Some(at) = written else {
+        return Ok(Names::Auto);
+    };
+    at.check(|text| match text.as_str() {
+        "auto" => Ok(Names::Auto),
+        "portable" => Ok(Names::Portable),
+        other => Err(Problem::Choice {
+            value: other.to_owned(),
+            allowed: "auto and portable",
+        }),
+    })
 }
 
 /// `path` with its `..` worked out on paper, for comparison only: a link in between may lead elsewhere.

@@ -8,6 +8,7 @@ use super::identify::{Fate, Item};
 use super::renditions::is_preset;
 use super::{Error, Import, categories, fields};
 use crate::catalogue::{Batch, FileRow, SourceFile};
+use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaFile, MediaPath, Record, Timestamp};
 
 /// Makes a portion durable in the catalogue.
@@ -49,6 +50,7 @@ pub(super) async fn commit(
         .put_source_files(&import.source, import.walk - 1, &left)
         .await?;
     batch.commit().await?;
+    crash::point(Point::ImportCommitted)?;
     for row in &left {
         import.claimed().remove(&row.path);
     }
@@ -64,10 +66,11 @@ fn emptied(items: &[Item], stale: &[FileRow]) -> Vec<Place> {
         let rows = stale
             .iter()
             .filter(|row| row.file.asset == item.asset && row.file.kind == FileKind::Generated);
-        rows.map(|row| row.file.path.clone()).collect()
+        rows.map(|row| row.file.place().clone()).collect()
     };
     let place = |item: &Item| Place {
         path: item.found.path.clone(),
+        asset: item.asset.clone(),
         has_original: false,
         files: of(item),
     };
@@ -184,13 +187,15 @@ fn files(item: &Item) -> Vec<MediaFile> {
     let original = MediaFile {
         kind: FileKind::Original,
         path: item.found.path.clone(),
+        place: None,
         asset: item.asset.clone(),
         size: item.reading.size,
         modified: item.reading.modified(),
         sha256: item.reading.sha256,
         md5: Some(item.reading.md5),
         authored: false,
-    };
+    }
+    .at(item.place.clone());
     match &item.fate {
         Fate::Same => Vec::new(),
         Fate::Moved(moved) => std::iter::once(original)

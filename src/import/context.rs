@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Error, Options, Report, blocking, walk};
-use crate::catalogue::{Catalogue, SourceDir};
+use crate::catalogue::{Catalogue, Placed, SourceDir, Wanted};
+use crate::model::place::mapped_text;
 use crate::model::{MediaPath, NodeId, Timestamp};
 use crate::monitor::{Counter, Monitor};
 use crate::seams::Seams;
@@ -127,6 +128,24 @@ impl Import {
             Some(prefix) => prefix.join(rel).ok(),
             None => MediaPath::new(rel).ok(),
         }
+    }
+
+    /// The places of files that are about to be published, in their order; what is mapped is reported.
+    pub(super) async fn places(&self, wanted: &[Wanted<'_>]) -> Result<Vec<MediaPath>, Error> {
+        let placed = self.catalogue.places(self.store.rules(), wanted).await?;
+        let mut places = Vec::with_capacity(wanted.len());
+        for (file, placed) in wanted.iter().zip(placed) {
+            let Placed::At { place, why } = placed else {
+                unreachable!("no file of an import shares another's content");
+            };
+            if let Some(why) = why {
+                tracing::info!(path = %file.path, asset = %file.asset, %place, reason = %why, "mapped");
+                let text = mapped_text((file.kind, file.path), file.asset, (&place, why));
+                self.monitor.finding(&text);
+            }
+            places.push(place);
+        }
+        Ok(places)
     }
 
     /// Reports an entry that could not be imported.

@@ -74,6 +74,12 @@ pub enum Error {
     Worker,
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Store(reached.into())
+    }
+}
+
 impl Error {
     /// Whether the same call may work later without anybody changing anything.
     #[must_use]

@@ -16,8 +16,9 @@ use super::identify::is_at;
 use super::presence::{Presence, presence};
 use super::{Error, Import, LEFT, blocking, categories, fields};
 use crate::catalogue::{Batch, SourceFile};
+use crate::crash::{self, Point};
 use crate::model::preset::image_presets;
-use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
 use crate::reconcile::guard;
 
@@ -119,17 +120,19 @@ async fn delete(
     let places = gone.iter().chain(&left).filter_map(|row| {
         Some(Place {
             path: import.path_of(&row.path)?,
+            asset: row.asset.clone(),
             has_original: true,
             files: files.remove(row.asset.as_str()).unwrap_or_default(),
         })
     });
     clear(import, places.collect()).await?;
+    crash::point(Point::ImportCleared)?;
     let mut batch = import.catalogue.batch().await?;
     for row in gone.iter().chain(&left) {
         batch.forget_source_file(&import.source, &row.path).await?;
     }
     batch.commit().await?;
-    Ok(())
+    Ok(crash::point(Point::ImportForgotten)?)
 }
 
 /// Writes tombstones and forgets file rows; answers the generated files of each asset.
@@ -177,13 +180,14 @@ pub(super) async fn bury(
     forget(&mut batch, ended(), now).await?;
     for file in ended().filter(|file| file.kind == FileKind::Generated) {
         let of_asset = generated.entry(file.asset.to_string()).or_default();
-        of_asset.push(file.path.clone());
+        of_asset.push(file.place().clone());
     }
     let marked: Vec<_> = gone.iter().map(marked_as_left).collect();
     batch
         .put_source_files(&import.source, import.walk - 1, &marked)
         .await?;
     batch.commit().await?;
+    crash::point(Point::ImportBuried)?;
     import.report().gone += tombstones.len() as u64;
     Ok(generated)
 }
@@ -214,9 +218,11 @@ pub(super) async fn forget(
 pub(super) struct Place {
     /// Its source path.
     pub(super) path: MediaPath,
+    /// Its id.
+    pub(super) asset: AssetId,
     /// Whether its original goes too.
     pub(super) has_original: bool,
-    /// Generated files that it is known to have had; those an import makes are looked for in any case.
+    /// Where generated files lie that it is known to have had; those an import makes are looked for in any case.
     pub(super) files: Vec<MediaPath>,
 }
 
@@ -227,20 +233,26 @@ pub(super) async fn clear(import: &Arc<Import>, places: Vec<Place>) -> Result<()
         .map(|preset| preset.file_name)
         .collect();
     let (mut originals, mut generated) = (Vec::new(), Vec::new());
+    // Rows may be gone by now: a file without one lies under its own name, or where it goes when that is taken.
+    let rules = import.store.rules();
     for place in places {
-        generated.extend(names.iter().filter_map(|name| place.path.join(name).ok()));
+        let paths = names.iter().filter_map(|name| place.path.join(name).ok());
+        generated.extend(paths.flat_map(|path| {
+            rules
+                .places(&path, &place.asset)
+                .take(2)
+                .collect::<Vec<_>>()
+        }));
         generated.extend(place.files);
         if place.has_original {
-            originals.push(place.path);
+            originals.extend(rules.places(&place.path, &place.asset).take(2));
         }
     }
     for (kind, mut paths) in [
         (FileKind::Original, originals),
         (FileKind::Generated, generated),
     ] {
-        let texts: Vec<_> = paths.iter().map(MediaPath::as_str).collect();
-        let rows = import.catalogue.files_at(kind, &texts).await?;
-        let owned: HashSet<_> = rows.into_iter().map(|row| row.file.path).collect();
+        let owned = import.catalogue.occupied(rules, kind, &paths).await?;
         paths.retain(|path| !owned.contains(path));
         let store = import.store.clone();
         blocking(move || trash(&store, kind, &paths)).await??;

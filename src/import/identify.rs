@@ -3,7 +3,8 @@
 //! ```text
 //! known here, its asset alive at this path    same content: Same or Touched; other content: Replaced
 //! owned by an asset of ours all the same      its folder was moved or imported twice: taken over, unless it is still there
-//! owned by somebody else's asset              refused: one path, one asset
+//! owned by somebody else's asset              the same content: refused, it is here already; other content: an asset of ours,
+//!                                             whose file gets a place of its own
 //! content of a known file that is gone        Moved: the asset keeps its id
 //! else                                        Added, under the first id that no other live path has
 //! ```
@@ -25,6 +26,8 @@ pub(super) struct Item {
     pub(super) reading: Reading,
     pub(super) asset: AssetId,
     pub(super) fate: Fate,
+    /// Where its original lies, once it is published.
+    pub(super) place: MediaPath,
     /// Folder and path of another source that had this path before.
     pub(super) adopted: Option<(String, String)>,
 }
@@ -111,6 +114,7 @@ pub(super) async fn identify(
             adopted,
         } = decided;
         items.push(Item {
+            place: found.path.clone(),
             found,
             reading,
             asset,
@@ -131,8 +135,8 @@ struct Decided {
 struct Known {
     /// Records of assets by their source rows, their paths' owners and the ids their paths would give.
     records: HashMap<RecordKey, StoredRecord>,
-    /// Originals under these paths.
-    owners: HashMap<MediaPath, FileRow>,
+    /// Originals of these paths.
+    owners: HashMap<MediaPath, Vec<FileRow>>,
 }
 
 impl Known {
@@ -164,11 +168,29 @@ impl Known {
         keys.sort_unstable();
         keys.dedup();
         let records = import.catalogue.stored(&keys).await?;
-        let owners = owners
-            .into_iter()
-            .map(|row| (row.file.path.clone(), row))
+        let mut by_path: HashMap<MediaPath, Vec<FileRow>> = HashMap::new();
+        for row in owners {
+            by_path.entry(row.file.path.clone()).or_default().push(row);
+        }
+        Ok(Self {
+            records,
+            owners: by_path,
+        })
+    }
+
+    /// The originals of this path whose assets are alive there, with whether the asset is ours; ours first.
+    fn living(&self, import: &Import, path: &MediaPath) -> Vec<(&FileRow, bool)> {
+        let rows = self.owners.get(path).into_iter().flatten();
+        let mut living: Vec<_> = rows
+            .filter_map(|row| {
+                let stored = self.records.get(&fields::asset_key(&row.file.asset))?;
+                let status = stored.record.status.as_ref();
+                let is_ours = status.is_some_and(|status| status.master == import.own);
+                is_at(stored, path).then_some((row, is_ours))
+            })
             .collect();
-        Ok(Self { records, owners })
+        living.sort_by_key(|(_, is_ours)| !is_ours);
+        living
     }
 }
 
@@ -187,39 +209,27 @@ async fn place(
     found: &Found,
     reading: &Reading,
 ) -> Result<Result<Decided, String>, Error> {
-    if let Some(row) = known.owners.get(&found.path) {
+    for (row, is_ours) in known.living(import, &found.path) {
         let owner = &row.file.asset;
-        let stored = known
-            .records
-            .get(&fields::asset_key(owner))
-            .filter(|stored| is_at(stored, &found.path));
-        if let Some(stored) = stored {
-            if stored
-                .record
-                .status
-                .as_ref()
-                .is_none_or(|status| status.master != import.own)
-            {
-                return Ok(Err(format!(
-                    "its path belongs to asset {owner}, which another node is the master of"
-                )));
-            }
+        let is_same = row.file.sha256 == reading.sha256;
+        if is_ours {
             let adopted = match elsewhere(import, found, owner).await? {
                 Some((dir, _)) if is_here(&dir, found, import).await => {
                     return Ok(Err(format!("its path is imported from {dir} already")));
                 }
                 adopted => adopted,
             };
-            let fate = compared(
-                reading,
-                row.file.sha256 == reading.sha256,
-                row.file.modified,
-            );
+            let fate = compared(reading, is_same, row.file.modified);
             return Ok(Ok(Decided {
                 asset: owner.clone(),
                 fate,
                 adopted,
             }));
+        }
+        if is_same {
+            return Ok(Err(format!(
+                "it is here already, as asset {owner}, which another node is the master of"
+            )));
         }
     }
     if let Some(moved) = moves::find(import, found, reading).await? {

@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::commit::commit;
+use super::gone::forget;
 use super::identify::{Fate, Item, identify};
 use super::read::{self, Reading, Refusal};
 use super::renditions::{Renditions, Want};
 use super::walk::{self, Found, Portion};
 use super::{Error, Import, blocking};
+use crate::catalogue::Wanted;
+use crate::crash::{self, Point};
 use crate::model::FileKind;
 use crate::model::preset::image_presets;
 use crate::monitor::Counter;
@@ -61,11 +64,13 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error
     }
     import.report().unchanged += same.len() as u64;
     let read = read_all(import, fresh).await?;
+    crash::point(Point::ImportRead)?;
     let items = identify(import, read, &rows).await?;
     if import.options.dry_run {
         count(import, &items);
     } else {
         let (items, failure) = publish(import, items).await?;
+        crash::point(Point::ImportPublished)?;
         commit(import, portion.dirs, same, &items).await?;
         count(import, &items);
         if let Some(error) = failure {
@@ -103,6 +108,8 @@ async fn publish(
     import: &Arc<Import>,
     mut items: Vec<Item>,
 ) -> Result<(Vec<Item>, Option<store::Error>), Error> {
+    give_places(import, &mut items).await?;
+    forget_what_is_in_the_way(import, &items).await?;
     let shared = Arc::clone(import);
     let (items, answers) = blocking(move || {
         let mut batch = Vec::new();
@@ -139,6 +146,49 @@ async fn publish(
     Ok((durable, failure))
 }
 
+/// Decides where the originals, and the renditions that move along, are to lie.
+async fn give_places(import: &Import, items: &mut [Item]) -> Result<(), Error> {
+    let mut wanted = Vec::new();
+    for item in items.iter() {
+        let want = |kind, path| Wanted {
+            kind,
+            path,
+            asset: &item.asset,
+            shares: None,
+            one_file_at: None,
+        };
+        wanted.push(want(FileKind::Original, &item.found.path));
+        if let Fate::Moved(moved) = &item.fate {
+            let renamed = moved.renamed.iter();
+            wanted.extend(renamed.map(|to| want(FileKind::Generated, &to.path)));
+        }
+    }
+    let mut places = import.places(&wanted).await?.into_iter();
+    let mut next = || places.next().expect("one answer for each file");
+    for item in items {
+        item.place = next();
+        if let Fate::Moved(moved) = &mut item.fate {
+            moved.renamed.iter_mut().for_each(|to| to.place = next());
+        }
+    }
+    Ok(())
+}
+
+/// Rows of places that have to be cleared before the moved asset can be published: rows go before bytes, here too.
+async fn forget_what_is_in_the_way(import: &Import, items: &[Item]) -> Result<(), Error> {
+    let rows = items.iter().filter_map(|item| match &item.fate {
+        Fate::Moved(moved) if moved.is_in_the_way(import, &item.found.path) => Some(&moved.left),
+        _ => None,
+    });
+    let rows: Vec<_> = rows.flatten().collect();
+    if !rows.is_empty() {
+        let mut batch = import.catalogue.batch().await?;
+        forget(&mut batch, rows.iter().map(|row| &row.file), import.now()).await?;
+        batch.commit().await?;
+    }
+    Ok(())
+}
+
 /// What of an item is to be published. Blocks.
 fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error> {
     let (Some(staged), Some(staging)) = (item.reading.staged.take(), import.staging.as_ref())
@@ -151,20 +201,20 @@ fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error>
     let mut parts = vec![Publish {
         staged,
         kind: FileKind::Original,
-        path: item.found.path.clone(),
+        path: item.place.clone(),
         modified: item.reading.modified(),
         keep_replaced: !matches!(item.fate, Fate::Touched),
     }];
-    if let Fate::Moved(moved) = &mut item.fate
-        && let Some(old) = import.path_of(&moved.from.path)
-    {
-        parts.extend(moved.carry(&import.store, staging, &item.found.path, &old)?);
+    if let Fate::Moved(moved) = &mut item.fate {
+        parts.extend(moved.carry(&import.store, staging)?);
+        crash::point(Point::ImportCarried)?;
         // Below its own former name, or above it, a file cannot be published while that is still a file. Its bytes are
         // staged by now, and a kill after this is the same move found again.
-        if item.found.path.below(&old).is_some() || old.below(&item.found.path).is_some() {
+        if moved.is_in_the_way(import, &item.found.path) {
             for row in &moved.left {
-                import.store.trash(row.file.kind, &row.file.path)?;
+                import.store.trash(row.file.kind, row.file.place())?;
             }
+            crash::point(Point::ImportMadeRoom)?;
         }
     }
     Ok(parts)
@@ -195,6 +245,7 @@ fn want(item: Item) -> Option<Want> {
     is_new.then_some(Want {
         asset: item.asset,
         path: item.found.path,
+        place: item.place,
         content: item.reading.sha256,
         size: item.reading.size,
     })

@@ -79,6 +79,7 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Er
     });
     Ok(files
         .map(|file| Want {
+            place: file.place().clone(),
             asset: file.asset,
             path: file.path,
             content: file.sha256,

@@ -18,12 +18,22 @@ use crate::store::{self, Publish, Staging, Store};
 pub(super) struct Move {
     /// The source row it left.
     pub(super) from: SourceFile,
-    /// The files of the asset at its former place.
+    /// The files of the asset under its former path.
     pub(super) left: Vec<FileRow>,
-    /// The renditions at the new place.
+    /// New names of its renditions, and their places once they are known.
+    pub(super) renamed: Vec<Renamed>,
+    /// The renditions under the new path.
     pub(super) carried: Vec<MediaFile>,
     /// Whether every rendition could be carried over.
     pub(super) is_complete: bool,
+}
+
+/// A rendition on its way to a new name.
+#[derive(Debug)]
+pub(super) struct Renamed {
+    row: FileRow,
+    pub(super) path: MediaPath,
+    pub(super) place: MediaPath,
 }
 
 /// The move that brought this file here, if one did: from the same file name first, else from the first path.
@@ -57,12 +67,7 @@ pub(super) async fn find(
         if presence(&import.dir, &from.path, false).await == Presence::Gone {
             import.claimed().insert(from.path.clone());
             let left = import.catalogue.files_of(&[from.asset.as_str()]).await?;
-            return Ok(Some(Move {
-                from,
-                left,
-                carried: Vec::new(),
-                is_complete: true,
-            }));
+            return Ok(Some(Move::new(from, left, &old, &found.path)));
         }
     }
     Ok(None)
@@ -73,35 +78,49 @@ fn file_name(path: &str) -> &str {
 }
 
 impl Move {
-    /// Stages the renditions for their new place below `to`. Blocks.
+    fn new(from: SourceFile, left: Vec<FileRow>, old: &MediaPath, new: &MediaPath) -> Self {
+        let renditions = || {
+            left.iter()
+                .filter(|row| row.file.kind == FileKind::Generated)
+        };
+        let renamed: Vec<Renamed> = renditions()
+            .filter_map(|row| {
+                let path = new.join(row.file.path.below(old)?).ok()?;
+                Some(Renamed {
+                    row: row.clone(),
+                    place: path.clone(),
+                    path,
+                })
+            })
+            .collect();
+        Self {
+            from,
+            // Without rows, which a kill while room was made for it leaves, nobody knows what it had.
+            is_complete: !left.is_empty() && renamed.len() == renditions().count(),
+            left,
+            renamed,
+            carried: Vec::new(),
+        }
+    }
+
+    /// Whether the asset's former place is in the way of its new one: a file and a folder cannot have one name.
+    pub(super) fn is_in_the_way(&self, import: &Import, to: &MediaPath) -> bool {
+        let old = import.path_of(&self.from.path);
+        old.is_some_and(|old| to.below(&old).is_some() || old.below(to).is_some())
+    }
+
+    /// Stages the renditions for their new places. Blocks.
     pub(super) fn carry(
         &mut self,
         store: &Store,
         staging: &Staging,
-        to: &MediaPath,
-        from: &MediaPath,
     ) -> Result<Vec<Publish>, store::Error> {
         let mut staged = Vec::new();
-        for row in self
-            .left
-            .iter()
-            .filter(|row| row.file.kind == FileKind::Generated)
-        {
-            let place = row
-                .file
-                .path
-                .below(from)
-                .and_then(|name| to.join(name).ok());
-            let copy = match place {
-                Some(path) => copy(store, staging, row, path)?,
-                None => None,
-            };
-            match copy {
+        for Renamed { row, path, place } in std::mem::take(&mut self.renamed) {
+            match copy(store, staging, &row, place)? {
                 Some(publish) => {
-                    self.carried.push(MediaFile {
-                        path: publish.path.clone(),
-                        ..row.file.clone()
-                    });
+                    let file = MediaFile { path, ..row.file };
+                    self.carried.push(file.at(publish.path.clone()));
                     staged.push(publish);
                 }
                 None => self.is_complete = false,
@@ -116,9 +135,9 @@ fn copy(
     store: &Store,
     staging: &Staging,
     row: &FileRow,
-    path: MediaPath,
+    place: MediaPath,
 ) -> Result<Option<Publish>, store::Error> {
-    let Some(mut open) = store.open_file(FileKind::Generated, &row.file.path)? else {
+    let Some(mut open) = store.open_file(FileKind::Generated, row.file.place())? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
@@ -136,7 +155,7 @@ fn copy(
     Ok(Some(Publish {
         staged,
         kind: FileKind::Generated,
-        path,
+        path: place,
         modified,
         keep_replaced: false,
     }))

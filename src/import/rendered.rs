@@ -9,7 +9,8 @@ use super::gone::{Place, clear, forget};
 use super::identify::is_at;
 use super::renditions::{Want, is_over_limit};
 use super::{Error, Import, blocking};
-use crate::catalogue::{Finding, StoredRecord};
+use crate::catalogue::{Finding, StoredRecord, Wanted};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::media::{self, Finished, Rendition};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, RecordKey, Sha256, Timestamp};
@@ -34,6 +35,7 @@ pub(super) async fn settle(import: &Arc<Import>, group: Vec<Finished<Want>>) -> 
     }
     strip(import, &findings).await?;
     let made = publish(import, made).await?;
+    crash::point(Point::ImportRendered)?;
     commit(import, made, findings).await
 }
 
@@ -73,11 +75,12 @@ async fn strip(import: &Arc<Import>, findings: &[(Want, String)]) -> Result<(), 
     }
     let places = findings.iter().map(|(want, _)| Place {
         path: want.path.clone(),
+        asset: want.asset.clone(),
         has_original: false,
         files: rows
             .iter()
             .filter(|row| row.file.asset == want.asset)
-            .map(|row| row.file.path.clone())
+            .map(|row| row.file.place().clone())
             .collect(),
     });
     clear(import, places.collect()).await
@@ -90,16 +93,19 @@ async fn publish(
 ) -> Result<Vec<(Want, Vec<MediaFile>)>, Error> {
     let assets: Vec<_> = made.iter().map(|(want, _)| want.asset.as_str()).collect();
     let old = import.catalogue.files_of(&assets).await?;
-    let old: HashMap<_, _> = old
-        .into_iter()
-        .map(|row| (row.file.path, row.file.modified))
-        .collect();
+    let before = Before {
+        modified: old
+            .into_iter()
+            .map(|row| ((row.file.asset, row.file.path), row.file.modified))
+            .collect(),
+        places: places(import, &made).await?,
+    };
     let (shared, now) = (Arc::clone(import), import.now().whole_second());
     let answers = blocking(move || {
         let mut batch = Vec::new();
         let mut parts = Vec::with_capacity(made.len());
         for (want, renditions) in made {
-            let files = stage(&shared, &want, renditions, &old, now);
+            let files = stage(&shared, &want, renditions, &before, now);
             let files = files.map(|files| {
                 let (publish, rows): (Vec<_>, Vec<_>) = files.into_iter().unzip();
                 batch.extend(publish);
@@ -135,12 +141,46 @@ async fn publish(
     Ok(durable)
 }
 
+/// What is known about renditions before they are published.
+struct Before {
+    /// When those that they replace were made.
+    modified: HashMap<(AssetId, MediaPath), Timestamp>,
+    /// Where they are to lie.
+    places: HashMap<(AssetId, MediaPath), MediaPath>,
+}
+
+/// Decides where renditions are to lie.
+async fn places(
+    import: &Import,
+    made: &[(Want, Vec<Rendition>)],
+) -> Result<HashMap<(AssetId, MediaPath), MediaPath>, Error> {
+    let keys: Vec<_> = made
+        .iter()
+        .flat_map(|(want, renditions)| renditions.iter().map(move |made| (want, made)))
+        .filter_map(|(want, made)| {
+            Some((want.asset.clone(), want.path.join(&made.file_name).ok()?))
+        })
+        .collect();
+    let wanted: Vec<_> = keys
+        .iter()
+        .map(|(asset, path)| Wanted {
+            kind: FileKind::Generated,
+            path,
+            asset,
+            shares: None,
+            one_file_at: None,
+        })
+        .collect();
+    let places = import.places(&wanted).await?;
+    Ok(keys.into_iter().zip(places).collect())
+}
+
 /// Stages the renditions of one original. Blocks.
 fn stage(
     import: &Import,
     want: &Want,
     renditions: Vec<Rendition>,
-    old: &HashMap<MediaPath, Timestamp>,
+    before: &Before,
     now: Timestamp,
 ) -> Result<Vec<(Publish, MediaFile)>, store::Error> {
     let Some(staging) = &import.staging else {
@@ -155,16 +195,19 @@ fn stage(
             .path
             .join(&file_name)
             .map_err(|error| store::Error::NameTooLong { path: error.path })?;
+        let key = (want.asset.clone(), path);
         // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5).
-        let after_old = old
-            .get(&path)
+        let after_old = (before.modified)
+            .get(&key)
             .map(|old| old.whole_second().plus(Duration::from_secs(1)));
         let modified = after_old.map_or(now, |after| after.max(now));
         let mut staged = staging.create()?;
         staged.write_all(&bytes)?;
+        let place = before.places.get(&key).unwrap_or(&key.1).clone();
         let row = MediaFile {
             kind: FileKind::Generated,
-            path: path.clone(),
+            path: key.1,
+            place: None,
             asset: want.asset.clone(),
             size: bytes.len() as u64,
             modified,
@@ -176,11 +219,11 @@ fn stage(
             Publish {
                 staged,
                 kind: FileKind::Generated,
-                path,
+                path: place.clone(),
                 modified,
                 keep_replaced: false,
             },
-            row,
+            row.at(place),
         ));
     }
     Ok(files)
@@ -235,6 +278,7 @@ async fn commit(
         .put_records(&records.iter().collect::<Vec<_>>(), "", now)
         .await?;
     batch.commit().await?;
+    crash::point(Point::ImportRestated)?;
     report(import, made.len(), files, &findings);
     Ok(())
 }

@@ -28,6 +28,8 @@ const GROUP: usize = 32;
 pub(super) struct Want {
     pub(super) asset: AssetId,
     pub(super) path: MediaPath,
+    /// Where it lies.
+    pub(super) place: MediaPath,
     pub(super) content: Sha256,
     pub(super) size: u64,
 }
@@ -99,10 +101,10 @@ impl Renditions {
 }
 
 fn task(store: Store, want: Want) -> Task<Want> {
-    let path = want.path.clone();
+    let place = want.place.clone();
     let original = move || {
         let open = store
-            .open_file(FileKind::Original, &path)
+            .open_file(FileKind::Original, &place)
             .map_err(io::Error::other)?;
         let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         if is_over_limit(open.size) {

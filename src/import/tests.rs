@@ -243,7 +243,7 @@ impl Node {
                 .await
                 .unwrap()
             {
-                let stat = self.store.stat(kind, &row.file.path).unwrap().unwrap();
+                let stat = self.store.stat(kind, row.file.place()).unwrap().unwrap();
                 assert_eq!(
                     (stat.size, stat.modified),
                     (row.file.size, row.file.modified),
@@ -665,6 +665,209 @@ async fn awkward_names_are_kept_byte_for_byte() {
     }
     node.assert_rows_match_disk().await;
     assert_eq!(node.import().await.unchanged, names.len() as u64);
+}
+
+/// The rows of a kind, by the names that peers see.
+async fn rows_of(node: &Node, kind: FileKind) -> BTreeMap<String, crate::model::MediaFile> {
+    let rows = node
+        .catalogue
+        .files_after(kind, None, 10_000)
+        .await
+        .unwrap();
+    let by_path = rows
+        .into_iter()
+        .map(|row| (row.file.path.to_string(), row.file));
+    by_path.collect()
+}
+
+/// Every file lies where its row says, and nothing else is there.
+async fn assert_places_match_disk(node: &Node) {
+    for kind in [FileKind::Original, FileKind::Generated] {
+        let rows = rows_of(node, kind).await;
+        let mut places: Vec<_> = rows.values().map(|file| file.place().to_string()).collect();
+        places.sort();
+        let walked = node
+            .store
+            .walk(kind)
+            .map(|entry| entry.unwrap().0.to_string());
+        assert_eq!(walked.collect::<Vec<_>>(), places, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn portable_names_are_given_on_disk_and_originals_stay_in_the_records() {
+    let mut node = Node::new().await;
+    node.store = node.store.clone().portable();
+    let names = [
+        "Case.png",
+        "case.png",
+        "caf\u{e9}.png",
+        "cafe\u{301}.png",
+        "NUL.png",
+        "dir./why?.png",
+        "plain.png",
+    ];
+    for (n, name) in names.iter().enumerate() {
+        node.image("tmp.png", u8::try_from(n).unwrap());
+        node.rename("tmp.png", name);
+    }
+    let (report, findings) = node.import_with(&node.options()).await;
+    assert_eq!(
+        (report.added, report.refused),
+        (names.len() as u64, 0),
+        "{findings:?}"
+    );
+    let originals = rows_of(&node, FileKind::Original).await;
+    let generated = rows_of(&node, FileKind::Generated).await;
+    assert_eq!(
+        (originals.len(), generated.len()),
+        (names.len(), names.len() * 5)
+    );
+    for name in names {
+        assert_eq!(node.asset(name).await["sourcepath"], name);
+        assert!(originals.contains_key(name), "{name}");
+    }
+    let places = originals
+        .values()
+        .chain(generated.values())
+        .map(|file| file.place());
+    let places: Vec<_> = places.cloned().collect();
+    assert!(
+        places
+            .iter()
+            .all(|place| place.elements().all(crate::model::place::is_portable)),
+        "{places:?}"
+    );
+    let folded: std::collections::BTreeSet<_> = originals
+        .values()
+        .map(|file| crate::model::place::fold(file.place().as_str()))
+        .collect();
+    assert_eq!(folded.len(), names.len());
+    // One of each pair, the device and the one with forbidden characters; of the renditions those of one of each pair, and
+    // all whose folder is mapped.
+    assert_eq!(
+        originals
+            .values()
+            .filter(|file| file.place.is_some())
+            .count(),
+        4
+    );
+    assert_eq!(
+        findings
+            .iter()
+            .filter(|text| text.contains("is kept on disk as"))
+            .count(),
+        4 + 4 * 5
+    );
+    assert_places_match_disk(&node).await;
+
+    // Unchanged, moved, replaced and deleted like any other.
+    assert_eq!(node.import().await.unchanged, names.len() as u64);
+    node.rename("dir./why?.png", "dir./when?.png");
+    node.image("NUL.png", 99);
+    node.remove("plain.png");
+    node.remove("case.png");
+    let report = node.import().await;
+    assert_eq!(
+        (report.moved, report.changed, report.gone, report.refused),
+        (1, 1, 2, 0)
+    );
+    let now = rows_of(&node, FileKind::Original).await;
+    assert_eq!(now.len(), names.len() - 2);
+    assert_eq!(now["NUL.png"].place, originals["NUL.png"].place);
+    assert!(now["dir./when?.png"].place.is_some());
+    assert_places_match_disk(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_another_nodes_asset_is_refused_for_its_content_and_mapped_for_other_content() {
+    let node = Node::new().await;
+    for (id, path, content) in [
+        ("theirs1", "same.txt", "same"),
+        ("theirs2", "other.txt", "theirs"),
+    ] {
+        let source = serde_json::json!({ "id": id, "sourcepath": path }).to_string();
+        let status = crate::model::RecordStatus {
+            deleted: false,
+            master: NodeId::new("another").unwrap(),
+            modified_by: NodeId::new("another").unwrap(),
+            modified: Timestamp::from_millis(5),
+            master_modified: None,
+        };
+        let record = crate::model::Record {
+            key: RecordKey::new("asset", id).unwrap(),
+            content: Sha256::of(source.as_bytes()),
+            source,
+            status: Some(status),
+        };
+        let file = crate::model::MediaFile {
+            kind: FileKind::Original,
+            path: MediaPath::new(path).unwrap(),
+            place: None,
+            asset: crate::model::AssetId::new(id).unwrap(),
+            size: content.len() as u64,
+            modified: Timestamp::from_millis(5),
+            sha256: Sha256::of(content.as_bytes()),
+            md5: None,
+            authored: false,
+        };
+        let mut staged = node.store.staging("test").unwrap().create().unwrap();
+        staged.write_all(content.as_bytes()).unwrap();
+        let publish = crate::store::Publish {
+            staged,
+            kind: file.kind,
+            path: file.path.clone(),
+            modified: file.modified,
+            keep_replaced: false,
+        };
+        node.store.publish(vec![publish]).pop().unwrap().unwrap();
+        let mut batch = node.catalogue.batch().await.unwrap();
+        batch
+            .put_records(&[&record], "another", Timestamp::from_millis(6))
+            .await
+            .unwrap();
+        batch
+            .put_file(&file, Timestamp::from_millis(6))
+            .await
+            .unwrap();
+        batch.commit().await.unwrap();
+    }
+    node.write("same.txt", "same");
+    node.write("other.txt", "ours");
+    let (report, findings) = node.import_with(&node.options()).await;
+    assert_eq!((report.added, report.refused), (1, 1), "{findings:?}");
+    assert!(
+        findings
+            .iter()
+            .any(|text| text.starts_with("same.txt: it is here already, as asset theirs1")),
+        "{findings:?}"
+    );
+    let path = MediaPath::new("other.txt").unwrap();
+    let rows = node
+        .catalogue
+        .files_at(FileKind::Original, &["other.txt"])
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 2);
+    let ours = rows
+        .iter()
+        .find(|row| row.file.asset.as_str() != "theirs2")
+        .unwrap();
+    let place = ours.file.place.as_ref().expect("mapped");
+    let read = |place: &MediaPath| {
+        std::fs::read(
+            node.store
+                .root()
+                .join("assets/catalog/originals")
+                .join(place.as_str()),
+        )
+        .unwrap()
+    };
+    assert_eq!(
+        (read(place), read(&path)),
+        (b"ours".to_vec(), b"theirs".to_vec())
+    );
+    assert_eq!(node.import().await.unchanged, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,6 +68,15 @@ impl Asset {
         path == root || self.is_folder && path.below(root).is_some()
     }
 
+    /// Whether a path is one that this record gives to a file of its own.
+    #[must_use]
+    pub fn names(&self, kind: FileKind, path: &MediaPath) -> bool {
+        match kind {
+            FileKind::Original => self.names_original(path),
+            FileKind::Generated => path.below(&self.source_path).is_some(),
+        }
+    }
+
     /// The primary original: the file itself, or the main file of a folder asset when the record names one
     /// (wire spec 9, Path mapping).
     #[must_use]
@@ -144,6 +153,16 @@ impl ListedFile {
         };
         same_time && same_size && same_md5
     }
+
+    /// Whether a file that is here has the listed content, as far as both sides know it; its time may be another.
+    #[must_use]
+    pub fn has_content_of(&self, file: &MediaFile) -> bool {
+        match (self.sha256, self.md5, file.md5) {
+            (Some(sha256), ..) => sha256 == file.sha256,
+            (None, Some(theirs), Some(ours)) => theirs == ours,
+            _ => self.is(file),
+        }
+    }
 }
 
 /// A file this node has: a row that is only written once the bytes are durable (I1).
@@ -151,8 +170,10 @@ impl ListedFile {
 pub struct MediaFile {
     /// Which tree it lies in.
     pub kind: FileKind,
-    /// Where in that tree.
+    /// Its name in that tree, as its asset and every peer know it.
     pub path: MediaPath,
+    /// Where it lies on our disk, if not under that name; see [`place`](crate::model::place).
+    pub place: Option<MediaPath>,
     /// The asset that owns it.
     pub asset: AssetId,
     /// Bytes.
@@ -165,6 +186,21 @@ pub struct MediaFile {
     pub md5: Option<Md5>,
     /// Whether this node derived it, rather than copying it from its author.
     pub authored: bool,
+}
+
+impl MediaFile {
+    /// Where it lies on our disk: what every call on the store about it must use.
+    #[must_use]
+    pub fn place(&self) -> &MediaPath {
+        self.place.as_ref().unwrap_or(&self.path)
+    }
+
+    /// The same file at `place`.
+    #[must_use]
+    pub fn at(mut self, place: MediaPath) -> Self {
+        self.place = Some(place).filter(|place| *place != self.path);
+        self
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileKind, Md5, Sha256, Timestamp};
+use super::{AssetId, FileKind, Md5, MediaFile, Sha256, Timestamp};
 
 /// Bring one file of a peer here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub struct RegenerateJob {
 pub struct RemoveJob {
     /// Which tree.
     pub kind: FileKind,
-    /// Where in it.
+    /// Its name in it; once the row is forgotten, its place.
     pub path: String,
     /// The digest the file had when the job was made: another file under that name stays.
     pub sha256: Sha256,
@@ -86,4 +86,51 @@ pub enum Work {
     Absent(AbsentJob),
     /// The second half of a removal: the row is forgotten, the bytes are to follow.
     Trash(RemoveJob),
+}
+
+/// What a wish for a file of this name is called in the job table. There is one wish for each name; a second asset that has
+/// a file of the same name at the same peer adds its id, behind what no path holds.
+#[must_use]
+pub fn fetch_subject(kind: FileKind, path: &str, second: Option<&AssetId>) -> String {
+    let name = format!("{}/{path}", kind.dir());
+    match second {
+        None => name,
+        Some(asset) => format!("{name}//{asset}"),
+    }
+}
+
+/// The name that a wish is for, if it is one for a file of this kind.
+#[must_use]
+pub fn fetched_path(subject: &str, kind: FileKind) -> Option<&str> {
+    let path = subject.strip_prefix(kind.dir())?.strip_prefix('/')?;
+    Some(path.split_once("//").map_or(path, |(path, _)| path))
+}
+
+/// What a wish to remove an asset's file is called in the job table.
+#[must_use]
+pub fn remove_subject(file: &MediaFile) -> String {
+    let name = format!("remove:{}/{}", file.kind.dir(), file.path);
+    match file.place {
+        None => name,
+        Some(_) => format!("{name}//{}", file.asset),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_wish_leads_back_to_its_path() {
+        let asset = AssetId::new("a/2").unwrap();
+        for second in [None, Some(&asset)] {
+            let subject = fetch_subject(FileKind::Original, "a/b#c.jpg", second);
+            assert_eq!(
+                fetched_path(&subject, FileKind::Original),
+                Some("a/b#c.jpg")
+            );
+            assert_eq!(fetched_path(&subject, FileKind::Generated), None);
+        }
+        assert_eq!(fetched_path("remove:originals/a", FileKind::Original), None);
+    }
 }

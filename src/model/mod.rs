@@ -5,6 +5,7 @@ pub mod digest;
 pub mod id;
 pub mod job;
 pub mod path;
+pub mod place;
 pub mod preset;
 pub mod record;
 pub mod time;

@@ -1,13 +1,14 @@
 //! The only door from a string on the wire to a path on disk.
 //!
-//! A [`MediaPath`] is relative, made of one or more non-empty elements, none of them `.` or `..`, none longer than a file
+//! A [`MediaPath`] is relative, made of one or more non-empty elements, none of them `.` or `..`, none longer than any file
 //! system takes, and never names a catalog (peers' prefixes are stripped in `protocol/`). Bytes are kept as they came: EMDB
-//! compares names byte by byte and normalises nothing (wire spec 9.1), so neither do we.
+//! compares names byte by byte and normalises nothing (wire spec 9.1), so neither do we. Where a file of such a path lies on
+//! this disk is its [`place`](super::place): the same path, unless this disk or another asset stands in its way.
 
 use std::fmt;
 
-/// Longest element in bytes: what ext4, XFS, Btrfs, ZFS and APFS all take.
-pub const MAX_ELEMENT: usize = 255;
+/// Longest element in bytes: 255 UTF-16 units, as NTFS and APFS count, are never more.
+pub const MAX_ELEMENT: usize = 1_020;
 /// Longest whole path in bytes; leaves room for the root, the catalog and a staging name below `PATH_MAX`.
 pub const MAX_PATH: usize = 3_500;
 
@@ -45,7 +46,7 @@ pub enum PathReason {
     #[error("holds a NUL byte")]
     Nul,
     /// An element is longer than [`MAX_ELEMENT`].
-    #[error("has an element of more than 255 bytes")]
+    #[error("has an element of more than 1020 bytes")]
     LongElement,
     /// Longer than [`MAX_PATH`] as a whole.
     #[error("is longer than 3500 bytes")]
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn hostile_texts_are_refused_with_the_rule_they_break() {
-        let long = "x".repeat(256);
+        let long = "x".repeat(MAX_ELEMENT + 1);
         for (text, reason) in [
             ("", PathReason::Empty),
             ("/etc/passwd", PathReason::Absolute),
@@ -181,6 +182,7 @@ mod tests {
             "line\nbreak",
             "-rf",
             "~",
+            &"x".repeat(MAX_ELEMENT),
         ] {
             assert_eq!(MediaPath::new(text).unwrap().as_str(), text);
         }

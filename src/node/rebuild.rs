@@ -339,11 +339,19 @@ impl Rebuild<'_> {
             monitor: self.monitor,
             stop: self.stop,
         };
-        let mut after: Option<String> = None;
+        let mut after: Option<(String, String)> = None;
         loop {
-            let rows = catalogue.files_after(kind, after.as_deref(), PAGE).await?;
+            let rows = catalogue
+                .files_after(
+                    kind,
+                    after
+                        .as_ref()
+                        .map(|(path, asset)| (path.as_str(), asset.as_str())),
+                    PAGE,
+                )
+                .await?;
             let Some(last) = rows.last() else { break };
-            after = Some(last.file.path.as_str().to_owned());
+            after = Some((last.file.path.to_string(), last.file.asset.to_string()));
             let files = rows.into_iter().map(|row| row.file).collect();
             let unlike = verify::unlike(&here, files, self.options.checksum).await?;
             let mut batch = catalogue.batch().await?;

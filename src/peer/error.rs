@@ -119,6 +119,18 @@ pub enum Error {
     /// Somebody asked us to stop.
     #[error("interrupted")]
     Cancelled,
+    /// A media file that came in another form than its own, although we asked for it as it is.
+    #[error(
+        "peer {peer}: {path:?} came encoded as {encoding:?}, though it was asked for as it is; a proxy in front of the peer may compress"
+    )]
+    Encoded {
+        /// The peer.
+        peer: String,
+        /// The file.
+        path: String,
+        /// Its `Content-Encoding`.
+        encoding: String,
+    },
     /// A media file that is a page for people.
     #[error("peer {peer}: got HTML instead of {path:?}")]
     Html {
@@ -145,7 +157,7 @@ impl Error {
             | Self::CursorLost { .. } => Class::Transient,
             Self::Inconsistent { .. } => Class::Transient,
             Self::Reply { source, .. } => source.class(),
-            Self::Html { .. } => Class::Corrupt,
+            Self::Html { .. } | Self::Encoded { .. } => Class::Corrupt,
             Self::Client { .. }
             | Self::Key { .. }
             | Self::Refused { .. }

@@ -300,8 +300,10 @@ impl Peer {
         Ok(body)
     }
 
-    fn reply(&self, source: protocol::Error, after_page: u64) -> Error {
+    /// What an unusable answer means, told without our key in case the peer repeats it.
+    pub(super) fn reply(&self, source: protocol::Error, after_page: u64) -> Error {
         let peer = self.0.name.clone();
+        let source = source.map_texts(|said| self.without_key(said));
         match source {
             source if source.looks_like_login() => Error::Refused {
                 peer,

@@ -7,17 +7,19 @@ use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::StatusCode;
 use reqwest::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, RANGE, SET_COOKIE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, RANGE,
+    SET_COOKIE,
 };
 
 use super::{Error, Peer};
-use crate::model::{FileKind, MediaPath};
+use crate::model::{AssetId, FileKind, MediaPath};
 use crate::protocol::wire_path;
 
 /// A body on its way.
 pub struct Download {
-    /// First byte of the body within the file: what was asked for, or 0 when the peer sends the whole file.
-    pub from: u64,
+    /// First byte of the body within the file: what was asked for, or 0 when the peer sends the whole file; `None` for a part
+    /// that does not say where it begins.
+    pub from: Option<u64>,
     /// Bytes of the whole file, where the peer says so.
     pub total: Option<u64>,
     /// The peer's mark for this content, opaque.
@@ -59,22 +61,29 @@ impl std::fmt::Debug for Download {
 }
 
 impl Peer {
-    /// Begins to fetch a file at byte `from`, which must be 0 or strictly inside the file.
+    /// Begins to fetch a file of an asset at byte `from`, which must be 0 or strictly inside the file.
+    ///
+    /// The asset is named in a header of our own: an emsync peer may have two files of one name, and EMDB does not look.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Refused`], [`Error::Busy`], [`Error::Html`], [`Error::Server`], [`Error::Unreachable`].
+    /// [`Error::NotFound`], [`Error::Refused`], [`Error::Busy`], [`Error::Html`], [`Error::Encoded`], [`Error::Server`], [`Error::Unreachable`].
     /// An EMDB server says 500 to an original when it does not know us (H-50): the caller probes the login first.
     pub async fn download(
         &self,
-        kind: FileKind,
-        path: &MediaPath,
+        (kind, path): (FileKind, &MediaPath),
+        asset: &AssetId,
         from: u64,
     ) -> Result<Download, Error> {
         let url = self.0.base_url.join(&match kind {
             FileKind::Original => wire_path::original_url(path),
             FileKind::Generated => wire_path::generated_url(path),
         });
-        let mut request = self.0.media.get(&url);
+        let asked = wire_path::asset_to_header(asset);
+        let mut request = self
+            .0
+            .media
+            .get(&url)
+            .header(wire_path::ASSET_HEADER, asked);
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
@@ -114,6 +123,16 @@ impl Peer {
                 path: path.to_string(),
             });
         }
+        // Neither its length nor its bytes would be the file's.
+        if let Some(encoding) = text(response.headers(), CONTENT_ENCODING.as_str())
+            .filter(|encoding| !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity"))
+        {
+            return Err(Error::Encoded {
+                peer,
+                path: path.to_string(),
+                encoding: encoding.to_owned(),
+            });
+        }
         let tag = text(response.headers(), ETAG.as_str()).map(str::to_owned);
         let (from, total) = extent(status, response.headers());
         Ok(Download {
@@ -145,23 +164,19 @@ impl Peer {
 }
 
 /// Where the body begins within the file, and how large the file is.
-fn extent(status: StatusCode, headers: &HeaderMap) -> (u64, Option<u64>) {
+fn extent(status: StatusCode, headers: &HeaderMap) -> (Option<u64>, Option<u64>) {
     if status == StatusCode::OK {
         return (
-            0,
+            Some(0),
             text(headers, CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()),
         );
     }
     let range =
         text(headers, CONTENT_RANGE.as_str()).and_then(|range| range.strip_prefix("bytes "));
     let Some((span, total)) = range.and_then(|range| range.split_once('/')) else {
-        return (0, None);
+        return (None, None);
     };
-    let from = span
-        .split('-')
-        .next()
-        .and_then(|from| from.parse().ok())
-        .unwrap_or(0);
+    let from = span.split('-').next().and_then(|from| from.parse().ok());
     (from, total.parse().ok())
 }
 
@@ -185,18 +200,19 @@ mod tests {
     fn the_extent_of_a_body_is_read_from_both_kinds_of_answer() {
         assert_eq!(
             extent(StatusCode::OK, &headers(&[("content-length", "4094")])),
-            (0, Some(4094))
+            (Some(0), Some(4094))
         );
-        assert_eq!(extent(StatusCode::OK, &headers(&[])), (0, None));
+        assert_eq!(extent(StatusCode::OK, &headers(&[])), (Some(0), None));
         let partial = |range| {
             extent(
                 StatusCode::PARTIAL_CONTENT,
                 &headers(&[("content-range", range)]),
             )
         };
-        assert_eq!(partial("bytes 100-4093/4094"), (100, Some(4094)));
-        assert_eq!(partial("bytes 4094-4093/4094"), (4094, Some(4094)));
-        assert_eq!(partial("bytes 5-9/*"), (5, None));
-        assert_eq!(partial("nonsense"), (0, None));
+        assert_eq!(partial("bytes 100-4093/4094"), (Some(100), Some(4094)));
+        assert_eq!(partial("bytes 4094-4093/4094"), (Some(4094), Some(4094)));
+        assert_eq!(partial("bytes 5-9/*"), (Some(5), None));
+        assert_eq!(partial("bytes x-9/10"), (None, Some(10)));
+        assert_eq!(partial("nonsense"), (None, None));
     }
 }

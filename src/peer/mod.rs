@@ -43,6 +43,7 @@ pub struct Peer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     name: String,
+    key: config::Secret,
     base_url: BaseUrl,
     cluster_id: Option<NodeId>,
     insecure_session: bool,
@@ -84,6 +85,7 @@ impl Peer {
         };
         Ok(Self(Arc::new(Inner {
             name: settings.name.clone(),
+            key: key.clone(),
             base_url: settings.base_url.clone(),
             cluster_id: settings.cluster_id.clone(),
             insecure_session: settings.insecure_session,
@@ -153,7 +155,7 @@ impl Peer {
         // What is wrong with a body of the right status is judged where it is read.
         if let Some(refusal) = refusal(status.as_u16(), location, None) {
             let peer = self.0.name.clone();
-            let detail = explained(status, location, &refusal);
+            let detail = self.without_key(&explained(status, location, &refusal));
             return Err(Error::Refused { peer, detail });
         }
         match status {
@@ -168,6 +170,11 @@ impl Peer {
             }
             _ => Ok(response),
         }
+    }
+
+    /// What the peer says, less our key: some repeat what they were shown (I13).
+    fn without_key(&self, said: &str) -> String {
+        said.replace(self.0.key.expose(), "***")
     }
 
     /// Holds every request to this peer back for as long as it asked.

@@ -58,10 +58,7 @@ impl Peer {
             return Ok(Presence::Unknown);
         }
         let body = self.list_body(response, &url).await?;
-        let ids = search::ids(&body).map_err(|source| Error::Reply {
-            peer: self.0.name.clone(),
-            source,
-        })?;
+        let ids = search::ids(&body).map_err(|source| self.reply(source, 0))?;
         Ok(if ids.contains(&key.id) {
             Presence::There
         } else {

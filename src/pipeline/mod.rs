@@ -23,6 +23,7 @@ use std::time::Duration;
 pub use preview::{Amount, Preview, preview_peer};
 
 use crate::config::{self, MaxDelete};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::monitor::{Counter, Monitor, RunReport};
 use crate::node::{Node, snapshots};
@@ -88,6 +89,12 @@ impl From<store::Error> for Error {
     }
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Pull(store::Error::from(reached).into())
+    }
+}
+
 impl From<peer::Error> for Error {
     fn from(error: peer::Error) -> Self {
         Self::Pull(error.into())
@@ -142,6 +149,7 @@ pub async fn sync_peer(
     let error = passes(node, &pull, settings, options, &mut applied)
         .await
         .err();
+    crash::point(Point::RunEnding)?;
     let counts = node.catalogue.job_counts(Some(&settings.name)).await?;
     let report = RunReport {
         deleted: applied.deleted,
@@ -294,5 +302,6 @@ async fn again(pull: &Pull, settings: &config::Peer) -> Result<u64, Error> {
         .try_again(&settings.name, pull.limits.attempts, pull.seams.clock.now())
         .await?;
     batch.commit().await?;
+    crash::point(Point::LeasesTaken)?;
     Ok(revived)
 }

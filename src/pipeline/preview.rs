@@ -10,7 +10,7 @@ use super::{Error, other_peers};
 use crate::catalogue::{FileRow, Job, Lane, Scratch};
 use crate::config::{self, MaxDelete};
 use crate::model::job::{FetchJob, Work};
-use crate::model::{FileKind, MediaPath};
+use crate::model::{AssetId, FileKind, MediaPath};
 use crate::monitor::Monitor;
 use crate::node::Node;
 use crate::peer::Peer;
@@ -186,7 +186,7 @@ async fn count(
 impl Preview {
     async fn take(&mut self, pull: &Pull, job: &Job) -> Result<(), Error> {
         match &job.work {
-            Work::Fetch(fetch) => self.take_fetch(pull, fetch).await?,
+            Work::Fetch(fetch) => self.take_fetch(pull, &job.asset, fetch).await?,
             Work::Regenerate(_) => self.renditions += 1,
             Work::Remove(_) if job.lane == Lane::Remove => self.removals += 1,
             Work::Trash(_) => self.removals += 1,
@@ -199,21 +199,31 @@ impl Preview {
         Ok(())
     }
 
-    async fn take_fetch(&mut self, pull: &Pull, fetch: &FetchJob) -> Result<(), Error> {
+    async fn take_fetch(
+        &mut self,
+        pull: &Pull,
+        asset: &AssetId,
+        fetch: &FetchJob,
+    ) -> Result<(), Error> {
         let size = fetch.size.unwrap_or(0);
         let Ok(path) = MediaPath::new(fetch.path.as_str()) else {
             return Ok(());
         };
-        let row = pull.catalogue.file(fetch.kind, &path).await?;
+        let rules = pull.store.rules();
+        let place = rules.plain(&path, asset);
+        let rows = pull
+            .catalogue
+            .lying_at(rules, fetch.kind, std::slice::from_ref(&place))
+            .await?;
         let twins: Vec<FileRow> = match &fetch.sha256 {
             Some(wanted) => pull.catalogue.files_with(wanted).await?,
             None => Vec::new(),
         };
         let store = pull.store.clone();
         let kind = fetch.kind;
-        let found = tokio::task::spawn_blocking(move || store.stat(kind, &path));
+        let found = tokio::task::spawn_blocking(move || store.stat(kind, &place));
         let found = found.await.ok().and_then(Result::ok).flatten();
-        let is_there = found.is_some_and(|stat| Some(stat.size) == fetch.size) && row.is_none();
+        let is_there = found.is_some_and(|stat| Some(stat.size) == fetch.size) && rows.is_empty();
         let amount = if is_there {
             &mut self.adopted
         } else if fetch.from.is_some() {

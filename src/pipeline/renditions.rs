@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use crate::catalogue::{Finding, Job, Lane};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::media::{self, Finished, Limits, Regenerator, Rendition, Task};
 use crate::model::job::{RegenerateJob, Work};
 use crate::model::preset::image_presets;
-use crate::model::{FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
+use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
 use crate::store::Store;
@@ -142,7 +143,10 @@ impl MediaLane {
         for job in jobs {
             let token = self.in_flight.enter();
             match self.task(job, token).await? {
-                Ok(task) => self.hand_off.try_send(task).map_err(|_| Error::Worker)?,
+                Ok(task) => {
+                    self.hand_off.try_send(task).map_err(|_| Error::Worker)?;
+                    crash::point(Point::HandedOff)?;
+                }
                 Err(item) => self.hand_back(*item).await,
             }
         }
@@ -171,7 +175,7 @@ impl MediaLane {
         let Some(row) = self
             .pull
             .catalogue
-            .file(FileKind::Original, &original)
+            .file_named(FileKind::Original, &original, Some(&job.asset))
             .await?
         else {
             return Ok(Err(Box::new(Item {
@@ -196,7 +200,8 @@ impl MediaLane {
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
             .collect();
         let store = self.pull.store.clone();
-        let read = Box::new(move || read_whole(&store, &original));
+        let place = row.file.place().clone();
+        let read = Box::new(move || read_whole(&store, &place));
         Ok(Ok(Task {
             ticket: Ticket {
                 job,
@@ -264,7 +269,7 @@ impl MediaLane {
         let mut parts = Vec::with_capacity(renditions.len());
         for rendition in renditions {
             let path = dir.join(&rendition.file_name)?;
-            let modified = self.fresh_second(&path).await?;
+            let modified = self.fresh_second(&path, &job.asset).await?;
             let mut staged = self.pull.staging.create()?;
             let mut hasher = Hasher::new(false);
             hasher.update(&rendition.bytes);
@@ -276,6 +281,7 @@ impl MediaLane {
             let file = MediaFile {
                 kind: FileKind::Generated,
                 path,
+                place: None,
                 asset: job.asset.clone(),
                 size: digests.size,
                 modified,
@@ -288,20 +294,21 @@ impl MediaLane {
                 file,
                 received: 0,
                 way: Way::Made,
-                replaces_itself: false,
+                made_of: None,
             });
         }
+        crash::point(Point::RenditionsStaged)?;
         Ok(parts)
     }
 
     /// A whole second later than any this name was ever published with, so that EMDB's comparison sees the change (media
     /// spec 8.4).
-    async fn fresh_second(&self, path: &MediaPath) -> Result<Timestamp, Error> {
+    async fn fresh_second(&self, path: &MediaPath, asset: &AssetId) -> Result<Timestamp, Error> {
         let now = self.pull.seams.clock.now().whole_second();
         let last = self
             .pull
             .catalogue
-            .file(FileKind::Generated, path)
+            .file_named(FileKind::Generated, path, Some(asset))
             .await?
             .map(|row| row.file.modified.whole_second());
         Ok(last.map_or(now, |last| {
@@ -310,9 +317,9 @@ impl MediaLane {
     }
 }
 
-fn read_whole(store: &Store, path: &MediaPath) -> std::io::Result<Vec<u8>> {
+fn read_whole(store: &Store, place: &MediaPath) -> std::io::Result<Vec<u8>> {
     let open = store
-        .open_file(FileKind::Original, path)
+        .open_file(FileKind::Original, place)
         .map_err(std::io::Error::other)?;
     let mut open = open.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
     let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));

@@ -8,6 +8,7 @@ use super::stages::Stages;
 use super::{Error, again};
 use crate::catalogue::Audit;
 use crate::config::{self, MaxDelete};
+use crate::crash::{self, Point};
 use crate::monitor::Phase;
 use crate::node::Node;
 use crate::pull::metadata::{self, Scope};
@@ -55,6 +56,7 @@ impl Round<'_> {
         }
         let done = listed?;
         ended?;
+        crash::point(Point::FilesDone)?;
         pull.monitor.phase(Phase::Reconcile);
         if let Some(started_at) = done.complete {
             self.audit(Complete {
@@ -75,6 +77,7 @@ impl Round<'_> {
         };
         let limit = guard::limit(done.live_before, said);
         applied.add(deletes.apply(limit, &pull.stop).await?);
+        crash::point(Point::DeletesDone)?;
         if done.complete.is_some() {
             self.measure().await?;
         }
@@ -119,7 +122,7 @@ impl Round<'_> {
         let audit = self.node.catalogue.audit(&self.settings.name).await?;
         let Some(Audit {
             here: here_then,
-            counted: Some(then),
+            counted: then,
             ..
         }) = audit
         else {
@@ -136,6 +139,10 @@ impl Round<'_> {
             .await;
         let Ok(Some(counted)) = counted else {
             return Ok(false);
+        };
+        // The count was not to be had when everything was listed, so that nothing could be concluded from that listing.
+        let Some(then) = then else {
+            return Ok(true);
         };
         let here = self
             .node

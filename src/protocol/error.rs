@@ -50,6 +50,25 @@ impl Error {
         }
     }
 
+    /// The same with everything that the peer said passed through `change`.
+    #[must_use]
+    pub fn map_texts(self, change: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Refused { details } => Self::Refused {
+                details: change(&details),
+            },
+            Self::Status { status, details } => Self::Status {
+                status: change(&status),
+                details: change(&details),
+            },
+            Self::Malformed { reason, start } => Self::Malformed {
+                reason: change(&reason),
+                start: change(&start),
+            },
+            form @ Self::Form { .. } => form,
+        }
+    }
+
     /// Whether the cause is most likely a login: a refusal, or a page for people where JSON was expected.
     #[must_use]
     pub fn looks_like_login(&self) -> bool {

@@ -41,13 +41,17 @@ pub(super) struct Bounds<'a> {
 }
 
 /// Reads the entries of one `files` array. What EMDB keeps for itself below `.versions` is left out (H-42); a member that
-/// is not an array at all is one bad entry, an absent one is an empty list.
+/// is not an array at all, or not there, is one bad entry: an asset without files has an empty list (wire spec 3.1), and
+/// whoever says nothing must not be taken to say that all files are gone.
 pub(super) fn read_all(
     files: Option<&RawValue>,
     bounds: &Bounds<'_>,
 ) -> Vec<Result<ListedFile, BadFile>> {
     let Some(files) = files else {
-        return Vec::new();
+        return vec![Err(BadFile {
+            path: String::new(),
+            reason: "is not known: the asset's entry has no list of files".to_owned(),
+        })];
     };
     match serde_json::from_str::<Vec<&RawValue>>(files.get()) {
         Ok(entries) => (entries.into_iter())

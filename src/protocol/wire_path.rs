@@ -6,7 +6,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::model::path::PathError;
-use crate::model::{CatalogId, FileKind, MediaPath};
+use crate::model::{AssetId, CatalogId, FileKind, MediaPath};
 
 /// Where the catalogs lie in EMDB's web application.
 const DATA: &str = "/WEB-INF/data/";
@@ -112,6 +112,21 @@ pub fn generated_url(path: &MediaPath) -> String {
     download_url("generatedpreview", path)
 }
 
+/// Names the asset whose file is asked for, between emsync nodes, which may have two files of one name. EMDB ignores it.
+pub const ASSET_HEADER: &str = "x-emsync-asset";
+
+/// An asset's id as it stands in [`ASSET_HEADER`]: escaped like a path.
+#[must_use]
+pub fn asset_to_header(asset: &AssetId) -> String {
+    escape(asset.as_str())
+}
+
+/// The asset that a value of [`ASSET_HEADER`] names; `None` for one that names none.
+#[must_use]
+pub fn asset_from_header(value: &str) -> Option<AssetId> {
+    AssetId::new(unescape(value)?).ok()
+}
+
 fn download_url(tree: &str, path: &MediaPath) -> String {
     format!(
         "mediadb/services/module/asset/downloads/{tree}/{}/{}",
@@ -126,6 +141,18 @@ mod tests {
 
     use super::*;
     use crate::protocol::captures::request_path;
+
+    #[test]
+    fn any_asset_id_survives_its_header() {
+        for id in ["a1", "a/2 #\u{e9}%41", "x'\"\\y"] {
+            let id = AssetId::new(id).unwrap();
+            let value = asset_to_header(&id);
+            assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "{value}");
+            assert_eq!(asset_from_header(&value), Some(id));
+        }
+        assert_eq!(asset_from_header("%zz"), None);
+        assert_eq!(asset_from_header(""), None);
+    }
 
     fn path(text: &str) -> MediaPath {
         MediaPath::new(text).unwrap()

@@ -8,7 +8,7 @@ use super::plan::{self, Claim, Listed};
 use super::wishes::Entry;
 use super::{Error, Pull};
 use crate::catalogue::FileRow;
-use crate::model::{Asset, FileKind, MediaPath, RecordKey};
+use crate::model::{Asset, FileKind, RecordKey};
 use crate::protocol::record::asset;
 
 /// Rows under listed names that another asset owns, by the asset that is listed with the name.
@@ -99,7 +99,7 @@ async fn claims(
             (None, Some((asset, claim))) => (asset, *claim),
             (None, None) => return Claim::Nobody,
         };
-        if names(asset, row.file.kind, &row.file.path) {
+        if asset.names(row.file.kind, &row.file.path) {
             claim
         } else {
             Claim::Nobody
@@ -112,12 +112,4 @@ async fn claims(
             (row, claim)
         })
         .collect())
-}
-
-/// Whether a name is one that the record of an asset gives its files.
-pub(super) fn names(asset: &Asset, kind: FileKind, path: &MediaPath) -> bool {
-    match kind {
-        FileKind::Original => asset.names_original(path),
-        FileKind::Generated => path.below(&asset.source_path).is_some(),
-    }
 }

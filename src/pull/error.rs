@@ -143,6 +143,12 @@ pub enum Error {
     Cancelled,
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Store(reached.into())
+    }
+}
+
 impl From<peer::Error> for Error {
     fn from(error: peer::Error) -> Self {
         match error {

@@ -19,12 +19,18 @@ use std::time::Duration;
 use super::folders::{Folders, take_folder_members};
 use super::{Error, Pull, page};
 use crate::catalogue::{Checkpoint, Listing, PeerNode};
+use crate::crash::{self, Point};
 use crate::model::Timestamp;
 use crate::monitor::{Counter, Phase};
 use crate::peer::{Cursor, Page, Peer, SKEW_WARNED};
 
 /// The feed's name in the checkpoint table.
 pub const FEED: &str = "changes";
+/// Least overlap of two windows, whatever the configuration says: dates of windows are whole seconds, and a record is listed
+/// about a second after it was saved (H-44).
+const LEAST_OVERLAP: Duration = Duration::from_secs(5);
+/// How far off the start of a window may be, measured by dates of whole seconds on both sides.
+const MEASURED_TO_MS: i64 = 2_000;
 /// How often a listing that contradicts itself is begun again.
 const RESTARTS: u32 = 3;
 
@@ -127,6 +133,7 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.end_listing(pull.peer.name()).await?;
     batch.commit().await?;
+    crash::point(Point::ListingBegun)?;
     take_pages(pull, listing, cursor, Some(page)).await
 }
 
@@ -158,7 +165,7 @@ async fn go_on(pull: &Pull, listing: Listing) -> Result<Done, Error> {
 fn window_start(checkpoint: &Checkpoint, overlap: Duration) -> Timestamp {
     checkpoint
         .watermark
-        .minus(overlap.max(Duration::from_millis(checkpoint.took_ms)))
+        .minus((overlap.max(LEAST_OVERLAP)).max(Duration::from_millis(checkpoint.took_ms)))
 }
 
 /// Asks for page 1; and again with a wider window when the peer's clock says that it began after the last one ended.
@@ -178,7 +185,7 @@ async fn first_page(
     let (Some(checkpoint), Some(began)) = (checkpoint, page.changes.head.since) else {
         return Ok((page, cursor));
     };
-    let gap = began.as_millis() - checkpoint.server_watermark.as_millis();
+    let gap = began.as_millis() - checkpoint.server_watermark.as_millis() + MEASURED_TO_MS;
     if gap <= 0 {
         return Ok((page, cursor));
     }
@@ -187,9 +194,10 @@ async fn first_page(
         gap_ms = gap,
         "a clock was set: asking for a wider window"
     );
+    let overlap = pull.limits.overlap.max(LEAST_OVERLAP);
     let ago_ms = ago_ms
         .saturating_add(gap)
-        .saturating_add(i64::try_from(pull.limits.overlap.as_millis()).unwrap_or(0));
+        .saturating_add(i64::try_from(overlap.as_millis()).unwrap_or(0));
     cursor = Cursor::new(&pull.peer, ago_ms, since);
     Ok((next_page(pull, &mut cursor).await?, cursor))
 }
@@ -225,6 +233,7 @@ async fn take_pages(
             is_emdb.then_some(&mut folders),
         )
         .await?;
+        crash::point(Point::PageTaken)?;
         unkeyed += taken.unkeyed;
         pull.wake.notify_waiters();
     }
@@ -242,6 +251,7 @@ async fn take_pages(
 
 /// Moves the checkpoint: everything that the listing named is applied, queued or set aside.
 async fn finish(pull: &Pull, listing: &Listing, unkeyed: u64) -> Result<Done, Error> {
+    crash::point(Point::CheckpointDue)?;
     let took = pull.seams.clock.now().since(listing.started_at);
     let checkpoint = Checkpoint {
         watermark: listing.started_at,
@@ -262,6 +272,7 @@ async fn finish(pull: &Pull, listing: &Listing, unkeyed: u64) -> Result<Done, Er
         batch.end_listing(pull.peer.name()).await?;
     }
     batch.commit().await?;
+    crash::point(Point::CheckpointMoved)?;
     tracing::info!(
         peer = pull.peer.name(),
         records = listing.total,

@@ -37,6 +37,7 @@ pub use plan::Policy;
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::model::NodeId;
+use crate::model::job::FetchJob;
 use crate::monitor::{Monitor, RunReport};
 use crate::peer::{Patience, Peer};
 use crate::retry;
@@ -118,6 +119,12 @@ impl Pull {
     #[must_use]
     pub fn retries(&self) -> retry::Policy {
         retry::Policy::of(&self.limits)
+    }
+
+    /// The peer's name, if it can have one file of each name only. One that states no SHA-256 is an EMDB, whose data directory
+    /// two assets of one path share.
+    fn one_file_at(&self, fetch: &FetchJob) -> Option<&str> {
+        fetch.sha256.is_none().then(|| self.peer.name())
     }
 
     /// How long list requests are repeated.

@@ -14,9 +14,9 @@ use tokio::task::spawn_blocking;
 
 use super::transfer::compared;
 use super::{Error, Pull};
-use crate::catalogue::FileRow;
+use crate::catalogue::{FileRow, Placed, Wanted};
 use crate::model::job::FetchJob;
-use crate::model::{Digests, FileKind, Hasher, MediaPath, Timestamp};
+use crate::model::{AssetId, Digests, FileKind, Hasher, MediaPath, Timestamp};
 use crate::store::{self, Candidate, Staged, Staging, Stat, Store};
 
 /// Where the bytes of a file came from.
@@ -40,13 +40,13 @@ pub(super) struct Found {
     pub(super) staged: Staged,
     pub(super) digests: Digests,
     pub(super) way: Way,
-    /// Whether what it replaces is the file it was made of, so that nothing of it need be kept.
-    pub(super) is_itself: bool,
+    /// Where it lies that it was made of, if it is to replace that: then nothing of it need be kept.
+    pub(super) made_of: Option<MediaPath>,
 }
 
 /// What is known of files that may be the wanted one.
 struct Rows {
-    /// The row under the wanted name.
+    /// The row of what lies where the wanted file goes.
     here: Option<FileRow>,
     /// The row under the asset's former name.
     former: Option<FileRow>,
@@ -57,11 +57,13 @@ struct Rows {
 /// The wanted file from what is here; `None` when it has to be fetched.
 pub(super) async fn find(
     pull: &Pull,
+    asset: &AssetId,
     job: &FetchJob,
     path: &MediaPath,
 ) -> Result<Option<Found>, Error> {
+    let (place, here) = where_it_goes(pull, asset, job, path).await?;
     let mut rows = Rows {
-        here: pull.catalogue.file(job.kind, path).await?,
+        here,
         former: None,
         twins: Vec::new(),
     };
@@ -70,7 +72,7 @@ pub(super) async fn find(
         .as_deref()
         .and_then(|from| MediaPath::new(from).ok())
     {
-        rows.former = pull.catalogue.file(job.kind, &former).await?;
+        rows.former = pull.catalogue.file(job.kind, &former, asset).await?;
     }
     if let Some(wanted) = &job.sha256 {
         rows.twins = pull.catalogue.files_with(wanted).await?;
@@ -81,10 +83,43 @@ pub(super) async fn find(
         job: job.clone(),
         reserve: pull.limits.reserve,
     };
-    let path = path.clone();
-    spawn_blocking(move || source.first(&path, rows))
+    spawn_blocking(move || source.first(&place, rows))
         .await
         .map_err(|_| Error::Worker)?
+}
+
+/// Where the wanted file will lie as things stand, and the row of what lies there now. The publisher decides again: what was
+/// taken where it lies is published there or not at all.
+async fn where_it_goes(
+    pull: &Pull,
+    asset: &AssetId,
+    job: &FetchJob,
+    path: &MediaPath,
+) -> Result<(MediaPath, Option<FileRow>), Error> {
+    if let Some(own) = pull.catalogue.file(job.kind, path, asset).await? {
+        return Ok((own.file.place().clone(), Some(own)));
+    }
+    let rules = pull.store.rules();
+    let plain = rules.plain(path, asset);
+    let mut there = pull
+        .catalogue
+        .lying_at(rules, job.kind, std::slice::from_ref(&plain))
+        .await?;
+    if there.is_empty() {
+        return Ok((plain, None));
+    }
+    let wanted = Wanted {
+        kind: job.kind,
+        path,
+        asset,
+        shares: job.sha256.as_ref(),
+        one_file_at: pull.one_file_at(job),
+    };
+    let placed = pull.catalogue.places(rules, &[wanted]).await?.pop();
+    Ok(match placed {
+        Some(Placed::At { place, .. }) if place != plain => (place, None),
+        _ => (plain, there.pop()),
+    })
 }
 
 /// What the search needs, off the runtime's own threads.
@@ -96,8 +131,8 @@ struct Source {
 }
 
 impl Source {
-    fn first(&self, path: &MediaPath, rows: Rows) -> Result<Option<Found>, Error> {
-        if let Some(found) = self.under_its_name(path, rows.here.as_ref())? {
+    fn first(&self, place: &MediaPath, rows: Rows) -> Result<Option<Found>, Error> {
+        if let Some(found) = self.in_its_place(place, rows.here.as_ref())? {
             return Ok(Some(found));
         }
         if let Some(row) = &rows.former
@@ -106,9 +141,9 @@ impl Source {
             return Ok(Some(found));
         }
         for row in rows.former.iter().chain(&rows.twins) {
-            if (row.file.kind, &row.file.path) != (self.job.kind, path)
-                && let Some(candidate) = self.open(row.file.kind, &row.file.path)
-                && let Some(found) = self.copied(candidate, false)?
+            if (row.file.kind, row.file.place()) != (self.job.kind, place)
+                && let Some(candidate) = self.open(row.file.kind, row.file.place())
+                && let Some(found) = self.copied(candidate, None)?
             {
                 return Ok(Some(found));
             }
@@ -117,17 +152,17 @@ impl Source {
     }
 
     /// A candidate that is worth reading. What cannot be opened is left to the peer; its own trouble is found by verify.
-    fn open(&self, kind: FileKind, path: &MediaPath) -> Option<Candidate> {
-        let found = self.store.candidate(kind, path).ok()??;
+    fn open(&self, kind: FileKind, place: &MediaPath) -> Option<Candidate> {
+        let found = self.store.candidate(kind, place).ok()??;
         may_be(&self.job, found.stat()).then_some(found)
     }
 
-    fn under_its_name(
+    fn in_its_place(
         &self,
-        path: &MediaPath,
+        place: &MediaPath,
         row: Option<&FileRow>,
     ) -> Result<Option<Found>, Error> {
-        let Some(candidate) = self.open(self.job.kind, path) else {
+        let Some(candidate) = self.open(self.job.kind, place) else {
             return Ok(None);
         };
         if row.is_some_and(|row| is_old(row, &self.job, candidate.stat())) {
@@ -135,7 +170,7 @@ impl Source {
         }
         let modified = self.job.modified.unwrap_or(candidate.stat().modified);
         if !candidate.is_adoptable(modified) {
-            return self.copied(candidate, true);
+            return self.copied(candidate, Some(place.clone()));
         }
         let Some(digests) = self.hashed(|each| candidate.read(each).map(|_| ()))? else {
             return Ok(None);
@@ -147,7 +182,7 @@ impl Source {
             staged,
             digests,
             way: Way::Adopted,
-            is_itself: true,
+            made_of: Some(place.clone()),
         }))
     }
 
@@ -163,7 +198,7 @@ impl Source {
         if !is_vouched || compared(&self.job, &digests).is_err() {
             return Ok(None);
         }
-        let Some(candidate) = self.open(row.file.kind, &row.file.path) else {
+        let Some(candidate) = self.open(row.file.kind, row.file.place()) else {
             return Ok(None);
         };
         let stat = candidate.stat();
@@ -176,13 +211,17 @@ impl Source {
             staged,
             digests,
             way: Way::Moved,
-            is_itself: false,
+            made_of: None,
         }))
     }
 
     /// A clone that shares blocks where the file system can, else a copy; hashed either way.
-    fn copied(&self, candidate: Candidate, is_itself: bool) -> Result<Option<Found>, Error> {
-        let way = if is_itself { Way::Adopted } else { Way::Cloned };
+    fn copied(
+        &self,
+        candidate: Candidate,
+        made_of: Option<MediaPath>,
+    ) -> Result<Option<Found>, Error> {
+        let way = made_of.as_ref().map_or(Way::Cloned, |_| Way::Adopted);
         let (staged, digests) = match self.staging.cloned(&candidate)? {
             Some(staged) => {
                 let digests = self.hashed(|each| staged.read_back(each))?;
@@ -221,7 +260,7 @@ impl Source {
             staged,
             digests,
             way,
-            is_itself,
+            made_of,
         }))
     }
 
@@ -253,7 +292,7 @@ fn may_be(job: &FetchJob, found: Stat) -> bool {
     same_time && job.size == Some(found.size)
 }
 
-/// Whether what lies under the wanted name is the version that our row knows, which is not the wanted one: no need to read it.
+/// Whether what lies where the wanted file goes is the version that our row knows, which is not the wanted one: no need to read it.
 fn is_old(row: &FileRow, job: &FetchJob, found: Stat) -> bool {
     let is_as_noted = row.file.size == found.size && row.file.modified == found.modified;
     is_as_noted && job.sha256.is_some_and(|wanted| wanted != row.file.sha256)

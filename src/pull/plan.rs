@@ -7,7 +7,7 @@ use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
 use crate::model::preset::{image_presets, is_image_format};
-use crate::model::{Asset, FileKind, ListedFile, MediaFile, MediaPath, Timestamp};
+use crate::model::{Asset, FileKind, ListedFile, MediaPath, Timestamp};
 
 /// What is wanted of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +66,15 @@ pub struct Here<'a> {
 }
 
 impl<'a> Here<'a> {
-    fn at(&self, kind: FileKind, path: &MediaPath) -> Option<(&'a FileRow, Claim)> {
-        let own = self.own.iter().map(|row| (row, Claim::Nobody));
-        own.chain(self.others.iter().map(|(row, claim)| (row, *claim)))
-            .find(|(row, _)| row.file.kind == kind && row.file.path == *path)
+    /// The asset's own file of a listed name.
+    fn own(&self, file: &ListedFile) -> Option<&'a FileRow> {
+        (self.own.iter()).find(|row| row.file.kind == file.kind && row.file.path == file.path)
+    }
+
+    /// Files of a listed name that other assets have.
+    fn others(&self, file: &ListedFile) -> impl Iterator<Item = (&'a FileRow, Claim)> {
+        (self.others.iter().map(|(row, claim)| (row, *claim)))
+            .filter(|(row, _)| row.file.kind == file.kind && row.file.path == file.path)
     }
 }
 
@@ -84,8 +89,6 @@ pub struct Plan {
     pub remove: Vec<RemoveJob>,
     /// Files the record names and two listings lacked: these pass the guard.
     pub gone: Vec<RemoveJob>,
-    /// Names that somebody else's asset claims with other content.
-    pub contested: Vec<MediaPath>,
     /// Files that this listing lacks for the first time.
     pub unlisted: Vec<(FileKind, MediaPath)>,
     /// Files that an earlier listing lacked and this one has.
@@ -164,11 +167,16 @@ fn limit_to(plan: &mut Plan, asset: &Asset, here: Here<'_>) {
     plan.unlisted.clear();
     let stated = asset.stated_original();
     plan.fetch.retain(|job| {
-        let row = (here
-            .own
-            .iter()
-            .chain(here.others.iter().map(|(row, _)| row)))
-        .find(|row| row.file.kind == job.kind && row.file.path.as_str() == job.path);
+        // Of other assets' files only one that gives way would be replaced; beside the others there is room.
+        let replaced = (here.others.iter())
+            .filter(|(_, claim)| match claim {
+                Claim::Nobody => true,
+                Claim::SamePeer => job.sha256.is_none(),
+                Claim::Elsewhere => false,
+            })
+            .map(|(row, _)| row);
+        let row = (here.own.iter().chain(replaced))
+            .find(|row| row.file.kind == job.kind && row.file.path.as_str() == job.path);
         match (row, here.authority) {
             (None, _) => true,
             (Some(_), Authority::Supplies) => false,
@@ -202,18 +210,18 @@ fn plan_originals(
 ) {
     let wanted = wanted_originals(asset, listed);
     for file in &wanted {
-        match here.at(FileKind::Original, &file.path) {
-            Some((row, _)) if row.file.asset == asset.id && file.is(&row.file) => continue,
+        match here.own(file) {
+            Some(row) if file.is(&row.file) => continue,
+            // A file of the right content whose owner left it changes hands, or its removal would take it along. Any other
+            // stays where it is: of two files of one name the second gets a place of its own.
+            Some(_) => {}
             // Two records of one file: were it to change hands, it would in every listing.
-            Some((row, Claim::SamePeer | Claim::Elsewhere)) if has_content(file, &row.file) => {
+            None if (here.others(file))
+                .any(|(row, claim)| claim != Claim::Nobody && file.has_content_of(&row.file)) =>
+            {
                 continue;
             }
-            Some((_, Claim::Elsewhere)) => {
-                plan.contested.push(file.path.clone());
-                continue;
-            }
-            // A file of the right content whose owner left it changes hands, or its removal would take it along.
-            _ => {}
+            None => {}
         }
         let then = render
             .filter(|render| render.original == file.path.as_str())
@@ -239,10 +247,12 @@ fn plan_originals(
 
 fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: Here<'_>) {
     for file in listed.iter().filter(|file| !file.path.is_bookkeeping()) {
-        match here.at(FileKind::Generated, &file.path) {
-            Some((row, _)) if file.is(&row.file) => {}
-            Some((_, Claim::Elsewhere)) => plan.contested.push(file.path.clone()),
-            _ => plan.fetch.push(fetch(file, None)),
+        let is_here = match here.own(file) {
+            Some(row) => file.is(&row.file),
+            None => (here.others(file)).any(|(row, _)| file.is(&row.file)),
+        };
+        if !is_here {
+            plan.fetch.push(fetch(file, None));
         }
     }
     for row in here
@@ -277,15 +287,6 @@ fn judge_absence(
         (true, None) => {}
     }
     false
-}
-
-/// Whether a file that is here has the listed content, as far as both sides know it; its time may be another.
-fn has_content(listed: &ListedFile, file: &MediaFile) -> bool {
-    match (listed.sha256, listed.md5, file.md5) {
-        (Some(sha256), ..) => sha256 == file.sha256,
-        (None, Some(theirs), Some(ours)) => theirs == ours,
-        _ => listed.is(file),
-    }
 }
 
 fn copies(generated: Generated) -> bool {
@@ -390,7 +391,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{AssetId, Sha256};
+    use crate::model::{AssetId, MediaFile, Sha256};
 
     const POLICY: Policy = Policy {
         originals: true,
@@ -437,6 +438,7 @@ mod tests {
             file: MediaFile {
                 kind: file.kind,
                 path: file.path.clone(),
+                place: None,
                 asset: AssetId::new(owner).unwrap(),
                 size: file.size.unwrap(),
                 modified: file.modified.unwrap(),
@@ -681,8 +683,11 @@ mod tests {
             assert_eq!(of_another("one", claim), Plan::default());
         }
         assert_eq!(of_another("two", Claim::SamePeer).fetch.len(), 1);
-        let contested = of_another("two", Claim::Elsewhere);
-        assert_eq!((contested.fetch.len(), contested.contested.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_name_that_another_asset_keeps_is_fetched_to_lie_beside_it() {
+        assert_eq!(of_another("two", Claim::Elsewhere).fetch.len(), 1);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::publisher::{Ending, Item};
 use super::transfer;
 use super::{Error, InFlight, InFlightToken, Pull};
 use crate::catalogue::{Job, Lane, NewJob};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::Work;
 use crate::{peer, store};
@@ -104,6 +105,7 @@ async fn refill(
             .claim((pull.peer.name(), lane.lane), ahead, "pull", now, LEASE)
             .await?;
         if !jobs.is_empty() {
+            crash::point(Point::PoolClaimed)?;
             waiting.extend(jobs.into_iter().map(|job| (job, in_flight.enter())));
             return Ok(true);
         }
@@ -167,7 +169,8 @@ async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
     if !pull.peer.turn(&pull.stop).await {
         return Err(Error::Cancelled);
     }
-    let arrived = transfer::fetch(pull, fetch).await?;
+    let arrived = transfer::fetch(pull, &job.asset, fetch).await?;
+    crash::point(Point::FileStaged)?;
     pull.peer.budget().earn();
     let then = fetch.then.clone().map(|render| NewJob {
         peer: job.peer.clone(),

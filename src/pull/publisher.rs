@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! wait for one item, take what else is there (up to a batch), then
+//!   give each file its place                 its own name, unless another file has it (`catalogue::places`)
 //!   publish all files of the batch           fsync each, rename all, fsync each directory once
 //!   one catalogue batch: rows of files that are durable, follow-up jobs, settle | retry | quarantine | release
 //!   drop the items: their in-flight tokens tell the lanes that these jobs are over
@@ -18,9 +19,11 @@ use tokio::sync::mpsc;
 
 use super::ours::Way;
 use super::{Counts, Error, InFlightToken, Pull};
-use crate::catalogue::{Finding, Job, Lane, NewJob};
-use crate::model::job::{RemoveJob, Work};
-use crate::model::{FileKind, MediaFile, Timestamp};
+use crate::catalogue::{Finding, Job, Lane, NewJob, Placed, Wanted};
+use crate::crash::{self, Point};
+use crate::model::job::{RemoveJob, Work, remove_subject};
+use crate::model::place::{Why, mapped_text};
+use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::monitor::Counter;
 use crate::store::{Publish, Staged};
 
@@ -66,8 +69,28 @@ pub struct Part {
     pub received: u64,
     /// Where its bytes came from.
     pub way: Way,
-    /// Whether what it replaces is the file it was copied from, so that nothing of it need be kept.
-    pub replaces_itself: bool,
+    /// Where it lies that it was made of; when it replaces that, nothing of it need be kept.
+    pub made_of: Option<MediaPath>,
+}
+
+impl Part {
+    /// The file to be published at a place, and what its row will say.
+    fn at(self, place: MediaPath) -> (Publish, Brought) {
+        let is_kept = self.file.kind == FileKind::Original && self.made_of.as_ref() != Some(&place);
+        let publish = Publish {
+            staged: self.staged,
+            kind: self.file.kind,
+            path: place.clone(),
+            modified: self.file.modified,
+            keep_replaced: is_kept,
+        };
+        let brought = Brought {
+            file: self.file.at(place),
+            received: self.received,
+            way: self.way,
+        };
+        (publish, brought)
+    }
 }
 
 /// Runs until every sender is gone.
@@ -90,6 +113,7 @@ pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(),
 
 async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     let outcomes = publish(pull, &mut items).await?;
+    crash::point(Point::BytesPublished)?;
     let now = pull.seams.clock.now();
     let mut batch = pull.catalogue.batch().await?;
     let mut tally = Tally::default();
@@ -124,6 +148,7 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
         }
     }
     batch.commit().await?;
+    crash::point(Point::RowsSettled)?;
     tally.report(pull);
     drop(items);
     pull.wake.notify_waiters();
@@ -151,8 +176,9 @@ enum Outcome {
     Failed(Error),
 }
 
-/// Publishes the files of all items in one call, and sorts the results by item.
+/// Gives the files of all items their places and publishes them in one call, and sorts the results by item.
 async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, Error> {
+    let mut places = places(pull, items).await?.into_iter();
     let mut rows: Vec<Vec<Brought>> = Vec::with_capacity(items.len());
     let mut wishes = Vec::new();
     for item in items.iter_mut() {
@@ -161,27 +187,18 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             continue;
         };
         let mut of_item = Vec::with_capacity(parts.len());
-        for Part {
-            staged,
-            file,
-            received,
-            way,
-            replaces_itself,
-        } in parts.drain(..)
-        {
-            let keep_replaced = file.kind == FileKind::Original && !replaces_itself;
-            wishes.push(Publish {
-                staged,
-                kind: file.kind,
-                path: file.path.clone(),
-                modified: file.modified,
-                keep_replaced,
-            });
-            of_item.push(Brought {
-                file,
-                received,
-                way,
-            });
+        for part in parts.drain(..) {
+            let placed = places.next().expect("every part has its answer");
+            let Placed::At { place, why } = placed else {
+                tracing::debug!(path = %part.file.path, asset = %part.file.asset, "another asset has this very file");
+                continue;
+            };
+            if let Some(why) = why {
+                report_mapped(pull, &part.file, &place, why);
+            }
+            let (publish, brought) = part.at(place);
+            wishes.push(publish);
+            of_item.push(brought);
         }
         rows.push(of_item);
     }
@@ -208,12 +225,40 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
         .collect())
 }
 
+/// Where the files of all items go, in their order.
+async fn places(pull: &Pull, items: &[Item]) -> Result<Vec<Placed>, Error> {
+    let mut wanted = Vec::new();
+    for item in items {
+        let Ending::Landed { parts, .. } = &item.ending else {
+            continue;
+        };
+        let fetch = match &item.job.work {
+            Work::Fetch(fetch) => Some(fetch),
+            _ => None,
+        };
+        wanted.extend(parts.iter().map(|Part { file, .. }| Wanted {
+            kind: file.kind,
+            path: &file.path,
+            asset: &file.asset,
+            shares: fetch.map(|_| &file.sha256),
+            one_file_at: fetch.and_then(|fetch| pull.one_file_at(fetch)),
+        }));
+    }
+    Ok(pull.catalogue.places(pull.store.rules(), &wanted).await?)
+}
+
+fn report_mapped(pull: &Pull, file: &MediaFile, place: &MediaPath, why: Why) {
+    tracing::info!(path = %file.path, asset = %file.asset, %place, reason = %why, "mapped");
+    let text = mapped_text((file.kind, &file.path), &file.asset, (place, why));
+    pull.monitor.finding(&text);
+}
+
 /// Wishes to remove what a job brought; asked again when they are due.
 fn removals(job: &Job, rows: &[Brought]) -> Vec<NewJob> {
     rows.iter()
         .map(|Brought { file, .. }| NewJob {
             peer: job.peer.clone(),
-            subject: format!("remove:{}/{}", file.kind.dir(), file.path),
+            subject: remove_subject(file),
             lane: Lane::Remove,
             asset: job.asset.clone(),
             size: 0,

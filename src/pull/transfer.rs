@@ -15,6 +15,7 @@ use super::body::{gather, stream};
 use super::ours::{self, Found, Way};
 use super::publisher::Part;
 use super::{Error, Pull};
+use crate::crash::{self, Point};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
@@ -39,6 +40,7 @@ impl Arrived {
         let file = MediaFile {
             kind: self.kind,
             path: self.path,
+            place: None,
             asset,
             size: self.found.digests.size,
             modified: self.modified,
@@ -51,19 +53,20 @@ impl Arrived {
             file,
             received: self.received,
             way: self.found.way,
-            replaces_itself: self.found.is_itself,
+            made_of: self.found.made_of,
         }
     }
 }
 
-/// Brings one file into staging. Returns bytes received over the wire, so a resumed prefix or a local copy is not counted.
+/// Brings one file of an asset into staging. Returns bytes received over the wire, so a resumed prefix or a local copy is not counted.
 ///
 /// # Errors
 /// [`Error::Size`], [`Error::Sha256`], [`Error::Md5`] after a complete read that does not match; the bytes are then gone.
 /// [`Error::Cancelled`] at a piece's end; a partial of a large file stays.
-pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error> {
+pub(super) async fn fetch(pull: &Pull, asset: &AssetId, job: &FetchJob) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
-    if let Some(found) = ours::find(pull, job, &path).await? {
+    if let Some(found) = ours::find(pull, asset, job, &path).await? {
+        crash::point(Point::OursFound)?;
         let modified = job.modified.or(found.staged.lies_in_place());
         return Ok(Arrived {
             found,
@@ -95,7 +98,7 @@ pub(super) async fn fetch(pull: &Pull, job: &FetchJob) -> Result<Arrived, Error>
         },
         None => None,
     };
-    let (download, partial) = begin(pull, job, &path, partial).await?;
+    let (download, partial) = begin(pull, (asset, &path), job, partial).await?;
     check_announced(job, &download)?;
     let modified = job
         .modified
@@ -120,7 +123,7 @@ fn fetched(staged: Staged, digests: Digests) -> Found {
         staged,
         digests,
         way: Way::Fetched,
-        is_itself: false,
+        made_of: None,
     }
 }
 
@@ -173,12 +176,12 @@ async fn take_whole(
 /// Asks for the file: for its rest where a partial can grow, otherwise for the whole.
 async fn begin(
     pull: &Pull,
+    file: (&AssetId, &MediaPath),
     job: &FetchJob,
-    path: &MediaPath,
     partial: Option<Partial>,
 ) -> Result<(Download, Option<Partial>), Error> {
     let Some(mut partial) = partial else {
-        return Ok((ask(pull, job, path, 0).await?, None));
+        return Ok((ask(pull, file, job, 0).await?, None));
     };
     let known = partial.tag();
     // A range is only asked for strictly inside the size (H-41), and only where the reply's tag can be compared. Of a partial
@@ -190,21 +193,21 @@ async fn begin(
         }
         _ => 0,
     };
-    let mut download = match ask(pull, job, path, from).await {
+    let mut download = match ask(pull, file, job, from).await {
         // The file has become shorter than what we have of it.
         Err(Error::Peer(peer::Error::Server { status: 416, .. })) if from > 0 => {
-            ask(pull, job, path, 0).await?
+            ask(pull, file, job, 0).await?
         }
         asked => asked?,
     };
     let goes_on = from > 0
-        && download.from == from
+        && download.from == Some(from)
         && download.tag == known
         && (download.total == job.size || !job.exact);
     if !goes_on {
-        if download.from > 0 {
+        if download.from != Some(0) {
             drop(download);
-            download = ask(pull, job, path, 0).await?;
+            download = ask(pull, file, job, 0).await?;
         }
         partial.restart(download.tag.as_deref())?;
     }
@@ -212,9 +215,14 @@ async fn begin(
 }
 
 /// Asks for the file from byte `from`, unless we were asked to end: a peer may take minutes to answer.
-async fn ask(pull: &Pull, job: &FetchJob, path: &MediaPath, from: u64) -> Result<Download, Error> {
+async fn ask(
+    pull: &Pull,
+    (asset, path): (&AssetId, &MediaPath),
+    job: &FetchJob,
+    from: u64,
+) -> Result<Download, Error> {
     tokio::select! {
-        download = pull.peer.download(job.kind, path, from) => Ok(download?),
+        download = pull.peer.download((job.kind, path), asset, from) => Ok(download?),
         () = pull.stop.wait() => Err(Error::Cancelled),
     }
 }

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::claims::{names, owned_by_others};
+use super::claims::owned_by_others;
 use super::metadata::FEED;
 use super::plan::{self, Authority, Here, Listed};
 use super::{Error, Pull};
 use crate::catalogue::{Batch, FileRow, Finding, Lane, Listing, NewJob};
-use crate::model::job::{FetchJob, Work};
+use crate::model::job::{Work, fetch_subject, remove_subject};
 use crate::model::{Asset, AssetId, FileKind, ListedFile, MediaPath, RecordKey, Timestamp};
 use crate::monitor::Counter;
 use crate::protocol::{AssetFiles, BadFile};
@@ -25,8 +25,8 @@ pub(super) struct Planned {
     jobs: Vec<NewJob>,
     /// When the listing began that is planned.
     noted_at: Timestamp,
-    unlisted: Vec<(FileKind, MediaPath)>,
-    relisted: Vec<(FileKind, MediaPath)>,
+    unlisted: Vec<(FileKind, MediaPath, AssetId)>,
+    relisted: Vec<(FileKind, MediaPath, AssetId)>,
     pub(super) bad: Vec<(String, BadFile)>,
 }
 
@@ -39,13 +39,13 @@ impl Planned {
         now: Timestamp,
     ) -> Result<(), Error> {
         batch.enqueue(&self.jobs, now).await?;
-        for (kind, path) in &self.unlisted {
+        for (kind, path, asset) in &self.unlisted {
             batch
-                .mark_unlisted(*kind, path, Some(self.noted_at))
+                .mark_unlisted(*kind, path, asset, Some(self.noted_at))
                 .await?;
         }
-        for (kind, path) in &self.relisted {
-            batch.mark_unlisted(*kind, path, None).await?;
+        for (kind, path, asset) in &self.relisted {
+            batch.mark_unlisted(*kind, path, asset, None).await?;
         }
         for (asset, bad) in &self.bad {
             let subject = format!("record:file/{asset}/{}", bad.path);
@@ -92,7 +92,7 @@ impl Entry<'_> {
         let usable: Vec<ListedFile> = files
             .iter()
             .flatten()
-            .filter(|file| names(self.asset, file.kind, &file.path))
+            .filter(|file| self.asset.names(file.kind, &file.path))
             .cloned()
             .collect();
         if usable.len() < files.len() {
@@ -191,19 +191,49 @@ pub(super) async fn plan_entries(
         };
         let plan = plan::plan(entry.asset, listed, here, pull.policy);
         planned.assets.push(entry.asset.id.to_string());
-        planned.jobs.extend(jobs(pull, &entry.asset.id, &plan));
-        planned.unlisted.extend(plan.unlisted);
-        planned.relisted.extend(plan.relisted);
-        planned.bad.extend(plan.contested.into_iter().map(|path| {
-            let reason = "is claimed by an asset of another node, with other content".to_owned();
-            let path = path.to_string();
-            (entry.asset.id.to_string(), BadFile { path, reason })
-        }));
+        planned.jobs.extend(jobs(pull, &entry.asset.id, own, &plan));
+        let owned = |(kind, path)| (kind, path, entry.asset.id.clone());
+        planned
+            .unlisted
+            .extend(plan.unlisted.into_iter().map(owned));
+        planned
+            .relisted
+            .extend(plan.relisted.into_iter().map(owned));
+    }
+    name_apart(pull, &mut planned.jobs).await
+}
+
+/// Gives wishes for files of one name subjects of their own, where the peer says by their digests that they are two files. Of
+/// one that says nothing two records of one name have one file, and one wish.
+async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<(), Error> {
+    let subjects: Vec<&str> = jobs
+        .iter()
+        .filter(|job| is_exact(job))
+        .map(|job| job.subject.as_str())
+        .collect();
+    let wished = pull
+        .catalogue
+        .wishers_of(pull.peer.name(), &subjects)
+        .await?;
+    let mut wishers: HashMap<String, AssetId> = wished.into_iter().collect();
+    for job in jobs.iter_mut() {
+        if let (true, Work::Fetch(fetch)) = (is_exact(job), &job.work) {
+            let first = wishers
+                .entry(job.subject.clone())
+                .or_insert_with(|| job.asset.clone());
+            if *first != job.asset {
+                job.subject = fetch_subject(fetch.kind, &fetch.path, Some(&job.asset));
+            }
+        }
     }
     Ok(())
 }
 
-fn jobs(pull: &Pull, asset: &AssetId, plan: &plan::Plan) -> Vec<NewJob> {
+fn is_exact(job: &NewJob) -> bool {
+    matches!(&job.work, Work::Fetch(fetch) if fetch.sha256.is_some())
+}
+
+fn jobs(pull: &Pull, asset: &AssetId, own: &[FileRow], plan: &plan::Plan) -> Vec<NewJob> {
     let job = |subject: String, lane: Lane, size: u64, work: Work| NewJob {
         peer: pull.peer.name().to_owned(),
         subject,
@@ -222,15 +252,24 @@ fn jobs(pull: &Pull, asset: &AssetId, plan: &plan::Plan) -> Vec<NewJob> {
             } else {
                 Lane::Small
             };
-            job(subject(fetch), lane, size, Work::Fetch(fetch.clone()))
+            let subject = fetch_subject(fetch.kind, &fetch.path, None);
+            job(subject, lane, size, Work::Fetch(fetch.clone()))
         })
         .collect();
     let removes = plan.remove.iter().map(|remove| (remove, Lane::Remove));
     // A file that vanished from its peer's listings is a delete like any other, and passes the guard (I4).
     let gone = plan.gone.iter().map(|remove| (remove, Lane::Delete));
     jobs.extend(removes.chain(gone).map(|(remove, lane)| {
-        let subject = format!("remove:{}/{}", remove.kind.dir(), remove.path);
-        job(subject, lane, 0, Work::Remove(remove.clone()))
+        let row = own
+            .iter()
+            .find(|row| row.file.kind == remove.kind && row.file.path.as_str() == remove.path);
+        let row = row.expect("only own files are removed");
+        job(
+            remove_subject(&row.file),
+            lane,
+            0,
+            Work::Remove(remove.clone()),
+        )
     }));
     jobs.extend(plan.regenerate.iter().map(|render| {
         job(
@@ -241,10 +280,6 @@ fn jobs(pull: &Pull, asset: &AssetId, plan: &plan::Plan) -> Vec<NewJob> {
         )
     }));
     jobs
-}
-
-fn subject(fetch: &FetchJob) -> String {
-    format!("{}/{}", fetch.kind.dir(), fetch.path)
 }
 
 /// Wishes that no longer hold: files that records of this page do not name any more, deletes that were taken back, bad

@@ -12,6 +12,7 @@
 //! A kill before the batch means that this listing does not count. Nothing is deleted here.
 
 use crate::catalogue::{self, Audit, Batch, Catalogue, Lane, NewJob, StoredRecord};
+use crate::crash::{self, Point};
 use crate::model::job::{AbsentJob, Work};
 use crate::model::{AssetId, NodeId, Timestamp};
 use crate::monitor::Monitor;
@@ -176,6 +177,7 @@ impl Auditor<'_> {
         batch.put_audit(self.peer, &audit).await?;
         batch.end_listing(self.peer).await?;
         batch.commit().await?;
+        crash::point(Point::Audited)?;
         tracing::info!(peer = self.peer, ?audited, "complete listing audited");
         Ok(audited)
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::due::Due;
 use super::guard;
 use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::{AbsentJob, DeleteJob, RemoveJob, Work};
 use crate::model::{
@@ -66,6 +67,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Store(reached.into())
+    }
 }
 
 impl Error {
@@ -302,7 +309,8 @@ impl Deletes<'_> {
             applied.deleted += 1;
         }
         batch.settle(job).await?;
-        Ok(batch.commit().await?)
+        batch.commit().await?;
+        Ok(crash::point(Point::DeleteRows)?)
     }
 
     /// Takes a record away that two complete listings lacked, if its peer does not know it at this moment either. The record is
@@ -405,17 +413,20 @@ impl Deletes<'_> {
         let Ok(path) = MediaPath::new(remove.path.as_str()) else {
             return Ok(());
         };
-        let goes = batch
+        let place = batch
             .forget_file(remove.kind, &path, asset, &remove.sha256, now)
             .await?;
-        if goes {
+        if let Some(place) = place {
             let bytes = NewJob {
                 peer: self.peer.to_owned(),
-                subject: format!("trash:{}/{path}", remove.kind.dir()),
+                subject: format!("trash:{}/{place}", remove.kind.dir()),
                 lane: Lane::Remove,
                 asset: asset.clone(),
                 size: 0,
-                work: Work::Trash(remove.clone()),
+                work: Work::Trash(RemoveJob {
+                    path: place.as_str().to_owned(),
+                    ..remove.clone()
+                }),
             };
             batch.enqueue(&[bytes], now).await?;
         }
@@ -441,7 +452,8 @@ impl Deletes<'_> {
             }
             batch.settle(job).await?;
         }
-        Ok(batch.commit().await?)
+        batch.commit().await?;
+        Ok(crash::point(Point::RemoveRows)?)
     }
 
     /// Takes the bytes of forgotten files away: a name whose bytes live on under another one just goes, all else is moved to the
@@ -456,19 +468,24 @@ impl Deletes<'_> {
         }
         let (mut twins, mut names) = (Vec::new(), Vec::new());
         for (_, remove) in removes {
-            let Ok(path) = MediaPath::new(remove.path.as_str()) else {
+            let Ok(place) = MediaPath::new(remove.path.as_str()) else {
                 names.push(None);
                 continue;
             };
-            if self.catalogue.file(remove.kind, &path).await?.is_some() {
+            let (rules, of_place) = (self.store.rules(), std::slice::from_ref(&place));
+            let there = self
+                .catalogue
+                .lying_at(rules, remove.kind, of_place)
+                .await?;
+            if !there.is_empty() {
                 names.push(None);
                 continue;
             }
-            let name = (remove.kind, path);
+            let name = (remove.kind, place);
             for row in self.catalogue.files_with(&remove.sha256).await? {
                 twins.push(Twins {
                     name: name.clone(),
-                    twin: (row.file.kind, row.file.path),
+                    twin: (row.file.kind, row.file.place().clone()),
                 });
             }
             names.push(Some(name));
@@ -476,6 +493,7 @@ impl Deletes<'_> {
         let store = self.store.clone();
         let moved = tokio::task::spawn_blocking(move || take_away(&store, &twins, &names)).await;
         let moved = moved.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        crash::point(Point::BytesTrashed)?;
         let mut batch = self.catalogue.batch().await?;
         for ((job, _), moved) in removes.iter().zip(moved?) {
             match moved {
@@ -512,7 +530,15 @@ fn take_away(
     twins: &[Twins],
     names: &[Option<Name>],
 ) -> Result<Vec<Moved>, store::Error> {
-    let dropped = store.drop_names(twins)?;
+    let dropped = match store.drop_names(twins) {
+        Err(error) if error.stops_the_pass() => return Err(error),
+        // The trash takes those that still have their name, one by one.
+        Err(error) => {
+            tracing::warn!(%error, "former names are moved to the trash instead");
+            vec![false; twins.len()]
+        }
+        Ok(dropped) => dropped,
+    };
     let dropped: HashSet<&Name> = twins
         .iter()
         .zip(dropped)
@@ -523,6 +549,8 @@ fn take_away(
         moved.push(match name {
             Some(name) if !dropped.contains(name) => match store.trash(name.0, &name.1) {
                 Err(error) if error.stops_the_pass() => return Err(error),
+                // A folder, say, took the name after an earlier try had moved the file: nothing of ours is there.
+                Err(store::Error::NotAFile { .. }) => Ok(false),
                 other => other,
             },
             _ => Ok(false),

@@ -2,7 +2,7 @@
 
 use super::deletes::{Deletes, Error};
 use crate::catalogue::{Batch, Job};
-use crate::model::job::RemoveJob;
+use crate::model::job::{RemoveJob, fetched_path};
 use crate::model::{FileKind, MediaPath, Module, RecordKey};
 use crate::protocol;
 
@@ -56,7 +56,7 @@ impl Deletes<'_> {
         }
         let wishes = self.catalogue.wishes_of(self.peer, &[id]).await?;
         let mut awaited = (wishes.iter())
-            .filter_map(|(_, subject)| subject.strip_prefix("originals/"))
+            .filter_map(|(_, subject)| fetched_path(subject, FileKind::Original))
             .peekable();
         let nothing_awaited = awaited.peek().is_none();
         if awaited.any(|new| is_below(new, path.as_str()) || is_below(path.as_str(), new)) {

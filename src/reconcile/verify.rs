@@ -33,6 +33,7 @@ pub use report::{Difference, Kind, Layer, LayerReport, Layers, Parity};
 
 use crate::catalogue::{Catalogue, StoredParity};
 use crate::config::Generated;
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::{FileKind, MediaFile, NodeId, Timestamp};
 use crate::monitor::{Monitor, Phase};
@@ -83,6 +84,12 @@ pub enum Error {
     /// Somebody asked us to stop.
     #[error("interrupted; nothing was found out")]
     Cancelled,
+}
+
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Store(reached.into())
+    }
 }
 
 impl Error {
@@ -171,7 +178,7 @@ pub async fn unlike(
     let found = disk::look(here, files.clone(), checksum).await?;
     let found: HashMap<_, _> = found.into_iter().collect();
     let unlike = files.into_iter().filter_map(|file| {
-        let is_missing = found.get(&file.path)?.is_missing;
+        let is_missing = found.get(file.place())?.is_missing;
         Some((file, is_missing))
     });
     Ok(unlike.collect())
@@ -256,6 +263,7 @@ impl Verify<'_> {
             in_sync: parity.in_sync,
             report: serde_json::to_string(&parity).unwrap_or_default(),
         };
+        crash::point(Point::Compared)?;
         self.catalogue.put_parity(self.peer.name(), &stored).await?;
         Ok(parity)
     }

@@ -1,6 +1,9 @@
 //! Originals and generated files over HTTP (wire spec 3.8, 3.9, 11.1.7): exact bytes under a strong tag, ranges, and nothing
 //! at all when the file on disk is not the recorded one.
 //!
+//! Files are asked for by their names, wherever they lie. Of two files of one name the one is meant whose asset the header
+//! `x-emsync-asset` names; a client that knows no such header gets the one that came first.
+//!
 //! The row says what the file is, the open handle gives the bytes; a file that is replaced meanwhile stays readable through
 //! its handle. One piece of 256 KiB is in memory for each body under way.
 
@@ -19,7 +22,8 @@ use super::node::Node;
 use super::range::{Part, Version};
 use super::request::Asked;
 use crate::catalogue::FileRow;
-use crate::model::{FileKind, MediaFile, MediaPath};
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
+use crate::protocol::wire_path::{ASSET_HEADER, asset_from_header};
 use crate::store::OpenFile;
 
 /// Bytes read at a time.
@@ -36,7 +40,8 @@ pub(super) async fn file(
     if path.is_bookkeeping() {
         return Err(Error::NotFound);
     }
-    let (file, open) = recorded(node, kind, path).await?;
+    let asset = asked.header(ASSET_HEADER).and_then(asset_from_header);
+    let (file, open) = recorded(node, kind, path, asset.as_ref()).await?;
     let version = Version::new(&file.sha256, file.modified, file.size);
     let mut reply = Response::new(Body::empty());
     describe(reply.headers_mut(), &version);
@@ -78,13 +83,14 @@ async fn recorded(
     node: &Node,
     kind: FileKind,
     path: &MediaPath,
+    asset: Option<&AssetId>,
 ) -> Result<(MediaFile, OpenFile), Error> {
     let mut looked = 0;
     loop {
-        let row = node.catalogue.file(kind, path).await?;
+        let row = node.catalogue.file_named(kind, path, asset).await?;
         let FileRow { file, .. } = row.ok_or(Error::NotFound)?;
         looked += 1;
-        let wrong = match open(node, kind, path).await? {
+        let wrong = match open(node, kind, file.place()).await? {
             Some(open) if open.size == file.size => return Ok((file, open)),
             Some(open) => Error::Damaged {
                 kind,
@@ -103,9 +109,9 @@ async fn recorded(
     }
 }
 
-async fn open(node: &Node, kind: FileKind, path: &MediaPath) -> Result<Option<OpenFile>, Error> {
-    let (store, path) = (node.store.clone(), path.clone());
-    let opened = tokio::task::spawn_blocking(move || store.open_file(kind, &path)).await;
+async fn open(node: &Node, kind: FileKind, place: &MediaPath) -> Result<Option<OpenFile>, Error> {
+    let (store, place) = (node.store.clone(), place.clone());
+    let opened = tokio::task::spawn_blocking(move || store.open_file(kind, &place)).await;
     // A panic in there is a panic of this request.
     Ok(opened.map_err(|_| Error::Panicked)??)
 }

@@ -14,9 +14,9 @@
 //! Two live names never share one file for long: a time set for one would be the other's as well. So `linked` is only for a
 //! name that is about to go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use rustix::io::Errno;
 
@@ -24,6 +24,7 @@ use super::dirs::Dir;
 use super::error::Error;
 use super::staging::{Staged, Staging};
 use super::{Stat, Store, parent_text};
+use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaPath, Timestamp};
 
 /// How much is read at a time.
@@ -47,6 +48,7 @@ pub struct Candidate {
     stat: Stat,
     identity: Identity,
     has_one_name: bool,
+    is_doubtful: bool,
     is_ours: bool,
 }
 
@@ -83,6 +85,7 @@ impl Store {
             stat,
             identity: identity(&raw),
             has_one_name: raw.st_nlink == 1,
+            is_doubtful: self.doubtful().contains(&identity(&raw).file),
             is_ours: user.is_root() || user.as_raw() == raw.st_uid,
         }))
     }
@@ -109,6 +112,7 @@ impl Store {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(Error::of("remove", mine.path(), errno)),
             }
+            crash::point(Point::NameDropped)?;
             emptied
                 .entry((name.0, parent_text(&name.1)))
                 .or_insert(mine.dir);
@@ -119,6 +123,20 @@ impl Store {
             dirs.prune(&self.tree(kind)?, parent);
         }
         Ok(dropped)
+    }
+
+    /// Remembers that the sync of a file failed which lies under a final name, its own or the one it is moved from. Others go.
+    pub(super) fn doubt(&self, staged: &Staged) {
+        if let Ok(raw) = raw_stat(staged.file(), &staged.path())
+            && (staged.lies_in_place().is_some() || raw.st_nlink > 1)
+        {
+            self.doubtful().insert(identity(&raw).file);
+        }
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, HashSet<(u64, u64)>> {
+        let doubtful = self.0.doubtful.lock();
+        doubtful.expect("no panic while the set is held")
     }
 
     /// The file under a name, if its twin is another name of the same file.
@@ -163,11 +181,11 @@ impl Candidate {
     }
 
     /// Whether it can stay where it lies and be given this time: a file of several names may be written to under another one,
-    /// and the time of somebody else's file is not ours to set.
+    /// the time of somebody else's file is not ours to set, and of one whose sync failed we may read what no disk holds.
     #[must_use]
     pub fn is_adoptable(&self, modified: Timestamp) -> bool {
         let has_time = modified.whole_second() == self.stat.modified.whole_second();
-        self.has_one_name && (has_time || self.is_ours)
+        self.has_one_name && !self.is_doubtful && (has_time || self.is_ours)
     }
 
     /// Takes it where it lies, to be published under its own name; `None` when it changed since it was opened.
@@ -193,11 +211,15 @@ impl Candidate {
 }
 
 impl Staging {
-    /// A second name of a candidate's file in staging; `None` where the file system gives none, or when the candidate changed.
+    /// A second name of a candidate's file in staging; `None` where the file system gives none, or when the candidate
+    /// changed or its sync failed before.
     ///
     /// # Errors
     /// System errors.
     pub fn linked(&self, candidate: &Candidate) -> Result<Option<Staged>, Error> {
+        if candidate.is_doubtful {
+            return Ok(None);
+        }
         let sys = self.sys();
         let name = self.fresh_name();
         match sys.link(candidate.dir.fd(), &candidate.name, self.dir().fd(), &name) {

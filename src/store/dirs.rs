@@ -20,6 +20,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::Stat;
 use super::error::Error;
 use super::sys::Sys;
+use crate::crash::{self, Point};
 use crate::model::Timestamp;
 
 /// How directories below the root are opened.
@@ -296,6 +297,9 @@ impl Dirs {
             Err(Errno::NOENT) => return Err(Error::Vanished { path }),
             Err(errno) => return Err(Error::of("make", path, errno)),
         };
+        if made {
+            crash::point(Point::DirMade)?;
+        }
         if (made || !self.known().contains(&path))
             && let Err(errno) = self.sys.sync_dir(parent.fd())
         {

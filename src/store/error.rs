@@ -162,6 +162,16 @@ pub enum OddReason {
     Path(PathReason),
 }
 
+impl From<crate::crash::Reached> for Error {
+    fn from(reached: crate::crash::Reached) -> Self {
+        Self::Io {
+            op: "pass",
+            path: reached.0.name().to_owned(),
+            source: reached.into(),
+        }
+    }
+}
+
 impl Error {
     /// Sorts a system error into the variant that says what to do about it.
     pub(super) fn of(op: &'static str, path: impl Into<String>, errno: Errno) -> Self {

@@ -430,8 +430,8 @@ fn a_failed_sync_drops_the_staged_bytes_and_is_not_tried_again() {
             .count()
     };
     assert_eq!(syncs(&probe), 1);
-    // mkdir and sync of the activity, create, write, set_modified, set_public: the seventh call is the file's sync.
-    let sys = Arc::new(Faulty::at(7, Errno::IO));
+    // The root's file of names, mkdir and sync of the activity, create, write, set_modified, set_public: then the file's sync.
+    let sys = Arc::new(Faulty::at(8, Errno::IO));
     let f = Fixture::with(Resolver::Steps, Arc::clone(&sys) as Arc<dyn Sys>);
     let answer = f.store.publish(vec![f.item("a", b"x")]).remove(0);
     assert!(

@@ -6,7 +6,10 @@
 //! <root>/.emsync/staging/<activity>/                           files on their way in, and kept partials
 //! <root>/.emsync/trash/originals|generated/<when>-<n>/<path>   files on their way out
 //! <root>/.emsync/snapshots/                                    copies of the catalogue
+//! <root>/.emsync/names-Å                                       tells what the file system takes for one name (`naming`)
 //! ```
+//!
+//! Every `<path>` here is the *place* of a file (`model::place`), which for nearly all is the path that its asset gives it.
 //!
 //! Guarantees: a final name only ever holds content that was complete and synced before it got that name (I1,
 //! [`Store::publish`]); nothing outside the root is read or written, whatever links are planted inside it (I9, `dirs`);
@@ -20,6 +23,7 @@ mod dirs;
 mod error;
 mod facts;
 mod marker;
+mod naming;
 mod partial;
 mod publish;
 mod snapshots;
@@ -33,10 +37,11 @@ mod conformance;
 #[cfg(test)]
 mod faults;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -51,6 +56,7 @@ pub use staging::{Staged, Staging};
 pub use sys::{RealSys, Sys};
 pub use walk::Walk;
 
+use crate::model::place::Rules;
 use crate::model::{CatalogId, FileKind, MediaPath, NodeId, Timestamp};
 use dirs::{Dir, Dirs, Resolver};
 use marker::Marker;
@@ -64,7 +70,7 @@ const TRASH: &str = ".emsync/trash";
 
 /// A cheap handle on the media tree.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Inner>, Rules);
 
 #[derive(Debug)]
 struct Inner {
@@ -73,6 +79,8 @@ struct Inner {
     marker: Marker,
     dirs: Dirs,
     boot: String,
+    /// Files under final names whose sync failed, by device and inode: another sync proves nothing (`publish`).
+    doubtful: Mutex<HashSet<(u64, u64)>>,
 }
 
 /// Size in bytes and modification time of a regular file.
@@ -129,13 +137,28 @@ impl Store {
             root: root.to_owned(),
         })?;
         marker.expect_catalog(root, catalog)?;
-        Ok(Self(Arc::new(Inner {
+        let rules = naming::probe(&dirs);
+        let inner = Inner {
             root: root.to_owned(),
             catalog: catalog.clone(),
             marker,
             dirs,
             boot,
-        })))
+            doubtful: Mutex::default(),
+        };
+        Ok(Self(Arc::new(inner), rules))
+    }
+
+    /// The same tree, where every new place must be one that any other system can hold.
+    #[must_use]
+    pub fn portable(self) -> Self {
+        Self(self.0, Rules::Portable)
+    }
+
+    /// What places must be like here.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.1
     }
 
     /// Looks again, by path, whether this is still the root that was opened: its volume may have been unmounted, or

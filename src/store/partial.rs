@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::staging::Staged;
+use crate::crash::{self, Point};
 
 /// Bytes appended between two syncs.
 const SYNC_EVERY: u64 = 64 * 1024 * 1024;
@@ -99,6 +100,7 @@ impl Partial {
     pub fn restart(&mut self, tag: Option<&str>) -> Result<(), Error> {
         let promised = self.note.synced > 0;
         self.staged.cut(0)?;
+        crash::point(Point::PartialCut)?;
         self.note.tag = tag.map(str::to_owned);
         self.note.synced = 0;
         self.write_note(promised)
@@ -126,6 +128,7 @@ impl Partial {
     /// [`Error::Full`] and other system errors; the partial then ends where it ended before or at the last sync.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.staged.write_all(bytes)?;
+        crash::point(Point::PartialAppended)?;
         if self.staged.len() - self.note.synced >= SYNC_EVERY {
             self.sync()?;
         }
@@ -160,6 +163,7 @@ impl Partial {
             self.staged.cut(self.note.synced)?;
             return Err(Error::of("sync", self.staged.path(), errno));
         }
+        crash::point(Point::PartialSynced)?;
         self.note.synced = self.staged.len();
         self.write_note(true)
     }
@@ -191,8 +195,10 @@ impl Partial {
         if durably {
             sys.sync_file(file.as_fd()).map_err(failed("sync"))?;
         }
+        crash::point(Point::NoteWritten)?;
         sys.rename(dir.fd(), &new, dir.fd(), name)
             .map_err(failed("name"))?;
+        crash::point(Point::NoteNamed)?;
         if durably {
             sys.sync_dir(dir.fd()).map_err(failed("sync"))?;
         }

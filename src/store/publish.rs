@@ -27,6 +27,7 @@ use super::error::Error;
 use super::staging::Staged;
 use super::trash::{Slot, cannot_move};
 use super::{Store, parent_text};
+use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaPath, Timestamp};
 
 /// How often a directory may be removed under our hands before we give up.
@@ -122,7 +123,7 @@ impl Store {
         let members = step(members, answers, |member| self.name(member));
         for member in self.sync_once(members, answers, |member| member.dir.as_ref()) {
             tracing::debug!(path = %member.item.path, bytes = member.item.staged.len(), "published");
-            answers[member.at] = Some(Ok(()));
+            answers[member.at] = Some(crash::point(Point::Published).map_err(Error::from));
         }
     }
 
@@ -172,7 +173,11 @@ impl Store {
             sys.set_public(staged.file())
                 .map_err(failed("set the mode of"))?;
         }
-        sys.sync_file(staged.file()).map_err(failed("sync"))
+        if let Err(errno) = sys.sync_file(staged.file()) {
+            self.doubt(staged);
+            return Err(failed("sync")(errno));
+        }
+        Ok(crash::point(Point::Sealed)?)
     }
 
     fn place(&self, member: &mut Member, places: &mut Places) -> Answer {
@@ -191,7 +196,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         member.dir = Some(dir);
-        Ok(())
+        Ok(crash::point(Point::Placed)?)
     }
 
     /// The directory a member goes to, made where it is missing, also when a remove takes it away while we make it.
@@ -247,10 +252,11 @@ impl Store {
             }
             Err(errno) => return Err(cannot_move(member.shown(), errno)),
         }
-        Ok(())
+        Ok(crash::point(Point::Kept)?)
     }
 
     fn name(&self, member: &mut Member) -> Answer {
+        crash::point(Point::Naming)?;
         let moved = match &member.kept {
             Some(Kept::ToMove(place)) => self.move_aside(member, place)?.then(|| Arc::clone(place)),
             Some(Kept::Linked(_)) | None => None,
@@ -286,7 +292,8 @@ impl Store {
     fn rename(&self, member: &mut Member) -> Answer {
         if member.item.staged.lies_in_place().is_some() {
             // It was hashed through a handle; what counts is what the name stands for.
-            let is_named = member.item.staged.is_named();
+            let name = member.item.path.name();
+            let is_named = member.item.staged.is_named(member.dir(), name);
             return is_named.then_some(()).ok_or_else(|| Error::Vanished {
                 path: member.shown(),
             });
@@ -297,7 +304,7 @@ impl Store {
             match sys.rename(staged.dir().fd(), staged.name(), member.dir().fd(), name) {
                 Ok(()) => {
                     member.item.staged.disarm();
-                    return Ok(());
+                    return Ok(crash::point(Point::Named)?);
                 }
                 // A remove emptied and took away the directory since we opened it.
                 Err(Errno::NOENT) if left > 0 => {

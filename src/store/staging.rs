@@ -17,6 +17,7 @@ use super::error::Error;
 use super::partial::Partial;
 use super::sys::Sys;
 use super::{STAGING, Stat, Store};
+use crate::crash::{self, Point};
 use crate::model::Timestamp;
 use crate::seams::Seams;
 
@@ -55,7 +56,11 @@ impl Staging {
             match self.store.0.dirs.sys().create(self.dir.fd(), &name) {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(Error::of("make", self.dir.path_of(&name), errno)),
-                Ok(file) => return Ok(self.staged(file, name, 0)),
+                Ok(file) => {
+                    let staged = self.staged(file, name, 0);
+                    crash::point(Point::StagingMade)?;
+                    return Ok(staged);
+                }
             }
         }
     }
@@ -291,9 +296,9 @@ impl Staged {
         self.lies_in_place
     }
 
-    /// Whether its name still stands for it.
-    pub(super) fn is_named(&self) -> bool {
-        is_named(&self.dir, &self.file, &self.name)
+    /// Whether a name in a directory stands for it.
+    pub(super) fn is_named(&self, dir: &Dir, name: &str) -> bool {
+        is_named(dir, &self.file, name)
     }
 
     /// It has been filled by other means than writing.

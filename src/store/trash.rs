@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::dirs::{Dir, Dirs};
 use super::error::Error;
 use super::{Store, TRASH, parent_text};
+use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaPath, Timestamp};
 
 /// One directory in the trash that is ours alone.
@@ -86,6 +87,7 @@ impl Store {
             return Ok(false);
         }
         let slot = Slot::make(dirs, kind)?;
+        crash::point(Point::SlotMade)?;
         let moved = slot.place(dirs, path).and_then(|place| {
             match dirs
                 .sys()
@@ -100,10 +102,12 @@ impl Store {
             slot.give_back(dirs, path);
             return Ok(false);
         };
+        crash::point(Point::Trashed)?;
         for dir in [&place, &dir] {
             dirs.sync(dir)
                 .map_err(|errno| Error::of("sync", dir.path(), errno))?;
         }
+        crash::point(Point::TrashSynced)?;
         dirs.prune(&tree, parent_text(path));
         tracing::debug!(path = %path, place = place.path(), "moved to the trash");
         Ok(true)

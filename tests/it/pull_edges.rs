@@ -287,7 +287,7 @@ async fn the_reserve_is_kept_by_small_files_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_file_entry_stays_set_aside_and_is_no_parity() {
     let emdb = server(2).await;
-    let long = format!("f001.bin/{}", "x".repeat(300));
+    let long = format!("f001.bin/{}", "x".repeat(1_021));
     emdb.edit(|content| content.generated(&long, "thumb", MTIME));
     let mirror = mirror_of(&emdb).await;
     for _ in 0..3 {

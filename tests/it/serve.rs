@@ -196,6 +196,7 @@ async fn originals_that_a_peer_lists_no_more_pass_the_guard_before_they_go() {
                 .forget_file(FileKind::Original, &path, &asset, &Sha256::of(b"same"), now)
                 .await
                 .unwrap()
+                .is_some()
         );
     }
     batch.commit().await.unwrap();

@@ -378,7 +378,7 @@ mod tests {
         );
         assert!(page.files[3].files[0].is_ok());
         assert_eq!(page.files[3].originals, Some(Vec::new()));
-        assert_eq!(page.files[4].files, []);
+        assert!(page.files[4].files[0].is_err());
     }
 
     proptest! {

@@ -95,15 +95,21 @@ async fn records(
 
 async fn files(here: &Here<'_>, kind: FileKind, page: usize) -> Result<Files, Error> {
     let (mut tally, mut bytes) = (Tally::new(), 0_u64);
-    let mut after: Option<String> = None;
+    let mut after: Option<(String, String)> = None;
     loop {
         here.go_on()?;
         let rows = here
             .catalogue
-            .files_after(kind, after.as_deref(), page)
+            .files_after(
+                kind,
+                after
+                    .as_ref()
+                    .map(|(path, asset)| (path.as_str(), asset.as_str())),
+                page,
+            )
             .await?;
         let Some(last) = rows.last() else { break };
-        after = Some(last.file.path.as_str().to_owned());
+        after = Some((last.file.path.to_string(), last.file.asset.to_string()));
         for row in &rows {
             tally.add(Line::file(&row.file));
             bytes = bytes.saturating_add(row.file.size);
@@ -186,15 +192,21 @@ async fn files_in(
     limit: usize,
 ) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
-    let mut after: Option<String> = None;
+    let mut after: Option<(String, String)> = None;
     while found.len() < limit {
         here.go_on()?;
         let rows = here
             .catalogue
-            .files_after(kind, after.as_deref(), PAGE)
+            .files_after(
+                kind,
+                after
+                    .as_ref()
+                    .map(|(path, asset)| (path.as_str(), asset.as_str())),
+                PAGE,
+            )
             .await?;
         let Some(last) = rows.last() else { break };
-        after = Some(last.file.path.as_str().to_owned());
+        after = Some((last.file.path.to_string(), last.file.asset.to_string()));
         let meant = rows
             .iter()
             .filter(|row| buckets.contains(&Line::file(&row.file).bucket()));

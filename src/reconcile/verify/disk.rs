@@ -30,14 +30,20 @@ pub(super) async fn compare(
     findings: &mut Findings,
 ) -> Result<LayerReport, Error> {
     let mut layer = Layer::default();
-    let mut after: Option<String> = None;
+    let mut after: Option<(String, String)> = None;
     loop {
         let rows = here
             .catalogue
-            .files_after(kind, after.as_deref(), PAGE)
+            .files_after(
+                kind,
+                after
+                    .as_ref()
+                    .map(|(path, asset)| (path.as_str(), asset.as_str())),
+                PAGE,
+            )
             .await?;
         let Some(last) = rows.last() else { break };
-        after = Some(last.file.path.as_str().to_owned());
+        after = Some((last.file.path.to_string(), last.file.asset.to_string()));
         layer.here += rows.len() as u64;
         let files: Vec<_> = rows.into_iter().map(|row| row.file).collect();
         here.monitor.advance(Counter::Files, files.len() as u64);
@@ -69,22 +75,15 @@ pub(super) async fn orphans(
     let mut walked = 0;
     while let Some(page) = pages.recv().await {
         walked += page.len() as u64;
-        let paths: Vec<&str> = page
-            .iter()
-            .filter_map(|found| found.as_ref().ok())
-            .map(MediaPath::as_str)
-            .collect();
-        let rows = here.catalogue.files_at(kind, &paths).await?;
-        let known: std::collections::HashSet<&str> =
-            rows.iter().map(|row| row.file.path.as_str()).collect();
+        let places: Vec<MediaPath> = page.iter().flatten().cloned().collect();
+        let rules = here.store.rules();
+        let known = here.catalogue.occupied(rules, kind, &places).await?;
         for found in &page {
             let name = || match found {
                 Ok(path) => (path.to_string(), ORPHAN.to_owned()),
                 Err(odd) => (odd.clone(), ORPHAN.to_owned()),
             };
-            let is_known = found
-                .as_ref()
-                .is_ok_and(|path| known.contains(path.as_str()));
+            let is_known = found.as_ref().is_ok_and(|place| known.contains(place));
             if !is_known {
                 findings.add((kind.dir(), layer), Kind::Extra, name);
             }
@@ -125,7 +124,7 @@ pub(super) struct Trouble {
     pub(super) text: String,
 }
 
-/// What is the matter with these files on disk; those that are as their rows say are not in it.
+/// What is the matter with these files on disk, by place; those that are as their rows say are not in it.
 pub(super) async fn look(
     here: &Here<'_>,
     files: Vec<MediaFile>,
@@ -139,7 +138,7 @@ pub(super) async fn look(
                 break;
             }
             if let Some(trouble) = trouble(&store, &file, checksum, &stop) {
-                found.push((file.path, trouble));
+                found.push((file.place().clone(), trouble));
             }
         }
         found
@@ -158,7 +157,7 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> 
             text,
         })
     };
-    let stat = match store.stat(file.kind, &file.path) {
+    let stat = match store.stat(file.kind, file.place()) {
         Ok(Some(stat)) => stat,
         Ok(None) => {
             return Some(Trouble {
@@ -166,7 +165,7 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> 
                 text: "the catalogue has it, the disk has not".to_owned(),
             });
         }
-        Err(error) => return differs(format!("on disk: {error}")),
+        Err(error) => return differs(format!("on disk: {}", causes(&error))),
     };
     if stat.size != file.size {
         return differs(format!(
@@ -189,8 +188,14 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> 
             "SHA-256 {sha256} on disk, {} in the catalogue",
             file.sha256
         )),
-        Err(error) => differs(format!("cannot be read: {error}")),
+        Err(error) => differs(format!("cannot be read: {}", causes(&*error))),
     }
+}
+
+/// An error with what is below it: what the system said is the reason.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Reads a file whole, unless we are asked to end: then the caller throws the answer away.
@@ -199,7 +204,7 @@ fn rehash(
     file: &MediaFile,
     stop: &Shutdown,
 ) -> Result<Sha256, Box<dyn std::error::Error + Send + Sync>> {
-    let mut open = store.open_file(file.kind, &file.path)?.ok_or("gone")?;
+    let mut open = store.open_file(file.kind, file.place())?.ok_or("gone")?;
     let mut hasher = crate::model::Hasher::new(false);
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -22,25 +22,27 @@ pub(super) async fn compare(
     findings: &mut Findings,
 ) -> Result<LayerReport, Error> {
     let mut layer = Layer::default();
-    let mut here = Pages::new(PAGE, |row: &FileRow| row.file.path.as_str().to_owned());
-    let mut there = Pages::new(PAGE, |listed: &SpooledFile| {
-        listed.file.path.as_str().to_owned()
-    });
+    let mut here = Pages::new(PAGE, key_here);
+    let mut there = Pages::new(PAGE, key_there);
     while here.goes_on() || there.goes_on() {
         if here.used_up() {
-            let after = here.last().map(String::as_str);
+            let after = here
+                .last()
+                .map(|(path, asset)| (path.as_str(), asset.as_str()));
             let page = verify.catalogue.files_after(kind, after, PAGE).await?;
             here.put(page);
         }
         if there.used_up() {
-            let after = there.last().map(String::as_str);
+            let after = there
+                .last()
+                .map(|(path, asset)| (path.as_str(), asset.as_str()));
             let page = listed.spool.files_after(kind, after, PAGE).await?;
             there.put(page);
         }
         let (here_now, there_now) = stretch(&mut here, &mut there);
         compare_stretch(
             verify,
-            (kind, listed.verbatim),
+            (kind, listed),
             depth,
             (here_now, there_now),
             (&mut layer, findings),
@@ -51,9 +53,20 @@ pub(super) async fn compare(
     Ok(LayerReport::Compared(layer))
 }
 
+/// A file's name and whose it is: two assets may each have a file of one name.
+type Key = (String, String);
+
+fn key_here(row: &FileRow) -> Key {
+    (row.file.path.to_string(), row.file.asset.to_string())
+}
+
+fn key_there(listed: &SpooledFile) -> Key {
+    (listed.file.path.to_string(), listed.asset.clone())
+}
+
 async fn compare_stretch(
     verify: &Verify<'_>,
-    (kind, lists_originals): (FileKind, bool),
+    (kind, listed): (FileKind, &Listed),
     depth: Depth,
     (here, there): (Vec<FileRow>, Vec<SpooledFile>),
     (layer, findings): (&mut Layer, &mut Findings),
@@ -64,14 +77,14 @@ async fn compare_stretch(
     let on_disk = look(verify, &here, depth).await?;
     verify.monitor.advance(Counter::Files, here.len() as u64);
     let name = kind.dir();
-    let sides = merge(
-        here,
-        there,
-        |row| row.file.path.clone(),
-        |listed| listed.file.path.clone(),
-    );
+    let sides: Vec<_> = merge(here, there, key_here, key_there).collect();
+    let shared = Shared::of(verify, kind, listed, &sides).await?;
     for side in sides {
         let (item, verdict) = match side {
+            Side::Right(listed) if shared.is_here(&listed) => {
+                layer.there -= 1;
+                continue;
+            }
             Side::Right(listed) => {
                 let detail = format!("the peer lists it for asset {}", listed.asset);
                 (
@@ -80,21 +93,22 @@ async fn compare_stretch(
                 )
             }
             Side::Left(row) => {
-                let verdict = on_disk.get(&row.file.path).map_or_else(
-                    || {
-                        only_here(
-                            verify,
-                            &row.file,
-                            owners.get(row.file.asset.as_str()),
-                            lists_originals,
-                        )
-                    },
-                    |trouble| Verdict::Is(Kind::Differing, trouble.clone()),
-                );
+                let is_shared = shared.is_there(&row.file);
+                layer.there += u64::from(is_shared);
+                let verdict = match on_disk.get(row.file.place()) {
+                    Some(trouble) => Verdict::Is(Kind::Differing, trouble.clone()),
+                    None if is_shared => Verdict::Equal,
+                    None => only_here(
+                        verify,
+                        &row.file,
+                        owners.get(row.file.asset.as_str()),
+                        listed.verbatim,
+                    ),
+                };
                 (row.file.path.to_string(), verdict)
             }
             Side::Both(row, listed) => {
-                let verdict = on_disk.get(&row.file.path).map_or_else(
+                let verdict = on_disk.get(row.file.place()).map_or_else(
                     || on_both(&row.file, &listed, depth),
                     |trouble| Verdict::Is(Kind::Missing, trouble.clone()),
                 );
@@ -108,6 +122,55 @@ async fn compare_stretch(
         }
     }
     Ok(())
+}
+
+/// Files that one side has for one asset and the other side for another of the same name: two records of one file are no
+/// difference.
+struct Shared {
+    here: HashMap<String, Vec<MediaFile>>,
+    there: HashMap<String, Vec<SpooledFile>>,
+}
+
+impl Shared {
+    /// Looks for the names that only one side has for an asset.
+    async fn of(
+        verify: &Verify<'_>,
+        kind: FileKind,
+        listed: &Listed,
+        sides: &[Side<FileRow, SpooledFile>],
+    ) -> Result<Self, Error> {
+        let (mut only_here, mut only_there) = (Vec::new(), Vec::new());
+        for side in sides {
+            match side {
+                Side::Left(row) => only_here.push(row.file.path.as_str()),
+                Side::Right(listed) => only_there.push(listed.file.path.as_str()),
+                Side::Both(..) => {}
+            }
+        }
+        let mut shared = Self {
+            here: HashMap::new(),
+            there: HashMap::new(),
+        };
+        for row in verify.catalogue.files_at(kind, &only_there).await? {
+            let of_name = shared.here.entry(row.file.path.to_string()).or_default();
+            of_name.push(row.file);
+        }
+        for file in listed.spool.files_at(kind, &only_here).await? {
+            let of_name = shared.there.entry(file.file.path.to_string()).or_default();
+            of_name.push(file);
+        }
+        Ok(shared)
+    }
+
+    fn is_here(&self, listed: &SpooledFile) -> bool {
+        let of_name = self.here.get(listed.file.path.as_str());
+        of_name.is_some_and(|files| files.iter().any(|file| listed.file.has_content_of(file)))
+    }
+
+    fn is_there(&self, file: &MediaFile) -> bool {
+        let of_name = self.there.get(file.path.as_str());
+        of_name.is_some_and(|listed| (listed.iter()).any(|listed| listed.file.has_content_of(file)))
+    }
 }
 
 enum Verdict {
@@ -206,7 +269,7 @@ async fn owners(
         .collect())
 }
 
-/// What is the matter with files on disk, by path; files that are as their rows say are not in it.
+/// What is the matter with files on disk, by place; files that are as their rows say are not in it.
 async fn look(
     verify: &Verify<'_>,
     rows: &[FileRow],
@@ -216,6 +279,6 @@ async fn look(
     let found = disk::look(&verify.here(), files, depth.checksum).await?;
     let texts = found
         .into_iter()
-        .map(|(path, trouble)| (path, trouble.text));
+        .map(|(place, trouble)| (place, trouble.text));
     Ok(texts.collect())
 }

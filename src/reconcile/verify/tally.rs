@@ -225,6 +225,7 @@ mod tests {
             kind: FileKind::Original,
             path: MediaPath::new(path).unwrap(),
             asset: AssetId::new("a").unwrap(),
+            place: None,
             size: 7,
             modified: Timestamp::from_millis(1_500),
             sha256: Sha256::from_bytes([fill; 32]),

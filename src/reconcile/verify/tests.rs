@@ -77,6 +77,7 @@ fn file(kind: FileKind, path: &str) -> MediaFile {
         kind,
         path: MediaPath::new(path).unwrap(),
         asset: AssetId::new("a").unwrap(),
+        place: None,
         size: 3,
         modified: Timestamp::from_millis(5_000),
         sha256: Sha256::of(path.as_bytes()),

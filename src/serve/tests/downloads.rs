@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 
 use super::{Running, start};
-use crate::model::FileKind;
+use crate::model::{AssetId, FileKind, MediaFile};
 use crate::protocol::wire_path;
+use crate::seams::Clock as _;
 
 const DOWNLOADS: &str = "/assets/mediadb/services/module/asset/downloads";
 
@@ -105,6 +106,45 @@ async fn awkward_names_are_served_byte_for_byte() {
             "{name}"
         );
     }
+}
+
+/// Two assets with a file of one name, the second of which lies elsewhere: each is found by its name and its asset.
+#[tokio::test]
+async fn of_two_files_of_one_name_the_header_says_which() {
+    let node = start().await;
+    let first = node
+        .publish(FileKind::Original, "Port/a.jpg", b"first")
+        .await;
+    let place = node
+        .publish(FileKind::Original, "Port/a~1.jpg", b"second")
+        .await;
+    let second = MediaFile {
+        path: first.path.clone(),
+        asset: AssetId::new("a/2 \u{e9}").unwrap(),
+        ..place.clone()
+    };
+    let mut batch = node.catalogue.batch().await.unwrap();
+    let later = node.clock.now().plus(std::time::Duration::from_secs(1));
+    batch
+        .put_file(&second.at(place.path.clone()), later)
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    let url = format!("/assets/{}", wire_path::original_url(&first.path));
+    let asset = wire_path::asset_to_header(&AssetId::new("a/2 \u{e9}").unwrap());
+    for (header, body) in [
+        (String::new(), &b"first"[..]),
+        ("x-emsync-asset: a1\r\n".to_owned(), b"first"),
+        (format!("X-Emsync-Asset: {asset}\r\n"), b"second"),
+        ("x-emsync-asset: nobody\r\n".to_owned(), b"first"),
+        ("x-emsync-asset: %zz\r\n".to_owned(), b"first"),
+    ] {
+        let reply = node.ask("GET", &url, &header, "").await;
+        assert_eq!((reply.status, &reply.body[..]), (200, body), "{header:?}");
+    }
+    // A place is no name.
+    let url = format!("/assets/{}", wire_path::original_url(&place.path));
+    assert_eq!(node.get(&url).await.status, 404);
 }
 
 #[tokio::test]

@@ -216,6 +216,7 @@ impl Running {
         let file = MediaFile {
             kind,
             path: MediaPath::new(path).unwrap(),
+            place: None,
             asset: AssetId::new("a1").unwrap(),
             size: content.len() as u64,
             modified: Timestamp::from_millis(1_772_358_067_512),

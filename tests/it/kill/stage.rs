@@ -1,6 +1,7 @@
 //! The stage of the kill tests: a master over a generated folder, mirrors behind a proxy, and the look at what a kill left.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,9 +16,9 @@ use crate::support::program::{Done, Files, Program, Serving};
 use crate::support::proxy::{Proxy, Sent};
 
 /// `limits.transfers` of the mirrors.
-pub(super) const TRANSFERS: usize = 4;
+pub(crate) const TRANSFERS: usize = 4;
 /// `limits.publish_batch` of the mirrors.
-pub(super) const PUBLISH_BATCH: usize = 16;
+pub(crate) const PUBLISH_BATCH: usize = 16;
 /// So that a seed takes a second or two, and kills hit all of its phases.
 const BYTES_PER_SECOND: u64 = 32 << 20;
 
@@ -31,7 +32,7 @@ const AWKWARD: [&str; 5] = [
 ];
 
 /// How many kills a test does: `always` in the normal run, its share of `EMSYNC_KILLS` in the big one.
-pub(super) fn kills(always: u64) -> u64 {
+pub(crate) fn kills(always: u64) -> u64 {
     match std::env::var("EMSYNC_KILLS") {
         Ok(all) => (all.parse::<u64>().unwrap() * always / 24).max(1),
         Err(_) => always,
@@ -40,12 +41,12 @@ pub(super) fn kills(always: u64) -> u64 {
 
 /// For `--nocapture`.
 #[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-pub(super) fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 
 /// A runtime for the proxy and for looking into catalogues.
-pub(super) fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -55,10 +56,17 @@ pub(super) fn runtime() -> Runtime {
 
 /// Numbers from a seed that is named when a test fails.
 #[derive(Debug)]
-pub(super) struct Chance {
+pub(crate) struct Chance {
     seed: u64,
     state: u64,
     drawn: u32,
+}
+
+/// How to draw the same numbers again.
+impl Display for Chance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.named())
+    }
 }
 
 /// The moments of kills go round through so many parts of the time there is.
@@ -66,7 +74,7 @@ const PARTS: u32 = 8;
 
 impl Chance {
     /// From `EMSYNC_KILL_SEED`, else from the clock.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let seed = std::env::var("EMSYNC_KILL_SEED").map_or_else(
             |_| {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -82,7 +90,7 @@ impl Chance {
     }
 
     /// How to draw the same numbers again.
-    pub(super) fn named(&self) -> String {
+    pub(crate) fn named(&self) -> String {
         format!("EMSYNC_KILL_SEED={}", self.seed)
     }
 
@@ -111,7 +119,7 @@ impl Chance {
 
     /// A moment within `whole`, each part of it in turn; every other one is drawn towards the beginning, so that the short
     /// phases there get their share.
-    pub(super) fn moment(&mut self, whole: Duration) -> Duration {
+    pub(crate) fn moment(&mut self, whole: Duration) -> Duration {
         // 3 and PARTS have no common factor, so all parts come up.
         let part = self.drawn * 3 % PARTS;
         let within = f64::from(u32::try_from(self.next() >> 32).unwrap()) / f64::from(u32::MAX);
@@ -129,7 +137,7 @@ fn write(folder: &Path, path: &str, bytes: &[u8]) {
 }
 
 /// A folder of small noise, `large` files of 2 to 6 MiB, pictures, and five awkward names.
-pub(super) fn fill(folder: &Path, chance: &mut Chance, small: usize, large: u64, pictures: usize) {
+pub(crate) fn fill(folder: &Path, chance: &mut Chance, small: usize, large: u64, pictures: usize) {
     for n in 0..small {
         let len = chance.between(1 << 10, 60 << 10);
         write(
@@ -160,20 +168,20 @@ pub(super) fn fill(folder: &Path, chance: &mut Chance, small: usize, large: u64,
 }
 
 /// A master with its folder, a proxy before it, and room for mirrors.
-pub(super) struct Stage {
-    pub(super) runtime: Runtime,
+pub(crate) struct Stage {
+    pub(crate) runtime: Runtime,
     proxy: Proxy,
     serving: Option<Serving>,
     master: Program,
     folder: PathBuf,
     /// What the master has.
-    pub(super) expected: Files,
-    pub(super) dir: tempfile::TempDir,
+    pub(crate) expected: Files,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Stage {
     /// Makes, imports and serves a folder as [`fill`] makes it.
-    pub(super) fn new(chance: &mut Chance, small: usize, large: u64, pictures: usize) -> Self {
+    pub(crate) fn new(chance: &mut Chance, small: usize, large: u64, pictures: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("photos");
         fill(&folder, chance, small, large, pictures);
@@ -217,12 +225,12 @@ impl Stage {
     }
 
     /// A new mirror that reaches the master through the proxy.
-    pub(super) fn mirror(&self, name: &str) -> Program {
+    pub(crate) fn mirror(&self, name: &str) -> Program {
         self.mirror_at(name, &format!("http://{}/assets", self.proxy.address))
     }
 
     /// A new mirror of the master at `url`.
-    pub(super) fn mirror_at(&self, name: &str, url: &str) -> Program {
+    pub(crate) fn mirror_at(&self, name: &str, url: &str) -> Program {
         let mirror = Program::init(&self.dir.path().join(name), &format!("mirror-{name}"));
         mirror.limit(&format!(
             "transfers = {TRANSFERS}\npublish_batch = {PUBLISH_BATCH}\nlarge_file = \"1MiB\""
@@ -232,28 +240,28 @@ impl Stage {
     }
 
     /// What the proxy sent, once nobody is connected.
-    pub(super) fn settled(&self) -> Sent {
+    pub(crate) fn settled(&self) -> Sent {
         self.runtime.block_on(self.proxy.quiet());
         self.proxy.sent()
     }
 
-    pub(super) fn serving(&self) -> &Serving {
+    pub(crate) fn serving(&self) -> &Serving {
         self.serving.as_ref().unwrap()
     }
 
     /// Kills `serve`; answers where it listened.
-    pub(super) fn kill_master(&mut self) -> String {
+    pub(crate) fn kill_master(&mut self) -> String {
         self.serving.take().unwrap().address().to_string()
     }
 
     /// Starts `serve` again.
-    pub(super) fn serve(&mut self, listen: &str) {
+    pub(crate) fn serve(&mut self, listen: &str) {
         self.serving = Some(self.master.serve(listen));
     }
 
     /// On the master three files are added, replaced, moved and deleted, of them a large one added and one replaced. Answers
     /// what the master had before.
-    pub(super) fn change(&mut self, round: usize, chance: &mut Chance) -> Files {
+    pub(crate) fn change(&mut self, round: usize, chance: &mut Chance) -> Files {
         let noise = |n: usize| format!("Noise/{}/n{n:03}.bin", n % 12);
         for n in 0..3 {
             let at = round * 9 + n;
@@ -282,7 +290,7 @@ impl Stage {
     }
 
     /// A seed must have ended well, and left the mirror equal to the master and tidy.
-    pub(super) fn assert_done(&self, mirror: &Program, seed: &Done) {
+    pub(crate) fn assert_done(&self, mirror: &Program, seed: &Done) {
         let report = seed.json();
         assert_eq!(
             (&report["in_sync"], &report["quarantined"]),
@@ -293,7 +301,7 @@ impl Stage {
     }
 
     /// The mirror says that it equals the master, does so, and has nothing left over.
-    pub(super) fn assert_in_sync(&self, mirror: &Program) {
+    pub(crate) fn assert_in_sync(&self, mirror: &Program) {
         let verify = ["verify", "master", "--checksum", "--json"];
         let parity = mirror.run(&verify).well().json();
         assert_eq!(parity["in_sync"], json!(true), "{parity}");
@@ -311,17 +319,19 @@ impl Stage {
 }
 
 /// What is on a node's disk and in its catalogue.
-pub(super) struct Look {
-    pub(super) files: Files,
-    pub(super) rows: Vec<FileRow>,
-    pub(super) jobs: JobCounts,
+pub(crate) struct Look {
+    pub(crate) files: Files,
+    pub(crate) rows: Vec<FileRow>,
+    pub(crate) jobs: JobCounts,
+    /// Whether this is a master that imports: its folder, rather than a job, says what is to be finished.
+    pub(crate) imports: bool,
     /// Sizes of what can be resumed.
-    pub(super) partials: Vec<u64>,
-    staged: Vec<(String, u64)>,
+    pub(crate) partials: Vec<u64>,
+    pub(crate) staged: Vec<(String, u64)>,
 }
 
 impl Look {
-    pub(super) fn at(node: &Program, runtime: &Runtime) -> Self {
+    pub(crate) fn at(node: &Program, runtime: &Runtime) -> Self {
         let (rows, jobs) = node.catalogue(runtime);
         let staged = node.staged();
         let partials = staged.iter().filter(|(name, _)| name.ends_with(".part"));
@@ -329,25 +339,25 @@ impl Look {
             files: node.files(),
             rows,
             jobs,
+            imports: false,
             partials: partials.map(|(_, size)| *size).collect(),
             staged,
         }
     }
 
     /// Media bytes that the next run need not fetch again.
-    pub(super) fn kept(&self) -> u64 {
+    pub(crate) fn kept(&self) -> u64 {
         let files: u64 = self.files.values().map(|(size, _)| size).sum();
         files + self.partials.iter().sum::<u64>()
     }
 
     /// No wrong file, and no row without its file. `former` is what the master had before; a file of it that was just
-    /// replaced may be ahead of its row, as long as there is a job to finish that.
-    pub(super) fn assert_sound(&self, wanted: &Files, former: &Files, chance: &Chance) {
+    /// replaced may be ahead of its row, as long as there is a job, or a folder, to finish that.
+    pub(crate) fn assert_sound(&self, wanted: &Files, former: &Files, case: &impl Display) {
         for (key, file) in &self.files {
             assert!(
                 wanted.get(key) == Some(file) || former.get(key) == Some(file),
-                "{key:?} is wrong; {}",
-                chance.named()
+                "{key:?} is wrong; {case}"
             );
         }
         for FileRow { file, .. } in &self.rows {
@@ -356,19 +366,18 @@ impl Look {
             let replaced = found == wanted.get(&key) && former.contains_key(&key);
             assert!(
                 found == Some(&(file.size, file.sha256))
-                    || (found.is_some() && replaced && self.jobs.open > 0),
-                "the row of {key:?} says {} bytes, {found:?} is there; {}",
-                file.size,
-                chance.named()
+                    || (found.is_some() && replaced && (self.jobs.open > 0 || self.imports)),
+                "the row of {key:?} says {} bytes, {found:?} is there; {case}",
+                file.size
             );
         }
     }
 
     /// Equal files and rows, except for dates; nothing left over.
-    pub(super) fn assert_equal(&self, other: &Self, chance: &Chance) {
-        assert!(self.files == other.files, "{}", chance.named());
-        assert_eq!(self.facts(), other.facts(), "{}", chance.named());
-        assert_eq!(self.staged, [], "left in staging; {}", chance.named());
+    pub(crate) fn assert_equal(&self, other: &Self, case: &impl Display) {
+        assert!(self.files == other.files, "{case}");
+        assert_eq!(self.facts(), other.facts(), "{case}");
+        assert_eq!(self.staged, [], "left in staging; {case}");
     }
 
     fn facts(&self) -> BTreeSet<String> {
@@ -384,7 +393,7 @@ impl Look {
 }
 
 /// The first word of each line.
-pub(super) fn ids(list: &str) -> BTreeSet<String> {
+pub(crate) fn ids(list: &str) -> BTreeSet<String> {
     let words = list
         .lines()
         .filter_map(|line| line.split_whitespace().next());

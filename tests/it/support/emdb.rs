@@ -1,19 +1,22 @@
 //! A scripted server that answers like a stock EnterMediaDB 10, its defects included, over a real socket on port 0.
 //!
-//! It holds records and files in memory and knows the endpoints a pulling client uses (wire spec 3.1 to 3.3, 3.8, 3.9). Its
+//! It holds records and files in memory and knows the endpoints a pulling client uses (wire spec 3.1 to 3.3, 3.8, 3.9, 3.11). Its
 //! JSON is written by hand in EMDB's own member order with `\/`, not by the code under test. Stopped when dropped.
 
 mod downloads;
 mod replies;
+mod search;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Method, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Response};
 use emsync::model::Timestamp;
 use emsync::protocol::lenient::parse_date;
 use emsync::protocol::wire_path::unescape;
@@ -21,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::fault::{FaultPlan, Link, Taps};
+use super::fault::{Fault, FaultPlan, Link, Taps};
 
 /// The key it accepts.
 pub(crate) const KEY: &str = "syncusermd5420a1b2c3d";
@@ -87,9 +90,14 @@ pub(crate) struct File {
 /// What the server holds. Paths are below `originals/` or `generated/`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
-    docs: Vec<Doc>,
-    originals: BTreeMap<String, File>,
-    generated: BTreeMap<String, File>,
+    /// Records, in the order of their last change.
+    pub(crate) docs: Vec<Doc>,
+    /// Files below `originals/`.
+    pub(crate) originals: BTreeMap<String, File>,
+    /// Files below `generated/`.
+    pub(crate) generated: BTreeMap<String, File>,
+    /// Generated files listed under paths of the lister's choice, by asset.
+    crooked: BTreeMap<String, String>,
 }
 
 impl Content {
@@ -118,6 +126,11 @@ impl Content {
         let bytes = bytes.into();
         self.generated
             .insert(path.to_owned(), File { bytes, mtime });
+    }
+
+    /// Lists a generated file for an asset whose `localpath` is whatever the server likes.
+    pub(crate) fn listed_at(&mut self, asset: &str, localpath: &str) {
+        self.crooked.insert(asset.to_owned(), localpath.to_owned());
     }
 
     /// Removes a file from either tree.
@@ -156,6 +169,10 @@ pub(crate) struct Logged {
     pub(crate) headers: HeaderMap,
     /// Fields of query and form.
     pub(crate) fields: BTreeMap<String, String>,
+    /// The body as text.
+    pub(crate) body: String,
+    /// When it came.
+    pub(crate) at: Instant,
 }
 
 /// A running server.
@@ -163,6 +180,7 @@ pub(crate) struct Logged {
 pub(crate) struct Emdb {
     shared: Arc<Shared>,
     base: String,
+    address: SocketAddr,
     task: AbortHandle,
 }
 
@@ -174,6 +192,7 @@ struct Shared {
     log: Mutex<Vec<Logged>>,
     faults: FaultPlan,
     clock_offset: AtomicI64,
+    sessions_made: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -240,21 +259,33 @@ impl Emdb {
             log: Mutex::default(),
             faults: FaultPlan::default(),
             clock_offset: AtomicI64::new(0),
+            sessions_made: AtomicU64::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/{SITE}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let base = format!("http://{address}/{SITE}");
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
         let service = router.into_make_service_with_connect_info::<Link>();
         let serving = async move { axum::serve(Taps(listener), service).await };
         let task = tokio::spawn(serving).abort_handle();
-        Self { shared, base, task }
+        Self {
+            shared,
+            base,
+            address,
+            task,
+        }
     }
 
     /// Base URL, with the site.
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Changes what it holds.
@@ -302,10 +333,24 @@ async fn answer(
         path: head.uri.path().to_owned(),
         headers: head.headers,
         fields: fields(query).chain(fields(&form)).collect(),
+        body: form,
+        at: Instant::now(),
     };
     shared.log.lock().unwrap().push(logged.clone());
     let fault = shared.faults.meet(&logged.path);
-    let reply = shared.reply(&logged, fault.as_ref());
+    let mut asked = logged;
+    match fault {
+        Some(Fault::IgnoreRange) => drop(asked.headers.remove("range")),
+        Some(Fault::RangeFromZero) if asked.headers.contains_key("range") => {
+            drop(
+                asked
+                    .headers
+                    .insert("range", HeaderValue::from_static("bytes=0-")),
+            );
+        }
+        _ => {}
+    }
+    let reply = shared.reply(&asked, fault.as_ref());
     reply.spoilt(fault.as_ref()).send(fault, link)
 }
 

@@ -2,23 +2,22 @@
 //!
 //! A rule names a piece of the request path and which of the matching requests it hits. Order comes from handles, never from
 //! sleeping: a stalled reply waits at a [`Gate`] that the test opens, and a cut connection closes once the promised bytes
-//! have been handed to the operating system.
+//! have been handed to the operating system. Besides rules there is chance: every request draws its fault from a seed, its
+//! path and how often that path was asked for, so that the order in which requests happen to come in changes nothing.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+mod wire;
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::connect_info::Connected;
-use axum::http::{HeaderName, HeaderValue, Response, header};
-use axum::serve::{IncomingStream, Listener};
-use futures_util::stream::{self, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use axum::http::{HeaderName, HeaderValue, Response, Version, header};
 use tokio_util::sync::CancellationToken;
+
+use super::chance::Chance;
+pub(crate) use wire::{Link, Taps};
 
 /// What goes wrong with one reply.
 #[derive(Debug, Clone)]
@@ -45,6 +44,22 @@ pub(crate) enum Fault {
     RepeatPage,
     /// The body stops in the middle, in good order: a proxy that gave up.
     TruncatedJson,
+    /// Another answer altogether.
+    Answer(Reply),
+    /// The answer after a change.
+    Change(fn(&mut Reply)),
+    /// The body comes byte by byte, with a pause before each.
+    Trickle(Duration),
+    /// So many bytes of the body come, then the server's direction ends while the client's stays open.
+    HalfClose(usize),
+    /// The server speaks HTTP/1.0: no chunks, and the end of the connection ends the body.
+    Http10,
+    /// The server has forgotten every session.
+    ForgetSessions,
+    /// A range is overlooked: the whole comes.
+    IgnoreRange,
+    /// The start of a range is overlooked: a part comes, from the first byte on.
+    RangeFromZero,
 }
 
 /// Where a stalled reply waits.
@@ -70,12 +85,35 @@ impl Gate {
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan {
     rules: Mutex<Vec<Rule>>,
+    chance: Mutex<Option<ByChance>>,
+}
+
+#[derive(Debug)]
+struct ByChance {
+    seed: u64,
+    percent: u64,
+    menu: Vec<Fault>,
+    seen: HashMap<String, u64>,
+    met: u64,
+}
+
+impl ByChance {
+    fn meet(&mut self, path: &str) -> Option<Fault> {
+        let seen = self.seen.entry(path.to_owned()).or_default();
+        *seen += 1;
+        let mut chance = Chance::new(self.seed).fork(path).fork(&seen.to_string());
+        if !chance.percent(self.percent) {
+            return None;
+        }
+        self.met += 1;
+        Some(chance.pick(&self.menu).clone())
+    }
 }
 
 #[derive(Debug)]
 struct Rule {
     path: String,
-    hits: std::ops::RangeInclusive<u64>,
+    hits: RangeInclusive<u64>,
     seen: u64,
     fault: Fault,
 }
@@ -91,12 +129,35 @@ impl FaultPlan {
         self.add(path, 1..=u64::MAX, fault);
     }
 
-    /// Faults stop.
-    pub(crate) fn clear(&self) {
-        self.rules.lock().unwrap().clear();
+    /// The first `most` requests from now on whose path contains `path` meet `fault`.
+    pub(crate) fn burst(&self, path: &str, most: u64, fault: Fault) {
+        self.add(path, 1..=most, fault);
     }
 
-    fn add(&self, path: &str, hits: std::ops::RangeInclusive<u64>, fault: Fault) {
+    /// Every request from the `first`-th on, counted from 1 and from now, whose path contains `path` meets `fault`.
+    pub(crate) fn from(&self, path: &str, first: u64, fault: Fault) {
+        self.add(path, first..=u64::MAX, fault);
+    }
+
+    /// Of every hundred requests `percent` meet a fault of the menu, those that `seed` names.
+    pub(crate) fn by_chance(&self, seed: u64, percent: u64, menu: Vec<Fault>) {
+        *self.chance.lock().unwrap() = Some(ByChance {
+            seed,
+            percent,
+            menu,
+            seen: HashMap::new(),
+            met: 0,
+        });
+    }
+
+    /// Faults stop; answers how many there were by chance.
+    pub(crate) fn clear(&self) -> u64 {
+        self.rules.lock().unwrap().clear();
+        let chance = self.chance.lock().unwrap().take();
+        chance.map_or(0, |chance| chance.met)
+    }
+
+    fn add(&self, path: &str, hits: RangeInclusive<u64>, fault: Fault) {
         self.rules.lock().unwrap().push(Rule {
             path: path.to_owned(),
             hits,
@@ -116,7 +177,7 @@ impl FaultPlan {
                 }
             }
         }
-        met
+        met.or_else(|| self.chance.lock().unwrap().as_mut()?.meet(path))
     }
 }
 
@@ -169,7 +230,20 @@ impl Reply {
                 let etag = self.headers.iter_mut().find(|(name, _)| *name == "etag");
                 etag.expect("the reply has an ETag").1.push('7');
             }
-            Some(Fault::CutAfter(_) | Fault::Stall(..) | Fault::Reset | Fault::RepeatPage)
+            Some(Fault::Answer(reply)) => self = reply.clone(),
+            Some(Fault::Change(change)) => change(&mut self),
+            Some(Fault::Http10) => self.length = Length::Chunked,
+            Some(
+                Fault::CutAfter(_)
+                | Fault::Stall(..)
+                | Fault::Reset
+                | Fault::RepeatPage
+                | Fault::Trickle(_)
+                | Fault::HalfClose(_)
+                | Fault::ForgetSessions
+                | Fault::IgnoreRange
+                | Fault::RangeFromZero,
+            )
             | None => {}
         }
         self
@@ -183,6 +257,13 @@ impl Reply {
             body: Bytes::copy_from_slice(body.as_bytes()),
             length: Length::Exact,
         }
+    }
+
+    /// The same with a header more, or with another value of it.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value.to_owned()));
+        self
     }
 
     /// The reply as axum sends it over `link`.
@@ -200,134 +281,23 @@ impl Reply {
         if let Some(length) = length {
             response = response.header(header::CONTENT_LENGTH, length);
         }
+        if let Some(Fault::Http10) = fault {
+            response = response.version(Version::HTTP_10);
+        }
         let body = match (fault, self.length) {
-            (Some(Fault::Reset), _) => {
-                link.set(DEAD);
-                Body::empty()
+            (Some(Fault::Reset), _) => wire::reset(&link),
+            (Some(Fault::CutAfter(at)), _) => {
+                wire::cut(self.body.slice(..at.min(self.body.len())), link)
             }
-            (Some(Fault::CutAfter(at)), _) => cut(self.body.slice(..at.min(self.body.len())), link),
-            (Some(Fault::Stall(at, gate)), _) => stall(self.body, at, gate),
-            (_, Length::Claimed(_)) => cut(self.body, link),
+            (Some(Fault::Stall(at, gate)), _) => wire::stall(self.body, at, gate),
+            (Some(Fault::Trickle(pause)), _) => wire::trickle(self.body, pause),
+            (Some(Fault::HalfClose(at)), _) => {
+                wire::half_close(self.body.slice(..at.min(self.body.len())), link)
+            }
+            (_, Length::Claimed(_)) => wire::cut(self.body, link),
             (_, Length::Exact) => Body::from(self.body),
-            (_, Length::Chunked) => chunks([self.body].into()),
+            (_, Length::Chunked) => wire::chunks([self.body].into()),
         };
         response.body(body).unwrap()
-    }
-}
-
-fn chunks(pieces: Vec<Bytes>) -> Body {
-    Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, io::Error>)))
-}
-
-/// `bytes`, then the end of the connection.
-fn cut(bytes: Bytes, link: Link) -> Body {
-    let ending = stream::poll_fn(move |cx| {
-        link.set(CUT_WHEN_FLUSHED);
-        cx.waker().wake_by_ref();
-        Poll::Pending::<Option<Result<Bytes, io::Error>>>
-    });
-    let first = (!bytes.is_empty()).then_some(Ok(bytes));
-    Body::from_stream(stream::iter(first).chain(ending))
-}
-
-fn stall(body: Bytes, at: usize, gate: Gate) -> Body {
-    let at = at.min(body.len());
-    let (first, rest) = (body.slice(..at), body.slice(at..));
-    let held = stream::once(async move {
-        gate.reached.cancel();
-        gate.open.cancelled().await;
-        Ok::<_, io::Error>(rest)
-    });
-    let first = (!first.is_empty()).then_some(Ok(first));
-    Body::from_stream(stream::iter(first).chain(held))
-}
-
-const ALIVE: u8 = 0;
-const CUT_WHEN_FLUSHED: u8 = 1;
-const DEAD: u8 = 2;
-
-/// A handler's hold on the connection it answers on.
-#[derive(Debug, Clone)]
-pub(crate) struct Link(Arc<AtomicU8>);
-
-impl Link {
-    fn set(&self, state: u8) {
-        self.0.store(state, Ordering::SeqCst);
-    }
-
-    fn broken(&self, state: u8) -> bool {
-        self.0.load(Ordering::SeqCst) >= state
-    }
-}
-
-impl Connected<IncomingStream<'_, Taps>> for Link {
-    fn connect_info(stream: IncomingStream<'_, Taps>) -> Self {
-        stream.io().link.clone()
-    }
-}
-
-/// A listener whose connections can be broken by their handler.
-#[derive(Debug)]
-pub(crate) struct Taps(pub(crate) TcpListener);
-
-impl Listener for Taps {
-    type Io = Tap;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Tap, SocketAddr) {
-        let (stream, from) = Listener::accept(&mut self.0).await;
-        let link = Link(Arc::new(AtomicU8::new(ALIVE)));
-        (Tap { stream, link }, from)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-/// One such connection.
-#[derive(Debug)]
-pub(crate) struct Tap {
-    stream: TcpStream,
-    link: Link,
-}
-
-impl Tap {
-    fn check(&self, state: u8) -> io::Result<()> {
-        match self.link.broken(state) {
-            true => Err(io::ErrorKind::ConnectionReset.into()),
-            false => Ok(()),
-        }
-    }
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check(DEAD)?;
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    /// Only called once everything before was written, so an end here ends exactly after the last byte.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(CUT_WHEN_FLUSHED)?;
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

@@ -116,6 +116,7 @@ impl Master {
         let file = MediaFile {
             kind: FileKind::Original,
             path: MediaPath::new(path).unwrap(),
+            place: None,
             asset: key.as_asset().unwrap(),
             size: content.len() as u64,
             modified: Timestamp::from_millis(1_772_201_000_123),

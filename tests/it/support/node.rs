@@ -9,12 +9,13 @@ use emsync::config::init::{NewNode, write};
 use emsync::config::{Config, KeySource, NewPeer, Peer, Secret};
 use emsync::model::{FileKind, MediaPath, RecordKey};
 use emsync::monitor::TestMonitor;
-use emsync::node::Node;
+use emsync::node::{self, Node};
 use emsync::pipeline::{self, Options, Outcome};
 use emsync::pull::metadata::Scope;
 use emsync::reconcile::verify::Parity;
 use emsync::seams::Seams;
 use emsync::shutdown::Shutdown;
+use emsync::store::Sys;
 
 /// The name that tests give the node they pull from.
 pub(crate) const MASTER: &str = "master";
@@ -40,8 +41,17 @@ impl Mirror {
         cluster_id: Option<&str>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        use_one_tls_provider();
         let dir = tempfile::tempdir().unwrap();
+        Self::inside(dir, (url, key, cluster_id), change).await
+    }
+
+    /// The same in a folder of the test's choice.
+    pub(crate) async fn inside(
+        dir: tempfile::TempDir,
+        (url, key, cluster_id): (&str, &str, Option<&str>),
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        use_one_tls_provider();
         let mut config = new_node(&dir.path().join("r"), "Mirror");
         add_peer(
             &config.file,
@@ -69,6 +79,33 @@ impl Mirror {
         }
     }
 
+    /// The node `r` in `dir`, opened on a disk that may fail.
+    pub(crate) async fn open_in(
+        dir: tempfile::TempDir,
+        seams: Seams,
+        sys: Arc<dyn Sys>,
+    ) -> Result<Self, (tempfile::TempDir, node::Error)> {
+        use_one_tls_provider();
+        let mut config = Config::load(&dir.path().join("r/emsync.toml")).unwrap();
+        config.limits.retry_base = Duration::from_millis(1);
+        config.limits.retry_cap = Duration::from_millis(5);
+        match Node::open_with(config, seams, sys).await {
+            Ok(node) => Ok(Self {
+                node,
+                monitor: Arc::new(TestMonitor::default()),
+                shutdown: Shutdown::new(),
+                _dir: dir,
+            }),
+            Err(error) => Err((dir, error)),
+        }
+    }
+
+    /// Closes the node; its directory stays.
+    pub(crate) async fn close(self) -> tempfile::TempDir {
+        self.node.catalogue.close().await;
+        self._dir
+    }
+
     /// The same node, as a new process would find it.
     pub(crate) fn restarted(mut self) -> Self {
         self.shutdown = Shutdown::new();
@@ -81,6 +118,11 @@ impl Mirror {
 
     /// Pulls everything or what changed, and answers how it ended.
     pub(crate) async fn run(&self, scope: Scope) -> Outcome {
+        self.attempt(scope).await.unwrap()
+    }
+
+    /// The same, for a run that may not even begin.
+    pub(crate) async fn attempt(&self, scope: Scope) -> Result<Outcome, pipeline::Error> {
         let options = Options {
             scope,
             max_delete: None,
@@ -93,7 +135,6 @@ impl Mirror {
             &self.shutdown,
         )
         .await
-        .unwrap()
     }
 
     /// Pulls everything, which must go well.
@@ -177,7 +218,7 @@ impl Mirror {
     ) -> Option<emsync::catalogue::FileRow> {
         self.node
             .catalogue
-            .file(kind, &MediaPath::new(path).unwrap())
+            .file_named(kind, &MediaPath::new(path).unwrap(), None)
             .await
             .unwrap()
     }

@@ -1,6 +1,7 @@
 //! Nodes that are driven through the real binary, in processes of their own, and looked at from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ use serde_json::Value;
 
 /// Files by kind and path, with size and digest of what is on disk.
 pub(crate) type Files = BTreeMap<(FileKind, String), (u64, Sha256)>;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const KINDS: [FileKind; 2] = [FileKind::Original, FileKind::Generated];
 
@@ -60,6 +64,13 @@ impl Program {
         node
     }
 
+    /// The node that is at `dir` already.
+    pub(crate) fn at(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
     /// Puts `lines` into the section `[limits]`.
     pub(crate) fn limit(&self, lines: &str) {
         let file = self.dir.join("emsync.toml");
@@ -71,6 +82,13 @@ impl Program {
     /// Runs a command to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Done {
         self.end(self.start(&mut self.command(args)))
+    }
+
+    /// Runs a command to its end with these variables.
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &OsStr)]) -> Done {
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied());
+        self.end(self.start(&mut command))
     }
 
     /// Runs a command and kills it after `delay`; how it ended if it was faster.
@@ -97,6 +115,81 @@ impl Program {
             stdout,
             stderr: self.stderr(),
         })
+    }
+
+    /// Runs a command in an environment, to its end; it is a failure when that does not come.
+    pub(crate) fn run_in(&self, args: &[&str], environment: &[(&str, &str)]) -> Done {
+        let mut command = self.command(args);
+        command.envs(environment.iter().copied());
+        self.run_bounded(&mut command)
+    }
+
+    /// Runs a command under a shell's `limits`, such as `ulimit -n 40`, to its end.
+    pub(crate) fn run_under(&self, limits: &str, args: &[&str]) -> Done {
+        let mut command = Command::new("sh");
+        let script = format!("{limits} && exec \"$0\" \"$@\"");
+        let program = env!("CARGO_BIN_EXE_emsync");
+        command.args(["-c", &script, program, "-C"]).arg(&self.dir);
+        self.run_bounded(command.args(args))
+    }
+
+    /// Runs a command with the rights of nobody; `None` where the system has no `setpriv`.
+    pub(crate) fn run_as_nobody(&self, args: &[&str]) -> Option<Done> {
+        let mut command = Command::new("setpriv");
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        let program = env!("CARGO_BIN_EXE_emsync");
+        command.args(user).arg(program).arg("-C").arg(&self.dir);
+        let there = Command::new("setpriv").arg("--version").output();
+        there.ok()?;
+        Some(self.run_bounded(command.args(args)))
+    }
+
+    /// Runs a command while another one runs on this node; it has a log of its own.
+    pub(crate) fn run_beside(&self, args: &[&str]) -> Done {
+        let output = self.command(args).stdin(Stdio::null()).output().unwrap();
+        Done {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn run_bounded(&self, command: &mut Command) -> Done {
+        let mut child = self.start(command);
+        let mut pipe = child.stdout.take().unwrap();
+        let (sender, ended) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            let mut stdout = String::new();
+            pipe.read_to_string(&mut stdout).unwrap();
+            let _late = sender.send(());
+            stdout
+        });
+        let hangs = ended.recv_timeout(PATIENCE).is_err();
+        if hangs {
+            child.kill().unwrap();
+        }
+        let code = child.wait().unwrap().code();
+        let stdout = reading.join().unwrap();
+        assert!(!hangs, "{command:?} does not end: {}", self.stderr());
+        Done {
+            code,
+            stdout,
+            stderr: self.stderr(),
+        }
+    }
+
+    /// A copy of this node at `dir`, times and all. Nothing may be running in it.
+    pub(crate) fn copy(&self, dir: &Path) -> Self {
+        let copied = Command::new("cp").arg("-a").args([&self.dir, dir]).status();
+        assert!(copied.unwrap().success());
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// Its directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Runs a command in the background.

@@ -1,5 +1,7 @@
 //! Who may ask the scripted server, and what it answers where the answer is JSON. Captures named in comments are the exchanges it imitates.
 
+use std::sync::atomic::Ordering;
+
 use emsync::model::Timestamp;
 use emsync::protocol::lenient::format_since;
 use emsync::seams::{Clock as _, Os};
@@ -9,6 +11,7 @@ use super::super::fault::{Fault, Length, Reply};
 use super::{Doc, KEY, Logged, SITE, Session, Shared, Tracker};
 
 const CATALOG: &str = "finder/catalog";
+const NO_ACCESS: &str = "/finder/mediadb/services/authentication/noaccess.json";
 const JSON: &str = "text/json;charset=UTF-8";
 pub(super) const HTML: &str = "text/html;charset=UTF-8";
 const DOWNLOADS: &str = "module/asset/downloads/";
@@ -16,6 +19,9 @@ const DOWNLOADS: &str = "module/asset/downloads/";
 impl Shared {
     /// Routes a request that belongs to a session, as every request does (wire spec 2.2).
     pub(super) fn reply(&self, request: &Logged, fault: Option<&Fault>) -> Reply {
+        if let Some(Fault::ForgetSessions) = fault {
+            self.sessions.lock().unwrap().clear();
+        }
         let (session, fresh) = self.session_of(request);
         let logged_in = self.log_in(&session, request);
         let path = request
@@ -59,7 +65,10 @@ impl Shared {
         match cookie(request, "JSESSIONID").filter(|id| sessions.contains_key(id)) {
             Some(id) => (id, false),
             None => {
-                let id = format!("SESSION{}", sessions.len() + 1);
+                let id = format!(
+                    "SESSION{}",
+                    self.sessions_made.fetch_add(1, Ordering::SeqCst) + 1
+                );
                 sessions.insert(id.clone(), Session::default());
                 (id, true)
             }
@@ -92,15 +101,20 @@ impl Shared {
             "cluster/listalldocs" | "cluster/nextall" | "cluster/pullrecentuploads"
                 if !logged_in =>
             {
-                redirect(
-                    "/finder/mediadb/services/authentication/noaccess.json",
-                    JSON,
-                )
+                redirect(NO_ACCESS, JSON)
             }
             "cluster/listalldocs" | "cluster/nextall" => {
                 self.changes(request, session, matches!(fault, Some(Fault::RepeatPage)))
             }
             "cluster/pullrecentuploads" => self.uploads(request),
+            searched
+                if searched.starts_with("module/") || searched.starts_with("lists/search/") =>
+            {
+                match logged_in {
+                    true => self.search(searched, request),
+                    false => redirect(NO_ACCESS, JSON),
+                }
+            }
             _ => missing(service),
         }
     }
@@ -201,7 +215,7 @@ impl Shared {
     /// Start of the window on this server's clock; `None` when the field is missing, `Err` as in s059.
     fn window(&self, request: &Logged) -> Option<Result<Timestamp, Reply>> {
         let ago = request.fields.get("lastpullago")?;
-        let offset = self.clock_offset.load(std::sync::atomic::Ordering::SeqCst);
+        let offset = self.clock_offset.load(Ordering::SeqCst);
         let now = Os.now().as_millis() + offset;
         Some(match ago.parse::<i64>() {
             Ok(ago) => Ok(Timestamp::from_millis(now.saturating_sub(ago).max(0))),
@@ -231,7 +245,10 @@ impl Shared {
                 "mastereditclusterid": doc.source["emrecordstatus"]["mastereditclusterid"],
             }))
         });
-        json!({ "files": files.collect::<Vec<_>>(), "id": doc.id, "sourcepath": source_path })
+        let crooked = content.crooked.get(&doc.id).map(|path| {
+            json!({ "filename": "x.webp", "size": "1", "localpath": path, "lastmodified": 1_000 })
+        });
+        json!({ "files": files.chain(crooked).collect::<Vec<_>>(), "id": doc.id, "sourcepath": source_path })
     }
 
     fn originals_of(&self, doc: &Doc) -> Value {
@@ -300,7 +317,7 @@ fn presents_key(request: &Logged) -> bool {
     token || field || login || header(request, "x-entermedia.key") == Some(KEY)
 }
 
-fn json_reply(text: &str) -> Reply {
+pub(super) fn json_reply(text: &str) -> Reply {
     Reply {
         length: Length::Chunked,
         ..Reply::plain(200, JSON, text)
@@ -308,7 +325,7 @@ fn json_reply(text: &str) -> Reply {
 }
 
 /// The misspelled error envelope; `path` is not escaped, so a quote in it breaks the JSON (H-38).
-fn envelope(path: &str, details: &str) -> Reply {
+pub(super) fn envelope(path: &str, details: &str) -> Reply {
     let text = format!(
         "{{ \"reponse\": {{\n \"status\":\"error\",\"path\":\"{path}\",\"details\":\"{details}\" \n}}\n}}"
     );

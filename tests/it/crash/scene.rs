@@ -1,0 +1,201 @@
+//! The scene of the crash tests: a small master, what changed on it, and nodes at the brink of each thing that can be run.
+//!
+//! A *brink* is a directory that is copied for each case, so that a case costs no more than what it is about.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::kill::stage::{Look, runtime};
+use crate::support::folder::{change, content, fill, write};
+use crate::support::program::{Files, Program, Serving};
+
+/// Few workers and small batches, so that a small run passes every point more than once; little patience.
+const LIMITS: &str = "transfers = 2\npublish_batch = 3\nhandoff_depth = 1\nlarge_file = \"1MiB\"\nattempts = 3\nretry_base = \"5ms\"\nretry_cap = \"20ms\"";
+/// A file of this size is synced once on its way: partials are every 64 MiB.
+const BIG: usize = 65 << 20;
+
+/// What is run at a brink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scenario {
+    /// A new mirror is filled.
+    Seed,
+    /// A mirror takes additions, replacements, moves and deletes.
+    Sync,
+    /// A new mirror makes its own renditions.
+    Rebuild,
+    /// A master takes what changed in its folder.
+    Import,
+    /// A new mirror fetches one file that is synced on its way.
+    Big,
+}
+
+impl Scenario {
+    /// Cheapest first.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Seed,
+        Self::Sync,
+        Self::Rebuild,
+        Self::Import,
+        Self::Big,
+    ];
+}
+
+/// Masters that serve, and brinks.
+pub(super) struct Scene {
+    pub(super) runtime: Runtime,
+    /// What the master had before it changed.
+    pub(super) before: Files,
+    /// What it has.
+    pub(super) after: Files,
+    /// What the master of the big file has.
+    big: Files,
+    /// What an import that nothing disturbs leaves.
+    imported: Look,
+    brinks: [Program; 5],
+    folder: PathBuf,
+    pub(super) dir: tempfile::TempDir,
+    _serving: [Serving; 2],
+}
+
+fn import(master: &Program, folder: &Path) {
+    let report = master.run(&["import", folder.to_str().unwrap(), "--json"]);
+    let report = report.well().json();
+    assert_eq!(
+        (&report["refused"], &report["held"]),
+        (&json!(0), &json!(0)),
+        "{report}"
+    );
+}
+
+fn mirror(dir: &Path, master: &Program, url: &str) -> Program {
+    let name = dir.file_name().unwrap().to_str().unwrap();
+    let mirror = Program::init(dir, &format!("mirror-{name}"));
+    mirror.limit(LIMITS);
+    mirror.pull_from(master, url);
+    mirror
+}
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let runtime = runtime();
+        let folder = at("photos");
+        fill(&folder);
+        let master = Program::init(&at("m"), "master-0001");
+        master.limit(LIMITS);
+        import(&master, &folder);
+        let before = master.files();
+        let to_import = master.copy(&at("import"));
+        let serving = master.serve("127.0.0.1:0");
+        let seed = mirror(&at("seed"), &master, &serving.url);
+        let rebuild = mirror(&at("rebuild"), &master, &serving.url);
+        let settings = rebuild.dir().join("emsync.toml");
+        let text = fs::read_to_string(&settings).unwrap();
+        fs::write(&settings, format!("{text}generated = \"rebuild\"\n")).unwrap();
+        let sync = seed.copy(&at("sync"));
+        sync.run(&["seed", "master", "--json"]).well();
+        change(&folder);
+        import(&master, &folder);
+        let after = master.files();
+        let reference = to_import.copy(&at("reference"));
+        import(&reference, &folder);
+        let imported = Look::at(&reference, &runtime);
+        assert!(imported.files == after);
+        let (big_master, big_folder) = (Program::init(&at("b"), "big-0001"), at("big"));
+        write(&big_folder, "big.bin", &content(20, BIG));
+        import(&big_master, &big_folder);
+        let big_serving = big_master.serve("127.0.0.1:0");
+        let to_big = mirror(&at("to-big"), &big_master, &big_serving.url);
+        Self {
+            big: big_master.files(),
+            before,
+            after,
+            imported,
+            brinks: [seed, sync, rebuild, to_import, to_big],
+            folder,
+            runtime,
+            dir,
+            _serving: [serving, big_serving],
+        }
+    }
+
+    /// A node of its own at the brink of `scenario`.
+    pub(super) fn brink(&self, scenario: Scenario, name: &str) -> Program {
+        self.brinks[scenario as usize].copy(&self.dir.path().join(name))
+    }
+
+    /// The command line of a scenario.
+    pub(super) fn args(&self, scenario: Scenario) -> Vec<&str> {
+        match scenario {
+            Scenario::Sync => vec!["sync", "master", "--json"],
+            Scenario::Import => vec!["import", self.folder.to_str().unwrap(), "--json"],
+            Scenario::Seed | Scenario::Rebuild | Scenario::Big => vec!["seed", "master", "--json"],
+        }
+    }
+
+    /// Nothing wrong may be under a final name, and no row may be without its file.
+    pub(super) fn assert_sound(&self, scenario: Scenario, node: &Program, case: &str) {
+        let mut look = Look::at(node, &self.runtime);
+        look.imports = scenario == Scenario::Import;
+        let nothing = Files::new();
+        let (wanted, former) = match scenario {
+            Scenario::Seed | Scenario::Rebuild => (&self.after, &nothing),
+            Scenario::Sync | Scenario::Import => (&self.after, &self.before),
+            Scenario::Big => (&self.big, &nothing),
+        };
+        look.assert_sound(wanted, former, &case);
+    }
+
+    /// Runs the scenario until the node is where it should be; two passes must do. Answers how many it took.
+    pub(super) fn recover(&self, scenario: Scenario, node: &Program, case: &str) -> u64 {
+        let mut passes = 0;
+        loop {
+            let done = node.run_in(&self.args(scenario), &[]);
+            passes += 1;
+            if done.code == Some(0) {
+                break;
+            }
+            assert!(passes < 2, "{case}: not done after two passes: {done:?}");
+        }
+        let look = Look::at(node, &self.runtime);
+        if scenario == Scenario::Import {
+            look.assert_equal(&self.imported, &case);
+            return passes;
+        }
+        let wanted = match scenario {
+            Scenario::Big => &self.big,
+            _ => &self.after,
+        };
+        assert!(
+            look.files == *wanted,
+            "{case}: a file is missing, wrong or left over"
+        );
+        assert_eq!(look.rows.len(), wanted.len(), "{case}");
+        assert_eq!(look.staged, [], "{case}: left in staging");
+        let jobs = &look.jobs;
+        let left = (jobs.open, jobs.quarantined, jobs.held);
+        assert_eq!(left, (0, 0, 0), "{case}: jobs are left");
+        if scenario == Scenario::Sync {
+            // A seed has compared already, and ended well.
+            let parity = node.run_in(&["verify", "master", "--checksum", "--json"], &[]);
+            assert_eq!(parity.code, Some(0), "{case}: {parity:?}");
+            self.assert_kept(node, case);
+        }
+        passes
+    }
+
+    /// Every content that the node had and its master has not lies in the trash.
+    fn assert_kept(&self, node: &Program, case: &str) {
+        use emsync::model::FileKind::Original;
+        let trash = node.trash();
+        let here: Vec<_> = self.after.values().collect();
+        for ((kind, path), file) in &self.before {
+            let gone = *kind == Original && !here.contains(&file);
+            assert!(!gone || trash.contains(&file.1), "{case}: {path} is lost");
+        }
+    }
+}
