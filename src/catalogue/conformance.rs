@@ -606,7 +606,6 @@ async fn what_goes_is_remembered_with_its_reason_in_the_same_transaction() {
         stated
     };
     let file = |content: &[u8]| MediaFile {
-        place: None,
         kind: FileKind::Original,
         place: None,
         path: MediaPath::new("p").unwrap(),

@@ -139,7 +139,7 @@ impl Catalogue {
     /// [`Error::Sql`].
     pub async fn former_owner(&self, path: &MediaPath) -> Result<Option<String>, Error> {
         sqlx::query_scalar(
-            "SELECT asset FROM former_file WHERE kind IN (0, 1) AND (place = $1 OR path = $1) ORDER BY id DESC LIMIT 1",
+            "SELECT asset FROM former_file WHERE kind IN (0, 1) AND place = $1 ORDER BY id DESC LIMIT 1",
         )
         .bind(path.as_str())
         .fetch_optional(&self.db.readers)
@@ -183,7 +183,7 @@ impl Batch {
         Ok(done.rows_affected())
     }
 
-    /// Keeps what lies at an original's place, if that is another content than the one about to be noted there.
+    /// Keeps what stands under an original's name, if that is another content than the one about to be noted there.
     pub(super) async fn keep_replaced(
         &mut self,
         file: &MediaFile,
@@ -313,9 +313,7 @@ fn read(row: &Row) -> sqlx::Result<Result<Former, Error>> {
             sha256: super::records::sha256("file digest", &digest)?,
             md5: md5(stated_md5),
             authored: authored != 0,
-            place: None,
         };
-        let place = media_path(place)?;
         Ok(Former {
             id,
             file: file.at(place.clone()),

@@ -96,7 +96,9 @@ impl Found {
     /// [`Error::Schema`], [`Error::Damaged`], [`Error::Open`].
     pub async fn migrate(self) -> Result<Catalogue, Error> {
         let db = Db::migrated(&self.path, self.writer, self.migrations).await?;
-        Ok(Catalogue { db })
+        let catalogue = Catalogue { db };
+        catalogue.fold_all().await?;
+        Ok(catalogue)
     }
 
     /// The newest migration in the file; `None` when it never saw one.

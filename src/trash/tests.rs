@@ -44,7 +44,6 @@ impl Fixture {
         staged.write_all(bytes).unwrap();
         let path = MediaPath::new(name).unwrap();
         let file = MediaFile {
-            place: None,
             kind: KIND,
             place: None,
             path: path.clone(),

@@ -123,7 +123,7 @@ pub(super) struct Trouble {
     pub(super) text: String,
 }
 
-/// What is the matter with these files on disk; those that are as their rows say are not in it.
+/// What is the matter with these files on disk, by place; those that are as their rows say are not in it.
 pub(super) async fn look(
     here: &Here<'_>,
     files: Vec<MediaFile>,

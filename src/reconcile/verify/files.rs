@@ -279,6 +279,6 @@ async fn look(
     let found = disk::look(&verify.here(), files, depth.checksum).await?;
     let texts = found
         .into_iter()
-        .map(|(path, trouble)| (path, trouble.text));
+        .map(|(place, trouble)| (place, trouble.text));
     Ok(texts.collect())
 }
