@@ -10,6 +10,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::dialect::{MIGRATIONS, Pool};
+use super::snapshot::must_be_there;
 use super::{Error, damage_in};
 
 /// How long a statement waits for another process's write lock before it gives up as temporary.
@@ -77,6 +78,7 @@ impl Db {
 
     /// Opens an existing file of the present schema for looking only: whatever tries to write fails.
     pub(super) async fn open_read_only(path: &Path) -> Result<Self, Error> {
+        must_be_there(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .read_only(true)
@@ -86,10 +88,7 @@ impl Db {
             .acquire_timeout(Duration::from_secs(600))
             .connect_with(options)
             .await
-            .map_err(|source| Error::Open {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| opening(path, source))?;
         let applied: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations WHERE success")
                 .fetch_one(&readers)

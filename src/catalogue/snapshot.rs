@@ -37,19 +37,7 @@ impl Found {
         path: &Path,
         migrations: &'static Migrator,
     ) -> Result<Self, Error> {
-        match std::fs::metadata(path) {
-            Ok(meta) if meta.len() > 0 => {}
-            Ok(_) => return Err(Error::damaged(path, "is empty", None)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::damaged(path, "is gone", None));
-            }
-            Err(error) => {
-                return Err(Error::Open {
-                    path: path.to_owned(),
-                    source: error.into(),
-                });
-            }
-        }
+        must_be_there(path)?;
         let found = Self {
             path: path.to_owned(),
             writer: Db::connect(path, false).await?,
@@ -109,6 +97,21 @@ impl Found {
                 true => Error::damaged(&self.path, "is damaged", Some(source)),
                 false => during("read the schema version")(source),
             })
+    }
+}
+
+/// Nothing, unless the file of a catalogue is gone or empty: that is a lost catalogue and not a new one.
+pub(super) fn must_be_there(path: &Path) -> Result<(), Error> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.len() > 0 => Ok(()),
+        Ok(_) => Err(Error::damaged(path, "is empty", None)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::damaged(path, "is gone", None))
+        }
+        Err(error) => Err(Error::Open {
+            path: path.to_owned(),
+            source: error.into(),
+        }),
     }
 }
 

@@ -113,7 +113,12 @@ fn a_damaged_catalogue_names_the_doctor_and_comes_back_without_a_media_byte() {
     for (count, (what, damage)) in DAMAGES.into_iter().enumerate() {
         damage(&database);
         let was_there = database.exists();
-        for command in [&["status"][..], &["seed", "master"], &["serve"]] {
+        for command in [
+            &["status"][..],
+            &["seed", "master"],
+            &["serve"],
+            &["key", "list"],
+        ] {
             let ran = place.run(&[&["-C", "r"], command].concat()).ends(7);
             assert!(
                 ran.stderr.contains("doctor --rebuild"),
