@@ -1,4 +1,5 @@
-//! The only code that takes files away, and the guard in front of it (I4).
+//! The only code that takes files away because of what a peer says, with the guard in front of it (I4); and what this node deletes
+//! of its own. What an import finds gone is in `import`; how anything goes, whoever asks, is ruled in `store::trash`.
 //!
 //! ```text
 //! count the deletes that wait for this peer; more than the guard allows: hold them all, count them, stop here
