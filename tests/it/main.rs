@@ -13,6 +13,7 @@ mod crash;
 mod doctor;
 mod emdb_server;
 mod faults;
+mod forgetful;
 mod hazards;
 mod hostile;
 mod kept_report;
