@@ -700,6 +700,53 @@ mod tests {
     }
 
     #[test]
+    fn of_two_records_of_one_file_the_one_with_the_older_date_waits() {
+        let mut record = asset("x/a.jpg");
+        let mut here = row(&listed(FileKind::Original, "x/a.jpg", "one"), "a2");
+        let mut wanted = |by: i64, claim| {
+            record.modified = Some(here.file.modified.plus(std::time::Duration::from_secs(10)));
+            here.file.modified = Timestamp::from_millis(record.modified.unwrap().as_millis() + by);
+            let others = [(here.clone(), claim)];
+            let here = Here {
+                own: &[],
+                others: &others,
+                unrenderable: false,
+                authority: Authority::Decides,
+                complete_until: COMPLETE,
+            };
+            plan(&record, Listed::default(), here, POLICY).fetch.len()
+        };
+        assert_eq!(wanted(2_000, Claim::SamePeer), 0);
+        assert_eq!(wanted(-2_000, Claim::SamePeer), 1);
+        assert_eq!(wanted(2_000, Claim::Elsewhere), 1, "that is another file");
+    }
+
+    #[test]
+    fn a_rendition_of_two_records_is_shared_by_its_content_and_goes_to_who_still_names_it() {
+        let rendition = listed(FileKind::Generated, "x/a.jpg/t.webp", "g");
+        let mut here = row(&rendition, "a2");
+        here.file.modified = Timestamp::from_millis(9_000);
+        let list = Listed {
+            originals: Some(&[]),
+            generated: Some(std::slice::from_ref(&rendition)),
+        };
+        let wanted = |claim| {
+            let others = [(here.clone(), claim)];
+            let here = Here {
+                own: &[],
+                others: &others,
+                unrenderable: false,
+                authority: Authority::Decides,
+                complete_until: COMPLETE,
+            };
+            plan(&asset("x/a.jpg"), list, here, POLICY).fetch.len()
+        };
+        assert_eq!(wanted(Claim::SamePeer), 0);
+        assert_eq!(wanted(Claim::Elsewhere), 0);
+        assert_eq!(wanted(Claim::Nobody), 1);
+    }
+
+    #[test]
     fn a_name_that_another_asset_keeps_is_fetched_to_lie_beside_it() {
         assert_eq!(of_another("two", Claim::Elsewhere).fetch.len(), 1);
     }

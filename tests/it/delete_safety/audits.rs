@@ -170,7 +170,8 @@ impl<'a> Case<'a> {
         }
         let id = *self.chance.pick(&ids);
         if self.chance.percent(30) {
-            self.master.get_mut(&id).unwrap().is_live = false;
+            let there = self.master.get_mut(&id).unwrap();
+            (there.is_live, there.is_stamped) = (false, true);
         } else {
             self.master.remove(&id);
         }
@@ -289,7 +290,7 @@ impl<'a> Case<'a> {
         let mut seen = Vec::new();
         for (id, there) in shown {
             let key = self.key(*id);
-            seen.push((key.clone(), there.is_live || !there.is_stamped));
+            seen.push((key.clone(), there.is_live));
             let kept = self.model.here.get(id).copied();
             if kept.is_none_or(|kept| kept.is_theirs && !kept.is_edited_here) {
                 let record = self.record(*id, *there, "node-a");

@@ -29,6 +29,10 @@ const RENDITIONS: [&str; 5] = [
 ];
 const MEMBERS: [&str; 4] = ["p1.jpg", "P1.jpg", "p2.jpg", "sub/p3.jpg"];
 
+fn one_of(names: &[&'static str], chance: &mut Chance) -> &'static str {
+    names[chance.below(names.len())]
+}
+
 pub(super) fn path(text: &str) -> MediaPath {
     MediaPath::new(text).unwrap()
 }
@@ -154,7 +158,7 @@ impl World {
     }
 
     fn site(&self, chance: &mut Chance, n: usize) -> Site {
-        let at = *chance.pick(&PATHS);
+        let at = one_of(&PATHS, chance);
         let is_folder = at == "d/set";
         let format = at
             .rsplit_once('.')
@@ -162,7 +166,7 @@ impl World {
         let asset = Asset {
             id: AssetId::new(format!("a{n}")).unwrap(),
             source_path: path(at),
-            archive_path: chance.percent(15).then(|| path(*chance.pick(&PATHS))),
+            archive_path: chance.percent(15).then(|| path(one_of(&PATHS, chance))),
             is_folder,
             primary_file: (is_folder && chance.percent(70)).then(|| path("p1.jpg")),
             size: None,
@@ -183,7 +187,7 @@ impl World {
         let mut site = Site {
             asset,
             files: Vec::new(),
-            lists_originals: self.with_digests && chance.percent(90),
+            lists_originals: self.with_digests,
             lists_generated: chance.percent(90),
             authority: *chance.pick(&authorities),
             unrenderable_here: chance.percent(5),
@@ -317,12 +321,17 @@ impl World {
                     site.files.remove(gone);
                 }
             }
-            5 => add(site, FileKind::Generated, *chance.pick(&RENDITIONS), chance),
+            5 => add(
+                site,
+                FileKind::Generated,
+                one_of(&RENDITIONS, chance),
+                chance,
+            ),
             6 => {
                 let to = site
                     .asset
                     .source_path
-                    .join(*chance.pick(&RENDITIONS))
+                    .join(one_of(&RENDITIONS, chance))
                     .unwrap();
                 let is_taken = site.files.iter().any(|file| file.path == to);
                 let mut made =
@@ -366,7 +375,7 @@ fn move_to(site: &mut Site, chance: &mut Chance) {
         site.asset.original_root().clone(),
         site.asset.source_path.clone(),
     );
-    let to = path(*chance.pick(&PATHS));
+    let to = path(one_of(&PATHS, chance));
     if site.asset.archive_path.is_some() && chance.percent(50) {
         site.asset.archive_path = Some(to);
     } else {
