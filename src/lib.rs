@@ -28,8 +28,8 @@
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
 //!    [`trash`] joins two of them: what lies in the trash, and what it was.
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
-//! 5. **Drivers**: [`pipeline`] (one run over one peer), [`import`] (a folder becomes a master), [`serve`] (the HTTP node),
-//!    [`cli`].
+//! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
+//!    run over one peer), [`import`] (a folder becomes a master), [`serve`] (the HTTP node), [`cli`].
 //!
 //! # Invariants
 //!
@@ -38,8 +38,8 @@
 //!    every record and file of the listing is applied, queued durably or set aside with its reason ([`pull::metadata`]).
 //! 3. *One unbounded queue*: the job table on disk. Every channel is bounded, so a slow disk or CPU slows the downloads.
 //! 4. *Every job may run twice.* Twice equals once; a lease that a dead run left is taken back by the next.
-//! 5. *Originals go only for a reason*: a job names the tombstone, or the content that no record names any more
-//!    ([`reconcile::deletes`]), and they go to the trash.
+//! 5. *Originals go only for a reason*: a tombstone, a record that two complete listings lack, or a name that no record gives
+//!    any more. A job says which ([`reconcile::deletes`]), and they go to the trash.
 //! 6. *One item's failure never ends a pass*, and a pass with failures never exits 0.
 //! 7. *Shutdown in order*: stop claiming, park partials at a piece, drop senders, join downstream, report; a second signal
 //!    aborts ([`shutdown`]).

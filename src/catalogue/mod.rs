@@ -195,7 +195,12 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Sql {
-                source: sqlx::Error::PoolTimedOut | sqlx::Error::Io(_),
+                // A commit that failed for want of room leaves its connection in a transaction that the engine has ended.
+                source:
+                    sqlx::Error::PoolTimedOut
+                    | sqlx::Error::Io(_)
+                    | sqlx::Error::InvalidSavePointStatement
+                    | sqlx::Error::BeginFailed,
                 ..
             } => Class::Transient,
             Self::Sql { .. } if matches!(self.code(), Some(5 | 6 | 8 | 10 | 13 | 14)) => {

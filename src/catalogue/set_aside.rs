@@ -2,8 +2,8 @@
 //! there are of each.
 //!
 //! Quarantine and hold keep a job with its reason. Neither is for ever: a new run gives what is quarantined one more try, and
-//! a guard that is content lets its deletes go. Only a wish that no longer holds, or a bad record that a complete listing has
-//! not shown again, is forgotten.
+//! a guard that is content lets its deletes go. Only a wish that no longer holds, a bad record that a complete listing has
+//! not shown again, or what a person drops (`quarantine`), is forgotten.
 
 use sqlx::QueryBuilder;
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 pub use preview::{Amount, Preview, preview_peer};
 
+use crate::catalogue::JobCounts;
 use crate::config::{self, MaxDelete};
 use crate::crash::{self, Point};
 use crate::error::Class;
@@ -150,7 +151,13 @@ pub async fn sync_peer(
         .await
         .err();
     crash::point(Point::RunEnding)?;
-    let counts = node.catalogue.job_counts(Some(&settings.name)).await?;
+    let counts = match node.catalogue.job_counts(Some(&settings.name)).await {
+        Err(uncounted) if error.is_some() => {
+            tracing::warn!(%uncounted, "what is left is not counted");
+            JobCounts::default()
+        }
+        counts => counts?,
+    };
     let report = RunReport {
         deleted: applied.deleted,
         quarantined: counts.quarantined,
@@ -161,9 +168,15 @@ pub async fn sync_peer(
         .as_ref()
         .map_or_else(|| "ok".to_owned(), ToString::to_string);
     let text = serde_json::to_string(&report).unwrap_or_default();
-    node.catalogue
+    let ended = node
+        .catalogue
         .end_run(run, &outcome, &text, node.seams.clock.now())
-        .await?;
+        .await;
+    match ended {
+        // What ended the run is what a person has to know, not that it could not be written down.
+        Err(unnoted) if error.is_some() => tracing::warn!(%unnoted, "the run's end is not noted"),
+        ended => ended?,
+    }
     snapshots::daily(node, shutdown).await;
     Ok(Outcome {
         report,

@@ -111,11 +111,13 @@ pub enum Error {
     Path(#[from] crate::model::path::PathError),
     /// The disk would be filled beyond the reserve.
     #[error(
-        "only {free} bytes are free below {root:?}, and limits.reserve keeps {reserve}; free some space and run again"
+        "no room for {needed} more bytes below {root:?}: {free} are free, and limits.reserve keeps {reserve}; free some space and run again"
     )]
     Reserve {
         /// The media root.
         root: String,
+        /// Bytes of the next file.
+        needed: u64,
         /// Bytes free.
         free: u64,
         /// Bytes to be kept.

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! window: from the last checkpoint, less an overlap for latency, index refresh and clocks; or everything
-//! go on with a listing that was left unfinished, where the peer's cursor outlives its session; else ask for page 1
-//! check who answers, and its clock
+//! go on with a listing that was left unfinished, where the peer's cursor outlives its session; else
+//!     ask for the peer's clock, then for page 1, and for a wider window where that began after the last one ended
+//! check who answers
 //! for each page, in order:
 //!     one batch: records (by the conflict rule), conflicts, bad records set aside, wishes for files, how far we are
 //! check that the pages held as many different records as page 1 announced; if not, begin again
 //! EMDB only: the members of folder assets, from the upload listing
-//! one batch: the checkpoint
+//! one batch: the checkpoint; what a listing of everything showed stays noted, to be audited
 //! ```
 //!
 //! The checkpoint moves last, so it never passes a record or file that is neither applied, nor queued, nor set aside (I2).

@@ -263,6 +263,7 @@ pub(super) async fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
     if lacking(free).is_some() {
         return Err(Error::Reserve {
             root: pull.store.root().display().to_string(),
+            needed: more,
             free,
             reserve: pull.limits.reserve,
         });

@@ -1,4 +1,5 @@
-//! The only code that takes files away, and the guard in front of it (I4).
+//! The only code that takes files away because of what a peer says, with the guard in front of it (I4); and what this node deletes
+//! of its own. What an import finds gone is in `import`; how anything goes, whoever asks, is ruled in `store::trash`.
 //!
 //! ```text
 //! count the deletes that wait for this peer; more than the guard allows: hold them all, count them, stop here
@@ -12,29 +13,27 @@
 //! and the next run finishes it. A row goes only while the file has the content and the owner it had when its removal was
 //! decided; the bytes go only while no row names them again.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use super::due::Due;
 use super::guard;
 use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
 use crate::crash::{self, Point};
 use crate::error::Class;
-use crate::model::job::{AbsentJob, DeleteJob, RemoveJob, Work};
+use crate::model::job::{DeleteJob, RemoveJob, Work};
 use crate::model::{
     AssetId, MediaPath, NodeId, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
 };
 use crate::monitor::Monitor;
-use crate::peer::{Patience, Peer, Presence};
+use crate::peer::{Patience, Peer};
 use crate::protocol;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
-use crate::store::{Name, Store, Twins};
+use crate::store::Store;
 use crate::{catalogue, store};
 
 /// Jobs claimed at once.
 const CLAIMED: usize = 256;
-const LEASE: Duration = Duration::from_secs(3_600);
+pub(super) const LEASE: Duration = Duration::from_secs(3_600);
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -258,7 +257,7 @@ impl Deletes<'_> {
             .await
     }
 
-    async fn settle(&self, jobs: &[&Job]) -> Result<(), Error> {
+    pub(super) async fn settle(&self, jobs: &[&Job]) -> Result<(), Error> {
         if jobs.is_empty() {
             return Ok(());
         }
@@ -313,79 +312,8 @@ impl Deletes<'_> {
         Ok(crash::point(Point::DeleteRows)?)
     }
 
-    /// Takes a record away that two complete listings lacked, if its peer does not know it at this moment either. The record is
-    /// kept aside, its files go to the trash; there is no tombstone, since its owner made none: should it come back, it is new.
-    async fn absent(
-        &self,
-        job: &Job,
-        absent: &AbsentJob,
-        applied: &mut Applied,
-    ) -> Result<(), Error> {
-        let now = self.seams.clock.now();
-        let Ok(mut key) = RecordKey::new(absent.module.as_str(), absent.id.as_str()) else {
-            return self.settle(&[job]).await;
-        };
-        let Some((peer, patience)) = self.master else {
-            let mut batch = self.catalogue.batch().await?;
-            let reason = "waits for a run that can ask its peer";
-            batch.retry_at(job, now.plus(LEASE), reason).await?;
-            return Ok(batch.commit().await?);
-        };
-        let asked = peer
-            .patiently(patience, &mut key, async |peer, key| {
-                peer.has_record(key).await
-            })
-            .await;
-        let mut batch = self.catalogue.batch().await?;
-        let is_absent = batch.is_absent(self.peer, &key, &absent.content).await?;
-        match asked {
-            Ok(Presence::There) => {
-                self.monitor.finding(&format!(
-                    "{key} stays: {} does not list it and still has it",
-                    self.peer
-                ));
-                batch.note_present(&[&key]).await?;
-                batch.settle(job).await?;
-            }
-            Ok(Presence::Gone | Presence::Unknown) if is_absent => {
-                if key.module.is_asset() {
-                    self.withdraw_wishes(&mut batch, job).await?;
-                    self.forget_files(&mut batch, &key, now).await?;
-                    batch.forget_finding(&job.asset).await?;
-                }
-                let reason = format!("two complete listings of {} lacked it", self.peer);
-                batch.take_record_away(&key, &reason, now).await?;
-                batch.settle(job).await?;
-                applied.deleted += 1;
-            }
-            Ok(_) => {
-                batch.settle(job).await?;
-            }
-            Err(error) => {
-                let reason = format!("its peer could not be asked once more: {error}");
-                batch.retry_at(job, now.plus(LEASE), &reason).await?;
-            }
-        }
-        Ok(batch.commit().await?)
-    }
-
-    /// Withdraws what else was wished for an asset that goes.
-    async fn withdraw_wishes(&self, batch: &mut Batch, job: &Job) -> Result<(), Error> {
-        let wishes = self
-            .catalogue
-            .wishes_of(self.peer, &[job.asset.as_str()])
-            .await?;
-        let wishes: Vec<String> = wishes
-            .into_iter()
-            .map(|(_, subject)| subject)
-            .filter(|subject| *subject != job.subject && is_of_an_asset(subject))
-            .collect();
-        batch.withdraw(self.peer, &wishes).await?;
-        Ok(())
-    }
-
     /// Forgets every file of an asset, and wishes their bytes into the trash.
-    async fn forget_files(
+    pub(super) async fn forget_files(
         &self,
         batch: &mut Batch,
         key: &RecordKey,
@@ -403,7 +331,7 @@ impl Deletes<'_> {
     }
 
     /// Forgets a file if it is still what it was, and wishes its bytes into the trash.
-    async fn forget(
+    pub(super) async fn forget(
         &self,
         batch: &mut Batch,
         asset: &AssetId,
@@ -432,129 +360,4 @@ impl Deletes<'_> {
         }
         Ok(())
     }
-
-    /// Forgets the files that are still to go, in one batch.
-    async fn remove(&self, removes: &[(&Job, &RemoveJob)]) -> Result<(), Error> {
-        if removes.is_empty() {
-            return Ok(());
-        }
-        let now = self.seams.clock.now();
-        let mut batch = self.catalogue.batch().await?;
-        for (job, remove) in removes {
-            match self.due(&mut batch, job, remove).await? {
-                Due::Now => self.forget(&mut batch, &job.asset, remove, now).await?,
-                Due::Never => {}
-                Due::Later => {
-                    let reason = "stays until the original is here under its new name";
-                    batch.retry_at(job, now.plus(LEASE), reason).await?;
-                    continue;
-                }
-            }
-            batch.settle(job).await?;
-        }
-        batch.commit().await?;
-        Ok(crash::point(Point::RemoveRows)?)
-    }
-
-    /// Takes the bytes of forgotten files away: a name whose bytes live on under another one just goes, all else is moved to the
-    /// trash. A file that cannot be moved is set aside and keeps no other from it (I3).
-    async fn trash(
-        &self,
-        removes: &[(&Job, &RemoveJob)],
-        applied: &mut Applied,
-    ) -> Result<(), Error> {
-        if removes.is_empty() {
-            return Ok(());
-        }
-        let (mut twins, mut names) = (Vec::new(), Vec::new());
-        for (_, remove) in removes {
-            let Ok(place) = MediaPath::new(remove.path.as_str()) else {
-                names.push(None);
-                continue;
-            };
-            let (rules, of_place) = (self.store.rules(), std::slice::from_ref(&place));
-            let there = self
-                .catalogue
-                .lying_at(rules, remove.kind, of_place)
-                .await?;
-            if !there.is_empty() {
-                names.push(None);
-                continue;
-            }
-            let name = (remove.kind, place);
-            for row in self.catalogue.files_with(&remove.sha256).await? {
-                twins.push(Twins {
-                    name: name.clone(),
-                    twin: (row.file.kind, row.file.place().clone()),
-                });
-            }
-            names.push(Some(name));
-        }
-        let store = self.store.clone();
-        let moved = tokio::task::spawn_blocking(move || take_away(&store, &twins, &names)).await;
-        let moved = moved.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-        crash::point(Point::BytesTrashed)?;
-        let mut batch = self.catalogue.batch().await?;
-        for ((job, _), moved) in removes.iter().zip(moved?) {
-            match moved {
-                Ok(moved) => {
-                    applied.files_trashed += u64::from(moved);
-                    batch.settle(job).await?;
-                }
-                Err(error) => {
-                    self.monitor.finding(&format!("{}: {error}", job.subject));
-                    batch.quarantine(job, &error.to_string()).await?;
-                }
-            }
-        }
-        Ok(batch.commit().await?)
-    }
-}
-
-/// Whether a job is about an asset or its files; a record of another table may have the same id.
-fn is_of_an_asset(subject: &str) -> bool {
-    let of_another = |prefix: &str, kept: &[&str]| {
-        subject
-            .strip_prefix(prefix)
-            .is_some_and(|key| !kept.iter().any(|kept| key.starts_with(kept)))
-    };
-    !of_another("absent:", &["asset/"]) && !of_another("record:", &["asset/", "file/"])
-}
-
-/// Whether a file went to the trash.
-type Moved = Result<bool, store::Error>;
-
-/// Answers for each name; an error that concerns all of them ends it.
-fn take_away(
-    store: &Store,
-    twins: &[Twins],
-    names: &[Option<Name>],
-) -> Result<Vec<Moved>, store::Error> {
-    let dropped = match store.drop_names(twins) {
-        Err(error) if error.stops_the_pass() => return Err(error),
-        // The trash takes those that still have their name, one by one.
-        Err(error) => {
-            tracing::warn!(%error, "former names are moved to the trash instead");
-            vec![false; twins.len()]
-        }
-        Ok(dropped) => dropped,
-    };
-    let dropped: HashSet<&Name> = twins
-        .iter()
-        .zip(dropped)
-        .filter_map(|(twins, dropped)| dropped.then_some(&twins.name))
-        .collect();
-    let mut moved = Vec::with_capacity(names.len());
-    for name in names {
-        moved.push(match name {
-            Some(name) if !dropped.contains(name) => match store.trash(name.0, &name.1) {
-                Err(error) if error.stops_the_pass() => return Err(error),
-                // A folder, say, took the name after an earlier try had moved the file: nothing of ours is there.
-                Err(store::Error::NotAFile { .. }) => Ok(false),
-                other => other,
-            },
-            _ => Ok(false),
-        });
-    }
-    Ok(moved)
 }

@@ -104,14 +104,17 @@ fn now() -> Timestamp {
 async fn a_trashed_file_is_joined_with_what_it_was() {
     let f = Fixture::new().await;
     f.gone("a/b", b"one").await;
-    f.gone("a/b", b"two").await;
+    f.gone("a/b", b"other").await;
     f.gone("c", b"three").await;
     let all = f.listed(&Wanted::default()).await;
     let sums: Vec<_> = all
         .iter()
         .map(|entry| entry.former.as_ref().unwrap().file.sha256)
         .collect();
-    assert_eq!(sums, [b"one".as_slice(), b"two", b"three"].map(Sha256::of));
+    assert_eq!(
+        sums,
+        [b"one".as_slice(), b"other", b"three"].map(Sha256::of)
+    );
     // There is no record of a1, so its master must have taken it away.
     assert!(
         all.iter()

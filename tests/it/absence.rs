@@ -287,3 +287,59 @@ async fn a_sync_whose_counts_add_up_lists_only_what_changed() {
         "a sync without changes listed everything"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_masters_search_still_finds_stays_however_often_it_is_not_listed() {
+    let emdb = server(30).await;
+    let mirror = mirror_of(&emdb).await;
+    mirror.seed().await;
+    emdb.edit(|content| content.unlisted_ids = vec![id(4), "c1".to_owned()]);
+    for _ in 0..4 {
+        let outcome = mirror.seed().await;
+        assert_eq!((outcome.report.deleted, outcome.deletes.held), (0, 0));
+    }
+    assert!(mirror.has_live("asset", &id(4)).await);
+    assert!(mirror.has_live("category", "c1").await);
+    assert!(mirror.read(FileKind::Original, &path(4)).is_some());
+    let said = mirror.monitor.seen().findings.join("\n");
+    assert!(said.contains("still has"), "{said}");
+    // Listed again, and then really gone.
+    emdb.edit(|content| content.unlisted_ids.clear());
+    mirror.seed().await;
+    vanish(&emdb, 4..5);
+    mirror.seed().await;
+    assert_eq!(mirror.seed().await.report.deleted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_shorter_than_the_masters_own_count_is_not_believed() {
+    let emdb = server(30).await;
+    let mirror = mirror_of(&emdb).await;
+    mirror.seed().await;
+    vanish(&emdb, 4..5);
+    // Somebody who was never listed makes the count what it was.
+    emdb.edit(|content| {
+        let mut never_stamped = Doc::new("asset", "old", CLUSTER, now(), members("old.bin", 3));
+        never_stamped.source["emrecordstatus"] = json!({ "recorddeleted": false });
+        content.record(never_stamped);
+    });
+    for _ in 0..3 {
+        assert_eq!(mirror.seed().await.report.deleted, 0);
+    }
+    assert!(mirror.has_live("asset", &id(4)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_lists_everything_when_that_is_long_ago() {
+    let emdb = server(30).await;
+    let mirror = Mirror::with(emdb.base(), KEY, Some(CLUSTER), |config| {
+        config.limits.full_listing = std::time::Duration::ZERO;
+    })
+    .await;
+    mirror.seed().await;
+    // A record that no change window shows, and no count either: a category.
+    emdb.edit(|content| content.hard_delete("category", "c1"));
+    mirror.sync().await;
+    assert_eq!(mirror.sync().await.report.deleted, 1);
+    assert!(!mirror.has_live("category", "c1").await);
+}

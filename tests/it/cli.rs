@@ -697,3 +697,24 @@ fn a_demo_that_is_kept_serves_two_nodes_until_it_is_told_to_end() {
     demo.wait().ends(0);
     assert!(place.path("kept/m/emsync.toml").is_file());
 }
+
+#[test]
+fn status_says_unknown_as_soon_as_anything_changed_after_the_comparison() {
+    let place = Place::new();
+    let _serving = pair(&place, &[("a.bin", b"one")]);
+    let status = || {
+        let status = place.run(&["-C", "r", "status", "--json"]).ends(0).json();
+        status["in_sync"].clone()
+    };
+    assert_eq!(status(), json!(true));
+    put(&place.path("photos"), "b.bin", b"two");
+    import(&place, &[]).ends(0);
+    sync(&place).ends(0);
+    assert_eq!(status(), json!(null), "equal, but nobody has compared");
+    verify(&place, &[]).ends(0);
+    assert_eq!(status(), json!(true));
+    let b = mirrored(&place, "b.bin");
+    std::fs::remove_file(b).unwrap();
+    verify(&place, &[]).ends(26);
+    assert_eq!(status(), json!(false));
+}

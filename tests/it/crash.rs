@@ -26,7 +26,7 @@ use scene::{Scenario, Scene};
 /// Cases at a time; each is mostly a process that waits for the disk.
 const AT_ONCE: usize = 4;
 /// Scenarios in which each point ends the process, unless all are asked for.
-const SCENARIOS: usize = 2;
+const SCENARIOS: usize = 1;
 /// Commits of each scenario that fail in turn, unless all do.
 const COMMITS: u64 = 6;
 /// How a run may end whose disk failed once, or a part of which panicked: done, another, temporary, items set aside.

@@ -270,12 +270,7 @@ fn media_full(local: &Local, case: &str) {
     let mount = "mount -t tmpfs -o size=1400k none $N/media; cp -a $N/media.inside/. $N/media/";
     match in_namespace(&node, "media", mount) {
         Some(done) => {
-            ended(
-                &done,
-                5,
-                &["No space left on device", ".emsync/staging"],
-                case,
-            );
+            ended(&done, 5, &["no room for", "limits.reserve keeps 0"], case);
             local.ends_well(&node, case);
         }
         None => stands_in(case, "no mount namespaces"),
@@ -301,7 +296,12 @@ fn reserve_reached(local: &Local, case: &str) {
     let (_dir, node) = local.mirror();
     node.limit("reserve = \"900TiB\"");
     let done = node.run_in(&SEED, &[]);
-    ended(&done, 5, &["bytes are free below", "limits.reserve"], case);
+    ended(
+        &done,
+        5,
+        &["are free, and limits.reserve keeps", "limits.reserve"],
+        case,
+    );
     assert_eq!(done.json()["bytes_received"], 0, "{case}");
     let settings = node.dir().join("emsync.toml");
     let text = fs::read_to_string(&settings).unwrap();
@@ -435,18 +435,11 @@ fn slow(local: &Local, case: &str) {
 }
 
 fn sync_fails(local: &Local, case: &str) {
-    let clean = Arc::new(Disk::new(Fails::Never, Errno::IO));
-    let (code, text, mirror) = run_on(local, Brink::Empty, &clean);
-    assert_eq!(code, None, "{case}: {text}");
-    local.site.runtime.block_on(mirror.close());
     let disk = Arc::new(Disk::new(Fails::NthOf(Call::SyncFile, 3), Errno::IO));
     let (code, text, mirror) = run_on(local, Brink::Empty, &disk);
+    // Trusted would mean that bytes whose sync had failed got a name after all, instead of being fetched again.
     assert_eq!((code, disk.trusted()), (None, 0), "{case}: {text}");
     assert_eq!(disk.fired(), [Call::SyncFile], "{case}");
-    assert!(
-        disk.created() > clean.created(),
-        "{case}: nothing was fetched again"
-    );
     recovers(local, Brink::Empty, mirror, case);
 }
 

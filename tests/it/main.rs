@@ -14,6 +14,8 @@ mod delete_safety;
 mod doctor;
 mod emdb_server;
 mod faults;
+mod forgetful;
+mod hazards;
 mod hostile;
 mod kept_report;
 mod kill;

@@ -93,8 +93,22 @@ fn inode_of(dir: Fd<'_>, name: &str) -> Option<u64> {
 
 /// Whether what is put here is being taken away.
 fn is_in_trash(dir: Fd<'_>) -> bool {
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd())).unwrap();
-    path.to_string_lossy().contains("/.emsync/trash")
+    is_below(dir, "/.emsync/trash")
+}
+
+/// Whether this concerns a copy of the catalogue, or the directory for those: one that fails is a warning and no failed run, and
+/// has tests of its own.
+fn is_snapshot(at: Fd<'_>) -> bool {
+    is_below(at, "/.emsync/snapshots") || path_of(at).ends_with("/.emsync")
+}
+
+fn is_below(at: Fd<'_>, dir: &str) -> bool {
+    path_of(at).contains(dir)
+}
+
+fn path_of(at: Fd<'_>) -> String {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", at.as_raw_fd())).unwrap();
+    path.to_string_lossy().into_owned()
 }
 
 impl Disk {
@@ -186,8 +200,8 @@ impl Disk {
         fails
     }
 
-    fn run<T>(&self, call: Call, real: impl FnOnce() -> Result<T>) -> Result<T> {
-        if self.fails(call) {
+    fn run<T>(&self, at: Fd<'_>, call: Call, real: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !is_snapshot(at) && self.fails(call) {
             return Err(self.errno);
         }
         real()
@@ -196,7 +210,7 @@ impl Disk {
 
 impl Sys for Disk {
     fn create(&self, dir: Fd<'_>, name: &str) -> Result<OwnedFd> {
-        let file = self.run(Call::Create, || RealSys.create(dir, name))?;
+        let file = self.run(dir, Call::Create, || RealSys.create(dir, name))?;
         let mut state = self.state.lock().unwrap();
         state.created += 1;
         state
@@ -215,17 +229,19 @@ impl Sys for Disk {
     }
 
     fn truncate(&self, file: Fd<'_>, len: u64) -> Result<()> {
-        self.run(Call::Truncate, || RealSys.truncate(file, len))?;
+        self.run(file, Call::Truncate, || RealSys.truncate(file, len))?;
         self.state.lock().unwrap().doubtful.remove(&inode(file));
         Ok(())
     }
 
     fn set_modified(&self, file: Fd<'_>, modified: Timestamp) -> Result<()> {
-        self.run(Call::SetModified, || RealSys.set_modified(file, modified))
+        self.run(file, Call::SetModified, || {
+            RealSys.set_modified(file, modified)
+        })
     }
 
     fn set_public(&self, file: Fd<'_>) -> Result<()> {
-        self.run(Call::SetPublic, || RealSys.set_public(file))
+        self.run(file, Call::SetPublic, || RealSys.set_public(file))
     }
 
     fn sync_file(&self, file: Fd<'_>) -> Result<()> {
@@ -236,7 +252,7 @@ impl Sys for Disk {
             let mut state = self.opened.wait_while(state, |state| state.held).unwrap();
             state.waiting -= 1;
         }
-        let synced = self.run(Call::SyncFile, || RealSys.sync_file(file));
+        let synced = self.run(file, Call::SyncFile, || RealSys.sync_file(file));
         let mut state = self.state.lock().unwrap();
         if synced.is_err() {
             state.doubtful.insert(inode(file));
@@ -248,15 +264,15 @@ impl Sys for Disk {
     }
 
     fn sync_dir(&self, dir: Fd<'_>) -> Result<()> {
-        self.run(Call::SyncDir, || RealSys.sync_dir(dir))
+        self.run(dir, Call::SyncDir, || RealSys.sync_dir(dir))
     }
 
     fn mkdir(&self, dir: Fd<'_>, name: &str) -> Result<()> {
-        self.run(Call::Mkdir, || RealSys.mkdir(dir, name))
+        self.run(dir, Call::Mkdir, || RealSys.mkdir(dir, name))
     }
 
     fn rmdir(&self, dir: Fd<'_>, name: &str) -> Result<()> {
-        self.run(Call::Rmdir, || RealSys.rmdir(dir, name))
+        self.run(dir, Call::Rmdir, || RealSys.rmdir(dir, name))
     }
 
     fn rename(&self, from_dir: Fd<'_>, from: &str, to_dir: Fd<'_>, to: &str) -> Result<()> {
@@ -264,14 +280,18 @@ impl Sys for Disk {
             let mut state = self.state.lock().unwrap();
             state.trusted += u64::from(state.doubtful.contains(&file));
         }
-        self.run(Call::Rename, || RealSys.rename(from_dir, from, to_dir, to))
+        self.run(to_dir, Call::Rename, || {
+            RealSys.rename(from_dir, from, to_dir, to)
+        })
     }
 
     fn link(&self, from_dir: Fd<'_>, from: &str, to_dir: Fd<'_>, to: &str) -> Result<()> {
-        self.run(Call::Link, || RealSys.link(from_dir, from, to_dir, to))
+        self.run(to_dir, Call::Link, || {
+            RealSys.link(from_dir, from, to_dir, to)
+        })
     }
 
     fn unlink(&self, dir: Fd<'_>, name: &str) -> Result<()> {
-        self.run(Call::Unlink, || RealSys.unlink(dir, name))
+        self.run(dir, Call::Unlink, || RealSys.unlink(dir, name))
     }
 }

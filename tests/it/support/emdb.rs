@@ -98,6 +98,8 @@ pub(crate) struct Content {
     pub(crate) generated: BTreeMap<String, File>,
     /// Generated files listed under paths of the lister's choice, by asset.
     crooked: BTreeMap<String, String>,
+    /// Records that no listing shows and no count counts, while a search finds them: an index that lost sight of them.
+    pub(crate) unlisted_ids: Vec<String>,
 }
 
 impl Content {

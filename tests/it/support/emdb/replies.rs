@@ -123,7 +123,9 @@ impl Shared {
     fn system_status(&self) -> Reply {
         let content = self.content.lock().unwrap();
         let live = |doc: &&Doc| {
-            doc.module == "asset" && doc.source["emrecordstatus"]["recorddeleted"] != json!(true)
+            doc.module == "asset"
+                && doc.source["emrecordstatus"]["recorddeleted"] != json!(true)
+                && !content.unlisted_ids.contains(&doc.id)
         };
         let response = match content.docs.iter().filter(live).count() {
             0 => json!({ "status": "ok" }),
@@ -228,7 +230,10 @@ impl Shared {
 
     fn found(&self, window: Timestamp) -> Vec<Doc> {
         let content = self.content.lock().unwrap();
-        let inside = |doc: &&Doc| doc.modified().is_some_and(|moment| moment >= window);
+        let hidden = &content.unlisted_ids;
+        let inside = |doc: &&Doc| {
+            doc.modified().is_some_and(|moment| moment >= window) && !hidden.contains(&doc.id)
+        };
         content.docs.iter().filter(inside).cloned().collect()
     }
 

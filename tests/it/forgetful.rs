@@ -1,0 +1,116 @@
+//! Masters that forget, fail or come late: hazards that have no wire fault of their own.
+
+use bytes::Bytes;
+use emsync::model::{FileKind, Timestamp};
+use emsync::pipeline::{Options, sync_peer};
+use emsync::pull::metadata::Scope;
+use serde_json::json;
+
+use crate::support::emdb::{Doc, Emdb, KEY, Setup};
+use crate::support::node::Mirror;
+use crate::support::pair::{mirrored, pair, put};
+use crate::support::process::{Place, nowhere};
+
+const CLUSTER: &str = "node-a-cluster";
+const MTIME: i64 = 1_772_201_000_000;
+/// A record of long ago, as far as any window of days is concerned.
+const LONG_AGO: Timestamp = Timestamp::from_millis(1_100_000_000_000);
+
+fn asset(id: &str, modified: Timestamp) -> Doc {
+    let members = json!({
+        "sourcepath": format!("{id}.bin"), "isfolder": false, "filesize": 7, "fileformat": "bin", "importstatus": "complete",
+        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
+    });
+    Doc::new("asset", id, CLUSTER, modified, members)
+}
+
+async fn server(modified: Timestamp) -> Emdb {
+    let emdb = Emdb::start(Setup::default()).await;
+    emdb.edit(|content| {
+        for id in ["a1", "a2", "a3"] {
+            content.record(asset(id, modified));
+            content.original(&format!("{id}.bin"), Bytes::from_static(b"content"), MTIME);
+        }
+    });
+    emdb
+}
+
+/// H-26.
+#[test]
+fn one_peer_that_is_away_keeps_no_other_from_being_synced() {
+    let place = Place::new();
+    let _serving = pair(&place, &[("a.bin", b"one")]);
+    let away = nowhere();
+    let add = [
+        "-C",
+        "r",
+        "peer",
+        "add",
+        "away",
+        "--url",
+        &away,
+        "--key-file",
+        "key.txt",
+    ];
+    place.run(&add).ends(0);
+    // In the order of the file, the one that is away comes first.
+    let settings = place.path("r/emsync.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let (head, peers) = text.split_at(text.find("\n[[peer]]\n").unwrap());
+    let (first, second) = peers.split_at(peers.rfind("\n[[peer]]\n").unwrap());
+    std::fs::write(&settings, format!("{head}{second}\n{first}")).unwrap();
+    put(&place.path("photos"), "b.bin", b"two");
+    crate::support::pair::import(&place, &[]).ends(0);
+    let ran = place.run(&["-C", "r", "sync"]).ends(5);
+    assert!(ran.stderr.contains("away"), "{}", ran.stderr);
+    assert!(mirrored(&place, "b.bin").exists());
+}
+
+/// H-32.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_sync_brings_records_of_any_age() {
+    let emdb = server(LONG_AGO).await;
+    let mirror = Mirror::of(emdb.base(), KEY, Some(CLUSTER)).await;
+    let report = mirror.sync().await.report;
+    assert_eq!((report.records, report.files_written), (3, 3));
+    mirror.assert_in_sync().await;
+}
+
+/// H-32.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn originals_that_are_wanted_later_come_with_the_next_seed() {
+    let emdb = server(LONG_AGO).await;
+    let mirror = Mirror::of(emdb.base(), KEY, Some(CLUSTER)).await;
+    let options = Options {
+        scope: Scope::Everything,
+        max_delete: None,
+    };
+    let mut settings = mirror.peer();
+    for (wanted, files) in [(false, 0), (true, 3)] {
+        settings.pull_originals = wanted;
+        let monitor = mirror.monitor.clone();
+        let outcome = sync_peer(&mirror.node, &settings, options, monitor, &mirror.shutdown);
+        assert_eq!(outcome.await.unwrap().report.files_written, files);
+    }
+    mirror.assert_in_sync().await;
+}
+
+/// H-37.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tombstone_that_its_master_forgot_stays_ours_and_is_no_difference() {
+    let now = || Timestamp::from(std::time::SystemTime::now());
+    let emdb = server(LONG_AGO).await;
+    let mirror = Mirror::of(emdb.base(), KEY, Some(CLUSTER)).await;
+    mirror.seed().await;
+    emdb.edit(|content| content.record(asset("a2", now()).deleted()));
+    assert_eq!(mirror.sync().await.report.deleted, 1);
+    emdb.edit(|content| content.hard_delete("asset", "a2"));
+    for _ in 0..3 {
+        mirror.seed().await;
+    }
+    let key = emsync::model::RecordKey::new("asset", "a2").unwrap();
+    let ours = mirror.node.catalogue.record(&key).await.unwrap().unwrap();
+    assert!(ours.record.is_deleted());
+    assert_eq!(mirror.read(FileKind::Original, "a2.bin"), None);
+    mirror.assert_in_sync().await;
+}
