@@ -216,8 +216,10 @@ fn plan_originals(
             // stays where it is: of two files of one name the second gets a place of its own.
             Some(_) => {}
             // Two records of one file: were it to change hands, it would in every listing.
-            None if (here.others(file))
-                .any(|(row, claim)| claim != Claim::Nobody && file.has_content_of(&row.file)) =>
+            None if (here.others(file)).any(|(row, claim)| {
+                claim != Claim::Nobody && file.has_content_of(&row.file)
+                    || claim == Claim::SamePeer && is_behind(file, row)
+            }) =>
             {
                 continue;
             }
@@ -245,11 +247,23 @@ fn plan_originals(
     }
 }
 
+/// Whether a record is behind the one that a file is here for. A peer that states no SHA-256 has one file for both; were each
+/// to take it by its own date, it would be fetched in every listing. An MD5 that says otherwise still decides.
+fn is_behind(stated: &ListedFile, row: &FileRow) -> bool {
+    let is_older = (stated.modified)
+        .is_some_and(|time| time.whole_second() < row.file.modified.whole_second());
+    let differs =
+        matches!((stated.md5, row.file.md5), (Some(theirs), Some(ours)) if theirs != ours);
+    stated.sha256.is_none() && is_older && !differs
+}
+
 fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: Here<'_>) {
     for file in listed.iter().filter(|file| !file.path.is_bookkeeping()) {
         let is_here = match here.own(file) {
             Some(row) => file.is(&row.file),
-            None => (here.others(file)).any(|(row, _)| file.is(&row.file)),
+            // One whose owner left it goes with its owner's row, unless it changes hands; a kept one is shared by its content.
+            None => (here.others(file))
+                .any(|(row, claim)| claim != Claim::Nobody && file.has_content_of(&row.file)),
         };
         if !is_here {
             plan.fetch.push(fetch(file, None));
@@ -683,6 +697,53 @@ mod tests {
             assert_eq!(of_another("one", claim), Plan::default());
         }
         assert_eq!(of_another("two", Claim::SamePeer).fetch.len(), 1);
+    }
+
+    #[test]
+    fn of_two_records_of_one_file_the_one_with_the_older_date_waits() {
+        let mut record = asset("x/a.jpg");
+        let mut here = row(&listed(FileKind::Original, "x/a.jpg", "one"), "a2");
+        let mut wanted = |by: i64, claim| {
+            record.modified = Some(here.file.modified.plus(std::time::Duration::from_secs(10)));
+            here.file.modified = Timestamp::from_millis(record.modified.unwrap().as_millis() + by);
+            let others = [(here.clone(), claim)];
+            let here = Here {
+                own: &[],
+                others: &others,
+                unrenderable: false,
+                authority: Authority::Decides,
+                complete_until: COMPLETE,
+            };
+            plan(&record, Listed::default(), here, POLICY).fetch.len()
+        };
+        assert_eq!(wanted(2_000, Claim::SamePeer), 0);
+        assert_eq!(wanted(-2_000, Claim::SamePeer), 1);
+        assert_eq!(wanted(2_000, Claim::Elsewhere), 1, "that is another file");
+    }
+
+    #[test]
+    fn a_rendition_of_two_records_is_shared_by_its_content_and_goes_to_who_still_names_it() {
+        let rendition = listed(FileKind::Generated, "x/a.jpg/t.webp", "g");
+        let mut here = row(&rendition, "a2");
+        here.file.modified = Timestamp::from_millis(9_000);
+        let list = Listed {
+            originals: Some(&[]),
+            generated: Some(std::slice::from_ref(&rendition)),
+        };
+        let wanted = |claim| {
+            let others = [(here.clone(), claim)];
+            let here = Here {
+                own: &[],
+                others: &others,
+                unrenderable: false,
+                authority: Authority::Decides,
+                complete_until: COMPLETE,
+            };
+            plan(&asset("x/a.jpg"), list, here, POLICY).fetch.len()
+        };
+        assert_eq!(wanted(Claim::SamePeer), 0);
+        assert_eq!(wanted(Claim::Elsewhere), 0);
+        assert_eq!(wanted(Claim::Nobody), 1);
     }
 
     #[test]

@@ -236,12 +236,17 @@ async fn places(pull: &Pull, items: &[Item]) -> Result<Vec<Placed>, Error> {
             Work::Fetch(fetch) => Some(fetch),
             _ => None,
         };
-        wanted.extend(parts.iter().map(|Part { file, .. }| Wanted {
-            kind: file.kind,
-            path: &file.path,
-            asset: &file.asset,
-            shares: fetch.map(|_| &file.sha256),
-            one_file_at: fetch.and_then(|fetch| pull.one_file_at(fetch)),
+        wanted.extend(parts.iter().map(|Part { file, .. }| {
+            Wanted {
+                kind: file.kind,
+                path: &file.path,
+                asset: &file.asset,
+                // Where the wish states no digest nobody could tell in the next listing that it is fulfilled: it would be fetched anew.
+                shares: fetch
+                    .filter(|fetch| fetch.sha256.is_some())
+                    .map(|_| &file.sha256),
+                one_file_at: fetch.and_then(|fetch| pull.one_file_at(fetch)),
+            }
         }));
     }
     Ok(pull.catalogue.places(pull.store.rules(), &wanted).await?)
