@@ -49,17 +49,15 @@ impl Found {
         Ok(found)
     }
 
-    /// The schema version that migrating leads to, when the file has an older one.
+    /// The schema version that migrating leads to, when the file has an older one. A file with a history that is not ours is not
+    /// older: migrating it fails, and no copy of it is worth one of those that are kept.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::Sql`].
     pub async fn behind(&self) -> Result<Option<i64>, Error> {
         let newest = newest(self.migrations);
-        Ok(self
-            .version()
-            .await?
-            .filter(|version| *version < newest)
-            .map(|_| newest))
+        let is_older = (self.version().await?).is_some_and(|version| version < newest);
+        Ok((is_older && self.has_our_history().await?).then_some(newest))
     }
 
     /// Bytes of a copy, at most.
@@ -87,6 +85,18 @@ impl Found {
         let catalogue = Catalogue { db };
         catalogue.fold_all().await?;
         Ok(catalogue)
+    }
+
+    async fn has_our_history(&self) -> Result<bool, Error> {
+        let applied: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations")
+                .fetch_all(&self.writer)
+                .await
+                .map_err(during("read the schema's history"))?;
+        Ok(applied.iter().all(|(version, checksum)| {
+            let mut known = self.migrations.iter();
+            known.any(|ours| ours.version == *version && *ours.checksum == **checksum)
+        }))
     }
 
     /// The newest migration in the file; `None` when it never saw one.

@@ -220,6 +220,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_schema_that_is_not_ours_is_not_brought_up_to_date_and_costs_no_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, store, found) = found(dir.path(), 0).await;
+        found.migrate().await.unwrap().close().await;
+        // As a program of another branch would have left it.
+        let database = super::super::database(&config);
+        let url = format!("sqlite://{}", database.display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        for statement in [
+            "UPDATE _sqlx_migrations SET checksum = X'00' WHERE version = 1",
+            "DELETE FROM _sqlx_migrations WHERE version > 1",
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        for _ in 0..2 {
+            let error = Node::open(config.clone(), Seams::os()).await.unwrap_err();
+            assert!(chain_of(&error).contains("schema"), "{error}");
+        }
+        assert_eq!(store.snapshots().unwrap().list().unwrap(), []);
+    }
+
+    #[tokio::test]
     async fn a_migration_begins_with_a_copy_of_the_old_schema_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let seams = Seams::os();
