@@ -77,9 +77,9 @@ impl Stages {
                 continue;
             }
             let plan = self.plan(n, &mut look);
-            open += self.unfulfilled(n, &plan);
             lacking.extend(self.lacking(n));
             self.queue(n, &plan);
+            open += self.unfulfilled(n, &plan);
         }
         if sites == self.world.sites.len() {
             self.complete_until = Timestamp::from_millis(self.now);
@@ -218,6 +218,12 @@ impl Stages {
         }
         if let Some(job) = &plan.regenerate {
             wished.insert(format!("render:{id}"), Work::Regenerate(job.clone()));
+        }
+        // What is set aside stays so while nothing about the wish has changed.
+        for (subject, work) in &wished {
+            if self.jobs.get(subject) != Some(&(n, work.clone())) {
+                self.set_aside.remove(subject);
+            }
         }
         self.jobs
             .retain(|subject, (of, _)| *of != n || wished.contains_key(subject));
