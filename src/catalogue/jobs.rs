@@ -133,20 +133,20 @@ impl Catalogue {
         Ok(jobs)
     }
 
-    /// Up to `limit` jobs of a peer that somebody can work on, whatever their state but quarantine, in order of their ids and after
-    /// `after`.
+    /// Up to `limit` jobs of a peer that somebody can work on, whatever their state but quarantine, in order of their subjects and
+    /// after `after`.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn jobs_after(
         &self,
         peer: &str,
-        after: i64,
+        after: &str,
         limit: usize,
     ) -> Result<Vec<Job>, Error> {
         let rows = sqlx::query(
             "SELECT id, generation, peer, subject, asset, size, attempts, payload, lane FROM job
-             WHERE peer = $1 AND id > $2 AND state <> 2 AND lane < $3 ORDER BY id LIMIT $4",
+             WHERE peer = $1 AND subject > $2 AND state <> 2 AND lane < $3 ORDER BY subject LIMIT $4",
         )
         .bind(peer)
         .bind(after)

@@ -168,15 +168,15 @@ async fn count(
     batch.commit().await?;
     preview.held = !guard::lets_go(preview.deletes, preview.delete_limit);
     preview.quarantined = (pull.catalogue.job_counts(Some(&settings.name)).await?).quarantined;
-    let mut after = 0;
+    let mut after = String::new();
     loop {
         let jobs = (pull.catalogue)
-            .jobs_after(&settings.name, after, PAGE)
+            .jobs_after(&settings.name, &after, PAGE)
             .await?;
         let Some(last) = jobs.last() else {
             return Ok(preview);
         };
-        after = last.id;
+        after.clone_from(&last.subject);
         for job in &jobs {
             preview.take(pull, job).await?;
         }
