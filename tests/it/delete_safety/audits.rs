@@ -367,7 +367,7 @@ impl<'a> Case<'a> {
     async fn check(&self) {
         let jobs = self
             .catalogue
-            .jobs_after(&self.peer, 0, 1_000)
+            .jobs_after(&self.peer, "", 1_000)
             .await
             .unwrap();
         let mut queued = BTreeSet::new();

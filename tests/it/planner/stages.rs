@@ -30,6 +30,8 @@ type Wish = (usize, Work);
 pub(super) struct Stages {
     pub(super) world: World,
     jobs: BTreeMap<String, Wish>,
+    /// The last wish of each asset for each subject.
+    last: BTreeMap<(usize, String), Work>,
     tried: BTreeSet<String>,
     /// Wishes that cannot be had: what is there is not what the record says.
     pub(super) set_aside: BTreeSet<String>,
@@ -55,6 +57,7 @@ impl Stages {
         Self {
             world,
             jobs: BTreeMap::new(),
+            last: BTreeMap::new(),
             tried: BTreeSet::new(),
             set_aside: BTreeSet::new(),
             now: 1_000,
@@ -221,7 +224,8 @@ impl Stages {
         }
         // What is set aside stays so while nothing about the wish has changed.
         for (subject, work) in &wished {
-            if self.jobs.get(subject) != Some(&(n, work.clone())) {
+            let last = self.last.insert((n, subject.clone()), work.clone());
+            if last.as_ref() != Some(work) {
                 self.set_aside.remove(subject);
             }
         }
