@@ -59,6 +59,11 @@ async fn only_what_two_believed_listings_lacked_is_ever_queued_for_deletion() {
     assert!(seeds.end - seeds.start < 20 || counts.queued > 0 && counts.believed < counts.audits);
 }
 
+/// The peer counts assets alone.
+fn is_asset(id: u32) -> bool {
+    id % 4 != 3
+}
+
 /// A record at the master.
 #[derive(Debug, Clone, Copy)]
 struct There {
@@ -99,7 +104,7 @@ impl<'a> Case<'a> {
     }
 
     fn key(&self, id: u32) -> RecordKey {
-        let module = if id % 4 == 3 { "category" } else { "asset" };
+        let module = if is_asset(id) { "asset" } else { "category" };
         RecordKey::new(module, format!("{}x{id}", self.peer)).unwrap()
     }
 
@@ -178,7 +183,6 @@ impl<'a> Case<'a> {
     }
 
     fn live_assets(&self) -> u64 {
-        let is_asset = |id: u32| id % 4 != 3;
         let live = self
             .master
             .iter()
@@ -212,31 +216,28 @@ impl<'a> Case<'a> {
     /// One listing into the catalogue as the metadata pass takes it in, and, if it is not interrupted, its audit.
     async fn list(&mut self, shown: &[(u32, There)], counts: &mut Counts) {
         self.now = self.now.plus(Duration::from_secs(60));
-        let started_at = self.now;
-        let is_asset = |id: u32| id % 4 != 3;
         let mut said = Said {
+            shown: shown
+                .iter()
+                .map(|(id, there)| (*id, there.is_live))
+                .collect(),
             unkeyed: u64::from(self.chance.percent(8)),
             is_told: self.chance.percent(15),
             ..Said::default()
         };
         self.take_in(shown).await;
-        for (id, there) in shown {
-            said.shown.insert(*id, there.is_live);
-        }
         self.model.show(&said);
         if self.chance.percent(10) {
             return;
         }
-        said.counted = match self.chance.below(10) {
-            0 => None,
-            1 | 2 if !self.is_truthful => Some(self.chance.next() % 10),
-            _ => Some(self.live_assets()),
+        self.testify(&mut said);
+        let complete = Complete {
+            started_at: self.now,
+            unkeyed: said.unkeyed,
         };
-        said.contradicts = if self.is_truthful {
-            let live = |id: &u32| self.master.get(id).is_some_and(|there| there.is_live);
-            self.model.second(&said).iter().any(live)
-        } else {
-            self.chance.percent(8)
+        let testimony = Testimony {
+            counted: said.counted,
+            contradicts: said.contradicts,
         };
         let auditor = Auditor {
             peer: &self.peer,
@@ -245,42 +246,41 @@ impl<'a> Case<'a> {
             monitor: &Silent,
             is_told: said.is_told,
         };
-        let complete = Complete {
-            started_at,
-            unkeyed: said.unkeyed,
-        };
-        let testimony = Testimony {
-            counted: said.counted,
-            contradicts: said.contradicts,
-        };
         let audited = auditor
             .conclude(complete, testimony, self.now)
             .await
             .unwrap();
-        let queued_before = self.model.queued.clone();
-        // The model counts assets alone, as the peer does.
-        let mut assets = said.clone();
-        let shown_all = said.shown.clone();
-        for (id, is_live) in &mut assets.shown {
-            *is_live &= is_asset(*id);
-        }
-        let believed = self.model.audit(&assets);
+        let before = self.model.queued.clone();
+        let believed = self.model.audit(&said, is_asset);
         assert_eq!(audited.doubt.is_none(), believed, "{said:?}: {audited:?}");
-        let new: BTreeSet<u32> = &self.model.queued - &queued_before;
-        if shown_all.is_empty() && !said.is_told {
-            assert!(new.is_empty(), "an empty listing queued {new:?}");
-        }
-        if self.is_truthful {
-            let still = |id: &u32| self.master.get(id).is_some_and(|there| there.is_live);
-            assert!(
-                !new.iter().any(still),
-                "the master still has some of {new:?}"
-            );
-        }
+        let new: BTreeSet<u32> = &self.model.queued - &before;
+        assert!(
+            !said.shown.is_empty() || said.is_told || new.is_empty(),
+            "an empty listing queued {new:?}"
+        );
+        let still = |id: &u32| self.master.get(id).is_some_and(|there| there.is_live);
+        assert!(
+            !self.is_truthful || !new.iter().any(still),
+            "the master still has some of {new:?}"
+        );
         counts.audits += 1;
         counts.believed += u64::from(believed);
         counts.queued += new.len() as u64;
         self.check().await;
+    }
+
+    /// What the peer's count and search say.
+    fn testify(&mut self, said: &mut Said) {
+        said.counted = match self.chance.below(10) {
+            0 => None,
+            1 | 2 if !self.is_truthful => Some(self.chance.next() % 10),
+            _ => Some(self.live_assets()),
+        };
+        let live = |id: &u32| self.master.get(id).is_some_and(|there| there.is_live);
+        said.contradicts = match self.is_truthful {
+            true => self.model.second(said).iter().any(live),
+            false => self.chance.percent(8),
+        };
     }
 
     /// As a page does: records, what they withdraw, what was seen, and no note of what is there.

@@ -67,10 +67,12 @@ impl Model {
         }
     }
 
-    /// The listing was whole. Answers whether it is believed.
-    pub(super) fn audit(&mut self, said: &Said) -> bool {
+    /// The listing was whole; only records that pass `counts` are in the peer's count. Answers whether it is believed.
+    pub(super) fn audit(&mut self, said: &Said, counts: impl Fn(u32) -> bool) -> bool {
         let absent = self.absent(said);
-        let live = said.shown.values().filter(|is_live| **is_live).count();
+        let live = (said.shown.iter())
+            .filter(|(id, is_live)| **is_live && counts(**id))
+            .count();
         let surplus = said.counted.map(|counted| counted as i64 - live as i64);
         let is_short = match (surplus, self.usual) {
             (None, _) => true,

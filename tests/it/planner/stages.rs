@@ -30,6 +30,8 @@ type Wish = (usize, Work);
 pub(super) struct Stages {
     pub(super) world: World,
     jobs: BTreeMap<String, Wish>,
+    /// The last wish of each asset for each subject.
+    last: BTreeMap<(usize, String), Work>,
     tried: BTreeSet<String>,
     /// Wishes that cannot be had: what is there is not what the record says.
     pub(super) set_aside: BTreeSet<String>,
@@ -55,6 +57,7 @@ impl Stages {
         Self {
             world,
             jobs: BTreeMap::new(),
+            last: BTreeMap::new(),
             tried: BTreeSet::new(),
             set_aside: BTreeSet::new(),
             now: 1_000,
@@ -77,9 +80,9 @@ impl Stages {
                 continue;
             }
             let plan = self.plan(n, &mut look);
-            open += self.unfulfilled(n, &plan);
             lacking.extend(self.lacking(n));
             self.queue(n, &plan);
+            open += self.unfulfilled(n, &plan);
         }
         if sites == self.world.sites.len() {
             self.complete_until = Timestamp::from_millis(self.now);
@@ -218,6 +221,13 @@ impl Stages {
         }
         if let Some(job) = &plan.regenerate {
             wished.insert(format!("render:{id}"), Work::Regenerate(job.clone()));
+        }
+        // What is set aside stays so while nothing about the wish has changed.
+        for (subject, work) in &wished {
+            let last = self.last.insert((n, subject.clone()), work.clone());
+            if last.as_ref() != Some(work) {
+                self.set_aside.remove(subject);
+            }
         }
         self.jobs
             .retain(|subject, (of, _)| *of != n || wished.contains_key(subject));
