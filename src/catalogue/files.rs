@@ -221,7 +221,7 @@ impl Catalogue {
 }
 
 impl Batch {
-    /// Notes a file that is durable at its place, instead of what lay there (see [`former`](super::former)), and makes its asset
+    /// Notes a file that is durable at its place, instead of what lay there (kept in `former`), and makes its asset
     /// listed again.
     ///
     /// # Errors
