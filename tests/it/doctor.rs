@@ -467,6 +467,13 @@ fn a_catalogue_of_an_older_emsync_is_copied_before_its_schema_changes() {
             .create_if_missing(true);
         let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
         migrator.run(&pool).await.unwrap();
+        sqlx::query(
+            "INSERT INTO file (kind, path, asset, size, modified, sha256, authored, received_at)
+             VALUES (0, 'Größe/a.bin', 'a1', 3, 5000, zeroblob(32), 0, 0), (1, 'Größe/a.bin/t.webp', 'a1', 4, 5000, zeroblob(32), 0, 0)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
         pool.close().await;
     });
     let settings = place.path("m/emsync.toml");
@@ -479,7 +486,13 @@ fn a_catalogue_of_an_older_emsync_is_copied_before_its_schema_changes() {
     assert!(ran.stderr.contains("limits.reserve"), "{}", ran.stderr);
     fs::write(&settings, text).unwrap();
 
-    place.run(&["-C", "m", "status"]).ends(0);
+    let status = place.run(&["-C", "m", "status", "--json"]).ends(0).json();
+    let files = &status["files"];
+    assert_eq!(
+        (&files["originals"], &files["generated_bytes"]),
+        (&json!(1), &json!(4)),
+        "{status}"
+    );
     let dir = place.path("m/media/.emsync/snapshots");
     let copies: Vec<_> = fs::read_dir(dir)
         .unwrap()
