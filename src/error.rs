@@ -15,3 +15,10 @@ pub enum Class {
     /// Somebody asked us to stop.
     Cancelled,
 }
+
+/// An error with its causes in one line, for people and for reasons that are kept.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

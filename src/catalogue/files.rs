@@ -48,8 +48,9 @@ pub struct FileTotals {
     pub generated_bytes: u64,
 }
 
+/// What [`media_file`] reads comes first.
 const COLUMNS: &str =
-    "kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at, place";
+    "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at";
 
 /// What a file is found by, beside its kind.
 #[derive(Debug, Clone, Copy)]
@@ -356,8 +357,21 @@ fn file_row(row: &Row) -> Result<FileRow, Error> {
 }
 
 fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
+    let received_at = Timestamp::from_millis(row.try_get(9)?);
+    let unlisted_at = row
+        .try_get::<Option<i64>, _>(10)?
+        .map(Timestamp::from_millis);
+    Ok(media_file(row)?.map(|file| FileRow {
+        file,
+        received_at,
+        unlisted_at,
+    }))
+}
+
+/// The file that a row speaks of whose first columns are kind, path, asset, size, modified, sha256, md5, authored, place.
+pub(super) fn media_file(row: &Row) -> sqlx::Result<Result<MediaFile, Error>> {
     let (path, asset): (String, String) = (row.try_get(1)?, row.try_get(2)?);
-    let place: String = row.try_get(10)?;
+    let place: String = row.try_get(8)?;
     let (size, modified): (i64, i64) = (row.try_get(3)?, row.try_get(4)?);
     let digest: Vec<u8> = row.try_get(5)?;
     let (kind_number, stated_md5, authored) = (
@@ -365,12 +379,8 @@ fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
         row.try_get(6)?,
         row.try_get::<i64, _>(7)? != 0,
     );
-    let received_at = Timestamp::from_millis(row.try_get(8)?);
-    let unlisted_at = row
-        .try_get::<Option<i64>, _>(9)?
-        .map(Timestamp::from_millis);
     Ok((|| {
-        let file = MediaFile {
+        Ok(MediaFile {
             kind: kind(kind_number),
             place: (place != path).then(|| media_path(place)).transpose()?,
             path: media_path(path)?,
@@ -383,11 +393,6 @@ fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
             sha256: super::records::sha256("file digest", &digest)?,
             md5: md5(stated_md5),
             authored,
-        };
-        Ok(FileRow {
-            file,
-            received_at,
-            unlisted_at,
         })
     })())
 }

@@ -7,8 +7,8 @@
 use sqlx::{QueryBuilder, Row as _};
 
 use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
-use super::files::{kind, md5, media_path, number};
-use super::{Batch, Catalogue, Error, during, signed, unsigned};
+use super::files::{media_file, number};
+use super::{Batch, Catalogue, Error, during, signed};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Module, RecordKey, Sha256, Timestamp};
 use crate::protocol;
 
@@ -58,18 +58,17 @@ impl Reason {
 pub struct Former {
     /// Its row here.
     pub id: i64,
-    /// What its file row said.
+    /// What its file row said, its place on disk included.
     pub file: MediaFile,
-    /// Where it lay on disk.
-    pub place: MediaPath,
     /// When its row went.
     pub gone_at: Timestamp,
     /// Why.
     pub reason: Reason,
 }
 
+/// What [`media_file`] reads comes first.
 const COLUMNS: &str =
-    "id, kind, path, place, asset, size, modified, sha256, md5, authored, gone_at, reason";
+    "kind, path, asset, size, modified, sha256, md5, authored, place, id, gone_at, reason";
 
 impl Catalogue {
     /// What a trashed file may have been: rows with its place and size, those that went nearest to `when` first; at most
@@ -291,35 +290,14 @@ fn former(row: &Row) -> Result<Former, Error> {
 }
 
 fn read(row: &Row) -> sqlx::Result<Result<Former, Error>> {
-    let (path, place, asset): (String, String, String) =
-        (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-    let (size, modified): (i64, i64) = (row.try_get(5)?, row.try_get(6)?);
-    let (digest, stated_md5): (Vec<u8>, Option<Vec<u8>>) = (row.try_get(7)?, row.try_get(8)?);
-    let (id, kind_number, authored): (i64, i64, i64) =
-        (row.try_get(0)?, row.try_get(1)?, row.try_get(9)?);
-    let (gone_at, reason): (i64, String) = (row.try_get(10)?, row.try_get(11)?);
-    Ok((|| {
-        let (path, place) = (media_path(path)?, media_path(place)?);
-        let file = MediaFile {
-            kind: kind(kind_number),
-            place: None,
-            path,
-            asset: AssetId::new(asset).map_err(|error| Error::Row {
-                what: "asset id",
-                value: error.to_string(),
-            })?,
-            size: unsigned(size),
-            modified: Timestamp::from_millis(modified),
-            sha256: super::records::sha256("file digest", &digest)?,
-            md5: md5(stated_md5),
-            authored: authored != 0,
-        };
+    let (id, gone_at, reason): (i64, i64, String) =
+        (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
+    Ok(media_file(row)?.and_then(|file| {
         Ok(Former {
             id,
-            file: file.at(place.clone()),
-            place,
+            file,
             gone_at: Timestamp::from_millis(gone_at),
             reason: Reason::of(&reason)?,
         })
-    })())
+    }))
 }

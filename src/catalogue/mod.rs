@@ -22,6 +22,7 @@ mod findings;
 mod former;
 mod jobs;
 mod keys;
+mod leftovers;
 mod places;
 mod quarantine;
 mod records;

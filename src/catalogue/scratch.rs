@@ -1,14 +1,12 @@
 //! A copy of the catalogue to think in: whatever a dry run writes goes there, and is thrown away.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::leftovers::sweep;
 use super::{Catalogue, Error, during};
 
 /// Begins the name of every copy's file.
 const PREFIX: &str = "plan-";
-/// A file that nobody wrote to for so long was left by a killed process.
-const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A throw-away copy; its files go when it is dropped.
 #[derive(Debug)]
@@ -24,7 +22,7 @@ impl Catalogue {
     /// # Errors
     /// [`Error::Sql`] when there is no room, [`Error::Open`].
     pub async fn scratch(&self, dir: &Path, tag: &str) -> Result<Scratch, Error> {
-        sweep(dir);
+        sweep(dir, PREFIX);
         let path = dir.join(format!("{PREFIX}{tag}.db"));
         sqlx::query("VACUUM INTO $1")
             .bind(path.to_string_lossy().into_owned())
@@ -55,17 +53,6 @@ fn remove(path: &Path) {
         let mut name = path.as_os_str().to_owned();
         name.push(end);
         let _ = std::fs::remove_file(name);
-    }
-}
-
-/// Removes what killed dry runs left.
-fn sweep(dir: &Path) {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        let written = entry.metadata().and_then(|meta| meta.modified());
-        if written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_BEHIND)) {
-            let _ = std::fs::remove_file(entry.path());
-        }
     }
 }
 

@@ -4,13 +4,13 @@
 //! it is written without any durability.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::dialect::{Engine, Pool, ROWS_A_STATEMENT};
 use super::files::{kind, md5, media_path, number};
+use super::leftovers::sweep;
 use super::{Error, during, signed, unsigned};
 use crate::model::{FileKind, ListedFile, RecordKey, Sha256, Timestamp};
 
@@ -48,19 +48,6 @@ const FILES: &str =
     "SELECT kind, path, size, modified, sha256, md5, exact, asset FROM listed_file WHERE kind = ";
 /// Begins the name of every table's file.
 const PREFIX: &str = "verify-";
-/// A file that nobody wrote to for so long was left by a killed process.
-const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Removes what killed comparisons left; best effort, since nothing depends on it but disk space.
-fn sweep(dir: &Path) {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        let written = entry.metadata().and_then(|meta| meta.modified());
-        if written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_BEHIND)) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
 
 impl Spool {
     /// Makes an empty table in `dir`; `tag` must be unique.
@@ -68,7 +55,7 @@ impl Spool {
     /// # Errors
     /// [`Error::Open`].
     pub async fn create(dir: &Path, tag: &str) -> Result<Self, Error> {
-        sweep(dir);
+        sweep(dir, PREFIX);
         let path = dir.join(format!("{PREFIX}{tag}.db"));
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -284,7 +271,10 @@ fn read(row: &super::dialect::Row) -> sqlx::Result<Result<SpooledFile, Error>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::catalogue::leftovers::LEFT_BEHIND;
 
     #[tokio::test]
     async fn leftovers_of_killed_comparisons_are_swept_and_running_ones_are_not() {

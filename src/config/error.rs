@@ -201,14 +201,7 @@ impl Error {
     /// The error with its causes in one line, as the edge prints it.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            cause = error.source();
-        }
-        line
+        crate::error::chain(self)
     }
 }
 

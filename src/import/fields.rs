@@ -49,27 +49,15 @@ pub(super) fn members(record: &Record) -> Result<Members, BadRecord> {
     })
 }
 
-/// A save by this node, which is the record's master: all four members set, and younger than the save before it, since
-/// two saves with one date could not be told apart by a peer.
+/// A save by this node, which is the record's master.
 pub(super) fn saved(
     own: &NodeId,
     before: Option<&Record>,
     now: Timestamp,
     deleted: bool,
 ) -> RecordStatus {
-    let last = before
-        .and_then(|record| record.status.as_ref())
-        .map(|status| status.modified.as_millis());
-    let modified = last.map_or(now, |last| {
-        now.max(Timestamp::from_millis(last.saturating_add(1)))
-    });
-    RecordStatus {
-        deleted,
-        master: own.clone(),
-        modified_by: own.clone(),
-        modified,
-        master_modified: Some(modified),
-    }
+    let before = before.and_then(|record| record.status.as_ref());
+    RecordStatus::saved_by_master(own, before, now, deleted)
 }
 
 /// The key of an asset's record.

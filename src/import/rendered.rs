@@ -11,7 +11,7 @@ use super::renditions::{Want, is_over_limit};
 use super::{Error, Import, blocking};
 use crate::catalogue::{Finding, StoredRecord, Wanted};
 use crate::crash::{self, Point};
-use crate::error::Class;
+use crate::error::{Class, chain};
 use crate::media::{self, Finished, Rendition};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, RecordKey, Sha256, Timestamp};
 use crate::monitor::Counter;
@@ -48,11 +48,6 @@ fn reason(want: &Want, error: &media::Error) -> Option<String> {
         ));
     }
     (error.class() != Class::Transient).then(|| chain(error))
-}
-
-fn chain(error: &media::Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Takes away what an earlier content of an unrenderable original had: rows, then bytes. Its state changes only after that, so

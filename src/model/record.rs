@@ -3,6 +3,8 @@
 //! [`resolve`] is EMDB's own table (wire spec section 6, rows 1 to 9) with the additions that make nodes of ours converge
 //! (design section 8, Conflicts). It is pure: the same two versions give the same winner on every node.
 
+use std::time::Duration;
+
 use super::{NodeId, RecordKey, Sha256, Timestamp};
 
 /// One row of a table, with its JSON exactly as it arrived or was made.
@@ -49,6 +51,28 @@ pub struct RecordStatus {
     pub modified: Timestamp,
     /// When the owner last saved it; only the local side may lack it (row 5).
     pub master_modified: Option<Timestamp>,
+}
+
+impl RecordStatus {
+    /// A save by the record's master: all four members set, and strictly younger than the save before it, whatever the clock did
+    /// since: two saves with one date could not be told apart by a peer, and an older one it would not take (row 7).
+    #[must_use]
+    pub fn saved_by_master(
+        master: &NodeId,
+        before: Option<&Self>,
+        now: Timestamp,
+        deleted: bool,
+    ) -> Self {
+        let next = |status: &Self| status.modified.plus(Duration::from_millis(1));
+        let modified = before.map_or(now, |status| now.max(next(status)));
+        Self {
+            deleted,
+            master: master.clone(),
+            modified_by: master.clone(),
+            modified,
+            master_modified: Some(modified),
+        }
+    }
 }
 
 /// One side of a comparison.

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::snapshots::{INTERVAL, chain_of};
+use super::snapshots::INTERVAL;
 use super::{Held, database, held};
 use crate::catalogue::{self, Health};
 use crate::config::Config;
+use crate::error::chain;
 use crate::seams::Seams;
 use crate::store::{self, RealSys, Snapshot, Store};
 
@@ -79,7 +80,7 @@ pub async fn examine(config: &Config, seams: &Seams, deep: bool) -> Vec<Check> {
         Err(error) => Check::not_ok(
             "locks",
             State::Fatal,
-            chain_of(error),
+            chain(error),
             "make the state directory readable and writable for this user",
         ),
     });
@@ -106,7 +107,7 @@ fn marker(config: &Config, store: &Result<Store, store::Error>) -> Check {
         Err(error) => Check::not_ok(
             "marker",
             State::Fatal,
-            chain_of(error),
+            chain(error),
             "mount the media volume, or correct media.root; on a new volume, restore the media first, then `emsync init`",
         ),
     }
@@ -118,7 +119,7 @@ async fn catalogue_checks(config: &Config, deep: bool, locks: &[Held], checks: &
     let health = match catalogue::examine(&path, deep).await {
         Ok(health) => health,
         Err(error) => {
-            let detail = chain_of(&error);
+            let detail = chain(&error);
             checks.push(Check::not_ok(name, State::Fatal, detail, REBUILD));
             return;
         }
@@ -188,7 +189,7 @@ async fn snapshots(store: &Store, seams: &Seams) -> Check {
             return Check::not_ok(
                 name,
                 State::Failed,
-                chain_of(&error),
+                chain(&error),
                 "make .emsync/snapshots of the media root usable",
             );
         }
@@ -213,7 +214,7 @@ async fn snapshots(store: &Store, seams: &Seams) -> Check {
         Err(error) => Check::not_ok(
             name,
             State::Failed,
-            chain_of(&error),
+            chain(&error),
             "remove it; the next `sync`, `seed` or `import` takes a new one",
         ),
     }
@@ -253,7 +254,7 @@ fn space(config: &Config, store: &Store) -> Check {
         Err(error) => Check::not_ok(
             "space",
             State::Failed,
-            chain_of(&error),
+            chain(&error),
             "look at the media volume",
         ),
     }
@@ -275,7 +276,7 @@ fn file_system(store: &Store) -> Check {
         Err(error) => Check::not_ok(
             name,
             State::Failed,
-            chain_of(&error),
+            chain(&error),
             "make the media root writable for this user",
         ),
     }

@@ -22,10 +22,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::locks::known;
-use super::snapshots::chain_of;
 use super::{Error, Lock, database, make_state};
 use crate::catalogue::{self, Catalogue, Distrusted, Found, by_ref};
 use crate::config::Config;
+use crate::error::chain;
 use crate::model::{FileKind, Timestamp};
 use crate::monitor::Monitor;
 use crate::reconcile::verify;
@@ -321,7 +321,7 @@ impl Rebuild<'_> {
                 health.version, health.newest
             )),
             Ok(health) => Err(health.problems.join("; ")),
-            Err(error) => Err(chain_of(&error)),
+            Err(error) => Err(chain(&error)),
         })
     }
 
@@ -371,6 +371,6 @@ fn open_copy(snapshots: &Snapshots, name: &str) -> Result<File, String> {
     match snapshots.open(name) {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err("it is gone".to_owned()),
-        Err(error) => Err(chain_of(&error)),
+        Err(error) => Err(chain(&error)),
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Error, Lock, Node};
 use crate::catalogue::{self, Found};
 use crate::config::Config;
+use crate::error::chain;
 use crate::model::Timestamp;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -56,7 +57,7 @@ pub async fn daily(node: &Node, shutdown: &Shutdown) -> Option<Snapshot> {
         Ok(taken) => taken,
         Err(SnapshotError::Cancelled) => None,
         Err(error) => {
-            let reason = chain_of(&error);
+            let reason = chain(&error);
             tracing::warn!(reason, "no copy of the catalogue was made");
             None
         }
@@ -156,18 +157,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// An error with its causes in one line.
-pub(super) fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,7 +226,7 @@ mod tests {
         pool.close().await;
         for _ in 0..2 {
             let error = Node::open(config.clone(), Seams::os()).await.unwrap_err();
-            assert!(chain_of(&error).contains("schema"), "{error}");
+            assert!(chain(&error).contains("schema"), "{error}");
         }
         assert_eq!(store.snapshots().unwrap().list().unwrap(), []);
     }
@@ -249,7 +238,7 @@ mod tests {
         let (config, store, full) = found(dir.path(), u64::MAX / 2).await;
         assert_eq!(full.behind().await.unwrap(), Some(9_000));
         let refused = before_migration(&config, &full, (&store, &seams), 9_000).await;
-        let refused = chain_of(&refused.unwrap_err());
+        let refused = chain(&refused.unwrap_err());
         assert!(refused.contains("limits.reserve"), "{refused}");
         assert_eq!(store.snapshots().unwrap().list().unwrap(), []);
 
@@ -269,7 +258,7 @@ mod tests {
         assert_eq!(health.unwrap().version, 9_000);
         // A program that does not know this schema must not touch it.
         let older = Node::open(config, seams).await.unwrap_err();
-        assert!(chain_of(&older).contains("newer version"), "{older}");
+        assert!(chain(&older).contains("newer version"), "{older}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use preview::{Amount, Preview, preview_peer};
 
-use crate::catalogue::JobCounts;
+use crate::catalogue::{Catalogue, JobCounts};
 use crate::config::{self, MaxDelete};
 use crate::crash::{self, Point};
 use crate::error::Class;
@@ -134,9 +134,7 @@ pub async fn sync_peer(
     shutdown: &Shutdown,
 ) -> Result<Outcome, Error> {
     let started = std::time::Instant::now();
-    let mut pull = prepare(node, settings, monitor, shutdown)?;
-    pull.others = other_peers(node, settings).await?;
-    let pull = Arc::new(pull);
+    let pull = Arc::new(prepare(node, settings, monitor, shutdown).await?);
     let activity = if options.scope == Scope::Everything {
         "seed"
     } else {
@@ -230,9 +228,26 @@ pub fn here<'a>(node: &'a Node, monitor: &'a dyn Monitor, stop: &'a Shutdown) ->
     }
 }
 
-fn prepare(
+async fn prepare(
     node: &Node,
     settings: &config::Peer,
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Result<Pull, Error> {
+    let activity = format!("pull-{}", settings.name);
+    let into = (&node.catalogue, activity.as_str());
+    let pull = pull_with(node, settings, into, monitor, shutdown).await?;
+    pull.staging.sweep()?;
+    pull.staging
+        .sweep_partials(PARTIALS_KEPT, node.seams.clock.now())?;
+    Ok(pull)
+}
+
+/// A pull from a peer of this node, into a catalogue that may be a copy of its own.
+async fn pull_with(
+    node: &Node,
+    settings: &config::Peer,
+    (catalogue, activity): (&Catalogue, &str),
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Pull, Error> {
@@ -242,19 +257,19 @@ fn prepare(
         originals: settings.pull_originals,
         generated: settings.generated,
     };
-    let staging = node.store.staging(&format!("pull-{}", settings.name))?;
-    staging.sweep()?;
-    staging.sweep_partials(PARTIALS_KEPT, node.seams.clock.now())?;
-    Ok(Pull::new(
+    let staging = node.store.staging(activity)?;
+    let mut pull = Pull::new(
         (peer, policy),
-        node.catalogue.clone(),
+        catalogue.clone(),
         (node.store.clone(), staging),
         node.config.node.cluster_id.clone(),
         limits,
         node.seams.clone(),
         monitor,
         shutdown.child(),
-    ))
+    );
+    pull.others = other_peers(node, settings).await?;
+    Ok(pull)
 }
 
 async fn other_peers(

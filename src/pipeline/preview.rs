@@ -5,18 +5,16 @@
 
 use std::sync::Arc;
 
-use super::round::due_scope;
-use super::{Error, other_peers};
-use crate::catalogue::{FileRow, Job, Lane, Scratch};
+use super::round::{audit, delete_limit, due_scope};
+use super::{Error, pull_with};
+use crate::catalogue::{FileRow, Job, Lane};
 use crate::config::{self, MaxDelete};
 use crate::model::job::{FetchJob, Work};
 use crate::model::{AssetId, FileKind, MediaPath};
 use crate::monitor::Monitor;
 use crate::node::Node;
-use crate::peer::Peer;
+use crate::pull::Pull;
 use crate::pull::metadata::{self, Scope};
-use crate::pull::{Policy, Pull};
-use crate::reconcile::absence::{Auditor, Complete};
 use crate::reconcile::guard;
 use crate::shutdown::Shutdown;
 
@@ -91,7 +89,8 @@ pub async fn preview_peer(
     let scratch = node.catalogue.scratch(&node.config.state, &tag).await?;
     let activity = format!("plan-{tag}");
     let preview = async {
-        let pull = prepare(node, &scratch, settings, (&activity, monitor), shutdown).await?;
+        let into = (&scratch.catalogue, activity.as_str());
+        let pull = pull_with(node, settings, into, monitor, shutdown).await?;
         let scope = due_scope(&pull, scope).await?;
         count(&pull, settings, scope, max_delete).await
     };
@@ -99,34 +98,6 @@ pub async fn preview_peer(
     let _ = node.store.end_staging(&activity);
     scratch.close().await;
     preview
-}
-
-async fn prepare(
-    node: &Node,
-    scratch: &Scratch,
-    settings: &config::Peer,
-    (activity, monitor): (&str, Arc<dyn Monitor>),
-    shutdown: &Shutdown,
-) -> Result<Pull, Error> {
-    let limits = node.config.limits.clone();
-    let peer = Peer::new(settings, &settings.key()?, &limits)?;
-    let policy = Policy {
-        originals: settings.pull_originals,
-        generated: settings.generated,
-    };
-    let staging = node.store.staging(activity)?;
-    let mut pull = Pull::new(
-        (peer, policy),
-        scratch.catalogue.clone(),
-        (node.store.clone(), staging),
-        node.config.node.cluster_id.clone(),
-        limits,
-        node.seams.clone(),
-        monitor,
-        shutdown.child(),
-    );
-    pull.others = other_peers(node, settings).await?;
-    Ok(pull)
 }
 
 async fn count(
@@ -141,28 +112,8 @@ async fn count(
         records: pull.counts.report().records,
         ..Preview::default()
     };
-    if let Some(started_at) = done.complete {
-        let auditor = Auditor {
-            peer: &settings.name,
-            own: &pull.own,
-            catalogue: &pull.catalogue,
-            monitor: &*pull.monitor,
-            is_told: max_delete.is_some(),
-        };
-        let complete = Complete {
-            started_at,
-            unkeyed: done.unkeyed,
-        };
-        let now = pull.seams.clock.now();
-        let audited = auditor
-            .run(&pull.peer, pull.patience(), complete, now)
-            .await?;
-        preview.newly_absent = audited.noted;
-    }
-    let said = max_delete
-        .or(settings.max_delete)
-        .or(pull.limits.max_delete);
-    preview.delete_limit = guard::limit(done.live_before, said);
+    preview.newly_absent = audit(pull, &done, max_delete.is_some()).await?.noted;
+    preview.delete_limit = delete_limit(pull, settings, max_delete, &done);
     let mut batch = pull.catalogue.batch().await?;
     preview.deletes = batch.hold_deletes(&settings.name, false).await?;
     batch.commit().await?;

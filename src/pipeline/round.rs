@@ -11,7 +11,7 @@ use crate::config::{self, MaxDelete};
 use crate::crash::{self, Point};
 use crate::monitor::Phase;
 use crate::node::Node;
-use crate::pull::metadata::{self, Scope};
+use crate::pull::metadata::{self, Done, Scope};
 use crate::pull::{self, Pull};
 use crate::reconcile::absence::{Audited, Auditor, Complete};
 use crate::reconcile::deletes::{Applied, Deletes};
@@ -28,6 +28,39 @@ pub(super) async fn due_scope(pull: &Pull, asked: Scope) -> Result<Scope, Error>
     let is_due =
         age >= pull.limits.full_listing || was_believed && catalogue.noted_absent(peer).await? > 0;
     Ok(if is_due { Scope::Everything } else { asked })
+}
+
+/// Audits a listing that was one of everything; of any other nothing follows.
+pub(super) async fn audit(pull: &Pull, done: &Done, is_told: bool) -> Result<Audited, Error> {
+    let Some(started_at) = done.complete else {
+        return Ok(Audited::default());
+    };
+    let auditor = Auditor {
+        peer: pull.peer.name(),
+        own: &pull.own,
+        catalogue: &pull.catalogue,
+        monitor: &*pull.monitor,
+        is_told,
+    };
+    let complete = Complete {
+        started_at,
+        unkeyed: done.unkeyed,
+    };
+    let now = pull.seams.clock.now();
+    Ok(auditor
+        .run(&pull.peer, pull.patience(), complete, now)
+        .await?)
+}
+
+/// How many deletes the guard lets go: by the word for this run, else the peer's, else the node's, else the rule.
+pub(super) fn delete_limit(
+    pull: &Pull,
+    settings: &config::Peer,
+    said: Option<MaxDelete>,
+    done: &Done,
+) -> u64 {
+    let said = said.or(settings.max_delete).or(pull.limits.max_delete);
+    guard::limit(done.live_before, said)
 }
 
 /// One listing with all that follows from it.
@@ -58,14 +91,7 @@ impl Round<'_> {
         ended?;
         crash::point(Point::FilesDone)?;
         pull.monitor.phase(Phase::Reconcile);
-        if let Some(started_at) = done.complete {
-            self.audit(Complete {
-                started_at,
-                unkeyed: done.unkeyed,
-            })
-            .await?;
-        }
-        let said = (self.max_delete.or(self.settings.max_delete)).or(pull.limits.max_delete);
+        audit(pull, &done, self.max_delete.is_some()).await?;
         let deletes = Deletes {
             peer: &self.settings.name,
             own: &pull.own,
@@ -75,7 +101,7 @@ impl Round<'_> {
             monitor: &*pull.monitor,
             master: Some((&pull.peer, pull.patience())),
         };
-        let limit = guard::limit(done.live_before, said);
+        let limit = delete_limit(pull, self.settings, self.max_delete, &done);
         applied.add(deletes.apply(limit, &pull.stop).await?);
         crash::point(Point::DeletesDone)?;
         if done.complete.is_some() {
@@ -86,21 +112,6 @@ impl Round<'_> {
             Stages::start(self.node, pull)?.finish(pull).await?;
         }
         Ok(())
-    }
-
-    async fn audit(&self, complete: Complete) -> Result<Audited, Error> {
-        let pull = self.pull;
-        let auditor = Auditor {
-            peer: &self.settings.name,
-            own: &pull.own,
-            catalogue: &pull.catalogue,
-            monitor: &*pull.monitor,
-            is_told: self.max_delete.is_some(),
-        };
-        let now = pull.seams.clock.now();
-        Ok(auditor
-            .run(&pull.peer, pull.patience(), complete, now)
-            .await?)
     }
 
     /// Notes how many assets are here once the deletes of a complete listing are done.

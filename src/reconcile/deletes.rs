@@ -228,15 +228,7 @@ impl Deletes<'_> {
                 owner,
             });
         };
-        // Strictly later than the last edit, whatever our clock did since: otherwise no peer would take it (row 7).
-        let at = now.max(status.modified.plus(Duration::from_millis(1)));
-        let status = RecordStatus {
-            deleted: true,
-            master: self.own.clone(),
-            modified_by: self.own.clone(),
-            modified: at,
-            master_modified: Some(at),
-        };
+        let status = RecordStatus::saved_by_master(self.own, Some(status), now, true);
         let tombstone =
             protocol::record::restamped(&record, &status).map_err(|bad| Error::Unusable {
                 key: key.clone(),

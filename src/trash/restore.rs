@@ -10,8 +10,6 @@
 //! Bytes, then one batch of rows, then the names in the trash go. A kill leaves files without rows at most; the same restore,
 //! asked for again, finds them and finishes.
 
-use std::time::Duration;
-
 use super::list::{Entry, Listing};
 use super::{Error, blocking, shown};
 use crate::catalogue::{Batch, Catalogue, FileRow, Former, Reason, StoredRecord};
@@ -164,7 +162,7 @@ impl Restorer<'_> {
             let (store, item, place) = (
                 self.store.clone(),
                 step.item.clone(),
-                step.former.place.clone(),
+                step.former.file.place().clone(),
             );
             let done = blocking(move || store.restore(&item, &place)).await?;
             done.map_err(|error| match error {
@@ -230,15 +228,7 @@ impl Restorer<'_> {
         now: crate::model::Timestamp,
     ) -> Result<crate::model::Record, Error> {
         let record = &stored.record;
-        let last = record.status.as_ref().map(|status| status.modified);
-        let at = last.map_or(now, |last| now.max(last.plus(Duration::from_millis(1))));
-        let status = RecordStatus {
-            deleted: false,
-            master: self.own.clone(),
-            modified_by: self.own.clone(),
-            modified: at,
-            master_modified: Some(at),
-        };
+        let status = RecordStatus::saved_by_master(self.own, record.status.as_ref(), now, false);
         protocol::record::restamped(record, &status).map_err(|bad| Error::Unusable {
             asset: record.key.id.clone(),
             reason: bad.reason,
@@ -251,8 +241,11 @@ impl Restorer<'_> {
         for step in steps {
             let file = &step.former.file;
             if !self.has_row(&step.former).await? {
-                let (store, kind, place) =
-                    (self.store.clone(), file.kind, step.former.place.clone());
+                let (store, kind, place) = (
+                    self.store.clone(),
+                    file.kind,
+                    step.former.file.place().clone(),
+                );
                 blocking(move || store.trash(kind, &place)).await??;
             }
         }
@@ -302,7 +295,7 @@ impl Restorer<'_> {
     /// Whether a row has a file's place, or the file's own row is back at another.
     async fn has_row(&self, former: &Former) -> Result<bool, Error> {
         let file = &former.file;
-        if self.lying_at(file.kind, &former.place).await?.is_some() {
+        if self.lying_at(file.kind, file.place()).await?.is_some() {
             return Ok(true);
         }
         let own = self.catalogue.file(file.kind, &file.path, &file.asset);
@@ -316,7 +309,7 @@ impl Restorer<'_> {
         if self.has_row(former).await? {
             return Err(Error::Taken { path });
         }
-        let (store, kind, place) = (self.store.clone(), file.kind, former.place.clone());
+        let (store, kind, place) = (self.store.clone(), file.kind, file.place().clone());
         let there =
             blocking(move || store.open_file(kind, &place).map(|open| open.map(hash))).await?;
         match there? {
@@ -344,7 +337,7 @@ impl Restorer<'_> {
                     let far = |when: crate::model::Timestamp| {
                         when.as_millis().abs_diff(former.gone_at.as_millis())
                     };
-                    (file.kind, &former.place, file.size) == (item.kind(), &item.path, size)
+                    (file.kind, file.place(), file.size) == (item.kind(), &item.path, size)
                         && best
                             .as_ref()
                             .is_none_or(|best| far(when) < far(best.slot.when))

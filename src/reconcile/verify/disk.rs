@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use super::report::{Findings, Kind, Layer, LayerReport};
 use super::{Error, Here, PAGE};
 use crate::catalogue::by_ref;
+use crate::error::chain;
 use crate::model::{FileKind, MediaFile, MediaPath, Sha256};
 use crate::monitor::Counter;
 use crate::shutdown::Shutdown;
@@ -164,7 +165,7 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> 
                 text: "the catalogue has it, the disk has not".to_owned(),
             });
         }
-        Err(error) => return differs(format!("on disk: {}", causes(&error))),
+        Err(error) => return differs(format!("on disk: {}", chain(&error))),
     };
     if stat.size != file.size {
         return differs(format!(
@@ -187,14 +188,8 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> 
             "SHA-256 {sha256} on disk, {} in the catalogue",
             file.sha256
         )),
-        Err(error) => differs(format!("cannot be read: {}", causes(&*error))),
+        Err(error) => differs(format!("cannot be read: {}", chain(&*error))),
     }
-}
-
-/// An error with what is below it: what the system said is the reason.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Reads a file whole, unless we are asked to end: then the caller throws the answer away.

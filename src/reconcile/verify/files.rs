@@ -22,7 +22,7 @@ pub(super) async fn compare(
     findings: &mut Findings,
 ) -> Result<LayerReport, Error> {
     let mut layer = Layer::default();
-    let mut here = Pages::new(PAGE, key_here);
+    let mut here = Pages::new(PAGE, FileRow::key);
     let mut there = Pages::new(PAGE, key_there);
     while here.goes_on() || there.goes_on() {
         if here.used_up() {
@@ -56,10 +56,6 @@ pub(super) async fn compare(
 /// A file's name and whose it is: two assets may each have a file of one name.
 type Key = (String, String);
 
-fn key_here(row: &FileRow) -> Key {
-    (row.file.path.to_string(), row.file.asset.to_string())
-}
-
 fn key_there(listed: &SpooledFile) -> Key {
     (listed.file.path.to_string(), listed.asset.clone())
 }
@@ -77,7 +73,7 @@ async fn compare_stretch(
     let on_disk = look(verify, &here, depth).await?;
     verify.monitor.advance(Counter::Files, here.len() as u64);
     let name = kind.dir();
-    let sides: Vec<_> = merge(here, there, key_here, key_there).collect();
+    let sides: Vec<_> = merge(here, there, FileRow::key, key_there).collect();
     let shared = Shared::of(verify, kind, listed, &sides).await?;
     for side in sides {
         let (item, verdict) = match side {
