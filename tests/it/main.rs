@@ -15,6 +15,7 @@ mod doctor;
 mod emdb_server;
 mod faults;
 mod forgetful;
+mod golden;
 mod hazards;
 mod hostile;
 mod kept_report;
