@@ -21,6 +21,7 @@ mod hostile;
 mod kept_report;
 mod kill;
 mod local;
+mod model;
 mod nth_call;
 mod plan;
 mod planner;

@@ -20,6 +20,7 @@ use emsync::model::RecordStatus;
 use emsync::pull::metadata::Scope;
 use emsync::seams::Seams;
 use emsync::store::RealSys;
+use futures_util::StreamExt as _;
 
 use crate::support::node::{Mirror, chain};
 use ops::{Op, sequence};
@@ -28,7 +29,9 @@ use reference::Reference;
 use world::World;
 
 /// Sequences against each kind of master when nothing else is said.
-const SEQUENCES: u64 = 30;
+const SEQUENCES: u64 = 24;
+/// Sequences that run side by side.
+const AT_ONCE: usize = 3;
 /// Reruns that making a sequence smaller may cost.
 const RERUNS: usize = 80;
 
@@ -241,16 +244,20 @@ async fn sequences_against(sort: Sort) {
         None => number("EMSYNC_MODEL_SEQUENCES").unwrap_or(SEQUENCES),
     };
     let mut total = Tally::default();
-    for seed in first..first + count {
-        let ops = sequence(seed);
-        match run(sort, &ops).await {
+    // Most of a sequence is waiting for a disk.
+    let mut runs = futures_util::stream::iter(first..first + count)
+        .map(|seed| async move { (seed, run(sort, &sequence(seed)).await) })
+        .buffer_unordered(AT_ONCE);
+    while let Some((seed, ran)) = runs.next().await {
+        match ran {
             Ok(tally) => {
                 total.operations += tally.operations;
                 total.compared += tally.compared;
                 total.second_pulls += tally.second_pulls;
             }
             Err(error) => {
-                let (ops, error) = smaller(sort, ops, error).await;
+                drop(runs);
+                let (ops, error) = smaller(sort, sequence(seed), error).await;
                 panic!(
                     "{sort:?}: {ops:?}\n{error}\nagain: EMSYNC_MODEL_SEED={seed} cargo test --test it model"
                 );

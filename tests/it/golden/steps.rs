@@ -30,7 +30,7 @@ use emsync::config::Config;
 use emsync::model::{RecordKey, Sha256, Timestamp};
 use serde_json::Value;
 
-use super::plain::plain;
+use super::plain::{of_any_machine, plain};
 use crate::support::process::{Place, Serving};
 
 const NODES: [&str; 3] = ["m", "r", "s"];
@@ -118,7 +118,10 @@ impl Story {
             false => args.splice(0..0, ["-C", node]).for_each(drop),
         }
         let ran = self.place.run(&args);
-        self.told.push_str(&plain(&ran.stdout, &self.names));
+        for line in ran.stdout.lines() {
+            let line = plain(&of_any_machine(line), &self.names);
+            let _ = writeln!(self.told, "{line}");
+        }
         for line in ran.stderr.lines() {
             let _ = writeln!(self.told, "! {}", plain(line, &self.names));
         }
