@@ -116,12 +116,14 @@ impl Peer {
         let menu = vec![
             Fault::Unavailable(None),
             Fault::Reset,
-            Fault::WrongBytes,
             Fault::CutAfter(100),
             Fault::ShortBody(40),
             Fault::TruncatedJson,
         ];
         emdb.faults().by_chance(seed, 25, menu);
+        // Of originals alone: EMDB states no digest of a rendition, so nothing could tell (H-11).
+        emdb.faults()
+            .once("downloads/originals", 1, Fault::WrongBytes);
         true
     }
 

@@ -94,6 +94,14 @@ impl Reference {
         edited.map(|held| held.rec.clone()).collect()
     }
 
+    /// Whether the master marked a record that is here and not marked yet.
+    pub(super) fn lacks_a_mark(&self, world: &World) -> bool {
+        self.held.values().any(|held| {
+            let there = world.live(&held.rec.key);
+            held.rec.is_live() && !held.rec.is_marked && there.is_some_and(|rec| rec.is_marked)
+        })
+    }
+
     /// The mirror pulled, perhaps more than once; `is_whole` when everything was listed and nothing failed.
     pub(super) fn pulled(&mut self, world: &World, is_whole: bool) {
         for (key, rec) in &world.records {
