@@ -20,6 +20,8 @@ struct Held {
     rec: Rec,
     /// It holds an edit that was made at the mirror and that nobody else has.
     is_edited: bool,
+    /// Its master still had it at the last pull; an edit keeps it here even where not.
+    is_listed: bool,
 }
 
 /// Pulls since a record vanished.
@@ -84,6 +86,7 @@ impl Reference {
         let held = Held {
             rec: rec.clone(),
             is_edited: true,
+            is_listed: true,
         };
         self.held.insert(rec.key, held);
     }
@@ -121,10 +124,12 @@ impl Reference {
             let held = Held {
                 rec: rec.clone(),
                 is_edited: false,
+                is_listed: true,
             };
             self.held.insert(key.clone(), held);
         }
-        for (key, held) in &self.held {
+        for (key, held) in &mut self.held {
+            held.is_listed = world.records.contains_key(key);
             if held.rec.is_live() && !held.is_edited && !world.records.contains_key(key) {
                 let missed = self.vanished.entry(key.clone()).or_default();
                 missed.pulls += 1;
@@ -222,8 +227,8 @@ impl Reference {
     /// Every file that must be here, with its date, and whether it surely must.
     fn wanted(&self) -> BTreeMap<Named, (i64, bool)> {
         let mut wanted = BTreeMap::new();
-        for (key, held) in &self.held {
-            let is_sure = !self.vanished.contains_key(key);
+        for held in self.held.values() {
+            let is_sure = held.is_listed;
             if let Some(file) = &held.rec.original {
                 let named = (FileKind::Original, file.path.clone(), file.bytes.clone());
                 wanted.insert(named, (file.mtime, is_sure));
@@ -240,7 +245,7 @@ impl Reference {
         let wanted = self.wanted();
         for (named, (mtime, is_sure)) in &wanted {
             let (kind, path, _) = named;
-            // A new asset may have taken the name of one that vanished.
+            // A new asset may have taken the name of one that vanished; the trash has the bytes then.
             let heirs = wanted.iter().filter(|(_, (_, is_sure))| *is_sure);
             let has_heir = heirs
                 .map(|((kind, path, _), _)| (kind, path))
