@@ -50,7 +50,7 @@ pub(super) enum Op {
     Unrender(usize, usize),
     /// The record becomes another node's.
     HandOver(usize),
-    /// The record is as it was saved longer ago.
+    /// An edit of an older version of the record: saved now, with an earlier date of its owner (row 6).
     Backdate(usize),
     /// The record is saved by another node at the very same time; whether that node's name is the greater one.
     SameMoment(usize, bool),

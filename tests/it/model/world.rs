@@ -253,7 +253,7 @@ impl World {
         match op {
             Op::EditElsewhere(_) => status.modified = at,
             Op::Backdate(_) => {
-                status.modified = earlier(status.modified);
+                status.modified = at;
                 status.master_modified = status.master_modified.map(earlier);
             }
             Op::SameMoment(_, is_greater) => {
