@@ -64,13 +64,11 @@ pub(super) async fn run(global: &Global, command: Key) -> anyhow::Result<ExitCod
                         &serde_json::json!({"name": key.name, "id": key.id, "scope": scope, "created_at": created_at}),
                     )?;
                 } else {
-                    output::line(
-                        &format!(
-                            "{}  {}  {:?}  {}",
-                            key.name, key.id, key.scope, key.created_at
-                        )
-                        .to_lowercase(),
-                    )?;
+                    let scope = format!("{:?}", key.scope).to_lowercase();
+                    output::line(&format!(
+                        "{}  {}  {scope}  {}",
+                        key.name, key.id, key.created_at
+                    ))?;
                 }
             }
         }

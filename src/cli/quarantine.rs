@@ -71,7 +71,7 @@ async fn list(node: &Node, peer: Option<&str>, json: bool) -> anyhow::Result<Exi
                     job.peer,
                     job.subject,
                     job.asset,
-                    output::counted(u64::from(job.attempts), "try"),
+                    tries(job.attempts),
                     kind(job.lane),
                     job.since,
                     job.reason
@@ -90,6 +90,13 @@ async fn list(node: &Node, peer: Option<&str>, json: bool) -> anyhow::Result<Exi
 }
 
 /// What a lane's work is, as a person would call it.
+fn tries(attempts: u32) -> String {
+    match attempts {
+        1 => "1 try".to_owned(),
+        more => format!("{} tries", output::count(u64::from(more))),
+    }
+}
+
 fn kind(lane: Lane) -> &'static str {
     match lane {
         Lane::Small | Lane::Large => "a file to fetch",
