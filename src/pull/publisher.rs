@@ -213,11 +213,9 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
     Ok(rows
         .into_iter()
         .map(|of_item| {
-            let failed = results
-                .by_ref()
-                .take(of_item.len())
-                .filter_map(Result::err)
-                .next();
+            // All answers of an item are taken, also those after a failure: what comes next is the next item's.
+            let answers = results.by_ref().take(of_item.len());
+            let failed = answers.fold(None, |first, answer| first.or(answer.err()));
             failed.map_or(Outcome::Durable(of_item), |error| {
                 Outcome::Failed(error.into())
             })
@@ -335,3 +333,6 @@ impl Tally {
             .advance(Counter::Renditions, self.rendered + self.unrenderable);
     }
 }
+
+#[cfg(test)]
+mod tests;

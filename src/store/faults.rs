@@ -37,7 +37,7 @@ pub(super) enum Call {
 
 /// The operating system, except that one call fails.
 #[derive(Debug)]
-pub(super) struct Faulty {
+pub(crate) struct Faulty {
     fail_at: usize,
     errno: Errno,
     boot: &'static str,
@@ -64,7 +64,7 @@ impl std::fmt::Debug for BeforeRename {
 
 impl Faulty {
     /// Fails the call with this number, counted from 1.
-    pub(super) fn at(fail_at: usize, errno: Errno) -> Self {
+    pub(crate) fn at(fail_at: usize, errno: Errno) -> Self {
         Self {
             fail_at,
             errno,
@@ -82,7 +82,7 @@ impl Faulty {
     }
 
     /// Whether the call that was to fail was reached.
-    pub(super) fn fired(&self) -> bool {
+    pub(crate) fn fired(&self) -> bool {
         self.state.lock().unwrap().fired
     }
 

@@ -36,7 +36,7 @@ mod walk;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod faults;
+pub(crate) mod faults;
 
 use std::collections::HashSet;
 use std::fs::File;
