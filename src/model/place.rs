@@ -404,6 +404,75 @@ mod tests {
         assert!(second.as_str().len() <= MAX_PATH);
     }
 
+    #[test]
+    fn a_place_of_the_greatest_length_still_keeps_its_folders() {
+        // Taken, it gains a mark and its digits.
+        let room = MAX_PATH - 1 - DIGITS;
+        let folders = vec!["x".repeat(249); 13].join("/");
+        for (length, keeps) in [(room, true), (room + 1, false)] {
+            let name = "y".repeat(length - folders.len() - 1);
+            let path = path(&format!("{folders}/{name}"));
+            let second = place(&path, &asset("a1"), Rules::Bytes, |place| *place == path);
+            assert_eq!(second.as_str().starts_with(&folders), keeps, "{length}");
+            assert!(second.as_str().len() <= MAX_PATH);
+        }
+    }
+
+    #[test]
+    fn digits_stand_before_the_last_extension_unless_a_device_needs_them_earlier() {
+        let second = |text: &str, rules: Rules| {
+            let path = path(text);
+            let mapped = place(&path, &asset("a1"), rules, |place| *place == path);
+            let (stem, rest) = mapped.as_str().split_once('~').unwrap();
+            format!("{stem}~{}", &rest[DIGITS..])
+        };
+        let kept = format!("a.{}", "e".repeat(MAX_EXTENSION));
+        let none = format!("{kept}e");
+        for (text, rules, mapped) in [
+            ("a.tar.gz", Rules::Bytes, "a.tar~.gz".to_owned()),
+            ("CON.tar.gz", Rules::Bytes, "CON.tar~.gz".to_owned()),
+            ("CON.tar.gz", Rules::Portable, "CON~.tar.gz".to_owned()),
+            ("a.tar.gz", Rules::Portable, "a.tar~.gz".to_owned()),
+            (".hidden", Rules::Bytes, ".hidden~".to_owned()),
+            (&kept, Rules::Bytes, kept.replace('.', "~.")),
+            (&none, Rules::Bytes, format!("{none}~")),
+        ] {
+            assert_eq!(second(text, rules), mapped, "{text} under {rules:?}");
+        }
+    }
+
+    #[test]
+    fn places_are_one_where_the_file_system_takes_them_for_one() {
+        let (lower, upper, other) = (path("x/a.jpg"), path("X/A.JPG"), path("x/b.jpg"));
+        for (rules, folds) in [
+            (Rules::Bytes, false),
+            (Rules::Folding, true),
+            (Rules::Portable, true),
+        ] {
+            assert!(rules.are_one(&lower, &lower));
+            assert_eq!(rules.are_one(&lower, &upper), folds, "{rules:?}");
+            assert!(!rules.are_one(&lower, &other));
+            assert_eq!(rules.key(&lower) == rules.key(&upper), folds, "{rules:?}");
+            assert_ne!(rules.key(&lower), rules.key(&other));
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_which_file_lies_where_and_why() {
+        let (name, place) = (path("x/a.jpg"), path("x/a~0.jpg"));
+        for (why, because) in [
+            (Why::Long, "too long"),
+            (Why::Unportable, "not portable"),
+            (Why::Taken, "another file"),
+        ] {
+            let file = (FileKind::Original, &name);
+            let text = mapped_text(file, &asset("a1"), (&place, why));
+            for said in ["originals/x/a.jpg", "a1", "x/a~0.jpg", because] {
+                assert!(text.contains(said), "{said} is not in: {text}");
+            }
+        }
+    }
+
     proptest! {
         /// What holds for every file of every node, whatever the names: places are distinct, short and allowed.
         #[test]

@@ -3,6 +3,7 @@
 //! [`resolve`] is EMDB's own table (wire spec section 6, rows 1 to 9) with the additions that make nodes of ours converge
 //! (design section 8, Conflicts). It is pure: the same two versions give the same winner on every node.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::{NodeId, RecordKey, Sha256, Timestamp};
@@ -111,13 +112,9 @@ pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resol
     if local.status == remote.status && local.content == remote.content {
         return Resolution::Skip;
     }
-    // Row 2; compared by content, so that a record nobody stamps is not written anew in every pass.
+    // Row 2; a record nobody stamps is not written anew in every pass, since one of equal content was skipped above.
     let Some(theirs) = &remote.status else {
-        return if local.status.is_none() && local.content == remote.content {
-            Resolution::Skip
-        } else {
-            Resolution::Save
-        };
+        return Resolution::Save;
     };
     // Row 3.
     let Some(ours) = &local.status else {
@@ -138,22 +135,19 @@ pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resol
     if their_master_date < our_master_date {
         return Resolution::KeepLocal;
     }
-    if theirs.modified == ours.modified {
-        return same_date(local, ours, remote, theirs);
-    }
     let edit_would_be_lost = ours.modified_by == *own && ours.master != *own && !local.pushed;
-    if edit_would_be_lost && their_master_date > our_master_date {
-        return Resolution::SaveKeepingLoser;
-    }
-    // Rows 8 and 9: the last writer wins.
-    if theirs.modified > ours.modified {
-        Resolution::Save
-    } else {
-        Resolution::KeepLocal
+    match theirs.modified.cmp(&ours.modified) {
+        Ordering::Equal => same_date(local, ours, remote, theirs),
+        _ if edit_would_be_lost && their_master_date > our_master_date => {
+            Resolution::SaveKeepingLoser
+        }
+        // Rows 8 and 9: the last writer wins.
+        Ordering::Greater => Resolution::Save,
+        Ordering::Less => Resolution::KeepLocal,
     }
 }
 
-/// Row 7. Equal dates usually mean the same change. Where the content differs all the same, the greater
+/// Row 7. Equal dates usually mean the same change. Where the versions differ all the same, the greater
 /// (editor, content) wins, so that every node ends with the same one.
 fn same_date(
     local: &Version,
@@ -161,16 +155,13 @@ fn same_date(
     remote: &Version,
     theirs: &RecordStatus,
 ) -> Resolution {
-    if local.content == remote.content && ours == theirs {
-        return Resolution::Skip;
-    }
     let rank = |status: &RecordStatus, content| {
         (status.modified_by.clone(), status.master_modified, content)
     };
     match rank(theirs, remote.content).cmp(&rank(ours, local.content)) {
-        std::cmp::Ordering::Greater => Resolution::SaveKeepingLoser,
-        std::cmp::Ordering::Equal => Resolution::Skip,
-        std::cmp::Ordering::Less => Resolution::KeepLocal,
+        Ordering::Greater => Resolution::SaveKeepingLoser,
+        Ordering::Equal => Resolution::Skip,
+        Ordering::Less => Resolution::KeepLocal,
     }
 }
 
@@ -245,6 +236,59 @@ mod tests {
                 "{local:?} against {remote:?}"
             );
         }
+    }
+
+    #[test]
+    fn our_own_edit_of_our_own_record_comes_back_to_nothing_and_no_other_does() {
+        let (own, local) = (node("B"), version("A", "A", 1000, 1000));
+        let taken = |remote| resolve(Some(&local), &remote, &own);
+        assert_eq!(taken(version("B", "B", 1100, 1100)), Resolution::Skip);
+        assert_eq!(taken(version("A", "B", 1100, 1100)), Resolution::Save);
+        assert_eq!(taken(version("B", "A", 1100, 1100)), Resolution::Save);
+    }
+
+    #[test]
+    fn a_side_without_a_date_of_its_master_gives_way_to_one_that_has_it() {
+        let (own, dated) = (node("Z"), version("A", "A", 1000, 1000));
+        let mut undated = version("A", "A", 0, 2000);
+        if let Some(status) = &mut undated.status {
+            status.master_modified = None;
+        }
+        assert_eq!(resolve(Some(&undated), &dated, &own), Resolution::Save);
+        assert_eq!(resolve(Some(&dated), &undated, &own), Resolution::KeepLocal);
+    }
+
+    #[test]
+    fn a_save_is_younger_than_the_one_before_it_whatever_the_clock_did() {
+        let (master, at) = (node("A"), Timestamp::from_millis);
+        let first = RecordStatus::saved_by_master(&master, None, at(1_000), false);
+        for (clock, date) in [(5, 1_001), (1_000, 1_001), (2_000, 2_000)] {
+            let next = RecordStatus::saved_by_master(&master, Some(&first), at(clock), true);
+            assert_eq!(next.modified, at(date), "the clock says {clock}");
+            assert_eq!(next.master_modified, Some(next.modified));
+            assert!(next.deleted && next.master == master && next.modified_by == master);
+        }
+    }
+
+    #[test]
+    fn a_tombstone_is_told_by_its_status_alone() {
+        let of = |status| Record {
+            key: RecordKey::new("asset", "a1").unwrap(),
+            source: "{}".to_owned(),
+            status,
+            content: Sha256::of(b"{}"),
+        };
+        let mut status = version("A", "A", 1, 1).status;
+        assert!(!of(status.clone()).is_deleted() && !of(None).is_deleted());
+        status.as_mut().unwrap().deleted = true;
+        let tombstone = of(status);
+        assert!(tombstone.is_deleted());
+        let seen = tombstone.version();
+        assert_eq!(
+            (&seen.status, seen.content),
+            (&tombstone.status, tombstone.content)
+        );
+        assert!(!seen.pushed, "it counts as taken by its owner");
     }
 
     #[test]
