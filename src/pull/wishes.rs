@@ -9,7 +9,7 @@ use super::claims::owned_by_others;
 use super::metadata::FEED;
 use super::plan::{self, Authority, Here, Listed};
 use super::{Error, Pull};
-use crate::catalogue::{Batch, FileRow, Finding, Lane, Listing, NewJob};
+use crate::catalogue::{Batch, FileRow, Finding, Lane, Listing, NewJob, Sharer};
 use crate::model::job::{Work, fetch_subject, remove_subject};
 use crate::model::{Asset, AssetId, FileKind, ListedFile, MediaPath, RecordKey, Timestamp};
 use crate::monitor::Counter;
@@ -27,10 +27,17 @@ pub(super) struct Planned {
     noted_at: Timestamp,
     unlisted: Vec<(FileKind, MediaPath, AssetId)>,
     relisted: Vec<(FileKind, MediaPath, AssetId)>,
+    shared: Vec<Sharer>,
     pub(super) bad: Vec<(String, BadFile)>,
 }
 
 impl Planned {
+    /// Takes over what another plan found listed or not, and nothing that it wishes for.
+    pub(super) fn note_absences_of(&mut self, other: Self) {
+        self.unlisted.extend(other.unlisted);
+        self.relisted.extend(other.relisted);
+    }
+
     /// Wishes, marks and findings into the batch.
     pub(super) async fn write(
         &self,
@@ -47,6 +54,7 @@ impl Planned {
         for (kind, path, asset) in &self.relisted {
             batch.mark_unlisted(*kind, path, asset, None).await?;
         }
+        batch.note_sharers(&self.shared).await?;
         for (asset, bad) in &self.bad {
             let subject = format!("record:file/{asset}/{}", bad.path);
             batch
@@ -199,6 +207,7 @@ pub(super) async fn plan_entries(
         planned
             .relisted
             .extend(plan.relisted.into_iter().map(owned));
+        planned.shared.extend(plan.shared.into_iter().map(owned));
     }
     name_apart(pull, &mut planned.jobs).await
 }

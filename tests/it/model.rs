@@ -23,7 +23,7 @@ use emsync::store::RealSys;
 use futures_util::StreamExt as _;
 
 use crate::support::node::{Mirror, chain};
-use ops::{Op, sequence};
+use ops::{Damage, Op, sequence};
 use peers::{Peer, Sort};
 use reference::Reference;
 use world::World;
@@ -80,6 +80,7 @@ impl Trial {
             Op::Verify => drop(self.mirror().verify().await),
             Op::EditHere(id) => self.edit_here(id).await,
             Op::Faults(seed) => self.pull_with_faults(seed).await?,
+            Op::Damage(pick, how) => self.damage(pick, how).await?,
             op => {
                 let old = self.world.clone();
                 let reference = &self.reference;
@@ -94,6 +95,24 @@ impl Trial {
         let dir = self.mirror.take().expect("open").close().await;
         let opened = Mirror::open_in(dir, Seams::os(), Arc::new(RealSys)).await;
         self.mirror = Some(opened.map_err(|(_, error)| error).unwrap());
+    }
+
+    /// A file of the mirror that its master has just so is damaged; a look finds it, and the next pull brings it back.
+    async fn damage(&mut self, pick: usize, how: Damage) -> Result<(), String> {
+        let mirror = self.mirror();
+        let here = self.reference.files_here(&self.world, mirror).await;
+        let Some(file) = here.get(pick % here.len().max(1)) else {
+            return Ok(());
+        };
+        how.strike(&mirror.path(file.kind, file.place().as_str()));
+        let parity = mirror.verify().await;
+        let name = format!("{}/{}", file.kind.dir(), file.path);
+        if parity.in_sync {
+            return Err(format!("{how:?} of {name} was not seen"));
+        }
+        self.pull(Scope::Changes)
+            .await
+            .map_err(|error| format!("after {how:?} of {name}: {error}"))
     }
 
     async fn edit_here(&mut self, id: usize) {
@@ -164,10 +183,6 @@ impl Trial {
         }
         self.world.save_all();
         self.peer.change(&old, &self.world).await;
-        if self.reference.lacks_a_mark(&self.world) {
-            // The guard decides about a mark when the listing is over, so the asset's files are first looked at in the next pass.
-            self.pull_once(Scope::Everything).await?;
-        }
         self.pull_once(Scope::Everything).await?;
         self.pull_once(Scope::Everything).await?;
         self.reference.nothing_lingers();
