@@ -1,9 +1,14 @@
 //! What the plan wishes for, asset by asset.
 
+mod authority;
+mod moves;
+mod names;
+mod renditions;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{AssetId, MediaFile, Sha256};
+use crate::model::{AssetId, Md5, MediaFile, Sha256};
 
 const POLICY: Policy = Policy {
     originals: true,
@@ -14,6 +19,10 @@ const COMPLETE: Timestamp = Timestamp::from_millis(1_000);
 
 fn path(text: &str) -> MediaPath {
     MediaPath::new(text).unwrap()
+}
+
+fn md5(n: u8) -> Md5 {
+    Md5::from_bytes([n; 16])
 }
 
 fn asset(at: &str) -> Asset {
