@@ -216,3 +216,156 @@ impl Batch {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dialect::ROWS_A_STATEMENT;
+    use super::*;
+
+    async fn empty() -> (tempfile::TempDir, Catalogue) {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("emsync.db");
+        let catalogue = Catalogue::open(&database).await.unwrap();
+        (dir, catalogue)
+    }
+
+    /// A listing of which every member has a value of its own.
+    fn listing(from: i64) -> Listing {
+        let at = |n| Timestamp::from_millis(from + n);
+        let count = |n| unsigned(from + n);
+        Listing {
+            started_at: at(1),
+            server_now: at(2),
+            since: at(3),
+            session: format!("s{from}"),
+            resumable: from % 20 == 0,
+            page: count(4),
+            pages: count(5),
+            total: count(6),
+            live_before: count(7),
+        }
+    }
+
+    fn checkpoint(from: i64) -> Checkpoint {
+        Checkpoint {
+            watermark: Timestamp::from_millis(from + 1),
+            server_watermark: Timestamp::from_millis(from + 2),
+            took_ms: unsigned(from + 3),
+        }
+    }
+
+    fn key(id: impl std::fmt::Display) -> RecordKey {
+        RecordKey::new("asset", &id.to_string()).unwrap()
+    }
+
+    /// Commits what is done to a batch.
+    async fn commit(catalogue: &Catalogue, act: impl AsyncFnOnce(&mut Batch) -> Result<(), Error>) {
+        let mut batch = catalogue.batch().await.unwrap();
+        act(&mut batch).await.unwrap();
+        batch.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn every_member_comes_back_and_follows_when_progress_is_made() {
+        let (_dir, catalogue) = empty().await;
+        for from in [10, 20, 30] {
+            commit(&catalogue, async |batch| {
+                batch
+                    .put_checkpoint("a", "changes", &checkpoint(from))
+                    .await?;
+                batch.put_listing("a", &listing(from)).await
+            })
+            .await;
+            let noted = catalogue.listing("a").await.unwrap();
+            assert_eq!(noted, Some(listing(from)));
+            let noted = catalogue.checkpoint("a", "changes").await.unwrap();
+            assert_eq!(noted, Some(checkpoint(from)));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_progress_of_one_peer_and_feed_is_no_others() {
+        let (_dir, catalogue) = empty().await;
+        commit(&catalogue, async |batch| {
+            for (peer, from) in [("a", 10), ("b", 20)] {
+                batch
+                    .put_checkpoint(peer, "changes", &checkpoint(from))
+                    .await?;
+                batch.put_listing(peer, &listing(from)).await?;
+                batch
+                    .see(peer, &[(key(peer), true), (key("c"), true)])
+                    .await?;
+            }
+            batch.put_checkpoint("a", "other", &checkpoint(30)).await?;
+            batch.put_listing("a", &listing(40)).await
+        })
+        .await;
+        let found = async |peer, feed| catalogue.checkpoint(peer, feed).await.unwrap();
+        assert_eq!(found("a", "changes").await, Some(checkpoint(10)));
+        assert_eq!(found("a", "other").await, Some(checkpoint(30)));
+        assert_eq!(found("b", "changes").await, Some(checkpoint(20)));
+        assert_eq!(found("b", "other").await, None);
+        assert_eq!(catalogue.listing("a").await.unwrap(), Some(listing(40)));
+        commit(&catalogue, async |batch| batch.end_listing("a").await).await;
+        assert_eq!(catalogue.listing("a").await.unwrap(), None);
+        assert_eq!(catalogue.listing("b").await.unwrap(), Some(listing(20)));
+        let seen = (catalogue.seen("a").await, catalogue.seen("b").await);
+        assert_eq!((seen.0.unwrap(), seen.1.unwrap()), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_ends_the_listing_that_led_to_it_but_not_what_it_showed() {
+        let (_dir, catalogue) = empty().await;
+        commit(&catalogue, async |batch| {
+            for peer in ["a", "b"] {
+                batch.put_listing(peer, &listing(10)).await?;
+                batch.see(peer, &[(key("r"), true)]).await?;
+            }
+            batch.put_checkpoint("a", "changes", &checkpoint(10)).await
+        })
+        .await;
+        assert_eq!(catalogue.listing("a").await.unwrap(), None);
+        assert_eq!(catalogue.seen("a").await.unwrap(), 1);
+        assert_eq!(catalogue.listing("b").await.unwrap(), Some(listing(10)));
+    }
+
+    /// I2: what is not committed with its rows has not happened.
+    #[tokio::test]
+    async fn progress_of_a_batch_that_is_given_up_is_forgotten() {
+        let (_dir, catalogue) = empty().await;
+        commit(&catalogue, async |batch| {
+            batch
+                .put_checkpoint("a", "changes", &checkpoint(10))
+                .await?;
+            batch.put_listing("a", &listing(10)).await
+        })
+        .await;
+        let mut batch = catalogue.batch().await.unwrap();
+        let next = checkpoint(20);
+        batch.see("a", &[(key("r"), true)]).await.unwrap();
+        batch.put_checkpoint("a", "changes", &next).await.unwrap();
+        drop(batch);
+        let noted = catalogue.checkpoint("a", "changes").await.unwrap();
+        assert_eq!(noted, Some(checkpoint(10)));
+        assert_eq!(catalogue.listing("a").await.unwrap(), Some(listing(10)));
+        assert_eq!(catalogue.seen("a").await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_shown_again_counts_once_and_as_it_was_shown_last() {
+        let (_dir, catalogue) = empty().await;
+        let many = ROWS_A_STATEMENT + 1;
+        let keys: Vec<_> = (0..many).map(|n| (key(n), true)).collect();
+        commit(&catalogue, async |batch| {
+            batch.see("a", &keys).await?;
+            batch
+                .see("a", &[(key(many - 1), false), (key("new"), false)])
+                .await?;
+            batch.see("b", &keys[..2]).await
+        })
+        .await;
+        assert_eq!(catalogue.seen("a").await.unwrap(), many as u64 + 1);
+        let live = catalogue.seen_live_assets("a").await.unwrap();
+        assert_eq!(live, many as u64 - 1);
+    }
+}

@@ -70,6 +70,27 @@ fn a_shared_file_is_noted_only_while_it_is_wanted_and_the_assets_own_file_is_not
     assert_eq!(shared(&[], false, Generated::Copy), names[1..]);
     assert_eq!(shared(&[], true, Generated::Off), names[..1]);
     assert_eq!(shared(&own, true, Generated::Copy), []);
+    // Beside a rendition that is another asset's there is one that is still to come.
+    let both = [
+        rendition.clone(),
+        listed(FileKind::Generated, "x/a.jpg/u.webp", "u"),
+    ];
+    let list = Listed {
+        originals: None,
+        generated: Some(&both),
+    };
+    let here = Here {
+        own: &[],
+        others: &of_another,
+        unrenderable: false,
+        authority: Authority::Decides,
+        complete_until: COMPLETE,
+    };
+    let found = plan(&asset(AT), list, here, POLICY);
+    assert_eq!(
+        (found.fetch.len(), found.shared.as_slice()),
+        (1, &names[..])
+    );
     let elsewhere = [row(&listed(FileKind::Original, AT, "two"), "a2")];
     let plan = beside(&original, &elsewhere.map(|row| (row, Claim::Elsewhere)));
     assert_eq!(
