@@ -469,6 +469,98 @@ mod tests {
         assert!(occupied.unwrap().is_empty());
     }
 
+    fn of(kind: FileKind, file: MediaFile) -> MediaFile {
+        MediaFile { kind, ..file }
+    }
+
+    #[tokio::test]
+    async fn a_name_in_one_tree_says_nothing_about_the_other() {
+        const OTHER: FileKind = FileKind::Generated;
+        let moved = of(OTHER, file("a1", "x/a.jpg", "1")).at(path("x/elsewhere"));
+        let rows = [
+            file("a1", "x/a.jpg", "1"),
+            moved,
+            file("a1", "x/elsewhere", "1"),
+        ];
+        let (_dir, catalogue) = with(&[asset("a1", "x/a.jpg", false)], &rows).await;
+        let wanted = [
+            of(OTHER, file("b1", "x/a.jpg", "1")),
+            file("a1", "x/a.jpg", "2"),
+            of(OTHER, file("a1", "x/a.jpg", "2")),
+            of(OTHER, file("b2", "x/b.jpg", "3")),
+            file("b3", "x/b.jpg", "4"),
+        ];
+        let placed = places(&catalogue, Rules::Bytes, &wanted, false, None).await;
+        let expected = ["x/a.jpg", "x/a.jpg", "x/elsewhere", "x/b.jpg", "x/b.jpg"];
+        assert_eq!(placed, expected.map(at));
+    }
+
+    #[tokio::test]
+    async fn a_name_stands_for_the_asked_assets_file_then_for_what_lies_under_it_then_for_the_first()
+     {
+        let rows = [
+            file("a1", "x", "1").at(path("x~1")),
+            file("a2", "x", "2"),
+            file("a3", "x", "3").at(path("x~3")),
+            file("a4", "y", "4"),
+        ];
+        let (_dir, catalogue) = with(&[], &rows).await;
+        let named = async |asset: Option<&str>| {
+            let (name, asset) = (path("x"), asset.map(id));
+            let row = catalogue.file_named(KIND, &name, asset.as_ref()).await;
+            row.unwrap().unwrap().file.asset.to_string()
+        };
+        for asked in ["a1", "a2", "a3"] {
+            assert_eq!(named(Some(asked)).await, asked);
+        }
+        assert_eq!(named(None).await, "a2");
+        assert_eq!(named(Some("a4")).await, "a2");
+        let mut batch = catalogue.batch().await.unwrap();
+        let (name, content) = (path("x"), Sha256::of(b"2"));
+        batch
+            .forget_file(KIND, &name, &id("a2"), &content, NOW)
+            .await
+            .unwrap();
+        let later = NOW.plus(std::time::Duration::from_secs(1));
+        batch.put_file(&rows[0], later).await.unwrap();
+        batch.commit().await.unwrap();
+        assert_eq!(named(None).await, "a3", "it came before the other");
+        let other = catalogue.file_named(FileKind::Generated, &name, None).await;
+        assert_eq!(other.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn what_lies_at_a_place_is_told_by_the_spelling_that_the_disk_goes_by() {
+        let rows = [
+            file("a1", "x/a", "1"),
+            file("a2", "X/A", "2"),
+            file("a3", "x/b", "3"),
+        ];
+        let (_dir, catalogue) = with(&[], &rows).await;
+        for (rules, expected) in [
+            (Rules::Bytes, &["a1"][..]),
+            (Rules::Folding, &["a1", "a2"]),
+            (Rules::Portable, &["a1", "a2"]),
+        ] {
+            let found = catalogue.lying_at(rules, KIND, &[path("x/a")]).await;
+            let mut found: Vec<_> = found
+                .unwrap()
+                .into_iter()
+                .map(|row| row.file.asset)
+                .collect();
+            found.sort();
+            assert_eq!(found, expected.iter().copied().map(id).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_folded_place_is_never_empty() {
+        assert_eq!(folded("X/A"), "x/a");
+        let unseen = "\u{200b}";
+        assert_eq!(fold(unseen), "");
+        assert_eq!(folded(unseen), unseen);
+    }
+
     #[tokio::test]
     async fn a_replaced_file_loses_its_row_and_no_other() {
         let rows = [

@@ -1,6 +1,7 @@
 //! What the plan wishes for, asset by asset.
 
 mod authority;
+mod mend;
 mod moves;
 mod names;
 mod renditions;
