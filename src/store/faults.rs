@@ -41,6 +41,7 @@ pub(crate) struct Faulty {
     fail_at: usize,
     errno: Errno,
     boot: &'static str,
+    gives_second_names: bool,
     state: Mutex<State>,
 }
 
@@ -53,8 +54,8 @@ struct State {
     before_rename: Option<BeforeRename>,
 }
 
-/// What somebody else does just before a name is given.
-struct BeforeRename(Box<dyn FnOnce() + Send>);
+/// What somebody else does just before a name is given; and whether again before the next one.
+struct BeforeRename(Box<dyn FnMut() + Send>, bool);
 
 impl std::fmt::Debug for BeforeRename {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,6 +70,7 @@ impl Faulty {
             fail_at,
             errno,
             boot: "test",
+            gives_second_names: true,
             state: Mutex::default(),
         }
     }
@@ -81,14 +83,29 @@ impl Faulty {
         }
     }
 
+    /// As [`Self::at`], on a file system that gives no second names.
+    pub(super) fn without_links(fail_at: usize, errno: Errno) -> Self {
+        Self {
+            gives_second_names: false,
+            ..Self::at(fail_at, errno)
+        }
+    }
+
     /// Whether the call that was to fail was reached.
     pub(crate) fn fired(&self) -> bool {
         self.state.lock().unwrap().fired
     }
 
     /// Has somebody else act just before the next rename.
-    fn before_rename(&self, act: impl FnOnce() + Send + 'static) {
-        self.state.lock().unwrap().before_rename = Some(BeforeRename(Box::new(act)));
+    pub(super) fn before_rename(&self, act: impl FnOnce() + Send + 'static) {
+        let mut act = Some(act);
+        let once = move || act.take().into_iter().for_each(|act| act());
+        self.state.lock().unwrap().before_rename = Some(BeforeRename(Box::new(once), false));
+    }
+
+    /// Has somebody else act just before each rename.
+    pub(super) fn before_each_rename(&self, act: impl FnMut() + Send + 'static) {
+        self.state.lock().unwrap().before_rename = Some(BeforeRename(Box::new(act), true));
     }
 
     /// From here on nothing fails.
@@ -96,7 +113,7 @@ impl Faulty {
         self.state.lock().unwrap().healed = true;
     }
 
-    fn calls(&self) -> Vec<Call> {
+    pub(super) fn calls(&self) -> Vec<Call> {
         self.state.lock().unwrap().calls.clone()
     }
 
@@ -192,8 +209,11 @@ impl Sys for Faulty {
 
     fn rename(&self, from_dir: Fd<'_>, from: &str, to_dir: Fd<'_>, to: &str) -> SysResult<()> {
         let before = self.state.lock().unwrap().before_rename.take();
-        if let Some(BeforeRename(act)) = before {
+        if let Some(BeforeRename(mut act, again)) = before {
             act();
+            if again {
+                self.state.lock().unwrap().before_rename = Some(BeforeRename(act, again));
+            }
         }
         let note = || Call::Rename {
             from: inode(from_dir),
@@ -205,6 +225,9 @@ impl Sys for Faulty {
     }
 
     fn link(&self, from_dir: Fd<'_>, from: &str, to_dir: Fd<'_>, to: &str) -> SysResult<()> {
+        if !self.gives_second_names {
+            return Err(Errno::PERM);
+        }
         self.run(
             || RealSys.link(from_dir, from, to_dir, to),
             || Call::Other("link"),

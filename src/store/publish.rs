@@ -365,3 +365,6 @@ fn open_once(
         Entry::Vacant(unknown) => Ok(Arc::clone(unknown.insert(Arc::new(open()?)))),
     }
 }
+
+#[cfg(test)]
+mod tests;
