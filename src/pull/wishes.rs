@@ -209,15 +209,17 @@ pub(super) async fn plan_entries(
             .extend(plan.relisted.into_iter().map(owned));
         planned.shared.extend(plan.shared.into_iter().map(owned));
     }
-    name_apart(pull, &mut planned.jobs).await
+    let sharers = name_apart(pull, &mut planned.jobs).await?;
+    planned.shared.extend(sharers);
+    Ok(())
 }
 
 /// Gives wishes for files of one name subjects of their own, where the peer says by their digests that they are two files. Of
-/// one that says nothing two records of one name have one file, and one wish.
-pub(super) async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<(), Error> {
+/// one that says nothing two records of one name have one file, and one wish: answers who shares it.
+pub(super) async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<Vec<Sharer>, Error> {
     let subjects: Vec<&str> = jobs
         .iter()
-        .filter(|job| is_exact(job))
+        .filter(|job| matches!(job.work, Work::Fetch(_)))
         .map(|job| job.subject.as_str())
         .collect();
     let wished = pull
@@ -225,21 +227,25 @@ pub(super) async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<(), E
         .wishers_of(pull.peer.name(), &subjects)
         .await?;
     let mut wishers: HashMap<String, AssetId> = wished.into_iter().collect();
+    let mut sharers = Vec::new();
     for job in jobs.iter_mut() {
-        if let (true, Work::Fetch(fetch)) = (is_exact(job), &job.work) {
-            let first = wishers
-                .entry(job.subject.clone())
-                .or_insert_with(|| job.asset.clone());
-            if *first != job.asset {
-                job.subject = fetch_subject(fetch.kind, &fetch.path, Some(&job.asset));
-            }
+        let Work::Fetch(fetch) = &job.work else {
+            continue;
+        };
+        let first = wishers
+            .entry(job.subject.clone())
+            .or_insert_with(|| job.asset.clone());
+        if *first == job.asset {
+            continue;
+        }
+        if fetch.sha256.is_some() {
+            job.subject = fetch_subject(fetch.kind, &fetch.path, Some(&job.asset));
+        } else if let Ok(path) = MediaPath::new(fetch.path.as_str()) {
+            let both = [first.clone(), job.asset.clone()];
+            sharers.extend(both.map(|asset| (fetch.kind, path.clone(), asset)));
         }
     }
-    Ok(())
-}
-
-fn is_exact(job: &NewJob) -> bool {
-    matches!(&job.work, Work::Fetch(fetch) if fetch.sha256.is_some())
+    Ok(sharers)
 }
 
 pub(super) fn jobs(

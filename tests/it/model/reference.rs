@@ -97,6 +97,14 @@ impl Reference {
         edited.map(|held| held.rec.clone()).collect()
     }
 
+    /// Whether a record is here that its master has no more, and that one more listing has to lack.
+    pub(super) fn awaits_an_absence(&self, world: &World) -> bool {
+        let gone = |(key, held): (&Key, &Held)| {
+            held.rec.is_live() && !held.is_edited && !world.records.contains_key(key)
+        };
+        self.held.iter().any(gone)
+    }
+
     /// The files of the mirror that belong to records which the master has just so, contents included.
     pub(super) async fn files_here(&self, world: &World, mirror: &Mirror) -> Vec<MediaFile> {
         let mut found = Vec::new();
