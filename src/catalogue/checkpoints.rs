@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn key(id: impl std::fmt::Display) -> RecordKey {
-        RecordKey::new("asset", &id.to_string()).unwrap()
+        RecordKey::new("asset", id.to_string()).unwrap()
     }
 
     /// Commits what is done to a batch.
