@@ -305,6 +305,7 @@ mod tests {
         assert_eq!(found("a", "other").await, Some(checkpoint(30)));
         assert_eq!(found("b", "changes").await, Some(checkpoint(20)));
         assert_eq!(found("b", "other").await, None);
+        assert_eq!(found("b", "a feed before it").await, None);
         assert_eq!(catalogue.listing("a").await.unwrap(), Some(listing(40)));
         commit(&catalogue, async |batch| batch.end_listing("a").await).await;
         assert_eq!(catalogue.listing("a").await.unwrap(), None);
