@@ -602,13 +602,16 @@ mod tests {
             .iter()
             .enumerate()
         {
-            sqlx::query("INSERT INTO file (kind, path, asset, size, modified, sha256, authored, received_at) VALUES (0, $1, $2, 1, 2, $3, 0, 4)")
-                .bind(at)
-                .bind(format!("a{n}"))
-                .bind(&Sha256::of(b"x").as_bytes()[..])
-                .execute(&old)
-                .await
-                .unwrap();
+            for kind in [KIND, FileKind::Generated] {
+                sqlx::query("INSERT INTO file (kind, path, asset, size, modified, sha256, authored, received_at) VALUES ($4, $1, $2, 1, 2, $3, 0, 4)")
+                    .bind(at)
+                    .bind(format!("a{n}"))
+                    .bind(&Sha256::of(b"x").as_bytes()[..])
+                    .bind(number(kind))
+                    .execute(&old)
+                    .await
+                    .unwrap();
+            }
         }
         old.close().await;
         let catalogue = Catalogue::open(&database).await.unwrap();
@@ -619,10 +622,9 @@ mod tests {
                 .all(|row| row.file.place.is_none() && row.file.size == 1)
         );
         let spelled = ["x/a.JPG", "CAFE\u{301}/a\u{308}.jpg", "LINE\nbreak"].map(path);
-        let occupied = catalogue
-            .occupied(Rules::Folding, KIND, &spelled)
-            .await
-            .unwrap();
-        assert_eq!(occupied.len(), 3);
+        for kind in [KIND, FileKind::Generated] {
+            let occupied = catalogue.occupied(Rules::Folding, kind, &spelled).await;
+            assert_eq!(occupied.unwrap().len(), 3, "{kind:?}");
+        }
     }
 }

@@ -51,15 +51,15 @@ struct State {
     fired: bool,
     healed: bool,
     calls: Vec<Call>,
-    before_rename: Option<BeforeRename>,
+    before_name: Option<BeforeName>,
 }
 
 /// What somebody else does just before a name is given; and whether again before the next one.
-struct BeforeRename(Box<dyn FnMut() + Send>, bool);
+struct BeforeName(Box<dyn FnMut() + Send>, bool);
 
-impl std::fmt::Debug for BeforeRename {
+impl std::fmt::Debug for BeforeName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("BeforeRename")
+        f.write_str("BeforeName")
     }
 }
 
@@ -96,21 +96,31 @@ impl Faulty {
         self.state.lock().unwrap().fired
     }
 
-    /// Has somebody else act just before the next rename.
-    pub(super) fn before_rename(&self, act: impl FnOnce() + Send + 'static) {
+    /// Has somebody else act just before the next name is given.
+    pub(super) fn before_name(&self, act: impl FnOnce() + Send + 'static) {
         let mut act = Some(act);
         let once = move || act.take().into_iter().for_each(|act| act());
-        self.state.lock().unwrap().before_rename = Some(BeforeRename(Box::new(once), false));
+        self.state.lock().unwrap().before_name = Some(BeforeName(Box::new(once), false));
     }
 
-    /// Has somebody else act just before each rename.
-    pub(super) fn before_each_rename(&self, act: impl FnMut() + Send + 'static) {
-        self.state.lock().unwrap().before_rename = Some(BeforeRename(Box::new(act), true));
+    /// Has somebody else act just before each name is given.
+    pub(super) fn before_each_name(&self, act: impl FnMut() + Send + 'static) {
+        self.state.lock().unwrap().before_name = Some(BeforeName(Box::new(act), true));
     }
 
     /// From here on nothing fails.
     pub(super) fn heal(&self) {
         self.state.lock().unwrap().healed = true;
+    }
+
+    fn act_before(&self) {
+        let before = self.state.lock().unwrap().before_name.take();
+        if let Some(BeforeName(mut act, again)) = before {
+            act();
+            if again {
+                self.state.lock().unwrap().before_name = Some(BeforeName(act, again));
+            }
+        }
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
@@ -208,13 +218,7 @@ impl Sys for Faulty {
     }
 
     fn rename(&self, from_dir: Fd<'_>, from: &str, to_dir: Fd<'_>, to: &str) -> SysResult<()> {
-        let before = self.state.lock().unwrap().before_rename.take();
-        if let Some(BeforeRename(mut act, again)) = before {
-            act();
-            if again {
-                self.state.lock().unwrap().before_rename = Some(BeforeRename(act, again));
-            }
-        }
+        self.act_before();
         let note = || Call::Rename {
             from: inode(from_dir),
             to: inode(to_dir),
@@ -228,6 +232,7 @@ impl Sys for Faulty {
         if !self.gives_second_names {
             return Err(Errno::PERM);
         }
+        self.act_before();
         self.run(
             || RealSys.link(from_dir, from, to_dir, to),
             || Call::Other("link"),
@@ -528,7 +533,7 @@ fn a_directory_removed_under_our_hands_is_made_again() {
     let f = Fixture::with(Resolver::Steps, Arc::clone(&sys) as Arc<dyn Sys>);
     let batch = vec![f.item("a/b/1", b"x"), f.item("a/b/2", b"y")];
     let (inner, outer) = (f.on_disk("a/b"), f.on_disk("a"));
-    sys.before_rename(move || {
+    sys.before_name(move || {
         std::fs::remove_dir(inner).unwrap();
         std::fs::remove_dir(outer).unwrap();
     });

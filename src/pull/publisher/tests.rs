@@ -571,6 +571,38 @@ async fn the_second_file_of_a_name_lies_beside_the_first_and_a_person_is_told() 
 }
 
 #[tokio::test]
+async fn what_is_made_here_is_published_too_and_shared_with_nobody() {
+    let bench = Bench::new().await;
+    bench.know(&[("a1", "x"), ("a2", "x")]).await;
+    let made = |asset| Wish {
+        kind: FileKind::Generated,
+        path: "x/t.webp",
+        asset,
+        way: Way::Made,
+        ..WISH
+    };
+    for asset in ["a1", "a2"] {
+        let job = NewJob {
+            subject: format!("render:{asset}"),
+            work: Work::Regenerate(RegenerateJob {
+                original: "x".to_owned(),
+                output_dir: "x".to_owned(),
+                presets: Vec::new(),
+            }),
+            ..made(asset).job()
+        };
+        let job = bench.claim(&[job]).await.remove(0);
+        bench
+            .run(vec![bench.landed(job, &[&made(asset)])])
+            .await
+            .unwrap();
+    }
+    let (first, second) = (bench.row(&made("a1")).await, bench.row(&made("a2")).await);
+    assert_eq!(first.unwrap().place, None);
+    assert!(second.unwrap().place.is_some(), "it took the other's name");
+}
+
+#[tokio::test]
 async fn equal_content_of_two_assets_under_one_name_is_one_file_where_the_peer_states_its_digest() {
     for states_digest in [true, false] {
         let bench = Bench::new().await;

@@ -180,19 +180,24 @@ fn whatever_call_fails_without_second_names_the_old_file_is_whole_and_no_name_go
 }
 
 #[test]
-fn a_file_that_goes_while_it_is_to_be_moved_aside_is_not_missed() {
-    let sys = Arc::new(Faulty::without_links(0, Errno::IO));
-    let f = fixture(&sys);
-    fs::write(f.on_disk("a"), "old").unwrap();
-    let item = Publish {
-        keep_replaced: true,
-        ..f.item("a", b"new")
-    };
-    let old = f.on_disk("a");
-    sys.before_rename(move || fs::remove_file(old).unwrap());
-    publish_one(&f, item).unwrap();
-    assert_eq!(f.read("a").unwrap(), b"new");
-    assert_eq!(f.trashed(), []);
+fn a_file_that_goes_before_it_is_kept_is_not_missed() {
+    for sys in [
+        Faulty::at(0, Errno::IO),
+        Faulty::without_links(0, Errno::IO),
+    ] {
+        let sys = Arc::new(sys);
+        let f = fixture(&sys);
+        fs::write(f.on_disk("a"), "old").unwrap();
+        let item = Publish {
+            keep_replaced: true,
+            ..f.item("a", b"new")
+        };
+        let old = f.on_disk("a");
+        sys.before_name(move || fs::remove_file(old).unwrap());
+        publish_one(&f, item).unwrap();
+        assert_eq!(f.read("a").unwrap(), b"new");
+        assert_eq!(f.trashed(), []);
+    }
 }
 
 #[test]
@@ -200,7 +205,7 @@ fn a_place_that_is_removed_again_and_again_is_given_up_with_an_answer() {
     let (f, sys) = sound();
     let item = f.item("a/b", b"new");
     let folder = f.on_disk("a");
-    sys.before_each_rename(move || fs::remove_dir(&folder).unwrap());
+    sys.before_each_name(move || fs::remove_dir(&folder).unwrap());
     let answer = publish_one(&f, item);
     assert!(answer.is_err(), "{answer:?}");
     assert_eq!(f.read("a/b"), None);
