@@ -19,9 +19,17 @@ pub struct FileRow {
     pub received_at: Timestamp,
     /// When a listing of its asset first lacked it, if the last one did.
     pub unlisted_at: Option<Timestamp>,
+    /// When it was found not to be on disk as this says, if it was.
+    pub damaged_at: Option<Timestamp>,
 }
 
 impl FileRow {
+    /// Whether the disk is known not to have it.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged_at.is_some()
+    }
+
     /// What rows are paged by: the name, and whose file it is.
     #[must_use]
     pub fn key(&self) -> (String, String) {
@@ -49,8 +57,7 @@ pub struct FileTotals {
 }
 
 /// What [`media_file`] reads comes first.
-const COLUMNS: &str =
-    "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at";
+const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at";
 
 /// What a file is found by, beside its kind.
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +187,7 @@ impl Catalogue {
         rows.iter().map(file_row).collect()
     }
 
-    /// A few files with this content, whatever their names: candidates for a copy that needs no network.
+    /// A few sound files with this content, whatever their names: candidates for a copy that needs no network.
     ///
     /// # Errors
     /// [`Error`].
@@ -190,7 +197,7 @@ impl Catalogue {
             .push(COLUMNS)
             .push(" FROM file WHERE sha256 = ")
             .push_bind(&content.as_bytes()[..])
-            .push(" LIMIT 4");
+            .push(" AND damaged_at IS NULL LIMIT 4");
         let rows = query
             .build()
             .fetch_all(&self.db.readers)
@@ -244,7 +251,7 @@ impl Batch {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10, $11)
              ON CONFLICT (kind, path, asset) DO UPDATE SET size = excluded.size, modified = excluded.modified,
              sha256 = excluded.sha256, md5 = excluded.md5, authored = excluded.authored, received_at = excluded.received_at,
-             unlisted_at = NULL, place = excluded.place, fold = excluded.fold",
+             unlisted_at = NULL, damaged_at = NULL, place = excluded.place, fold = excluded.fold",
         )
         .bind(number(file.kind))
         .bind(file.path.as_str())
@@ -357,14 +364,18 @@ fn file_row(row: &Row) -> Result<FileRow, Error> {
 }
 
 fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
+    let time = |at: usize| -> sqlx::Result<Option<Timestamp>> {
+        Ok(row
+            .try_get::<Option<i64>, _>(at)?
+            .map(Timestamp::from_millis))
+    };
     let received_at = Timestamp::from_millis(row.try_get(9)?);
-    let unlisted_at = row
-        .try_get::<Option<i64>, _>(10)?
-        .map(Timestamp::from_millis);
+    let (unlisted_at, damaged_at) = (time(10)?, time(11)?);
     Ok(media_file(row)?.map(|file| FileRow {
         file,
         received_at,
         unlisted_at,
+        damaged_at,
     }))
 }
 

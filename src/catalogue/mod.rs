@@ -15,6 +15,7 @@ mod checkpoints;
 mod conflicts;
 #[cfg(test)]
 mod conformance;
+mod damage;
 mod db;
 mod dialect;
 mod files;

@@ -252,6 +252,9 @@ pub struct SyncHow {
     /// Let up to N deletes, or N% of the live assets, through the guard.
     #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
     pub max_delete: Option<MaxDelete>,
+    /// Read and hash every file here first, and fetch again what is damaged. Without it `seed` goes by size and date.
+    #[arg(short = 'c', long)]
+    pub checksum: bool,
     /// Say what would happen, and do nothing; see `emsync plan`.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -271,6 +274,9 @@ pub struct Plan {
     /// What the guard would be told.
     #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
     pub max_delete: Option<MaxDelete>,
+    /// Read and hash every file here first, and count what is damaged among what would be fetched.
+    #[arg(short = 'c', long)]
+    pub checksum: bool,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub json: bool,

@@ -182,6 +182,7 @@ async fn sync(mirror: &Node, scope: Scope, shutdown: &Shutdown) -> anyhow::Resul
     let options = Options {
         scope,
         max_delete: None,
+        checksum: false,
     };
     let outcome =
         pipeline::sync_peer(mirror, &settings, options, Arc::new(Silent), shutdown).await?;

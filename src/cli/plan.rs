@@ -34,6 +34,7 @@ pub(super) async fn run(
     let how = SyncHow {
         transfers: None,
         max_delete: args.max_delete,
+        checksum: args.checksum,
         dry_run: true,
         json: args.json,
     };
@@ -51,8 +52,8 @@ pub(super) async fn show(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let progress = Progress::new(global);
-    let asked = (scope, how.max_delete);
-    let preview = pipeline::preview_peer(node, settings, asked, progress.clone(), shutdown).await;
+    let options = how.options(scope);
+    let preview = pipeline::preview_peer(node, settings, options, progress.clone(), shutdown).await;
     progress.finish();
     let preview = preview?;
     output::read_or_not(if how.json {

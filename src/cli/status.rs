@@ -17,6 +17,7 @@ struct Status {
     records: BTreeMap<String, Counted>,
     files: FileTotals,
     unrenderable: u64,
+    damaged: u64,
     conflicts: u64,
     peers: Vec<PeerStatus>,
     last_run: Option<LastRun>,
@@ -71,6 +72,7 @@ pub(super) async fn run(global: &Global, args: &Json) -> anyhow::Result<ExitCode
 }
 
 async fn gather(node: &Node) -> anyhow::Result<Status> {
+    let damaged = node.catalogue.damaged().await?;
     let last_change = node.catalogue.last_change().await?;
     let mut peers = Vec::new();
     for peer in &node.config.peers {
@@ -86,7 +88,7 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
             name: peer.name.clone(),
             base_url: peer.base_url.to_string(),
             enabled: peer.enabled,
-            in_sync: valid.map(|parity| parity.in_sync),
+            in_sync: valid.map(|parity| parity.in_sync && damaged == 0),
             as_of: parity.as_ref().map(|parity| parity.as_of.to_string()),
             watermark: checkpoint.map(|checkpoint| checkpoint.watermark.to_string()),
             jobs: node.catalogue.job_counts(Some(&peer.name)).await?,
@@ -113,6 +115,7 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
             .collect(),
         files: node.catalogue.file_totals().await?,
         unrenderable: node.catalogue.count_findings().await?,
+        damaged,
         conflicts: node.catalogue.count_conflicts().await?,
         peers,
         last_run: node.catalogue.runs(1).await?.pop().map(LastRun::from),
@@ -147,6 +150,7 @@ fn print(status: &Status) -> anyhow::Result<()> {
     ))?;
     for (number, what) in [
         (status.unrenderable, "unrenderable"),
+        (status.damaged, "damaged files"),
         (status.conflicts, "conflicts"),
     ] {
         if number > 0 {

@@ -123,6 +123,17 @@ async fn sync_one(
     )
 }
 
+impl SyncHow {
+    /// What it asks of the pipeline.
+    pub(super) fn options(&self, scope: Scope) -> Options {
+        Options {
+            scope,
+            max_delete: self.max_delete,
+            checksum: self.checksum,
+        }
+    }
+}
+
 async fn open(global: &Global, how: &SyncHow) -> anyhow::Result<Node> {
     let mut config = super::config(global)?;
     if let Some(transfers) = how.transfers {
@@ -139,10 +150,7 @@ async fn run(
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Outcome, pipeline::Error> {
-    let options = Options {
-        scope,
-        max_delete: how.max_delete,
-    };
+    let options = how.options(scope);
     pipeline::sync_peer(node, settings, options, progress.clone(), shutdown).await
 }
 

@@ -68,7 +68,7 @@ async fn with_peer(
     output::read_or_not(if args.json {
         output::json(&parity).map_err(Into::into)
     } else {
-        print_table(peer, &parity)
+        print_table(peer, &parity).and(tell_damage(node, Some(peer)).await)
     })?;
     Ok(differs_unless(parity.in_sync))
 }
@@ -81,9 +81,8 @@ async fn alone(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let before = node.catalogue.last_change().await?;
-    let as_of = node.seams.clock.now();
     let here = pipeline::here(node, &**progress, shutdown);
-    let parity = verify::alone(&here, args.checksum, as_of).await?;
+    let parity = verify::alone(&here, args.checksum).await?;
     if let Some(file) = &args.report {
         keep(node, &here, (before, None), &parity, (file, args.checksum)).await?;
     }
@@ -91,7 +90,7 @@ async fn alone(
     output::read_or_not(if args.json {
         output::json(&parity).map_err(Into::into)
     } else {
-        print_alone(&parity)
+        print_alone(&parity).and(tell_damage(node, None).await)
     })?;
     Ok(differs_unless(parity.differences_total == 0))
 }
@@ -138,9 +137,22 @@ async fn against(
     output::read_or_not(if args.json {
         output::json(&found).map_err(Into::into)
     } else {
-        print_against(&found)
+        print_against(&found).and(tell_damage(node, None).await)
     })?;
     Ok(differs_unless(found.equal))
+}
+
+/// Says how damaged files come back.
+async fn tell_damage(node: &Node, peer: Option<&str>) -> anyhow::Result<()> {
+    let damaged = node.catalogue.damaged().await?;
+    if damaged > 0 {
+        let peer = peer.unwrap_or("PEER");
+        output::line(&format!(
+            "{} damaged or missing here: `emsync sync {peer}` fetches again what came from there",
+            output::counted(damaged, "file")
+        ))?;
+    }
+    Ok(())
 }
 
 fn differs_unless(equal: bool) -> ExitCode {

@@ -338,6 +338,7 @@ impl Rebuild<'_> {
             store: self.store,
             monitor: self.monitor,
             stop: self.stop,
+            as_of: now,
         };
         let mut after: Option<(String, String)> = None;
         loop {
@@ -346,8 +347,7 @@ impl Rebuild<'_> {
                 .await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.key());
-            let files = rows.into_iter().map(|row| row.file).collect();
-            let unlike = verify::unlike(&here, files, self.options.checksum).await?;
+            let unlike = verify::unlike(&here, rows, self.options.checksum).await?;
             let mut batch = catalogue.batch().await?;
             for (file, is_missing) in unlike {
                 batch

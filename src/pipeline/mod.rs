@@ -109,6 +109,8 @@ pub struct Options {
     pub scope: Scope,
     /// What a person said about the delete guard.
     pub max_delete: Option<MaxDelete>,
+    /// Whether the files that are here are read and hashed first.
+    pub checksum: bool,
 }
 
 /// What a run did. A run that ended early did something, too.
@@ -208,6 +210,7 @@ pub async fn verify_peer(
             stop: shutdown,
         },
         monitor,
+        as_of: node.seams.clock.now(),
     };
     let depth = Depth {
         originals: settings.pull_originals,
@@ -225,6 +228,7 @@ pub fn here<'a>(node: &'a Node, monitor: &'a dyn Monitor, stop: &'a Shutdown) ->
         store: &node.store,
         monitor,
         stop,
+        as_of: node.seams.clock.now(),
     }
 }
 
@@ -296,6 +300,8 @@ async fn passes(
     options: Options,
     applied: &mut Applied,
 ) -> Result<(), Error> {
+    let scope = due_scope(pull, options.scope).await?;
+    find_damage(pull, scope, options.checksum).await?;
     let open = node.catalogue.job_counts(Some(&settings.name)).await?;
     pull.monitor.expect(Counter::Files, open.open);
     pull.monitor.expect(Counter::Bytes, open.open_bytes);
@@ -306,7 +312,6 @@ async fn passes(
         settings,
         max_delete: options.max_delete,
     };
-    let scope = due_scope(pull, options.scope).await?;
     round.run(scope, applied).await?;
     if scope == Scope::Changes && round.has_drifted(applied).await? {
         // Somebody may just have been at work there, so the change window is looked at once more before everything is.
@@ -323,6 +328,29 @@ async fn passes(
     trash::expire(&node.store, &node.catalogue, days, now)
         .await
         .map_err(pull::Error::from)?;
+    Ok(())
+}
+
+/// Wishes for what is not on disk as its row says. Where everything is listed, everything is looked at before; a run that asks
+/// for changes only goes by what was found before, unless it is to hash what is here.
+async fn find_damage(pull: &Pull, scope: Scope, checksum: bool) -> Result<(), Error> {
+    if scope == Scope::Everything || checksum {
+        let here = verify::Here {
+            catalogue: &pull.catalogue,
+            store: &pull.store,
+            monitor: &*pull.monitor,
+            stop: &pull.stop,
+            as_of: pull.seams.clock.now(),
+        };
+        let damaged = verify::look(&here, checksum).await?;
+        if damaged > 0 {
+            tracing::warn!(
+                files = damaged,
+                "not on disk as the catalogue says; what came from this peer is fetched again"
+            );
+        }
+    }
+    pull::damage::wish(pull).await?;
     Ok(())
 }
 

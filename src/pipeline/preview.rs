@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::round::{audit, delete_limit, due_scope};
-use super::{Error, pull_with};
+use super::{Error, Options, find_damage, pull_with};
 use crate::catalogue::{FileRow, Job, Lane};
 use crate::config::{self, MaxDelete};
 use crate::model::job::{FetchJob, Work};
@@ -81,7 +81,7 @@ pub struct Preview {
 pub async fn preview_peer(
     node: &Node,
     settings: &config::Peer,
-    (scope, max_delete): (Scope, Option<MaxDelete>),
+    options: Options,
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Preview, Error> {
@@ -91,8 +91,9 @@ pub async fn preview_peer(
     let preview = async {
         let into = (&scratch.catalogue, activity.as_str());
         let pull = pull_with(node, settings, into, monitor, shutdown).await?;
-        let scope = due_scope(&pull, scope).await?;
-        count(&pull, settings, scope, max_delete).await
+        let scope = due_scope(&pull, options.scope).await?;
+        find_damage(&pull, scope, options.checksum).await?;
+        count(&pull, settings, scope, options.max_delete).await
     };
     let preview = preview.await;
     let _ = node.store.end_staging(&activity);

@@ -5,6 +5,7 @@
 //! page       one page: records by the conflict rule, deletes, what cannot be used
 //! wishes     the files of a page's assets (claims: names of two assets; folders: members that only EMDB's uploads name)
 //! plan       pure: record + listing + what is here -> wishes
+//! damage     the files that a look at the disk found wrong, wished for as their rows say they were
 //! pool       per lane: claim wishes, run `transfer` for each, as many at once as there are permits
 //! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes (`ours`, `body`)
 //! publisher  the only writer: groups what arrived, makes it durable under its name, then rows, then settles the jobs
@@ -14,6 +15,7 @@
 
 mod body;
 mod claims;
+pub mod damage;
 mod error;
 mod folders;
 pub mod metadata;

@@ -72,7 +72,8 @@ pub(super) async fn find(
         .as_deref()
         .and_then(|from| MediaPath::new(from).ok())
     {
-        rows.former = pull.catalogue.file(job.kind, &former, asset).await?;
+        let row = pull.catalogue.file(job.kind, &former, asset).await?;
+        rows.former = row.filter(|row| !row.is_damaged());
     }
     if let Some(wanted) = &job.sha256 {
         rows.twins = pull.catalogue.files_with(wanted).await?;

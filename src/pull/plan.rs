@@ -3,6 +3,10 @@
 //! Pure: no clock, no I/O. The order of work is decided by the job table (oldest wish first, small and large files in
 //! lanes of their own); this decides which wishes there are.
 
+mod mend;
+
+pub use mend::mend;
+
 use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
@@ -109,6 +113,9 @@ pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -
     if let Some(render) = render {
         plan.regenerate = missing_renditions(&plan, render, here, policy);
     }
+    if here.authority > Authority::Supplies {
+        mend::add_what_is_not_listed(&mut plan, asset, listed, here, policy);
+    }
     limit_to(&mut plan, asset, here);
     pair_moves(&mut plan, here);
     plan
@@ -122,7 +129,7 @@ fn pair_moves(plan: &mut Plan, here: Here<'_>) {
         .filter(|row| {
             let is_it =
                 |job: &RemoveJob| job.kind == row.file.kind && job.path == row.file.path.as_str();
-            plan.remove.iter().any(is_it)
+            !row.is_damaged() && plan.remove.iter().any(is_it)
         })
         .collect();
     for job in &mut plan.fetch {
@@ -137,12 +144,8 @@ fn former<'a>(job: &FetchJob, leaving: &[&'a FileRow]) -> Option<&'a FileRow> {
         let same_time = job
             .modified
             .is_some_and(|time| time.whole_second() == file.modified.whole_second());
-        file.kind == job.kind
-            && match (job.sha256, job.md5, file.md5) {
-                (Some(sha256), ..) => sha256 == file.sha256,
-                (None, Some(theirs), Some(ours)) => theirs == ours,
-                _ => job.size == Some(file.size) && same_time,
-            }
+        let is_vouched = job.sha256.is_some() || job.md5.is_some() && file.md5.is_some();
+        file.kind == job.kind && states_content_of(job, row) && (is_vouched || same_time)
     };
     let name = job.path.rsplit('/').next();
     let found: Vec<_> = leaving.iter().filter(may_be).copied().collect();
@@ -154,6 +157,15 @@ fn former<'a>(job: &FetchJob, leaving: &[&'a FileRow]) -> Option<&'a FileRow> {
         (None, [row]) => Some(row),
         (None, [first, ..]) if job.sha256.is_some() => Some(first),
         _ => None,
+    }
+}
+
+/// Whether a wanted file is what a row says, by the closest thing that is stated of both.
+fn states_content_of(job: &FetchJob, row: &FileRow) -> bool {
+    match (job.sha256, job.md5, row.file.md5) {
+        (Some(sha256), ..) => sha256 == row.file.sha256,
+        (None, Some(theirs), Some(ours)) => theirs == ours,
+        _ => job.size == Some(row.file.size),
     }
 }
 
@@ -179,6 +191,8 @@ fn limit_to(plan: &mut Plan, asset: &Asset, here: Here<'_>) {
             .find(|row| row.file.kind == job.kind && row.file.path.as_str() == job.path);
         match (row, here.authority) {
             (None, _) => true,
+            // What it was may come back from anybody.
+            (Some(row), _) if row.is_damaged() => states_content_of(job, row),
             (Some(_), Authority::Supplies) => false,
             // What is here is what the record speaks of, whatever this peer has.
             (Some(row), _) => !stated
@@ -211,7 +225,7 @@ fn plan_originals(
     let wanted = wanted_originals(asset, listed);
     for file in &wanted {
         match here.own(file) {
-            Some(row) if file.is(&row.file) => continue,
+            Some(row) if file.is(&row.file) && !row.is_damaged() => continue,
             // A file of the right content whose owner left it changes hands, or its removal would take it along. Any other
             // stays where it is: of two files of one name the second gets a place of its own.
             Some(_) => {}
@@ -260,7 +274,7 @@ fn is_behind(stated: &ListedFile, row: &FileRow) -> bool {
 fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: Here<'_>) {
     for file in listed.iter().filter(|file| !file.path.is_bookkeeping()) {
         let is_here = match here.own(file) {
-            Some(row) => file.is(&row.file),
+            Some(row) => file.is(&row.file) && !row.is_damaged(),
             // One whose owner left it goes with its owner's row, unless it changes hands; a kept one is shared by its content.
             None => (here.others(file))
                 .any(|(row, claim)| claim != Claim::Nobody && file.has_content_of(&row.file)),
@@ -349,7 +363,10 @@ fn missing_renditions(
         .iter()
         .any(|job| job.kind == FileKind::Original && job.path == render.original);
     let original_here = here.own.iter().any(|row| {
-        row.file.kind == FileKind::Original && row.file.path.as_str() == render.original
+        let file = &row.file;
+        file.kind == FileKind::Original
+            && file.path.as_str() == render.original
+            && !row.is_damaged()
     });
     if on_its_way || !original_here || here.unrenderable {
         return None;
@@ -365,7 +382,8 @@ fn missing_renditions(
                 .own
                 .iter()
                 .find(|row| row.file.kind == FileKind::Generated && row.file.path.as_str() == path);
-            row.is_some_and(|row| row.file.authored || policy.generated != Generated::Rebuild)
+            row.filter(|row| !row.is_damaged())
+                .is_some_and(|row| row.file.authored || policy.generated != Generated::Rebuild)
         })
     };
     let presets: Vec<String> = render
@@ -462,6 +480,7 @@ mod tests {
             },
             received_at: Timestamp::EPOCH,
             unlisted_at: None,
+            damaged_at: None,
         }
     }
 

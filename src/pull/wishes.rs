@@ -205,7 +205,7 @@ pub(super) async fn plan_entries(
 
 /// Gives wishes for files of one name subjects of their own, where the peer says by their digests that they are two files. Of
 /// one that says nothing two records of one name have one file, and one wish.
-async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<(), Error> {
+pub(super) async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<(), Error> {
     let subjects: Vec<&str> = jobs
         .iter()
         .filter(|job| is_exact(job))
@@ -233,7 +233,12 @@ fn is_exact(job: &NewJob) -> bool {
     matches!(&job.work, Work::Fetch(fetch) if fetch.sha256.is_some())
 }
 
-fn jobs(pull: &Pull, asset: &AssetId, own: &[FileRow], plan: &plan::Plan) -> Vec<NewJob> {
+pub(super) fn jobs(
+    pull: &Pull,
+    asset: &AssetId,
+    own: &[FileRow],
+    plan: &plan::Plan,
+) -> Vec<NewJob> {
     let job = |subject: String, lane: Lane, size: u64, work: Work| NewJob {
         peer: pull.peer.name().to_owned(),
         subject,

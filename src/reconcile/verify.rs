@@ -1,4 +1,5 @@
-//! Are two nodes equal? Four layers, each an ordered merge of what the peer lists with what is here; nothing is changed.
+//! Are two nodes equal? Four layers, each an ordered merge of what the peer lists with what is here; nothing is changed, but
+//! files that are not on disk as their rows say are noted (`catalogue::damage`), so that the next run brings them back.
 //!
 //! ```text
 //! the peer's complete listing, in whatever order   -> a spool, sorted
@@ -24,14 +25,13 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::path::Path;
 
 pub use against::{About, Against, Compared, Verdict, against};
 pub use describe::describe;
 pub use report::{Difference, Kind, Layer, LayerReport, Layers, Parity};
 
-use crate::catalogue::{Catalogue, StoredParity};
+use crate::catalogue::{Catalogue, FileRow, StoredParity, by_ref};
 use crate::config::Generated;
 use crate::crash::{self, Point};
 use crate::error::Class;
@@ -131,6 +131,8 @@ pub struct Here<'a> {
     pub monitor: &'a dyn Monitor,
     /// Whether the end was asked for.
     pub stop: &'a Shutdown,
+    /// When the comparison began.
+    pub as_of: Timestamp,
 }
 
 impl Here<'_> {
@@ -149,10 +151,8 @@ impl Here<'_> {
 ///
 /// # Errors
 /// [`Error`]; then nothing is known.
-pub async fn alone(here: &Here<'_>, checksum: bool, as_of: Timestamp) -> Result<Parity, Error> {
+pub async fn alone(here: &Here<'_>, checksum: bool) -> Result<Parity, Error> {
     here.monitor.phase(Phase::Verify);
-    // A volume that is not there has lost nothing.
-    here.store.check_marker()?;
     let nobody = || LayerReport::NotCompared {
         reason: "no peer was asked".to_owned(),
     };
@@ -165,23 +165,43 @@ pub async fn alone(here: &Here<'_>, checksum: bool, as_of: Timestamp) -> Result<
         generated,
         deletes: nobody(),
     };
-    Ok(Parity::new(as_of, layers, findings))
+    Ok(Parity::new(here.as_of, layers, findings))
+}
+
+/// Looks at every file that has a row, and notes which are not on disk as it says, or are again; answers how many are not.
+///
+/// # Errors
+/// [`Error`]; what was noted before stays noted.
+pub async fn look(here: &Here<'_>, checksum: bool) -> Result<u64, Error> {
+    here.monitor.phase(Phase::Verify);
+    let mut damaged = 0;
+    for kind in [FileKind::Original, FileKind::Generated] {
+        let mut after: Option<(String, String)> = None;
+        loop {
+            let rows = (here.catalogue)
+                .files_after(kind, after.as_ref().map(by_ref), PAGE)
+                .await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.key());
+            damaged += disk::look(here, &rows, checksum).await?.len() as u64;
+        }
+    }
+    Ok(damaged)
 }
 
 /// The files that are not on disk as these rows say, each with whether it is missing.
 ///
 /// # Errors
-/// [`Error::Cancelled`].
+/// [`Error`].
 pub async fn unlike(
     here: &Here<'_>,
-    files: Vec<MediaFile>,
+    rows: Vec<FileRow>,
     checksum: bool,
 ) -> Result<Vec<(MediaFile, bool)>, Error> {
-    let found = disk::look(here, files.clone(), checksum).await?;
-    let found: HashMap<_, _> = found.into_iter().collect();
-    let unlike = files.into_iter().filter_map(|file| {
-        let is_missing = found.get(file.place())?.is_missing;
-        Some((file, is_missing))
+    let found = disk::look(here, &rows, checksum).await?;
+    let unlike = rows.into_iter().filter_map(|row| {
+        let is_missing = found.get(row.file.place())?.is_missing;
+        Some((row.file, is_missing))
     });
     Ok(unlike.collect())
 }
@@ -213,6 +233,8 @@ pub struct Verify<'a> {
     pub patience: Patience<'a>,
     /// Who listens.
     pub monitor: &'a dyn Monitor,
+    /// When the comparison begins.
+    pub as_of: Timestamp,
 }
 
 impl Verify<'_> {
@@ -222,6 +244,7 @@ impl Verify<'_> {
             store: self.store,
             monitor: self.monitor,
             stop: self.patience.stop,
+            as_of: self.as_of,
         }
     }
 
@@ -231,7 +254,6 @@ impl Verify<'_> {
     /// [`Error`]; then nothing is known, and the last report stands.
     pub async fn run(&self, depth: Depth) -> Result<Parity, Error> {
         self.monitor.phase(Phase::Verify);
-        let as_of = self.patience.seams.clock.now();
         let listed = listing::spool(self).await?;
         let mut findings = Findings::default();
         let (records, deletes) = records::compare(self, &listed, &mut findings).await?;
@@ -251,7 +273,7 @@ impl Verify<'_> {
         };
         listed.spool.close().await;
         let parity = Parity::new(
-            as_of,
+            self.as_of,
             Layers {
                 records,
                 originals,
@@ -261,7 +283,7 @@ impl Verify<'_> {
             findings,
         );
         let stored = StoredParity {
-            as_of,
+            as_of: self.as_of,
             in_sync: parity.in_sync,
             report: serde_json::to_string(&parity).unwrap_or_default(),
         };

@@ -63,6 +63,14 @@ pub enum Error {
         /// Bytes found.
         actual: u64,
     },
+    /// A file is known not to be what is recorded.
+    #[error("{}/{path} was found damaged; a sync fetches it again", kind.dir())]
+    Rotten {
+        /// Its tree.
+        kind: FileKind,
+        /// Its path.
+        path: MediaPath,
+    },
     /// A file is recorded and not there.
     #[error("{}/{path} is recorded but not on disk", kind.dir())]
     Missing {
@@ -116,7 +124,7 @@ impl Error {
             Self::Store(error) => error.class(),
             Self::Slow | Self::Body { .. } | Self::CursorLost | Self::Panicked => Class::Transient,
             Self::Read { .. } => Class::Transient,
-            Self::Damaged { .. } => Class::Corrupt,
+            Self::Damaged { .. } | Self::Rotten { .. } => Class::Corrupt,
             Self::Listen { .. }
             | Self::Refused
             | Self::NotFound
@@ -151,6 +159,7 @@ impl Error {
             self,
             Self::Listen { .. }
                 | Self::Damaged { .. }
+                | Self::Rotten { .. }
                 | Self::Missing { .. }
                 | Self::Read { .. }
                 | Self::Catalogue(_)
@@ -180,7 +189,9 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::Refused => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::Damaged { .. } | Self::Missing { .. } => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Damaged { .. } | Self::Rotten { .. } | Self::Missing { .. } => {
+                StatusCode::NOT_FOUND
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,

@@ -21,7 +21,6 @@ use super::error::{self, Error};
 use super::node::Node;
 use super::range::{Part, Version};
 use super::request::Asked;
-use crate::catalogue::FileRow;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
 use crate::protocol::wire_path::{ASSET_HEADER, asset_from_header};
 use crate::store::OpenFile;
@@ -88,7 +87,14 @@ async fn recorded(
     let mut looked = 0;
     loop {
         let row = node.catalogue.file_named(kind, path, asset).await?;
-        let FileRow { file, .. } = row.ok_or(Error::NotFound)?;
+        let row = row.ok_or(Error::NotFound)?;
+        if row.is_damaged() {
+            return Err(Error::Rotten {
+                kind,
+                path: path.clone(),
+            });
+        }
+        let file = row.file;
         looked += 1;
         let wrong = match open(node, kind, file.place()).await? {
             Some(open) if open.size == file.size => return Ok((file, open)),

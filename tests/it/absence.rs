@@ -198,6 +198,7 @@ async fn an_empty_master_takes_nothing_away() {
     let options = Options {
         scope: Scope::Everything,
         max_delete: Some(MaxDelete::Count(20)),
+        checksum: false,
     };
     let peer = mirror.peer();
     for _ in 0..2 {

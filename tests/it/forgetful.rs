@@ -84,6 +84,7 @@ async fn originals_that_are_wanted_later_come_with_the_next_seed() {
     let options = Options {
         scope: Scope::Everything,
         max_delete: None,
+        checksum: false,
     };
     let mut settings = mirror.peer();
     for (wanted, files) in [(false, 0), (true, 3)] {

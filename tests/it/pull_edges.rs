@@ -579,6 +579,7 @@ async fn killed_at(emdb: &Emdb, mirror: &mut Mirror, scope: Scope, nth: u64) -> 
         let options = Options {
             scope,
             max_delete: None,
+            checksum: false,
         };
         let outcome = sync_peer(&node, &peer, options, monitor, &Shutdown::new()).await;
         let _ = ended.send(outcome.unwrap().error.is_none());

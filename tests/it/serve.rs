@@ -236,6 +236,7 @@ async fn a_second_peer_that_is_behind_takes_nothing_away_that_the_owner_gave() {
         let options = emsync::pipeline::Options {
             scope: emsync::pull::metadata::Scope::Everything,
             max_delete: None,
+            checksum: false,
         };
         let monitor = mirror.monitor.clone();
         let shutdown = &mirror.shutdown;

@@ -190,7 +190,7 @@ impl Asked<'_> {
         let mut trouble = |what: String| {
             self.is_well = false;
             self.advice.push(format!(
-                "look at it again with `emsync verify PEER --checksum`, then `emsync seed PEER` fetches {name}"
+                "`emsync seed PEER` looks at the disk and fetches {name} again; so does `emsync sync PEER` what a look found"
             ));
             what
         };
@@ -204,6 +204,7 @@ impl Asked<'_> {
                     stat.modified, file.modified
                 ))
             }
+            Ok(Some(_)) if row.is_damaged() => trouble("DAMAGED".to_owned()),
             Ok(Some(_)) => "on disk as its row says".to_owned(),
             Ok(None) => trouble("MISSING on disk".to_owned()),
             Err(error) => trouble(format!("NOT READABLE: {error}")),
@@ -213,6 +214,11 @@ impl Asked<'_> {
             "{name}: {} bytes, sha256 {}{author}; {disk}",
             file.size, file.sha256
         ));
+        if let Some(at) = row.damaged_at {
+            layer.details.push(format!(
+                "{name}: found at {at} not to be on disk as its row says"
+            ));
+        }
         if let Some(at) = row.unlisted_at {
             layer.details.push(format!(
                 "{name}: no longer listed since {at}; it goes when another listing lacks it too"

@@ -4,6 +4,7 @@
 //! asked of the catalogue by name. So memory is two pages, and a file that is mapped elsewhere is found by its row all the
 //! same. `.emsync` lies outside both trees and is not walked.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 
 use tokio::sync::mpsc;
@@ -11,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::report::{Findings, Kind, Layer, LayerReport};
 use super::{Error, Here, PAGE};
-use crate::catalogue::by_ref;
+use crate::catalogue::{FileRow, by_ref};
 use crate::error::chain;
 use crate::model::{FileKind, MediaFile, MediaPath, Sha256};
 use crate::monitor::Counter;
@@ -41,9 +42,11 @@ pub(super) async fn compare(
         let Some(last) = rows.last() else { break };
         after = Some(last.key());
         layer.here += rows.len() as u64;
-        let files: Vec<_> = rows.into_iter().map(|row| row.file).collect();
-        here.monitor.advance(Counter::Files, files.len() as u64);
-        for (path, trouble) in look(here, files, checksum).await? {
+        here.monitor.advance(Counter::Files, rows.len() as u64);
+        let mut found = look(here, &rows, checksum).await?;
+        let places = rows.iter().map(|row| row.file.place());
+        let in_order = places.filter_map(|place| Some((place, found.remove(place)?)));
+        for (path, trouble) in in_order {
             let is = if trouble.is_missing {
                 Kind::Missing
             } else {
@@ -117,28 +120,32 @@ fn walk(store: &Store, kind: FileKind, stop: &Shutdown, pages: &mpsc::Sender<Vec
 }
 
 /// What is the matter with a file on disk.
+#[derive(Debug)]
 pub(super) struct Trouble {
     /// Whether there is no such file.
     pub(super) is_missing: bool,
+    /// Whether the file is not what its row says, rather than out of reach.
+    is_damage: bool,
     /// In words, with both values.
     pub(super) text: String,
 }
 
-/// What is the matter with these files on disk, by place; those that are as their rows say are not in it.
+/// What is the matter with the files of these rows, by place; those that are as their rows say are not in it. Damage is noted,
+/// and so is its end: by a digest alone, for a size and a date that are right prove nothing about a file that was found wrong.
 pub(super) async fn look(
     here: &Here<'_>,
-    files: Vec<MediaFile>,
+    rows: &[FileRow],
     checksum: bool,
-) -> Result<Vec<(MediaPath, Trouble)>, Error> {
-    let (store, stop) = (here.store.clone(), here.stop.clone());
+) -> Result<HashMap<MediaPath, Trouble>, Error> {
+    let (store, stop, asked) = (here.store.clone(), here.stop.clone(), rows.to_vec());
     let looked = spawn_blocking(move || {
-        let mut found = Vec::new();
-        for file in files {
+        let mut found = HashMap::new();
+        for row in asked {
             if stop.requested() {
                 break;
             }
-            if let Some(trouble) = trouble(&store, &file, checksum, &stop) {
-                found.push((file.place().clone(), trouble));
+            if let Some(trouble) = trouble(&store, &row, checksum, &stop) {
+                found.insert(row.file.place().clone(), trouble);
             }
         }
         found
@@ -147,13 +154,45 @@ pub(super) async fn look(
         .await
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     here.go_on()?;
+    // A volume that is not there has lost nothing.
+    here.store.check_marker()?;
+    note(here, rows, &found, checksum).await?;
     Ok(found)
 }
 
-fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> Option<Trouble> {
+async fn note(
+    here: &Here<'_>,
+    rows: &[FileRow],
+    found: &HashMap<MediaPath, Trouble>,
+    checksum: bool,
+) -> Result<(), Error> {
+    let news = rows
+        .iter()
+        .filter_map(|row| match found.get(row.file.place()) {
+            Some(trouble) if trouble.is_damage && !row.is_damaged() => {
+                Some((&row.file, Some(here.as_of)))
+            }
+            None if checksum && row.is_damaged() => Some((&row.file, None)),
+            _ => None,
+        });
+    let news: Vec<_> = news.collect();
+    if news.is_empty() {
+        return Ok(());
+    }
+    let mut batch = here.catalogue.batch().await?;
+    for (file, at) in news {
+        batch.note_damage(file, at).await?;
+    }
+    batch.commit().await?;
+    Ok(())
+}
+
+fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Option<Trouble> {
+    let file = &row.file;
     let differs = |text| {
         Some(Trouble {
             is_missing: false,
+            is_damage: true,
             text,
         })
     };
@@ -162,10 +201,17 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> 
         Ok(None) => {
             return Some(Trouble {
                 is_missing: true,
+                is_damage: true,
                 text: "the catalogue has it, the disk has not".to_owned(),
             });
         }
-        Err(error) => return differs(format!("on disk: {}", chain(&error))),
+        Err(error) => {
+            return Some(Trouble {
+                is_missing: false,
+                is_damage: false,
+                text: format!("on disk: {}", chain(&error)),
+            });
+        }
     };
     if stat.size != file.size {
         return differs(format!(
@@ -180,7 +226,10 @@ fn trouble(store: &Store, file: &MediaFile, checksum: bool, stop: &Shutdown) -> 
         ));
     }
     if !checksum {
-        return None;
+        let found_at = row.damaged_at?;
+        return differs(format!(
+            "found damaged at {found_at} and not mended since; a look with --checksum may find it sound again"
+        ));
     }
     match rehash(store, file, stop) {
         Ok(sha256) if sha256 == file.sha256 => None,

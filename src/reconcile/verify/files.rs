@@ -271,8 +271,7 @@ async fn look(
     rows: &[FileRow],
     depth: Depth,
 ) -> Result<HashMap<MediaPath, String>, Error> {
-    let files = rows.iter().map(|row| row.file.clone()).collect();
-    let found = disk::look(&verify.here(), files, depth.checksum).await?;
+    let found = disk::look(&verify.here(), rows, depth.checksum).await?;
     let texts = found
         .into_iter()
         .map(|(place, trouble)| (place, trouble.text));

@@ -51,6 +51,7 @@ impl Place {
             store: &self.store,
             monitor: &Silent,
             stop: &stop,
+            as_of: Timestamp::from_millis(9),
         };
         describe_in_pages(&here, page).await.unwrap()
     }
@@ -165,11 +166,11 @@ async fn a_look_at_the_disk_that_is_asked_to_end_says_nothing_rather_than_half()
         store: &place.store,
         monitor: &Silent,
         stop: &stop,
+        as_of: Timestamp::from_millis(9),
     };
-    let as_of = Timestamp::from_millis(9);
-    let parity = alone(&here, true, as_of).await.unwrap();
+    let parity = alone(&here, true).await.unwrap();
     assert_eq!(parity.differences_total, 80, "no file is there");
     stop.request();
-    let ended = alone(&here, true, as_of).await.unwrap_err();
+    let ended = alone(&here, true).await.unwrap_err();
     assert_eq!(ended.class(), Class::Cancelled);
 }

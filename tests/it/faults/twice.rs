@@ -125,6 +125,7 @@ async fn pull_from(mirror: &Mirror, peer: &str) -> Outcome {
     let options = Options {
         scope: Scope::Everything,
         max_delete: None,
+        checksum: false,
     };
     let outcome = sync_peer(
         &mirror.node,

@@ -42,6 +42,7 @@ async fn pull_other(mirror: &Mirror, scope: Scope) -> Outcome {
     let options = Options {
         scope,
         max_delete: None,
+        checksum: false,
     };
     let monitor: Arc<TestMonitor> = mirror.monitor.clone();
     let outcome = pipeline::sync_peer(&mirror.node, &peer, options, monitor, &Shutdown::new())

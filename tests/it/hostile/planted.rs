@@ -173,6 +173,7 @@ async fn a_link_in_place_of_staging_stops_the_run() {
     let options = emsync::pipeline::Options {
         scope: emsync::pull::metadata::Scope::Everything,
         max_delete: None,
+        checksum: false,
     };
     let run = |mirror: &Mirror| {
         let (node, peer, monitor, stop) = (

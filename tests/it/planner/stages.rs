@@ -343,6 +343,7 @@ impl Stages {
             file,
             received_at,
             unlisted_at: None,
+            damaged_at: None,
         };
         self.lacked.remove(&name_of(&row));
         self.world.rows.push(row);

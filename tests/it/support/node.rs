@@ -133,6 +133,7 @@ impl Mirror {
         let options = Options {
             scope,
             max_delete: None,
+            checksum: false,
         };
         pipeline::sync_peer(
             &self.node,

@@ -1,0 +1,95 @@
+//! What to do about files that are damaged here: each is wanted as its row says it was.
+
+use super::{Here, Listed, Plan, Policy, copies, fetch};
+use crate::catalogue::FileRow;
+use crate::config::Generated;
+use crate::model::job::{FetchJob, RegenerateJob};
+use crate::model::preset::image_presets;
+use crate::model::{Asset, FileKind, ListedFile, MediaFile};
+
+/// The wishes for what is damaged of an asset, when there is no listing of it at hand: each file as its row says it was.
+#[must_use]
+pub fn mend(asset: &Asset, own: &[FileRow], unrenderable: bool, policy: Policy) -> Plan {
+    let mut plan = Plan::default();
+    let mut presets = Vec::new();
+    for row in own.iter().filter(|row| row.is_damaged()) {
+        let file = &row.file;
+        let is_wanted = match file.kind {
+            FileKind::Original => policy.originals,
+            FileKind::Generated => copies(policy.generated) && !file.authored,
+        };
+        if !asset.names(file.kind, &file.path) {
+            // It goes, or is brought here under its new name.
+        } else if is_wanted {
+            plan.fetch.push(fetch(&as_it_was(file), None));
+        } else if file.authored && !unrenderable && policy.generated != Generated::Off {
+            presets.extend(preset_of(file));
+        }
+    }
+    let original = asset.original().filter(|_| !presets.is_empty());
+    let render = original.map(|original| RegenerateJob {
+        original: original.as_str().to_owned(),
+        output_dir: asset.source_path.as_str().to_owned(),
+        presets,
+    });
+    let Some(render) = render else { return plan };
+    let is_it = |path: &str| path == render.original;
+    let coming = plan
+        .fetch
+        .iter_mut()
+        .find(|job| job.kind == FileKind::Original && is_it(&job.path));
+    if let Some(coming) = coming {
+        coming.then = Some(render);
+    } else if (own.iter()).any(|row| {
+        row.file.kind == FileKind::Original && is_it(row.file.path.as_str()) && !row.is_damaged()
+    }) {
+        plan.regenerate = Some(render);
+    }
+    plan
+}
+
+/// What a peer that has the file would list.
+fn as_it_was(file: &MediaFile) -> ListedFile {
+    ListedFile {
+        kind: file.kind,
+        path: file.path.clone(),
+        size: Some(file.size),
+        modified: Some(file.modified),
+        sha256: Some(file.sha256),
+        md5: file.md5,
+        exact: true,
+    }
+}
+
+/// The id of the preset that a rendition was made by.
+fn preset_of(file: &MediaFile) -> Option<String> {
+    let made_by = image_presets()
+        .into_iter()
+        .find(|preset| preset.file_name == file.path.name());
+    made_by.map(|preset| preset.id.as_str().to_owned())
+}
+
+/// Adds the wishes for damaged files of a kind that the listing says nothing about.
+pub(super) fn add_what_is_not_listed(
+    plan: &mut Plan,
+    asset: &Asset,
+    listed: Listed<'_>,
+    here: Here<'_>,
+    policy: Policy,
+) {
+    let mended = mend(asset, here.own, here.unrenderable, policy);
+    for job in mended.fetch {
+        let is_listed = match job.kind {
+            FileKind::Original => listed.originals.is_some(),
+            FileKind::Generated => listed.generated.is_some(),
+        };
+        let is_wished =
+            |wish: &FetchJob| (wish.kind, wish.path.as_str()) == (job.kind, job.path.as_str());
+        if !is_listed && !plan.fetch.iter().any(is_wished) {
+            plan.fetch.push(job);
+        }
+    }
+    if listed.generated.is_none() {
+        plan.regenerate = plan.regenerate.take().or(mended.regenerate);
+    }
+}
