@@ -97,7 +97,8 @@ async fn master_of(originals: u64, extension: &str, bytes: impl Fn(u64) -> Vec<u
 
 /// A small picture that is like no other.
 fn picture(n: u64) -> Vec<u8> {
-    let image = image::RgbImage::from_pixel(8, 8, image::Rgb([(n % 256) as u8, (n / 256) as u8, 7]));
+    let image =
+        image::RgbImage::from_pixel(8, 8, image::Rgb([(n % 256) as u8, (n / 256) as u8, 7]));
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
@@ -155,7 +156,10 @@ async fn downloads_wait_for_a_disk_that_stands_still() {
     say(&format!(
         "bounded: of {ALL} files {asked} were asked for and {claimed} claimed before a disk that stood still"
     ));
-    assert!((least..=most).contains(&asked), "{asked} were asked for, {most} are bound");
+    assert!(
+        (least..=most).contains(&asked),
+        "{asked} were asked for, {most} are bound"
+    );
     let most = most + CLAIMED_AHEAD;
     assert!(claimed <= most, "{claimed} were claimed, {most} are bound");
     assert_eq!(outcome.report.files_written, ALL);
@@ -227,7 +231,10 @@ async fn originals_wait_while_renditions_cannot_be_published() {
     say(&format!(
         "bounded: of {ALL} originals {claimed} were claimed for renditions that could not be published"
     ));
-    assert!((least..=most).contains(&claimed), "{claimed} were claimed, {most} are bound");
+    assert!(
+        (least..=most).contains(&claimed),
+        "{claimed} were claimed, {most} are bound"
+    );
     assert_eq!(outcome.report.files_written, 5 * ALL);
 }
 

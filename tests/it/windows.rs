@@ -84,7 +84,13 @@ async fn taken_late(overlap: Option<Duration>, before: &[Duration]) -> Vec<bool>
     emdb.stop_clock(later);
     let id = |at: usize| format!("late-{at}");
     for (at, before) in before.iter().enumerate() {
-        let doc = Doc::new("category", &id(at), CLUSTER, listed.minus(*before), json!({}));
+        let doc = Doc::new(
+            "category",
+            &id(at),
+            CLUSTER,
+            listed.minus(*before),
+            json!({}),
+        );
         emdb.edit(|content| content.record(doc));
     }
     mirror.sync().await;
@@ -223,11 +229,17 @@ async fn the_window_of_folder_members_is_halved_until_one_page_holds_it() {
     let (last, wider) = asked.split_last().unwrap();
     assert!(!reaches(last) && wider.iter().all(reaches), "{asked:?}");
 
-    assert!(has_second_page(&mirror, "new"), "within reach, and not here");
+    assert!(
+        has_second_page(&mirror, "new"),
+        "within reach, and not here"
+    );
     assert!(!has_second_page(&mirror, "old"), "nobody listed it");
     let findings = out_of_reach(&mirror);
     assert_eq!(findings.len(), 1, "{findings:?}");
-    assert!(findings[0].starts_with("folder asset old: "), "{findings:?}");
+    assert!(
+        findings[0].starts_with("folder asset old: "),
+        "{findings:?}"
+    );
 
     // What the finding says to do.
     folder(&emdb, "old", now());
@@ -254,5 +266,8 @@ async fn folder_members_that_no_window_reaches_are_a_finding() {
     assert!(has_second_page(&mirror, "first") && !has_second_page(&mirror, "last"));
     let findings = out_of_reach(&mirror);
     assert_eq!(findings.len(), 1, "{findings:?}");
-    assert!(findings[0].starts_with("folder asset last: "), "{findings:?}");
+    assert!(
+        findings[0].starts_with("folder asset last: "),
+        "{findings:?}"
+    );
 }

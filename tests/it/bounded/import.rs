@@ -65,12 +65,18 @@ async fn the_walk_waits_for_a_disk_that_stands_still() {
         "bounded: {walked} of {DIRS} folders were read before a disk that stood still"
     ));
     // One portion being taken in, one in the channel, one in the walk's hands, and the folder that it looks at next.
-    assert!((3..=4).contains(&walked), "{walked} folders were read, 4 are bound");
+    assert!(
+        (3..=4).contains(&walked),
+        "{walked} folders were read, 4 are bound"
+    );
 }
 
 /// Originals are PNG here, and no rendition is.
 fn is_rendition(file: BorrowedFd<'_>) -> bool {
-    is_staged(file) && !std::fs::read(path_of(file)).unwrap().starts_with(b"\x89PNG")
+    is_staged(file)
+        && !std::fs::read(path_of(file))
+            .unwrap()
+            .starts_with(b"\x89PNG")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -99,6 +105,9 @@ async fn the_intake_waits_while_renditions_cannot_be_published() {
     say(&format!(
         "bounded: of {ALL} originals {published} were taken in before renditions that could not be published"
     ));
-    assert!(published <= most, "{published} were taken in, {most} are bound");
+    assert!(
+        published <= most,
+        "{published} were taken in, {most} are bound"
+    );
     assert_eq!(report.unwrap().renditions, 5 * ALL);
 }
