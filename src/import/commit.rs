@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::gone::{Place, clear, forget, marked_as_left};
+use super::gone::{Place, clear, marked_as_left, part_with};
 use super::identify::{Fate, Item};
 use super::renditions::is_preset;
 use super::{Error, Import, categories, fields};
@@ -27,7 +27,7 @@ pub(super) async fn commit(
     batch
         .put_records(&records.iter().collect::<Vec<_>>(), "", now)
         .await?;
-    forget(&mut batch, stale.iter().map(|row| &row.file), now).await?;
+    part_with(&mut batch, stale.iter().map(|row| &row.file), now).await?;
     let mut left = Vec::new();
     for item in items {
         for file in files(item) {

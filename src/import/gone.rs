@@ -177,7 +177,7 @@ pub(super) async fn bury(
         let files = files.iter().map(|row| &row.file);
         files.filter(|file| ended.contains(file.asset.as_str()))
     };
-    forget(&mut batch, ended(), now).await?;
+    part_with(&mut batch, ended(), now).await?;
     for file in ended().filter(|file| file.kind == FileKind::Generated) {
         let of_asset = generated.entry(file.asset.to_string()).or_default();
         of_asset.push(file.place().clone());
@@ -198,6 +198,25 @@ pub(super) fn marked_as_left(row: &SourceFile) -> SourceFile {
         modified_ns: LEFT,
         ..row.clone()
     }
+}
+
+/// Forgets file rows before their bytes go, which [`clear`] sees to; those that another asset shares are handed over to it, and
+/// stay.
+pub(super) async fn part_with(
+    batch: &mut Batch,
+    files: impl Iterator<Item = &MediaFile>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    for file in files {
+        let named = (file.kind, &file.path);
+        if !batch
+            .hand_over(named, &file.asset, &file.sha256, now)
+            .await?
+        {
+            forget(batch, std::iter::once(file), now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Forgets file rows, before their bytes go.

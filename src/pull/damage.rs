@@ -53,7 +53,7 @@ async fn wish_for(pull: &Pull, assets: &[String]) -> Result<(), Error> {
         let plan = plan::mend(&asset, rows, unrenderable, pull.policy);
         wished.extend(jobs(pull, &asset.id, rows, &plan));
     }
-    name_apart(pull, &mut wished).await?;
+    let sharers = name_apart(pull, &mut wished).await?;
     let subjects: Vec<&str> = wished.iter().map(|job| job.subject.as_str()).collect();
     let known: HashMap<_, _> = pull
         .catalogue
@@ -64,6 +64,7 @@ async fn wish_for(pull: &Pull, assets: &[String]) -> Result<(), Error> {
     // A wish that a listing made knows more than the row does.
     wished.retain(|job| known.get(&job.subject) != Some(&job.asset));
     let mut batch = pull.catalogue.batch().await?;
+    batch.note_sharers(&sharers).await?;
     batch.enqueue(&wished, pull.seams.clock.now()).await?;
     batch.commit().await?;
     Ok(())

@@ -30,6 +30,8 @@ struct Sorted<'a> {
     /// Live assets whose stored version is the listed one: their files are planned.
     assets: Vec<(Asset, Authority)>,
     deletes: Vec<NewJob>,
+    /// Assets whose delete waits for the end of the listing: which of their files it lacks counts all the same.
+    waiting: Vec<(Asset, Authority)>,
     /// Records whose files cannot be told from their fields.
     unusable: Vec<BadRecord>,
     /// Stored assets whose owner found nothing to render in them.
@@ -64,7 +66,8 @@ pub(super) async fn apply(
     }
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
     let wishes = pull.catalogue.wishes_of(peer, &ids).await?;
-    let planned = plan_page(pull, listing, &sorted.assets, &page.files).await?;
+    let mut planned = plan_page(pull, listing, &sorted.assets, &page.files).await?;
+    planned.note_absences_of(plan_page(pull, listing, &sorted.waiting, &page.files).await?);
     // First, or what is set aside below would be withdrawn with what was set aside before.
     batch
         .withdraw(peer, &outdated(&wishes, &keys, &planned, &sorted.deletes))
@@ -184,6 +187,12 @@ fn sort_asset<'a>(
         if was_live && goes {
             // Not taken here: deletes pass the guard when the listing is whole.
             sorted.deletes.push(delete_job(pull, id, record));
+            if let (Ok(asset), Some(authority)) =
+                (read, authority(pull, peer_id, record, pull.peer.name()))
+                && !record.is_deleted()
+            {
+                sorted.waiting.push((asset, authority));
+            }
             return;
         }
         sorted.save.push(record);

@@ -97,6 +97,8 @@ pub struct Plan {
     pub unlisted: Vec<(FileKind, MediaPath)>,
     /// Files that an earlier listing lacked and this one has.
     pub relisted: Vec<(FileKind, MediaPath)>,
+    /// Files that another asset has for this one as well.
+    pub shared: Vec<(FileKind, MediaPath)>,
 }
 
 /// Decides about one live asset.
@@ -117,8 +119,34 @@ pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -
         mend::add_what_is_not_listed(&mut plan, asset, listed, here, policy);
     }
     limit_to(&mut plan, asset, here);
+    plan.shared = shared(&plan, asset, listed, here, policy);
     pair_moves(&mut plan, here);
     plan
+}
+
+/// The files that are wanted and left to another asset that has one of the name: when that one loses it, this one inherits it.
+fn shared(
+    plan: &Plan,
+    asset: &Asset,
+    listed: Listed<'_>,
+    here: Here<'_>,
+    policy: Policy,
+) -> Vec<(FileKind, MediaPath)> {
+    let mut wanted = Vec::new();
+    if policy.originals {
+        wanted = wanted_originals(asset, listed);
+    }
+    if copies(policy.generated) {
+        wanted.extend(listed.generated.into_iter().flatten().cloned());
+    }
+    let is_wished = |file: &ListedFile| {
+        let mut wishes = plan.fetch.iter();
+        wishes.any(|job| job.kind == file.kind && job.path == file.path.as_str())
+    };
+    let left = wanted.into_iter().filter(|file| {
+        here.own(file).is_none() && here.others(file).next().is_some() && !is_wished(file)
+    });
+    left.map(|file| (file.kind, file.path)).collect()
 }
 
 /// Tells each wanted file which of the asset's files that are about to go has its content: then it need not be fetched.
@@ -713,7 +741,8 @@ mod tests {
     #[test]
     fn two_records_of_one_file_do_not_take_it_from_each_other() {
         for claim in [Claim::SamePeer, Claim::Elsewhere] {
-            assert_eq!(of_another("one", claim), Plan::default());
+            let plan = of_another("one", claim);
+            assert_eq!((plan.fetch.len(), plan.shared.len()), (0, 1));
         }
         assert_eq!(of_another("two", Claim::SamePeer).fetch.len(), 1);
     }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::ours::Way;
 use super::{Counts, Error, InFlightToken, Pull};
-use crate::catalogue::{Finding, Job, Lane, NewJob, Placed, Wanted};
+use crate::catalogue::{Finding, Job, Lane, NewJob, Placed, Sharer, Wanted};
 use crate::crash::{self, Point};
 use crate::model::job::{RemoveJob, Work, remove_subject};
 use crate::model::place::{Why, mapped_text};
@@ -112,10 +112,11 @@ pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(),
 }
 
 async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
-    let outcomes = publish(pull, &mut items).await?;
+    let (outcomes, shared) = publish(pull, &mut items).await?;
     crash::point(Point::BytesPublished)?;
     let now = pull.seams.clock.now();
     let mut batch = pull.catalogue.batch().await?;
+    batch.note_sharers(&shared).await?;
     let mut tally = Tally::default();
     for (item, outcome) in items.iter().zip(&outcomes) {
         match (&item.ending, outcome) {
@@ -176,11 +177,15 @@ enum Outcome {
     Failed(Error),
 }
 
-/// Gives the files of all items their places and publishes them in one call, and sorts the results by item.
-async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, Error> {
+/// Gives the files of all items their places and publishes them in one call, and sorts the results by item; with them those
+/// that were not needed, since another asset has the very file.
+async fn publish(
+    pull: &Arc<Pull>,
+    items: &mut [Item],
+) -> Result<(Vec<Outcome>, Vec<Sharer>), Error> {
     let mut places = places(pull, items).await?.into_iter();
     let mut rows: Vec<Vec<Brought>> = Vec::with_capacity(items.len());
-    let mut wishes = Vec::new();
+    let (mut wishes, mut shared) = (Vec::new(), Vec::new());
     for item in items.iter_mut() {
         let Ending::Landed { parts, .. } = &mut item.ending else {
             rows.push(Vec::new());
@@ -191,6 +196,7 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
             let placed = places.next().expect("every part has its answer");
             let Placed::At { place, why } = placed else {
                 tracing::debug!(path = %part.file.path, asset = %part.file.asset, "another asset has this very file");
+                shared.push((part.file.kind, part.file.path, part.file.asset));
                 continue;
             };
             if let Some(why) = why {
@@ -203,14 +209,14 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
         rows.push(of_item);
     }
     if wishes.is_empty() {
-        return Ok(rows.into_iter().map(Outcome::Durable).collect());
+        return Ok((rows.into_iter().map(Outcome::Durable).collect(), shared));
     }
     let store = pull.store.clone();
     let results = tokio::task::spawn_blocking(move || store.publish(wishes))
         .await
         .map_err(|_| Error::Worker)?;
     let mut results = results.into_iter();
-    Ok(rows
+    let outcomes = rows
         .into_iter()
         .map(|of_item| {
             let failed = results
@@ -222,7 +228,8 @@ async fn publish(pull: &Arc<Pull>, items: &mut [Item]) -> Result<Vec<Outcome>, E
                 Outcome::Failed(error.into())
             })
         })
-        .collect())
+        .collect();
+    Ok((outcomes, shared))
 }
 
 /// Where the files of all items go, in their order.

@@ -9,7 +9,7 @@ use super::claims::owned_by_others;
 use super::metadata::FEED;
 use super::plan::{self, Authority, Here, Listed};
 use super::{Error, Pull};
-use crate::catalogue::{Batch, FileRow, Finding, Lane, Listing, NewJob};
+use crate::catalogue::{Batch, FileRow, Finding, Lane, Listing, NewJob, Sharer};
 use crate::model::job::{Work, fetch_subject, remove_subject};
 use crate::model::{Asset, AssetId, FileKind, ListedFile, MediaPath, RecordKey, Timestamp};
 use crate::monitor::Counter;
@@ -27,10 +27,17 @@ pub(super) struct Planned {
     noted_at: Timestamp,
     unlisted: Vec<(FileKind, MediaPath, AssetId)>,
     relisted: Vec<(FileKind, MediaPath, AssetId)>,
+    shared: Vec<Sharer>,
     pub(super) bad: Vec<(String, BadFile)>,
 }
 
 impl Planned {
+    /// Takes over what another plan found listed or not, and nothing that it wishes for.
+    pub(super) fn note_absences_of(&mut self, other: Self) {
+        self.unlisted.extend(other.unlisted);
+        self.relisted.extend(other.relisted);
+    }
+
     /// Wishes, marks and findings into the batch.
     pub(super) async fn write(
         &self,
@@ -47,6 +54,7 @@ impl Planned {
         for (kind, path, asset) in &self.relisted {
             batch.mark_unlisted(*kind, path, asset, None).await?;
         }
+        batch.note_sharers(&self.shared).await?;
         for (asset, bad) in &self.bad {
             let subject = format!("record:file/{asset}/{}", bad.path);
             batch
@@ -199,16 +207,19 @@ pub(super) async fn plan_entries(
         planned
             .relisted
             .extend(plan.relisted.into_iter().map(owned));
+        planned.shared.extend(plan.shared.into_iter().map(owned));
     }
-    name_apart(pull, &mut planned.jobs).await
+    let sharers = name_apart(pull, &mut planned.jobs).await?;
+    planned.shared.extend(sharers);
+    Ok(())
 }
 
 /// Gives wishes for files of one name subjects of their own, where the peer says by their digests that they are two files. Of
-/// one that says nothing two records of one name have one file, and one wish.
-pub(super) async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<(), Error> {
+/// one that says nothing two records of one name have one file, and one wish: answers who shares it.
+pub(super) async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<Vec<Sharer>, Error> {
     let subjects: Vec<&str> = jobs
         .iter()
-        .filter(|job| is_exact(job))
+        .filter(|job| matches!(job.work, Work::Fetch(_)))
         .map(|job| job.subject.as_str())
         .collect();
     let wished = pull
@@ -216,21 +227,25 @@ pub(super) async fn name_apart(pull: &Pull, jobs: &mut [NewJob]) -> Result<(), E
         .wishers_of(pull.peer.name(), &subjects)
         .await?;
     let mut wishers: HashMap<String, AssetId> = wished.into_iter().collect();
+    let mut sharers = Vec::new();
     for job in jobs.iter_mut() {
-        if let (true, Work::Fetch(fetch)) = (is_exact(job), &job.work) {
-            let first = wishers
-                .entry(job.subject.clone())
-                .or_insert_with(|| job.asset.clone());
-            if *first != job.asset {
-                job.subject = fetch_subject(fetch.kind, &fetch.path, Some(&job.asset));
-            }
+        let Work::Fetch(fetch) = &job.work else {
+            continue;
+        };
+        let first = wishers
+            .entry(job.subject.clone())
+            .or_insert_with(|| job.asset.clone());
+        if *first == job.asset {
+            continue;
+        }
+        if fetch.sha256.is_some() {
+            job.subject = fetch_subject(fetch.kind, &fetch.path, Some(&job.asset));
+        } else if let Ok(path) = MediaPath::new(fetch.path.as_str()) {
+            let both = [first.clone(), job.asset.clone()];
+            sharers.extend(both.map(|asset| (fetch.kind, path.clone(), asset)));
         }
     }
-    Ok(())
-}
-
-fn is_exact(job: &NewJob) -> bool {
-    matches!(&job.work, Work::Fetch(fetch) if fetch.sha256.is_some())
+    Ok(sharers)
 }
 
 pub(super) fn jobs(

@@ -311,6 +311,7 @@ impl Deletes<'_> {
         key: &RecordKey,
         now: Timestamp,
     ) -> Result<(), Error> {
+        batch.forget_sharer(&key.id).await?;
         for row in self.catalogue.files_of(&[key.id.as_str()]).await? {
             let remove = RemoveJob {
                 kind: row.file.kind,
@@ -322,7 +323,7 @@ impl Deletes<'_> {
         Ok(())
     }
 
-    /// Forgets a file if it is still what it was, and wishes its bytes into the trash.
+    /// Forgets a file if it is still what it was, and wishes its bytes into the trash; unless another asset inherits both.
     pub(super) async fn forget(
         &self,
         batch: &mut Batch,
@@ -333,6 +334,10 @@ impl Deletes<'_> {
         let Ok(path) = MediaPath::new(remove.path.as_str()) else {
             return Ok(());
         };
+        let named = (remove.kind, &path);
+        if batch.hand_over(named, asset, &remove.sha256, now).await? {
+            return Ok(());
+        }
         let place = batch
             .forget_file(remove.kind, &path, asset, &remove.sha256, now)
             .await?;

@@ -41,10 +41,7 @@ impl Deletes<'_> {
         let Ok(asset) = protocol::record::asset(&stored.record) else {
             return Ok(Due::Later);
         };
-        let named = |path: &MediaPath| match kind {
-            FileKind::Original => asset.names_original(path),
-            FileKind::Generated => path.below(&asset.source_path).is_some(),
-        };
+        let named = |path: &MediaPath| asset.names(kind, path);
         let rows = self.catalogue.files_of(&[id]).await?;
         let mut of_kind = rows.iter().filter(|row| row.file.kind == kind);
         if named(path) {

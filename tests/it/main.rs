@@ -18,6 +18,7 @@ mod faults;
 mod forgetful;
 mod golden;
 mod hazards;
+mod heirs;
 mod hostile;
 mod kept_report;
 mod kill;

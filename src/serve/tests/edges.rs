@@ -153,6 +153,29 @@ async fn a_connection_outlives_refusals_and_files_that_are_missing() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_known_to_be_damaged_is_listed_and_given_to_nobody() {
+    let node = with_a_file().await;
+    let listed = node.first(1).await.records.len();
+    let row = node
+        .catalogue
+        .files_after(FileKind::Original, None, 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let note = async |at| {
+        let mut batch = node.catalogue.batch().await.unwrap();
+        batch.note_damage(&row.file, at).await.unwrap();
+        batch.commit().await.unwrap();
+    };
+    note(Some(Timestamp::from_millis(5))).await;
+    assert_eq!(node.get(ORIGINAL).await.status, 404);
+    // Were it left out, whoever pulls from here would think that it is gone.
+    assert_eq!(node.first(1).await.records.len(), listed);
+    note(None).await;
+    assert_eq!(node.get(ORIGINAL).await.status, 200);
+}
+
+#[tokio::test]
 async fn bodies_and_heads_that_are_too_large_are_refused() {
     let node = with_a_file().await;
     let large = format!("lastpullago=1&x={}", "x".repeat(70_000));

@@ -1,6 +1,9 @@
 //! The operations of a sequence. They name ids and paths by number and never look at what is there, so that any of them can be
 //! left out of a sequence and the rest still means something.
 
+use std::fs;
+use std::path::Path;
+
 use crate::support::chance::Chance;
 
 /// Ids of assets; few, so that operations meet.
@@ -70,6 +73,34 @@ pub(super) enum Op {
     Verify,
     /// A pull of what changed whose requests fail by chance, and a clean one after it.
     Faults(u64),
+    /// A file of the mirror is damaged, found so, and everything that changed is pulled.
+    Damage(usize, Damage),
+}
+
+/// What can happen to a file on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// Another first byte; size and date stay.
+    Flipped,
+    /// The second half is gone.
+    Cut,
+    /// All of it is.
+    Removed,
+}
+
+impl Damage {
+    pub(super) fn strike(self, path: &Path) {
+        let date = fs::metadata(path).unwrap().modified().unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        match self {
+            Self::Removed => return fs::remove_file(path).unwrap(),
+            Self::Flipped => bytes[0] ^= 1,
+            Self::Cut => bytes.truncate(bytes.len() / 2),
+        }
+        fs::write(path, bytes).unwrap();
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(date).unwrap();
+    }
 }
 
 /// A sequence of operations; every few of them a pull.
@@ -86,7 +117,7 @@ fn one(chance: &mut Chance) -> Op {
     let (id, other) = (chance.below(ASSETS), chance.below(ASSETS));
     let (path, name) = (chance.below(PATHS.len()), chance.below(RENDITIONS.len()));
     let category = chance.below(CATEGORIES);
-    match chance.below(40) {
+    match chance.below(42) {
         0..=3 => Op::Add(id, path),
         4 => Op::Edit(id),
         5 => Op::EditElsewhere(id),
@@ -110,6 +141,10 @@ fn one(chance: &mut Chance) -> Op {
         32..=35 => Op::Sync,
         36 | 37 => Op::Seed,
         38 => Op::Verify,
-        _ => Op::Faults(chance.next()),
+        39 => Op::Faults(chance.next()),
+        _ => {
+            let all = [Damage::Flipped, Damage::Cut, Damage::Removed];
+            Op::Damage(chance.below(1_000), all[chance.below(all.len())])
+        }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use emsync::catalogue::Conflict;
-use emsync::model::{FileKind, RecordStatus, Sha256, Timestamp};
+use emsync::model::{FileKind, MediaFile, RecordStatus, Sha256, Timestamp};
 use serde_json::Value;
 
 use super::peers::{in_trash, on_disk};
@@ -97,12 +97,40 @@ impl Reference {
         edited.map(|held| held.rec.clone()).collect()
     }
 
-    /// Whether the master marked a record that is here and not marked yet.
-    pub(super) fn lacks_a_mark(&self, world: &World) -> bool {
-        self.held.values().any(|held| {
-            let there = world.live(&held.rec.key);
-            held.rec.is_live() && !held.rec.is_marked && there.is_some_and(|rec| rec.is_marked)
-        })
+    /// Whether a record is here that its master has no more, and that one more listing has to lack.
+    pub(super) fn awaits_an_absence(&self, world: &World) -> bool {
+        let gone = |(key, held): (&Key, &Held)| {
+            held.rec.is_live() && !held.is_edited && !world.records.contains_key(key)
+        };
+        self.held.iter().any(gone)
+    }
+
+    /// The files of the mirror that belong to records which the master has just so, contents included.
+    pub(super) async fn files_here(&self, world: &World, mirror: &Mirror) -> Vec<MediaFile> {
+        let mut found = Vec::new();
+        for rec in world.records.values().filter(|rec| self.has(rec)) {
+            let contents: BTreeSet<_> = rec
+                .original
+                .iter()
+                .map(|file| {
+                    (
+                        FileKind::Original,
+                        file.path.clone(),
+                        Sha256::of(&file.bytes),
+                    )
+                })
+                .chain(
+                    rec.generated()
+                        .map(|(path, (bytes, _))| (FileKind::Generated, path, Sha256::of(bytes))),
+                )
+                .collect();
+            let rows = mirror.node.catalogue.files_of(&[&rec.key.1]).await.unwrap();
+            let files = rows.into_iter().map(|row| row.file);
+            found.extend(files.filter(|file| {
+                contents.contains(&(file.kind, file.path.to_string(), file.sha256))
+            }));
+        }
+        found
     }
 
     /// The mirror pulled, perhaps more than once; `is_whole` when everything was listed and nothing failed.

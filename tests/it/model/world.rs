@@ -164,7 +164,8 @@ impl World {
             return;
         }
         let (bytes, mtime) = content.unwrap_or_else(|| self.fresh());
-        let thumb = (self.bytes(60), mtime + 1_000);
+        // Made anew even of equal bytes, so at another time: an EMDB shows no more of it than that and its size.
+        let thumb = (self.bytes(60), self.fresh().1 + 1_000);
         let rec = Rec {
             title: self.number(),
             is_marked: false,
