@@ -759,3 +759,114 @@ async fn a_catalogue_that_is_only_looked_at_cannot_be_written() {
     looked.close().await;
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
+
+/// An original `p` of an asset.
+fn original_of(asset: &str, content: &[u8]) -> MediaFile {
+    MediaFile {
+        kind: FileKind::Original,
+        place: None,
+        path: MediaPath::new("p").unwrap(),
+        asset: AssetId::new(asset).unwrap(),
+        size: content.len() as u64,
+        modified: NOW,
+        sha256: Sha256::of(content),
+        md5: None,
+        authored: false,
+    }
+}
+
+#[tokio::test]
+async fn damage_is_noted_of_the_very_file_and_ends_when_that_is_published_again() {
+    let (_dir, catalogue) = empty().await;
+    let (one, two) = (original_of("a1", b"one"), original_of("a1", b"two"));
+    let put_and_note = async |put: Option<&MediaFile>, noted: &[(&MediaFile, bool)]| {
+        let mut batch = catalogue.batch().await.unwrap();
+        if let Some(file) = put {
+            batch.put_file(file, NOW).await.unwrap();
+        }
+        for (file, is_damaged) in noted {
+            let at = is_damaged.then_some(NOW);
+            batch.note_damage(file, at).await.unwrap();
+        }
+        batch.commit().await.unwrap();
+        catalogue.damaged().await.unwrap()
+    };
+    let later = MediaFile {
+        modified: NOW.plus(Duration::from_millis(1)),
+        ..one.clone()
+    };
+    assert_eq!(put_and_note(Some(&one), &[(&two, true)]).await, 0);
+    assert_eq!(put_and_note(None, &[(&later, true)]).await, 0);
+    assert_eq!(put_and_note(None, &[(&one, true)]).await, 1);
+    assert_eq!(catalogue.damaged_assets("", 9).await.unwrap(), ["a1"]);
+    assert_eq!(
+        catalogue.damaged_assets("a1", 9).await.unwrap(),
+        [""; 0],
+        "a page begins after the last one"
+    );
+    let row = catalogue.files_of(&["a1"]).await.unwrap().remove(0);
+    assert_eq!((row.is_damaged(), &row.file), (true, &one));
+    assert_eq!(
+        catalogue.files_with(&one.sha256).await.unwrap(),
+        [],
+        "a copy of a damaged file was to be made"
+    );
+    assert_eq!(put_and_note(None, &[(&one, false)]).await, 0);
+    assert_eq!(put_and_note(None, &[(&one, true)]).await, 1);
+    assert_eq!(put_and_note(Some(&one), &[]).await, 0);
+}
+
+#[tokio::test]
+async fn a_file_is_inherited_by_who_still_names_it_and_has_none_of_the_name() {
+    let (_dir, catalogue) = empty().await;
+    let naming = |id: &str, path: &str, deleted| {
+        let mut named = record("asset", id, 1000, deleted);
+        named.source = format!("{{\"id\":\"{id}\",\"sourcepath\":\"{path}\"}}");
+        named
+    };
+    let records = [
+        naming("a1", "p", false),
+        naming("b-moved", "q", false),
+        naming("c-deleted", "p", true),
+        naming("d-owner", "p", false),
+        naming("e-heir", "p", false),
+        naming("f-later", "p", false),
+    ];
+    put(&catalogue, &records, NOW).await;
+    let file = original_of("a1", b"one");
+    let second = MediaFile {
+        place: Some(MediaPath::new("p~2").unwrap()),
+        ..original_of("d-owner", b"two")
+    };
+    let hand_over = async |owner: &str, content: &[u8]| {
+        let mut batch = catalogue.batch().await.unwrap();
+        let (owner, content) = (AssetId::new(owner).unwrap(), Sha256::of(content));
+        let named = (file.kind, &file.path);
+        let done = batch.hand_over(named, &owner, &content, NOW).await.unwrap();
+        batch.commit().await.unwrap();
+        let row = catalogue.files_with(&file.sha256).await.unwrap();
+        (done, row[0].file.asset.to_string())
+    };
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.put_file(&file, NOW).await.unwrap();
+    batch.put_file(&second, NOW).await.unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(hand_over("a1", b"one").await, (false, "a1".to_owned()));
+    let mut batch = catalogue.batch().await.unwrap();
+    let sharers: Vec<Sharer> = records
+        .iter()
+        .map(|record| (file.kind, file.path.clone(), record.key.as_asset().unwrap()))
+        .collect();
+    batch.note_sharers(&sharers).await.unwrap();
+    batch.note_sharers(&sharers).await.unwrap();
+    batch.forget_sharer("f-later").await.unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(hand_over("a1", b"other").await, (false, "a1".to_owned()));
+    assert_eq!(hand_over("a1", b"one").await, (true, "e-heir".to_owned()));
+    assert_eq!(
+        hand_over("e-heir", b"one").await,
+        (true, "a1".to_owned()),
+        "who shared it once names it still"
+    );
+    assert_eq!(hand_over("a1", b"one").await, (false, "a1".to_owned()));
+}

@@ -121,6 +121,9 @@ impl Batch {
         .execute(&mut *self.tx)
         .await
         .map_err(during("hand a file over"))?;
+        if changed.rows_affected() == 0 {
+            return Ok(false);
+        }
         sqlx::query("DELETE FROM sharer WHERE kind = $1 AND path = $2 AND asset = $3")
             .bind(number(kind))
             .bind(path.as_str())
@@ -128,6 +131,6 @@ impl Batch {
             .execute(&mut *self.tx)
             .await
             .map_err(during("forget who shared a file"))?;
-        Ok(changed.rows_affected() > 0)
+        Ok(true)
     }
 }

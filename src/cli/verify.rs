@@ -148,7 +148,7 @@ async fn tell_damage(node: &Node, peer: Option<&str>) -> anyhow::Result<()> {
     if damaged > 0 {
         let peer = peer.unwrap_or("PEER");
         output::line(&format!(
-            "{} damaged or missing here: `emsync sync {peer}` fetches again what came from there",
+            "{} damaged or missing here: `emsync sync {peer}` fetches again what came from there, `emsync import DIR` takes again what came from a folder",
             output::counted(damaged, "file")
         ))?;
     }

@@ -36,7 +36,7 @@ pub(super) async fn commit(
         match &item.fate {
             Fate::Moved(moved) => left.push(marked_as_left(&moved.from)),
             Fate::Added | Fate::Replaced => batch.forget_finding(&item.asset).await?,
-            Fate::Same | Fate::Touched => {}
+            Fate::Same | Fate::Touched | Fate::Mended => {}
         }
         if let Some((dir, rel)) = &item.adopted {
             batch.forget_source_file(dir, rel).await?;
@@ -92,7 +92,7 @@ async fn records(
     let changed = items
         .iter()
         .zip(&keys)
-        .filter(|(item, _)| !matches!(item.fate, Fate::Same));
+        .filter(|(item, _)| !matches!(item.fate, Fate::Same | Fate::Mended));
     changed
         .map(|(item, key)| {
             let before = before.get(key).map(|stored| &stored.record);
@@ -165,7 +165,9 @@ fn record(
             fields::content(&mut members, &item.reading);
             fields::preview(&mut members, waiting);
         }
-        Fate::Touched | Fate::Same => fields::touched(&mut members, item.reading.modified()),
+        Fate::Touched | Fate::Same | Fate::Mended => {
+            fields::touched(&mut members, item.reading.modified())
+        }
         Fate::Moved(moved) => {
             refile(&mut members);
             fields::touched(&mut members, item.reading.modified());
@@ -201,6 +203,6 @@ fn files(item: &Item) -> Vec<MediaFile> {
         Fate::Moved(moved) => std::iter::once(original)
             .chain(moved.carried.iter().cloned())
             .collect(),
-        Fate::Added | Fate::Replaced | Fate::Touched => vec![original],
+        Fate::Added | Fate::Replaced | Fate::Touched | Fate::Mended => vec![original],
     }
 }

@@ -1,7 +1,8 @@
 //! Which asset a file that was read belongs to, and what happened to it.
 //!
 //! ```text
-//! known here, its asset alive at this path    same content: Same or Touched; other content: Replaced
+//! known here, its asset alive at this path    same content: Same or Touched, or Mended where ours was damaged; other content:
+//!                                             Replaced
 //! owned by an asset of ours all the same      its folder was moved or imported twice: taken over, unless it is still there
 //! owned by somebody else's asset              the same content: refused, it is here already; other content: an asset of ours,
 //!                                             whose file gets a place of its own
@@ -43,6 +44,8 @@ pub(super) enum Fate {
     Replaced,
     /// It has another date.
     Touched,
+    /// Nothing; but what was made of it here was found damaged, and is written anew.
+    Mended,
     /// It was known under another path.
     Moved(Move),
 }
@@ -89,11 +92,10 @@ pub(super) async fn identify(
         let stored = row.and_then(|row| known.records.get(&fields::asset_key(&row.asset)));
         let decided = match (row, stored) {
             (Some(row), Some(stored)) if is_at(stored, &found.path) => {
-                let fate = compared(
-                    &reading,
-                    row.sha256 == reading.sha256,
-                    millis(row.modified_ns),
-                );
+                let mut owners = known.owners.get(&found.path).into_iter().flatten();
+                let here = owners.find(|here| here.file.asset == row.asset);
+                let is_equal = row.sha256 == reading.sha256;
+                let fate = compared(&reading, (is_equal, here), millis(row.modified_ns));
                 Decided {
                     asset: row.asset.clone(),
                     fate,
@@ -194,8 +196,13 @@ impl Known {
     }
 }
 
-fn compared(reading: &Reading, is_equal: bool, modified: crate::model::Timestamp) -> Fate {
+fn compared(
+    reading: &Reading,
+    (is_equal, here): (bool, Option<&FileRow>),
+    modified: crate::model::Timestamp,
+) -> Fate {
     match (is_equal, modified == reading.modified()) {
+        (true, true) if here.is_some_and(FileRow::is_damaged) => Fate::Mended,
         (true, true) => Fate::Same,
         (true, false) => Fate::Touched,
         (false, _) => Fate::Replaced,
@@ -219,7 +226,7 @@ async fn place(
                 }
                 adopted => adopted,
             };
-            let fate = compared(reading, is_same, row.file.modified);
+            let fate = compared(reading, (is_same, Some(row)), row.file.modified);
             return Ok(Ok(Decided {
                 asset: owner.clone(),
                 fate,

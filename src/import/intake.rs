@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::commit::commit;
+use super::damage::damaged;
 use super::gone::forget;
 use super::identify::{Fate, Item, identify};
 use super::read::{self, Reading, Refusal};
@@ -53,10 +54,15 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error
         .into_iter()
         .map(|row| (row.path.clone(), row))
         .collect();
+    let assets: Vec<_> = rows.values().map(|row| row.asset.as_str()).collect();
+    let damaged = damaged(import, FileKind::Original, &assets).await?;
     let (mut same, mut fresh) = (Vec::new(), Vec::new());
     for found in portion.files {
         match rows.get(&found.rel) {
-            Some(row) if (row.size, row.modified_ns) == (found.size, found.modified_ns) => {
+            Some(row)
+                if (row.size, row.modified_ns) == (found.size, found.modified_ns)
+                    && !damaged.contains(&row.asset) =>
+            {
                 same.push(row.clone())
             }
             _ => fresh.push(found),
@@ -251,7 +257,7 @@ fn count(import: &Import, items: &[Item]) {
         match item.fate {
             Fate::Same => report.unchanged += 1,
             Fate::Added => report.added += 1,
-            Fate::Replaced | Fate::Touched => report.changed += 1,
+            Fate::Replaced | Fate::Touched | Fate::Mended => report.changed += 1,
             Fate::Moved(_) => report.moved += 1,
         }
         let is_rendered = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable();

@@ -1,8 +1,10 @@
-//! Assets of ours that an earlier run left waiting for their renditions: it was cut short, or told not to make any.
+//! Assets of ours that an earlier run left waiting for their renditions, for it was cut short or told not to make any; and those
+//! whose renditions are damaged.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::damage::damaged;
 use super::fields::{self, Preview};
 use super::renditions::{Renditions, Want};
 use super::{Error, Import};
@@ -43,9 +45,14 @@ pub(super) async fn run(import: &Arc<Import>) -> Result<(), Error> {
     }
 }
 
-/// The originals among these assets that wait to be rendered, are here, and are not known to be hopeless.
+/// The originals among these assets that wait to be rendered, are here and sound, and are not known to be hopeless.
 async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Error> {
     let mut paths = HashMap::new();
+    let ids: Vec<_> = page
+        .iter()
+        .map(|stored| stored.record.key.id.as_str())
+        .collect();
+    let damaged = damaged(import, FileKind::Generated, &ids).await?;
     for StoredRecord { record, .. } in page {
         let is_ours = record
             .status
@@ -60,8 +67,9 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Er
             .iter()
             .any(|name| text(name).is_some_and(is_image_format));
         if is_image
-            && text("previewstatus") == Some(Preview::Waiting.as_str())
             && let Ok(asset) = record::asset(record)
+            && (text("previewstatus") == Some(Preview::Waiting.as_str())
+                || damaged.contains(&asset.id))
             && let Some(path) = asset.original()
         {
             paths.insert(asset.id, path);
@@ -70,7 +78,8 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Er
     let assets: Vec<_> = paths.keys().map(AssetId::as_str).collect();
     let hopeless = import.catalogue.findings(&assets).await?;
     let files = import.catalogue.files_of(&assets).await?;
-    let files = files.into_iter().map(|row| row.file).filter(|file| {
+    let sound = files.into_iter().filter(|row| !row.is_damaged());
+    let files = sound.map(|row| row.file).filter(|file| {
         file.kind == FileKind::Original
             && paths.get(&file.asset) == Some(&file.path)
             && !hopeless

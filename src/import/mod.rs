@@ -16,6 +16,7 @@
 mod categories;
 mod commit;
 mod context;
+mod damage;
 mod error;
 mod fields;
 mod gone;

@@ -376,6 +376,43 @@ async fn a_second_import_of_an_unchanged_folder_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_damaged_is_taken_from_the_folder_and_rendered_again() {
+    let node = Node::new().await;
+    node.image("a.png", 1);
+    node.image("b.png", 2);
+    node.write("c.txt", "sound");
+    node.import().await;
+    let record = node.asset("a.png").await;
+    let mut batch = node.catalogue.batch().await.unwrap();
+    for (kind, below) in [
+        (FileKind::Original, "a.png"),
+        (FileKind::Generated, "b.png/"),
+    ] {
+        let rows = node.catalogue.files_after(kind, None, 100).await.unwrap();
+        let mut of_asset = rows
+            .into_iter()
+            .filter(|row| row.file.path.as_str().starts_with(below));
+        let file = of_asset.next().unwrap().file;
+        node.store.trash(kind, file.place()).unwrap();
+        batch.note_damage(&file, Some(file.modified)).await.unwrap();
+    }
+    batch.commit().await.unwrap();
+    let report = node.import().await;
+    assert_eq!(
+        (report.changed, report.unchanged, report.renditions),
+        (1, 2, 5)
+    );
+    node.assert_rows_match_disk().await;
+    assert_eq!(node.catalogue.damaged().await.unwrap(), 0);
+    assert_eq!(
+        node.asset("a.png").await,
+        record,
+        "nothing about it has changed"
+    );
+    assert_eq!(node.import().await.unchanged, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_original_keeps_its_id_and_gets_new_renditions() {
     let node = Node::new().await;
     node.image("a.png", 1);

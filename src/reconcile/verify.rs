@@ -153,6 +153,7 @@ impl Here<'_> {
 /// [`Error`]; then nothing is known.
 pub async fn alone(here: &Here<'_>, checksum: bool) -> Result<Parity, Error> {
     here.monitor.phase(Phase::Verify);
+    disk::expect_bytes(here, checksum).await?;
     let nobody = || LayerReport::NotCompared {
         reason: "no peer was asked".to_owned(),
     };
@@ -174,6 +175,7 @@ pub async fn alone(here: &Here<'_>, checksum: bool) -> Result<Parity, Error> {
 /// [`Error`]; what was noted before stays noted.
 pub async fn look(here: &Here<'_>, checksum: bool) -> Result<u64, Error> {
     here.monitor.phase(Phase::Verify);
+    disk::expect_bytes(here, checksum).await?;
     let mut damaged = 0;
     for kind in [FileKind::Original, FileKind::Generated] {
         let mut after: Option<(String, String)> = None;
@@ -255,6 +257,7 @@ impl Verify<'_> {
     pub async fn run(&self, depth: Depth) -> Result<Parity, Error> {
         self.monitor.phase(Phase::Verify);
         let listed = listing::spool(self).await?;
+        disk::expect_bytes(&self.here(), depth.checksum).await?;
         let mut findings = Findings::default();
         let (records, deletes) = records::compare(self, &listed, &mut findings).await?;
         let originals = if depth.originals {

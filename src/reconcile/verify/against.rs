@@ -92,6 +92,7 @@ pub async fn against(
 ) -> Result<Against, Error> {
     here.monitor.phase(Phase::Verify);
     here.store.check_marker()?;
+    disk::expect_bytes(here, checksum).await?;
     let content = describe(here).await?;
     let mut layers = compare(&content, &report.layers, withheld);
     name_items(here, &mut layers).await?;

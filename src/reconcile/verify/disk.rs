@@ -22,6 +22,9 @@ use crate::store::Store;
 /// What to do about a file without a row.
 const ORPHAN: &str = "on disk without a row: adopt with a seed, or remove it";
 
+/// Files that are read between two reports of progress.
+const HASHED: usize = 32;
+
 /// One entry of the walk: a file, or what stands where a file should be.
 type Walked = Result<MediaPath, String>;
 
@@ -59,6 +62,18 @@ pub(super) async fn compare(
     }
     layer.there = orphans(here, kind, &mut layer, findings).await?;
     Ok(LayerReport::Compared(layer))
+}
+
+/// Announces what a look at the disk will read.
+pub(super) async fn expect_bytes(here: &Here<'_>, checksum: bool) -> Result<(), Error> {
+    if checksum {
+        let totals = here.catalogue.file_totals().await?;
+        let bytes = totals
+            .originals_bytes
+            .saturating_add(totals.generated_bytes);
+        here.monitor.expect(Counter::Bytes, bytes);
+    }
+    Ok(())
 }
 
 /// Adds the files of a tree that have no row to its layer, as extra; answers how many files the tree holds.
@@ -137,23 +152,25 @@ pub(super) async fn look(
     rows: &[FileRow],
     checksum: bool,
 ) -> Result<HashMap<MediaPath, Trouble>, Error> {
-    let (store, stop, asked) = (here.store.clone(), here.stop.clone(), rows.to_vec());
-    let looked = spawn_blocking(move || {
-        let mut found = HashMap::new();
-        for row in asked {
-            if stop.requested() {
-                break;
-            }
-            if let Some(trouble) = trouble(&store, &row, checksum, &stop) {
-                found.insert(row.file.place().clone(), trouble);
-            }
+    let mut found = HashMap::new();
+    for some in rows.chunks(if checksum { HASHED } else { PAGE }) {
+        let (store, stop, some) = (here.store.clone(), here.stop.clone(), some.to_vec());
+        let bytes: u64 = some.iter().map(|row| row.file.size).sum();
+        let looked = spawn_blocking(move || {
+            let asked = some.into_iter().take_while(|_| !stop.requested());
+            let looked = asked.filter_map(|row| {
+                let trouble = trouble(&store, &row, checksum, &stop)?;
+                Some((row.file.place().clone(), trouble))
+            });
+            looked.collect::<Vec<_>>()
+        });
+        let looked = looked.await;
+        found.extend(looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())));
+        here.go_on()?;
+        if checksum {
+            here.monitor.advance(Counter::Bytes, bytes);
         }
-        found
-    });
-    let found = looked
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    here.go_on()?;
+    }
     // A volume that is not there has lost nothing.
     here.store.check_marker()?;
     note(here, rows, &found, checksum).await?;

@@ -8,7 +8,7 @@ use super::*;
 use crate::model::{
     AssetId, CatalogId, FileKind, MediaFile, MediaPath, Record, RecordKey, RecordStatus, Sha256,
 };
-use crate::monitor::Silent;
+use crate::monitor::{Counter, Silent, TestMonitor};
 use crate::store::RealSys;
 
 struct Place {
@@ -160,16 +160,20 @@ async fn a_look_at_the_disk_that_is_asked_to_end_says_nothing_rather_than_half()
     let (records, files) = everything();
     let place = Place::new().await;
     place.put(&records, &files, 1).await;
-    let stop = Shutdown::new();
+    let (stop, monitor) = (Shutdown::new(), TestMonitor::default());
     let here = Here {
         catalogue: &place.catalogue,
         store: &place.store,
-        monitor: &Silent,
+        monitor: &monitor,
         stop: &stop,
         as_of: Timestamp::from_millis(9),
     };
     let parity = alone(&here, true).await.unwrap();
     assert_eq!(parity.differences_total, 80, "no file is there");
+    let (seen, bytes) = (monitor.seen(), Counter::Bytes);
+    assert!(seen.expected[&bytes] > 0);
+    assert_eq!(seen.expected[&bytes], seen.advanced[&bytes]);
+    assert_eq!(place.catalogue.damaged().await.unwrap(), 80);
     stop.request();
     let ended = alone(&here, true).await.unwrap_err();
     assert_eq!(ended.class(), Class::Cancelled);
