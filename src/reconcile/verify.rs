@@ -45,6 +45,8 @@ use report::Findings;
 
 /// Items compared at a time.
 const PAGE: usize = 2_000;
+/// Records compared at a time: each comes with its whole document, which may be the text of a book (I10).
+const RECORDS: usize = 200;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

@@ -110,7 +110,7 @@ impl Writer {
 mod tests {
     use futures_util::StreamExt as _;
 
-    use super::super::tests::{NOW, assets, start};
+    use super::super::tests::{NOW, asset, assets, start};
     use super::*;
     use crate::model::Timestamp;
 
@@ -130,5 +130,30 @@ mod tests {
         running.catalogue.close().await;
         assert!(matches!(body.next().await, Some(Err(Error::Catalogue(_)))));
         assert!(body.next().await.is_none(), "an end was written");
+    }
+
+    #[tokio::test]
+    async fn no_page_is_read_before_it_is_asked_for() {
+        let running = start().await;
+        running.put(&assets(12)).await;
+        let node = Arc::new(running.node());
+        let window = feed::cut(&node, NOW, Timestamp::from_millis(NOW))
+            .await
+            .unwrap();
+        let body = stream_of(Arc::clone(&node), window, "head".to_owned());
+        let mut body = std::pin::pin!(body);
+        let first = body.next().await.unwrap().unwrap();
+        assert!(!first.is_empty());
+        // Of the page that comes next and of the last one: whatever was read ahead would not know.
+        running.put(&[asset("n005", "Moved/second.jpg")]).await;
+        running.put(&[asset("n011", "Moved/last.jpg")]).await;
+        let mut rest = Vec::new();
+        while let Some(piece) = body.next().await {
+            rest.extend_from_slice(&piece.unwrap());
+        }
+        let rest = String::from_utf8(rest).unwrap();
+        for moved in ["second.jpg", "last.jpg"] {
+            assert!(rest.contains(moved), "read before it was asked for: {rest}");
+        }
     }
 }

@@ -190,7 +190,7 @@ impl Asked<'_> {
         let mut trouble = |what: String| {
             self.is_well = false;
             self.advice.push(format!(
-                "`emsync seed PEER` looks at the disk and fetches {name} again; so does `emsync sync PEER` what a look found"
+                "`emsync seed PEER` looks at the disk and fetches {name} again; so does `emsync sync PEER` what a look found, and `emsync import DIR` what came from a folder"
             ));
             what
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::kept::{Content, Files, LiveRecords, Tombstones};
 use super::tally::{Line, Tally};
-use super::{Error, Here, PAGE};
+use super::{Error, Here, PAGE, RECORDS};
 use crate::catalogue::by_ref;
 use crate::model::{FileKind, Module, Record, RecordKey};
 
@@ -18,7 +18,7 @@ pub async fn describe(here: &Here<'_>) -> Result<Content, Error> {
 
 pub(super) async fn describe_in_pages(here: &Here<'_>, page: usize) -> Result<Content, Error> {
     let before = here.catalogue.last_change().await?;
-    let (records, deletes) = records(here, page).await?;
+    let (records, deletes) = records(here, page.min(RECORDS)).await?;
     let originals = files(here, FileKind::Original, page).await?;
     let generated = files(here, FileKind::Generated, page).await?;
     if here.catalogue.last_change().await? != before {
@@ -165,7 +165,7 @@ async fn records_in(
         here.go_on()?;
         let stored = here
             .catalogue
-            .records_after(Some(&module), after.as_ref(), PAGE)
+            .records_after(Some(&module), after.as_ref(), RECORDS)
             .await?;
         let Some(last) = stored.last() else { break };
         after = Some(last.record.key.clone());

@@ -3,7 +3,7 @@
 use super::listing::{Listed, stamp};
 use super::report::{Findings, Kind, Layer, LayerReport};
 use super::stretch::{Pages, stretch};
-use super::{Error, PAGE, Verify};
+use super::{Error, RECORDS, Verify};
 use crate::catalogue::{SpooledRecord, StoredRecord};
 use crate::model::Record;
 use crate::reconcile::diff::{Side, merge};
@@ -21,15 +21,15 @@ pub(super) async fn compare(
         records: Layer::default(),
         deletes: Layer::default(),
     };
-    let mut here = Pages::new(PAGE, |stored: &StoredRecord| stored.record.key.clone());
-    let mut there = Pages::new(PAGE, |record: &SpooledRecord| record.key.clone());
+    let mut here = Pages::new(RECORDS, |stored: &StoredRecord| stored.record.key.clone());
+    let mut there = Pages::new(RECORDS, |record: &SpooledRecord| record.key.clone());
     while here.goes_on() || there.goes_on() {
         if here.used_up() {
-            let page = verify.catalogue.records_after(None, here.last(), PAGE);
+            let page = verify.catalogue.records_after(None, here.last(), RECORDS);
             here.put(page.await?);
         }
         if there.used_up() {
-            let page = listed.spool.records_after(there.last(), PAGE);
+            let page = listed.spool.records_after(there.last(), RECORDS);
             there.put(page.await?);
         }
         let (here_now, there_now) = stretch(&mut here, &mut there);

@@ -178,3 +178,42 @@ async fn a_look_at_the_disk_that_is_asked_to_end_says_nothing_rather_than_half()
     let ended = alone(&here, true).await.unwrap_err();
     assert_eq!(ended.class(), Class::Cancelled);
 }
+
+/// Files that a tree gains while nobody takes the pages of its walk are in the walk exactly where it was not yet.
+#[tokio::test]
+async fn the_walk_of_a_tree_waits_for_whoever_takes_its_pages() {
+    const FOLDERS: usize = 6;
+    let place = Place::new().await;
+    let tree = place._dir.path().join("assets/catalog/originals");
+    let folder = |n: usize| tree.join(format!("d{n}"));
+    for n in 0..FOLDERS {
+        std::fs::create_dir_all(folder(n)).unwrap();
+        for file in 0..PAGE {
+            std::fs::File::create(folder(n).join(file.to_string())).unwrap();
+        }
+    }
+    let stop = Shutdown::new();
+    let here = Here {
+        catalogue: &place.catalogue,
+        store: &place.store,
+        monitor: &Silent,
+        stop: &stop,
+        as_of: Timestamp::from_millis(9),
+    };
+    let (mut layer, mut findings) = (Layer::default(), Findings::default());
+    let walked = super::disk::orphans(&here, FileKind::Original, &mut layer, &mut findings);
+    let mut walked = std::pin::pin!(walked);
+    let begun = futures_util::FutureExt::now_or_never(walked.as_mut());
+    assert!(begun.is_none(), "it ended before it was waited for");
+    // Time to go as far as it can. Too little lets a fault pass, and makes none.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    for n in 0..FOLDERS {
+        std::fs::File::create(folder(n).join("late")).unwrap();
+    }
+    let walked = usize::try_from(walked.await.unwrap()).unwrap();
+    let read = FOLDERS * (PAGE + 1) - walked;
+    assert!(
+        read <= 3,
+        "{read} folders were read; a page at the taker, one in the channel and one in the walk's hands are bound"
+    );
+}

@@ -40,6 +40,7 @@ catalogue! {
         GzipMedia: "media come compressed although identity was asked for",
         Http10: "HTTP/1.0: neither chunks nor connections that stay",
         Proxy5xx: "502 and 504 of a proxy in front",
+        ServerError500: "500 for an original, as EMDB says it to somebody it does not know",
         RedirectToLogin: "30x to a login page, which is 200 and HTML",
         Gone410: "410 with a body",
         TooMany: "429 without Retry-After",

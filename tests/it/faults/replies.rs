@@ -51,6 +51,31 @@ fn statuses() -> Vec<Case> {
             |world| world.emdb.faults().always(F1, Fault::Answer(answer(504))),
             Expected::partial(&[(F1, "504")], &[F1]),
         ),
+        case(
+            ServerError500,
+            "an original that is always a 500 is set aside alone, while the login is fine",
+        )
+        .round(
+            |world| world.emdb.faults().always(F1, Fault::Answer(answer(500))),
+            Expected::partial(&[(F1, "500")], &[F1]).check(|world, _| {
+                let tries = world.mirror.node.config.limits.attempts as usize;
+                assert_eq!(world.emdb.requests(F1).len(), tries, "tries of the file");
+                // Beside the two lists of the pass itself the login is probed before the file is blamed.
+                assert_eq!(world.emdb.requests(LIST).len(), 2 + tries, "probes");
+            }),
+        ),
+        case(
+            ServerError500,
+            "a 500 of an original while the key is refused ends the pass, and nothing is set aside",
+        )
+        .round(
+            |world| {
+                let faults = world.emdb.faults();
+                faults.from("originals", 2, Fault::Answer(answer(500)));
+                faults.from(LIST, 3, Fault::Answer(to_login()));
+            },
+            Expected::fails(ExitCode::KeyRefused).wherever(),
+        ),
         case(Gone410, "a listing that is gone ends the pass")
             .round(
                 |world| world.emdb.faults().always(LIST, Fault::Answer(answer(410))),

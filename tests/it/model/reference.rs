@@ -41,6 +41,8 @@ pub(super) struct Reference {
     vanished: BTreeMap<Key, Missed>,
     /// Renditions that were held once: they may stay for two listings.
     lingering: BTreeSet<(String, Vec<u8>)>,
+    /// Files of records that vanished and are kept here for an edit, whose names a new asset has had since.
+    displaced: BTreeSet<Named>,
     /// Every original that was ever seen here: none of them may be lost.
     seen: BTreeSet<Sha256>,
     /// Titles of edits that lost: each must be kept among the conflicts.
@@ -269,7 +271,7 @@ impl Reference {
         wanted
     }
 
-    fn compare_rows(&self, rows: &BTreeMap<Named, Timestamp>) -> Result<(), String> {
+    fn compare_rows(&mut self, rows: &BTreeMap<Named, Timestamp>) -> Result<(), String> {
         let wanted = self.wanted();
         for (named, (mtime, is_sure)) in &wanted {
             let (kind, path, _) = named;
@@ -279,7 +281,9 @@ impl Reference {
                 .map(|((kind, path, _), _)| (kind, path))
                 .any(|name| name == (kind, path));
             match rows.get(named) {
-                None if !is_sure && has_heir => {}
+                None if !is_sure && (has_heir || self.displaced.contains(named)) => {
+                    self.displaced.insert(named.clone());
+                }
                 None => return Err(format!("{kind:?} {path} is missing, or has other bytes")),
                 Some(modified) if modified.as_millis() / 1_000 != mtime / 1_000 => {
                     return Err(format!("{kind:?} {path} is dated {modified}, not {mtime}"));

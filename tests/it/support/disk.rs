@@ -61,11 +61,19 @@ struct State {
     /// Inodes of files whose sync failed.
     doubtful: HashSet<u64>,
     trusted: u64,
-    /// Syncs of files that wait, when they are held.
-    held: bool,
+    /// Calls of a kind that wait, when they are held; so many of them may pass.
+    held: Option<Held>,
+    passes: u64,
     waiting: u64,
     created: u64,
     act: Option<Act>,
+}
+
+/// Which calls stand still: those of a kind, on files of a kind.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    call: Call,
+    file: fn(Fd<'_>) -> bool,
 }
 
 /// What somebody else does just before a call.
@@ -131,12 +139,17 @@ impl Disk {
 
     /// One on which every sync of a file waits until [`go`](Self::go).
     pub(crate) fn stalled() -> Self {
+        Self::stalled_at(Call::SyncFile, |_| true)
+    }
+
+    /// One on which such calls (of creations, writes and syncs of files) wait until [`go`](Self::go).
+    pub(crate) fn stalled_at(call: Call, file: fn(Fd<'_>) -> bool) -> Self {
         let disk = Self::new(Fails::Never, Errno::IO);
-        disk.state.lock().unwrap().held = true;
+        disk.state.lock().unwrap().held = Some(Held { call, file });
         disk
     }
 
-    /// Returns once a sync waits; answers how many files were made by then.
+    /// Returns once a call waits; answers how many files were made by then.
     pub(crate) fn stands_still(&self) -> u64 {
         let state = self.state.lock().unwrap();
         let state = self.opened.wait_while(state, |state| state.waiting == 0);
@@ -150,8 +163,29 @@ impl Disk {
 
     /// Lets everybody go on.
     pub(crate) fn go(&self) {
-        self.state.lock().unwrap().held = false;
+        self.state.lock().unwrap().held = None;
         self.opened.notify_all();
+    }
+
+    /// Lets so many more of the calls that wait, or will, go on.
+    pub(crate) fn let_pass(&self, calls: u64) {
+        self.state.lock().unwrap().passes += calls;
+        self.opened.notify_all();
+    }
+
+    /// Where a call waits, if its kind is held.
+    fn stop_at(&self, call: Call, file: Fd<'_>) {
+        let mut state = self.state.lock().unwrap();
+        let stands = |held: Held| held.call == call && (held.file)(file);
+        if !state.held.is_some_and(stands) {
+            return;
+        }
+        state.waiting += 1;
+        self.opened.notify_all();
+        let waits = |state: &mut State| state.held.is_some() && state.passes == 0;
+        let mut state = self.opened.wait_while(state, waits).unwrap();
+        state.waiting -= 1;
+        state.passes = state.passes.saturating_sub(1);
     }
 
     /// From here on nothing fails.
@@ -210,6 +244,7 @@ impl Disk {
 
 impl Sys for Disk {
     fn create(&self, dir: Fd<'_>, name: &str) -> Result<OwnedFd> {
+        self.stop_at(Call::Create, dir);
         let file = self.run(dir, Call::Create, || RealSys.create(dir, name))?;
         let mut state = self.state.lock().unwrap();
         state.created += 1;
@@ -220,6 +255,7 @@ impl Sys for Disk {
     }
 
     fn write(&self, file: Fd<'_>, bytes: &[u8], offset: u64) -> Result<()> {
+        self.stop_at(Call::Write, file);
         if self.fails(Call::Write) {
             // A short write, as a full disk does it: half of the bytes are there.
             let _ = RealSys.write(file, &bytes[..bytes.len() / 2], offset);
@@ -245,13 +281,7 @@ impl Sys for Disk {
     }
 
     fn sync_file(&self, file: Fd<'_>) -> Result<()> {
-        {
-            let mut state = self.state.lock().unwrap();
-            state.waiting += 1;
-            self.opened.notify_all();
-            let mut state = self.opened.wait_while(state, |state| state.held).unwrap();
-            state.waiting -= 1;
-        }
+        self.stop_at(Call::SyncFile, file);
         let synced = self.run(file, Call::SyncFile, || RealSys.sync_file(file));
         let mut state = self.state.lock().unwrap();
         if synced.is_err() {

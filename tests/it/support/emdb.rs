@@ -22,6 +22,7 @@ use emsync::protocol::lenient::parse_date;
 use emsync::protocol::wire_path::unescape;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::fault::{Fault, FaultPlan, Link, Taps};
@@ -175,6 +176,8 @@ pub(crate) struct Logged {
     pub(crate) body: String,
     /// When it came.
     pub(crate) at: Instant,
+    /// Where from: one connection, as long as that stays.
+    pub(crate) from: SocketAddr,
 }
 
 /// A running server.
@@ -192,8 +195,10 @@ struct Shared {
     content: Mutex<Content>,
     sessions: Mutex<HashMap<String, Session>>,
     log: Mutex<Vec<Logged>>,
+    came: Notify,
     faults: FaultPlan,
     clock_offset: AtomicI64,
+    stopped_at: Mutex<Option<Timestamp>>,
     sessions_made: AtomicU64,
 }
 
@@ -206,15 +211,15 @@ struct Session {
 /// A listing's cursor: an index scroll that only goes forward, and the chunks it has given so far.
 #[derive(Debug, Clone)]
 struct Tracker {
-    found: Vec<Doc>,
-    chunks: HashMap<usize, Vec<Doc>>,
+    found: Vec<Arc<Doc>>,
+    chunks: HashMap<usize, Vec<Arc<Doc>>>,
     scrolled: usize,
 }
 
 impl Tracker {
     fn new(found: Vec<Doc>, size: usize) -> Self {
         let mut tracker = Self {
-            found,
+            found: found.into_iter().map(Arc::new).collect(),
             chunks: HashMap::new(),
             scrolled: 0,
         };
@@ -231,7 +236,7 @@ impl Tracker {
 
     /// A chunk not in memory is whatever the scroll gives next, *whatever page was asked for*, cut to the length that page
     /// should have (wire spec 3.2).
-    fn page(&mut self, page: usize, size: usize) -> Result<Vec<Doc>, String> {
+    fn page(&mut self, page: usize, size: usize) -> Result<Vec<Arc<Doc>>, String> {
         let length = self
             .found
             .len()
@@ -259,8 +264,10 @@ impl Emdb {
             content: Mutex::default(),
             sessions: Mutex::default(),
             log: Mutex::default(),
+            came: Notify::new(),
             faults: FaultPlan::default(),
             clock_offset: AtomicI64::new(0),
+            stopped_at: Mutex::new(None),
             sessions_made: AtomicU64::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -305,6 +312,24 @@ impl Emdb {
         self.shared.clock_offset.store(ms, Ordering::SeqCst);
     }
 
+    /// Its clock stands at this moment from now on.
+    pub(crate) fn stop_clock(&self, at: Timestamp) {
+        *self.shared.stopped_at.lock().unwrap() = Some(at);
+    }
+
+    /// Returns once so many requests came whose path contains `path`.
+    pub(crate) async fn asked(&self, path: &str, times: usize) {
+        loop {
+            let came = self.shared.came.notified();
+            tokio::pin!(came);
+            came.as_mut().enable();
+            if self.requests(path).len() >= times {
+                return;
+            }
+            came.await;
+        }
+    }
+
     /// Every request so far whose path contains `path`, in the order they came.
     pub(crate) fn requests(&self, path: &str) -> Vec<Logged> {
         let log = self.shared.log.lock().unwrap();
@@ -337,8 +362,10 @@ async fn answer(
         fields: fields(query).chain(fields(&form)).collect(),
         body: form,
         at: Instant::now(),
+        from: link.from,
     };
     shared.log.lock().unwrap().push(logged.clone());
+    shared.came.notify_waiters();
     let fault = shared.faults.meet(&logged.path);
     let mut asked = logged;
     match fault {

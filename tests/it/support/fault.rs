@@ -9,7 +9,8 @@ mod wire;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -56,6 +57,8 @@ pub(crate) enum Fault {
     Http10,
     /// The server has forgotten every session.
     ForgetSessions,
+    /// The body is this piece, so many times, without a length; the meter counts what is taken of it.
+    Flood(Bytes, u64, Meter),
     /// A range is overlooked: the whole comes.
     IgnoreRange,
     /// The start of a range is overlooked: a part comes, from the first byte on.
@@ -78,6 +81,21 @@ impl Gate {
     /// Lets the waiting reply, and every later one, go on.
     pub(crate) fn open(&self) {
         self.open.cancel();
+    }
+}
+
+/// How much of a flood was taken.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// Bytes so far: those of the piece under way, and what the system holds between both ends, are among them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::SeqCst);
     }
 }
 
@@ -232,7 +250,7 @@ impl Reply {
             }
             Some(Fault::Answer(reply)) => self = reply.clone(),
             Some(Fault::Change(change)) => change(&mut self),
-            Some(Fault::Http10) => self.length = Length::Chunked,
+            Some(Fault::Http10 | Fault::Flood(..)) => self.length = Length::Chunked,
             Some(
                 Fault::CutAfter(_)
                 | Fault::Stall(..)
@@ -290,6 +308,7 @@ impl Reply {
                 wire::cut(self.body.slice(..at.min(self.body.len())), link)
             }
             (Some(Fault::Stall(at, gate)), _) => wire::stall(self.body, at, gate),
+            (Some(Fault::Flood(piece, times, meter)), _) => wire::flood(piece, times, meter),
             (Some(Fault::Trickle(pause)), _) => wire::trickle(self.body, pause),
             (Some(Fault::HalfClose(at)), _) => {
                 wire::half_close(self.body.slice(..at.min(self.body.len())), link)

@@ -100,6 +100,13 @@ impl Mirror {
         }
     }
 
+    /// Gives the node other settings from the next run on.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut config = (*self.node.config).clone();
+        change(&mut config);
+        self.node.config = config.into();
+    }
+
     /// Closes the node; its directory stays.
     pub(crate) async fn close(self) -> tempfile::TempDir {
         self.node.catalogue.close().await;

@@ -170,7 +170,7 @@ impl Shared {
         if let Some(Ok(window)) = window {
             response["sincedate"] = json!(format_since(window));
         }
-        let results: Vec<_> = rows.iter().map(row).collect();
+        let results: Vec<_> = rows.iter().map(|doc| row(doc)).collect();
         let generated: Vec<_> = rows
             .iter()
             .filter(|doc| doc.module == "asset")
@@ -218,7 +218,8 @@ impl Shared {
     fn window(&self, request: &Logged) -> Option<Result<Timestamp, Reply>> {
         let ago = request.fields.get("lastpullago")?;
         let offset = self.clock_offset.load(Ordering::SeqCst);
-        let now = Os.now().as_millis() + offset;
+        let stopped_at = *self.stopped_at.lock().unwrap();
+        let now = stopped_at.unwrap_or_else(|| Os.now()).as_millis() + offset;
         Some(match ago.parse::<i64>() {
             Ok(ago) => Ok(Timestamp::from_millis(now.saturating_sub(ago).max(0))),
             Err(_) => Err(envelope(

@@ -15,7 +15,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Gate;
+use super::{Gate, Meter};
 
 /// No answer at all: the connection is gone before its head.
 pub(super) fn reset(link: &Link) -> Body {
@@ -63,6 +63,15 @@ pub(super) fn trickle(body: Bytes, pause: Duration) -> Body {
     Body::from_stream(drops)
 }
 
+/// A piece, over and over; each is counted when the connection takes it.
+pub(super) fn flood(piece: Bytes, times: u64, meter: Meter) -> Body {
+    let pieces = stream::iter(0..times).map(move |_| {
+        meter.add(piece.len() as u64);
+        Ok::<_, io::Error>(piece.clone())
+    });
+    Body::from_stream(pieces)
+}
+
 /// `bytes`, then the end of this direction only; the reply itself never ends.
 pub(super) fn half_close(bytes: Bytes, link: Link) -> Body {
     let mut set = false;
@@ -84,15 +93,19 @@ const DEAD: u8 = 3;
 
 /// A handler's hold on the connection it answers on.
 #[derive(Debug, Clone)]
-pub(crate) struct Link(Arc<AtomicU8>);
+pub(crate) struct Link {
+    state: Arc<AtomicU8>,
+    /// Where the client's end of it is: no two connections at a time have the same.
+    pub(crate) from: SocketAddr,
+}
 
 impl Link {
     fn set(&self, state: u8) {
-        self.0.store(state, Ordering::SeqCst);
+        self.state.store(state, Ordering::SeqCst);
     }
 
     fn broken(&self, state: u8) -> bool {
-        self.0.load(Ordering::SeqCst) >= state
+        self.state.load(Ordering::SeqCst) >= state
     }
 }
 
@@ -112,7 +125,10 @@ impl Listener for Taps {
 
     async fn accept(&mut self) -> (Tap, SocketAddr) {
         let (stream, from) = Listener::accept(&mut self.0).await;
-        let link = Link(Arc::new(AtomicU8::new(ALIVE)));
+        let link = Link {
+            state: Arc::new(AtomicU8::new(ALIVE)),
+            from,
+        };
         (Tap { stream, link }, from)
     }
 
