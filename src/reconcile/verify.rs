@@ -169,7 +169,8 @@ pub async fn alone(here: &Here<'_>, checksum: bool) -> Result<Parity, Error> {
     Ok(Parity::new(here.as_of, layers, findings))
 }
 
-/// Looks at every file that has a row, and notes which are not on disk as it says, or are again; answers how many are not.
+/// Looks at every file that has a row, and notes which are not on disk as it says, or are again; answers how many are not. A
+/// date that alone is wrong is set right.
 ///
 /// # Errors
 /// [`Error`]; what was noted before stays noted.
@@ -185,7 +186,9 @@ pub async fn look(here: &Here<'_>, checksum: bool) -> Result<u64, Error> {
                 .await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.key());
-            damaged += disk::look(here, &rows, checksum).await?.len() as u64;
+            let found = disk::look(here, &rows, checksum).await?;
+            damaged += found.values().filter(|it| !it.is_misdated).count() as u64;
+            disk::redate(here, &rows, &found).await;
         }
     }
     Ok(damaged)

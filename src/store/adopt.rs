@@ -90,6 +90,26 @@ impl Store {
         }))
     }
 
+    /// Gives a file another date, unless it has a second name, whose date it would be as well. Not synced: a date that is lost
+    /// can be given again.
+    ///
+    /// # Errors
+    /// As [`Store::open_file`]; system errors, where it may not be changed.
+    pub fn redate(
+        &self,
+        kind: FileKind,
+        path: &MediaPath,
+        modified: Timestamp,
+    ) -> Result<(), Error> {
+        let found = self.candidate(kind, path)?;
+        let Some(file) = found.filter(|file| file.has_one_name) else {
+            return Ok(());
+        };
+        let sys = self.0.dirs.sys();
+        sys.set_modified(file.file.as_fd(), modified)
+            .map_err(|errno| Error::of("set the date of", file.path(), errno))
+    }
+
     /// Removes names whose bytes have another one, durably; answers for each, in order, whether it did. Where the two names do not
     /// stand for one file nothing is done.
     ///

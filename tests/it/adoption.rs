@@ -224,3 +224,36 @@ async fn a_former_file_that_changed_on_disk_is_not_moved_but_fetched() {
     );
     master.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_only_touched_gets_its_date_back_and_one_that_was_edited_is_fetched() {
+    let master = Master::new(100).await;
+    for n in 0..3 {
+        master
+            .add(&format!("a{n}"), &format!("f{n}.bin"), &noise(n, 1_000))
+            .await;
+    }
+    let mirror = master.mirror().await;
+    mirror.seed().await;
+    let at = |name: &str| mirror.path(FileKind::Original, name);
+    let date = |name: &str| std::fs::metadata(at(name)).unwrap().modified().unwrap();
+    let before = date("f0.bin");
+    let later = before + std::time::Duration::from_secs(90);
+    std::fs::write(at("f1.bin"), noise(7, 1_000)).unwrap();
+    for name in ["f0.bin", "f1.bin"] {
+        let file = std::fs::File::options().append(true).open(at(name));
+        file.unwrap().set_modified(later).unwrap();
+    }
+    let report = mirror.seed().await.report;
+    assert_eq!(
+        (
+            report.files_written,
+            report.files_adopted,
+            report.bytes_received
+        ),
+        (1, 0, 1_000)
+    );
+    assert_eq!(date("f0.bin"), before);
+    mirror.assert_in_sync().await;
+    master.end().await;
+}

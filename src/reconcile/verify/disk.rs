@@ -139,8 +139,10 @@ fn walk(store: &Store, kind: FileKind, stop: &Shutdown, pages: &mpsc::Sender<Vec
 pub(super) struct Trouble {
     /// Whether there is no such file.
     pub(super) is_missing: bool,
-    /// Whether the file is not what its row says, rather than out of reach.
+    /// Whether the file is not what its row says, rather than out of reach or dated otherwise.
     is_damage: bool,
+    /// Whether its date alone is another.
+    pub(super) is_misdated: bool,
     /// In words, with both values.
     pub(super) text: String,
 }
@@ -177,6 +179,31 @@ pub(super) async fn look(
     Ok(found)
 }
 
+/// Gives files whose date alone is wrong that of their rows; best effort, for a file system may not hold every date.
+pub(super) async fn redate(here: &Here<'_>, rows: &[FileRow], found: &HashMap<MediaPath, Trouble>) {
+    let is_misdated = |row: &&FileRow| {
+        found
+            .get(row.file.place())
+            .is_some_and(|trouble| trouble.is_misdated)
+    };
+    let files: Vec<_> = rows
+        .iter()
+        .filter(is_misdated)
+        .map(|row| row.file.clone())
+        .collect();
+    let store = here.store.clone();
+    let dated = spawn_blocking(move || {
+        for file in files {
+            if let Err(error) = store.redate(file.kind, file.place(), file.modified) {
+                tracing::debug!(path = %file.path, %error, "keeps its date");
+            }
+        }
+    });
+    dated
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+}
+
 async fn note(
     here: &Here<'_>,
     rows: &[FileRow],
@@ -190,6 +217,7 @@ async fn note(
                 Some((&row.file, Some(here.as_of)))
             }
             None if checksum && row.is_damaged() => Some((&row.file, None)),
+            Some(trouble) if trouble.is_misdated && row.is_damaged() => Some((&row.file, None)),
             _ => None,
         });
     let news: Vec<_> = news.collect();
@@ -210,6 +238,7 @@ fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Opt
         Some(Trouble {
             is_missing: false,
             is_damage: true,
+            is_misdated: false,
             text,
         })
     };
@@ -219,6 +248,7 @@ fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Opt
             return Some(Trouble {
                 is_missing: true,
                 is_damage: true,
+                is_misdated: false,
                 text: "the catalogue has it, the disk has not".to_owned(),
             });
         }
@@ -226,6 +256,7 @@ fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Opt
             return Some(Trouble {
                 is_missing: false,
                 is_damage: false,
+                is_misdated: false,
                 text: format!("on disk: {}", chain(&error)),
             });
         }
@@ -236,20 +267,24 @@ fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Opt
             stat.size, file.size
         ));
     }
-    if stat.modified.whole_second() != file.modified.whole_second() {
-        return differs(format!(
-            "modified {} on disk, {} in the catalogue",
-            stat.modified, file.modified
-        ));
-    }
-    if !checksum {
+    let has_its_date = stat.modified.whole_second() == file.modified.whole_second();
+    if !checksum && has_its_date {
         let found_at = row.damaged_at?;
         return differs(format!(
             "found damaged at {found_at} and not mended since; a look with --checksum may find it sound again"
         ));
     }
+    // Another date alone is no other content, and one that the file system cannot hold would never be right.
     match rehash(store, file, stop) {
-        Ok(sha256) if sha256 == file.sha256 => None,
+        Ok(sha256) if sha256 == file.sha256 => (!has_its_date).then(|| Trouble {
+            is_missing: false,
+            is_damage: false,
+            is_misdated: true,
+            text: format!(
+                "modified {} on disk, {} in the catalogue",
+                stat.modified, file.modified
+            ),
+        }),
         Ok(sha256) => differs(format!(
             "SHA-256 {sha256} on disk, {} in the catalogue",
             file.sha256
