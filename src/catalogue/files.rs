@@ -43,19 +43,6 @@ pub fn by_ref((path, asset): &(String, String)) -> (&str, &str) {
     (path, asset)
 }
 
-/// Sums over the file rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct FileTotals {
-    /// Originals.
-    pub originals: u64,
-    /// Their bytes.
-    pub originals_bytes: u64,
-    /// Generated files.
-    pub generated: u64,
-    /// Their bytes.
-    pub generated_bytes: u64,
-}
-
 /// What [`media_file`] reads comes first.
 const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at";
 
@@ -204,27 +191,6 @@ impl Catalogue {
             .await
             .map_err(during("find files by content"))?;
         rows.iter().map(file_row).collect()
-    }
-
-    /// Sums over all files.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn file_totals(&self) -> Result<FileTotals, Error> {
-        let rows: Vec<(i64, i64, i64)> =
-            sqlx::query_as("SELECT kind, COUNT(*), COALESCE(SUM(size), 0) FROM file GROUP BY kind")
-                .fetch_all(&self.db.readers)
-                .await
-                .map_err(during("sum files"))?;
-        let mut totals = FileTotals::default();
-        for (kind, count, bytes) in rows {
-            if kind == number(FileKind::Original) {
-                (totals.originals, totals.originals_bytes) = (unsigned(count), unsigned(bytes));
-            } else {
-                (totals.generated, totals.generated_bytes) = (unsigned(count), unsigned(bytes));
-            }
-        }
-        Ok(totals)
     }
 }
 

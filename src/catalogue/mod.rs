@@ -34,6 +34,7 @@ mod sharers;
 mod snapshot;
 mod sources;
 mod spool;
+mod totals;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ pub use absence::Audit;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};
-pub use files::{FileRow, FileTotals, by_ref};
+pub use files::{FileRow, by_ref};
 pub use findings::Finding;
 pub use former::{Former, Reason};
 pub use jobs::{Job, Lane, NewJob};
@@ -57,6 +58,7 @@ pub use sharers::Sharer;
 pub use snapshot::{Distrusted, Found, Health, examine, examine_copy};
 pub use sources::{SourceDir, SourceFile};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
+pub use totals::FileTotals;
 pub use windows::Window;
 
 use crate::error::Class;

@@ -301,7 +301,7 @@ async fn passes(
     applied: &mut Applied,
 ) -> Result<(), Error> {
     let scope = due_scope(pull, options.scope).await?;
-    find_damage(pull, scope, options.checksum).await?;
+    find_damage(pull, (scope, options.checksum), false).await?;
     let open = node.catalogue.job_counts(Some(&settings.name)).await?;
     pull.monitor.expect(Counter::Files, open.open);
     pull.monitor.expect(Counter::Bytes, open.open_bytes);
@@ -333,7 +333,11 @@ async fn passes(
 
 /// Wishes for what is not on disk as its row says. Where everything is listed, everything is looked at before; a run that asks
 /// for changes only goes by what was found before, unless it is to hash what is here.
-async fn find_damage(pull: &Pull, scope: Scope, checksum: bool) -> Result<(), Error> {
+async fn find_damage(
+    pull: &Pull,
+    (scope, checksum): (Scope, bool),
+    dry: bool,
+) -> Result<(), Error> {
     if scope == Scope::Everything || checksum {
         let here = verify::Here {
             catalogue: &pull.catalogue,
@@ -342,7 +346,7 @@ async fn find_damage(pull: &Pull, scope: Scope, checksum: bool) -> Result<(), Er
             stop: &pull.stop,
             as_of: pull.seams.clock.now(),
         };
-        let damaged = verify::look(&here, checksum).await?;
+        let damaged = verify::look(&here, checksum, dry).await?;
         if damaged > 0 {
             tracing::warn!(
                 files = damaged,

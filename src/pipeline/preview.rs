@@ -92,7 +92,7 @@ pub async fn preview_peer(
         let into = (&scratch.catalogue, activity.as_str());
         let pull = pull_with(node, settings, into, monitor, shutdown).await?;
         let scope = due_scope(&pull, options.scope).await?;
-        find_damage(&pull, scope, options.checksum).await?;
+        find_damage(&pull, (scope, options.checksum), true).await?;
         count(&pull, settings, scope, options.max_delete).await
     };
     let preview = preview.await;

@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::wishes::{jobs, name_apart};
+use super::wishes::{Own, jobs, name_apart};
 use super::{Error, Pull, plan};
-use crate::catalogue::FileRow;
 use crate::model::{Module, RecordKey};
 use crate::protocol::record::asset;
 
@@ -35,22 +34,14 @@ async fn wish_for(pull: &Pull, assets: &[String]) -> Result<(), Error> {
         .filter_map(|id| RecordKey::new(Module::ASSET, *id).ok())
         .collect();
     let records = pull.catalogue.stored(&keys).await?;
-    let findings = pull.catalogue.findings(&ids).await?;
-    let mut own: HashMap<String, Vec<FileRow>> = HashMap::new();
-    for row in pull.catalogue.files_of(&ids).await? {
-        own.entry(row.file.asset.to_string()).or_default().push(row);
-    }
+    let own = Own::load(pull, &ids).await?;
     let mut wished = Vec::new();
     let theirs = records
         .values()
         .filter(|stored| stored.origin == pull.peer.name() && !stored.record.is_deleted());
     for asset in theirs.filter_map(|stored| asset(&stored.record).ok()) {
-        let rows = own.get(asset.id.as_str()).map_or(&[][..], Vec::as_slice);
-        let unrenderable = findings
-            .iter()
-            .filter(|finding| finding.asset == asset.id)
-            .any(|finding| rows.iter().any(|row| row.file.sha256 == finding.content));
-        let plan = plan::mend(&asset, rows, unrenderable, pull.policy);
+        let rows = own.of(&asset.id);
+        let plan = plan::mend(&asset, rows, own.is_unrenderable(&asset.id), pull.policy);
         wished.extend(jobs(pull, &asset.id, rows, &plan));
     }
     let sharers = name_apart(pull, &mut wished).await?;

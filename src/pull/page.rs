@@ -67,7 +67,9 @@ pub(super) async fn apply(
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
     let wishes = pull.catalogue.wishes_of(peer, &ids).await?;
     let mut planned = plan_page(pull, listing, &sorted.assets, &page.files).await?;
-    planned.note_absences_of(plan_page(pull, listing, &sorted.waiting, &page.files).await?);
+    if !sorted.waiting.is_empty() {
+        planned.note_absences_of(plan_page(pull, listing, &sorted.waiting, &page.files).await?);
+    }
     // First, or what is set aside below would be withdrawn with what was set aside before.
     batch
         .withdraw(peer, &outdated(&wishes, &keys, &planned, &sorted.deletes))

@@ -4,13 +4,17 @@
 //! lanes of their own); this decides which wishes there are.
 
 mod mend;
+mod moves;
+mod renditions;
 
 pub use mend::mend;
+
+use moves::pair_moves;
+use renditions::{missing_renditions, wanted_renditions};
 
 use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
-use crate::model::preset::{image_presets, is_image_format};
 use crate::model::{Asset, FileKind, ListedFile, MediaPath, Timestamp};
 
 /// What is wanted of a peer.
@@ -147,45 +151,6 @@ fn shared(
         here.own(file).is_none() && here.others(file).next().is_some() && !is_wished(file)
     });
     left.map(|file| (file.kind, file.path)).collect()
-}
-
-/// Tells each wanted file which of the asset's files that are about to go has its content: then it need not be fetched.
-fn pair_moves(plan: &mut Plan, here: Here<'_>) {
-    let leaving: Vec<&FileRow> = here
-        .own
-        .iter()
-        .filter(|row| {
-            let is_it =
-                |job: &RemoveJob| job.kind == row.file.kind && job.path == row.file.path.as_str();
-            !row.is_damaged() && plan.remove.iter().any(is_it)
-        })
-        .collect();
-    for job in &mut plan.fetch {
-        job.from = former(job, &leaving).map(|row| row.file.path.as_str().to_owned());
-    }
-}
-
-/// The file that a wanted one was, if exactly one can have been it. The same file name decides between equals.
-fn former<'a>(job: &FetchJob, leaving: &[&'a FileRow]) -> Option<&'a FileRow> {
-    let may_be = |row: &&&FileRow| {
-        let file = &row.file;
-        let same_time = job
-            .modified
-            .is_some_and(|time| time.whole_second() == file.modified.whole_second());
-        let is_vouched = job.sha256.is_some() || job.md5.is_some() && file.md5.is_some();
-        file.kind == job.kind && states_content_of(job, row) && (is_vouched || same_time)
-    };
-    let name = job.path.rsplit('/').next();
-    let found: Vec<_> = leaving.iter().filter(may_be).copied().collect();
-    let mut same_name = found
-        .iter()
-        .filter(|row| Some(row.file.path.name()) == name);
-    match (same_name.next(), found.as_slice()) {
-        (Some(row), _) => Some(row),
-        (None, [row]) => Some(row),
-        (None, [first, ..]) if job.sha256.is_some() => Some(first),
-        _ => None,
-    }
 }
 
 /// Whether a wanted file is what a row says, by the closest thing that is stated of both.
@@ -347,81 +312,6 @@ fn judge_absence(
 
 fn copies(generated: Generated) -> bool {
     matches!(generated, Generated::Copy | Generated::Auto)
-}
-
-/// What this node should derive itself: everything under `rebuild`; under `auto` where the author is done and lists nothing.
-fn wanted_renditions(asset: &Asset, listed: Listed<'_>, policy: Policy) -> Option<RegenerateJob> {
-    let renderable = !asset.is_folder
-        && !asset.unrenderable
-        && asset.format.as_deref().is_some_and(is_image_format);
-    if !renderable {
-        return None;
-    }
-    // An author that lists anything renders by its own presets, which need not be ours: what it made is copied, not completed.
-    let authored_there = listed.generated.is_none_or(|files| !files.is_empty());
-    let by_us = match policy.generated {
-        Generated::Rebuild => true,
-        Generated::Auto => !authored_there && !asset.unfinished,
-        Generated::Copy | Generated::Off => false,
-    };
-    if !by_us {
-        return None;
-    }
-    let presets = image_presets()
-        .into_iter()
-        .map(|preset| preset.id.as_str().to_owned())
-        .collect();
-    let original = asset.original()?.as_str().to_owned();
-    Some(RegenerateJob {
-        original,
-        output_dir: asset.source_path.as_str().to_owned(),
-        presets,
-    })
-}
-
-/// Of the wanted renditions, those that can be made right away because the original is here and current.
-fn missing_renditions(
-    plan: &Plan,
-    mut render: RegenerateJob,
-    here: Here<'_>,
-    policy: Policy,
-) -> Option<RegenerateJob> {
-    let on_its_way = plan
-        .fetch
-        .iter()
-        .any(|job| job.kind == FileKind::Original && job.path == render.original);
-    let original_here = here.own.iter().any(|row| {
-        let file = &row.file;
-        file.kind == FileKind::Original
-            && file.path.as_str() == render.original
-            && !row.is_damaged()
-    });
-    if on_its_way || !original_here || here.unrenderable {
-        return None;
-    }
-    let made = |preset: &str| {
-        let name = image_presets()
-            .into_iter()
-            .find(|known| known.id.as_str() == preset)
-            .map(|known| known.file_name);
-        name.is_some_and(|name| {
-            let path = format!("{}/{name}", render.output_dir);
-            let row = here
-                .own
-                .iter()
-                .find(|row| row.file.kind == FileKind::Generated && row.file.path.as_str() == path);
-            row.filter(|row| !row.is_damaged())
-                .is_some_and(|row| row.file.authored || policy.generated != Generated::Rebuild)
-        })
-    };
-    let presets: Vec<String> = render
-        .presets
-        .iter()
-        .filter(|preset| !made(preset))
-        .cloned()
-        .collect();
-    render.presets = presets;
-    (!render.presets.is_empty()).then_some(render)
 }
 
 fn fetch(file: &ListedFile, then: Option<RegenerateJob>) -> FetchJob {

@@ -150,6 +150,35 @@ pub(super) async fn plan_page(
     Ok(planned)
 }
 
+/// What is here of some assets.
+pub(super) struct Own {
+    rows: HashMap<String, Vec<FileRow>>,
+    findings: Vec<Finding>,
+}
+
+impl Own {
+    pub(super) async fn load(pull: &Pull, assets: &[&str]) -> Result<Self, Error> {
+        let mut rows: HashMap<String, Vec<FileRow>> = HashMap::new();
+        for row in pull.catalogue.files_of(assets).await? {
+            let of_asset = rows.entry(row.file.asset.to_string()).or_default();
+            of_asset.push(row);
+        }
+        let findings = pull.catalogue.findings(assets).await?;
+        Ok(Self { rows, findings })
+    }
+
+    /// The asset's files.
+    pub(super) fn of(&self, asset: &AssetId) -> &[FileRow] {
+        self.rows.get(asset.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the original that is here was found unrenderable.
+    pub(super) fn is_unrenderable(&self, asset: &AssetId) -> bool {
+        let mut findings = self.findings.iter().filter(|found| found.asset == *asset);
+        findings.any(|found| (self.of(asset).iter()).any(|row| row.file.sha256 == found.content))
+    }
+}
+
 /// Plans each asset from its record, its listing and what is here.
 pub(super) async fn plan_entries(
     pull: &Pull,
@@ -161,28 +190,13 @@ pub(super) async fn plan_entries(
         .iter()
         .map(|entry| entry.asset.id.as_str())
         .collect();
-    let mut own: HashMap<String, Vec<FileRow>> = HashMap::new();
-    for row in pull.catalogue.files_of(&ids).await? {
-        own.entry(row.file.asset.to_string()).or_default().push(row);
-    }
-    let findings: HashMap<String, Finding> = pull
-        .catalogue
-        .findings(&ids)
-        .await?
-        .into_iter()
-        .map(|finding| (finding.asset.to_string(), finding))
-        .collect();
-    let others = owned_by_others(pull, entries, &own).await?;
+    let own = Own::load(pull, &ids).await?;
+    let others = owned_by_others(pull, entries, &own.rows).await?;
     let checkpoint = pull.catalogue.checkpoint(pull.peer.name(), FEED).await?;
     let complete_until = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| checkpoint.watermark);
     planned.noted_at = listing.started_at;
     for entry in entries {
-        let own = own
-            .get(entry.asset.id.as_str())
-            .map_or(&[][..], Vec::as_slice);
-        let finding = findings.get(entry.asset.id.as_str());
-        let unrenderable =
-            finding.is_some_and(|finding| own.iter().any(|row| row.file.sha256 == finding.content));
+        let rows = own.of(&entry.asset.id);
         let listed = Listed {
             originals: entry.originals.as_deref(),
             generated: entry.generated.as_deref(),
@@ -191,15 +205,17 @@ pub(super) async fn plan_entries(
             .get(entry.asset.id.as_str())
             .map_or(&[][..], Vec::as_slice);
         let here = Here {
-            own,
+            own: rows,
             others,
-            unrenderable,
+            unrenderable: own.is_unrenderable(&entry.asset.id),
             authority: entry.authority,
             complete_until,
         };
         let plan = plan::plan(entry.asset, listed, here, pull.policy);
         planned.assets.push(entry.asset.id.to_string());
-        planned.jobs.extend(jobs(pull, &entry.asset.id, own, &plan));
+        planned
+            .jobs
+            .extend(jobs(pull, &entry.asset.id, rows, &plan));
         let owned = |(kind, path)| (kind, path, entry.asset.id.clone());
         planned
             .unlisted

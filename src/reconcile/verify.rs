@@ -170,11 +170,11 @@ pub async fn alone(here: &Here<'_>, checksum: bool) -> Result<Parity, Error> {
 }
 
 /// Looks at every file that has a row, and notes which are not on disk as it says, or are again; answers how many are not. A
-/// date that alone is wrong is set right.
+/// date that alone is wrong is set right, unless nothing may change on disk.
 ///
 /// # Errors
 /// [`Error`]; what was noted before stays noted.
-pub async fn look(here: &Here<'_>, checksum: bool) -> Result<u64, Error> {
+pub async fn look(here: &Here<'_>, checksum: bool, dry: bool) -> Result<u64, Error> {
     here.monitor.phase(Phase::Verify);
     disk::expect_bytes(here, checksum).await?;
     let mut damaged = 0;
@@ -188,7 +188,9 @@ pub async fn look(here: &Here<'_>, checksum: bool) -> Result<u64, Error> {
             after = Some(last.key());
             let found = disk::look(here, &rows, checksum).await?;
             damaged += found.values().filter(|it| !it.is_misdated).count() as u64;
-            disk::redate(here, &rows, &found).await;
+            if !dry {
+                disk::redate(here, &rows, &found).await;
+            }
         }
     }
     Ok(damaged)

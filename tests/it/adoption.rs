@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use emsync::model::{FileKind, Hasher, Sha256, Timestamp};
+use emsync::pipeline::{Options, preview_peer};
+use emsync::pull::metadata::Scope;
 use serde_json::json;
 
 use crate::support::emdb::{Doc, Emdb, KEY, Setup};
@@ -244,6 +246,17 @@ async fn a_file_that_was_only_touched_gets_its_date_back_and_one_that_was_edited
         let file = std::fs::File::options().append(true).open(at(name));
         file.unwrap().set_modified(later).unwrap();
     }
+    let options = Options {
+        scope: Scope::Everything,
+        max_delete: None,
+        checksum: true,
+    };
+    let (node, peer) = (&mirror.node, mirror.peer());
+    let monitor = mirror.monitor.clone();
+    let preview = preview_peer(node, &peer, options, monitor, &mirror.shutdown);
+    assert_eq!(preview.await.unwrap().originals.files, 1);
+    assert_eq!(date("f0.bin"), later, "a dry run changed a date");
+    assert_eq!(node.catalogue.damaged().await.unwrap(), 0);
     let report = mirror.seed().await.report;
     assert_eq!(
         (

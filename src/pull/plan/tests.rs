@@ -9,6 +9,7 @@ mod renditions;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::preset::image_presets;
 use crate::model::{AssetId, Md5, MediaFile, Sha256};
 
 const POLICY: Policy = Policy {

@@ -1,6 +1,7 @@
 //! Which file that is about to go a wanted one was.
 
 use super::*;
+use crate::pull::plan::moves::former;
 
 /// What is known of a file: its content, whether the SHA-256 and the MD5 are stated, and its second.
 struct Known {
