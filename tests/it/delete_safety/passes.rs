@@ -14,7 +14,7 @@ use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
 use crate::support::fault::Fault;
 use crate::support::node::Mirror;
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 const ASSETS: usize = 12;
 const CLUSTER: &str = "node-a-cluster";
 const MTIME: i64 = 1_772_201_000_000;
