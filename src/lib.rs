@@ -39,7 +39,7 @@
 //! 3. *One unbounded queue*: the job table on disk. Every channel is bounded, so a slow disk or CPU slows the downloads.
 //! 4. *Every job may run twice.* Twice equals once; a lease that a dead run left is taken back by the next.
 //! 5. *Originals go only for a reason*: a tombstone, a record that two complete listings lack, or a name that no record gives
-//!    any more. A job says which ([`reconcile::deletes`]), and they go to the trash.
+//!    any more. A job says which ([`reconcile::deletes`]), and they go to the trash. One that a second record names stays, for that.
 //! 6. *One item's failure never ends a pass*, and a pass with failures never exits 0.
 //! 7. *Shutdown in order*: stop claiming, park partials at a piece, drop senders, join downstream, report; a second signal
 //!    aborts ([`shutdown`]).

@@ -185,7 +185,7 @@ fn limit_to(plan: &mut Plan, asset: &Asset, here: Here<'_>) {
         match (row, here.authority) {
             (None, _) => true,
             // What it was may come back from anybody.
-            (Some(row), _) if row.is_damaged() => states_content_of(job, row),
+            (Some(row), _) if row.is_damaged() && states_content_of(job, row) => true,
             (Some(_), Authority::Supplies) => false,
             // What is here is what the record speaks of, whatever this peer has.
             (Some(row), _) => !stated

@@ -125,6 +125,21 @@ fn what_a_damaged_file_was_may_come_back_from_anybody_and_nothing_else_may() {
 }
 
 #[test]
+fn a_damaged_file_keeps_no_new_version_of_it_away() {
+    let at = "x/a.jpg";
+    let mut damaged = row(&listed(FileKind::Original, at, "one"), "a1");
+    damaged.damaged_at = Some(Timestamp::EPOCH);
+    let files = [listed(FileKind::Original, at, "a longer one")];
+    let mut saved = asset(at);
+    saved.size = files[0].size;
+    let own = [damaged];
+    let say = |authority| asked(authority, &saved, originals(&files), &own, &[]);
+    assert_eq!(say(Authority::Supplies), NOTHING);
+    assert_eq!(say(Authority::Replaces), [at]);
+    assert_eq!(say(Authority::Decides), [at]);
+}
+
+#[test]
 fn a_damaged_file_of_a_kind_that_is_not_listed_is_asked_of_who_knows_the_asset() {
     let at = "x/a.jpg";
     let mut damaged = row(&listed(FileKind::Generated, "x/a.jpg/t.webp", "g"), "a1");
