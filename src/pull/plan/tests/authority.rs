@@ -129,9 +129,10 @@ fn a_damaged_file_keeps_no_new_version_of_it_away() {
     let at = "x/a.jpg";
     let mut damaged = row(&listed(FileKind::Original, at, "one"), "a1");
     damaged.damaged_at = Some(Timestamp::EPOCH);
-    let files = [listed(FileKind::Original, at, "a longer one")];
+    let mut files = [listed(FileKind::Original, at, "a later one")];
+    files[0].modified = Some(Timestamp::from_millis(9_000));
     let mut saved = asset(at);
-    saved.size = files[0].size;
+    (saved.size, saved.modified) = (files[0].size, files[0].modified);
     let own = [damaged];
     let say = |authority| asked(authority, &saved, originals(&files), &own, &[]);
     assert_eq!(say(Authority::Supplies), NOTHING);
