@@ -54,7 +54,9 @@ pub(super) async fn commit(
     for row in &left {
         import.claimed().remove(&row.path);
     }
-    clear(import, emptied(items, &stale)).await
+    // What cannot be moved away is reported, and verify tells of it: no row speaks of it any more.
+    clear(import, emptied(items, &stale)).await?;
+    Ok(())
 }
 
 /// Where renditions of a replaced original may lie that have no row any more.

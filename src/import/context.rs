@@ -42,6 +42,8 @@ pub(super) struct Import {
     /// Source rows that a move was found to come from and that are not marked as left: of the portion in hand, of moves that
     /// could not be published, and in a dry run of all.
     pub(super) claimed: Mutex<HashSet<String>>,
+    /// Sizes of files that this walk could not read: each may be one that was moved, and is known under another path.
+    unread: Mutex<HashSet<u64>>,
 }
 
 impl Import {
@@ -100,6 +102,7 @@ impl Import {
             stop: shutdown.clone(),
             report: Mutex::default(),
             claimed: Mutex::default(),
+            unread: Mutex::default(),
         })
     }
 
@@ -120,6 +123,18 @@ impl Import {
 
     pub(super) fn claimed(&self) -> MutexGuard<'_, HashSet<String>> {
         self.claimed.lock().expect("no panic while a path is noted")
+    }
+
+    /// Notes that a file of this size could not be read.
+    pub(super) fn note_unread(&self, size: u64) {
+        let mut unread = self.unread.lock().expect("no panic while a size is noted");
+        unread.insert(size);
+    }
+
+    /// Whether a file of this size could not be read.
+    pub(super) fn is_unread(&self, size: u64) -> bool {
+        let unread = self.unread.lock().expect("no panic while a size is noted");
+        unread.contains(&size)
     }
 
     /// The source path of a file of the folder; `None` for one that cannot have one.

@@ -1,7 +1,8 @@
 //! What is gone from the folder: deleted under the guard, and places that assets have left.
 //!
 //! A file is gone when the walk did not see it, it is not on disk at the moment of the delete, and the directory that would
-//! hold it can be read; anything else means unknown, and unknown files stay (I4).
+//! hold it can be read; and no file of its size was seen that could not be read, for that may be where it went. Anything else means
+//! unknown, and unknown files stay (I4).
 //!
 //! ```text
 //! 1 tombstone, file rows forgotten, source row marked as left     one catalogue batch
@@ -21,6 +22,7 @@ use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
 use crate::reconcile::guard;
+use crate::store::{self, Store};
 
 /// Source rows worked on at once.
 const PAGE: usize = 256;
@@ -63,12 +65,7 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
             page.into_iter().partition(|row| row.modified_ns == LEFT);
         let mut gone = Vec::new();
         for row in unseen {
-            // Claimed by a move that could not be published: it is not gone, and the next import tries again.
-            let is_claimed = import.claimed().contains(&row.path);
-            if budget > 0
-                && !is_claimed
-                && presence(&import.dir, &row.path, false).await == Presence::Gone
-            {
+            if budget > 0 && is_gone(import, &row).await {
                 budget -= 1;
                 gone.push(row);
             }
@@ -99,12 +96,18 @@ async fn count(import: &Import) -> Result<u64, Error> {
         };
         after.clone_from(&last.path);
         for row in page.iter().filter(|row| row.modified_ns != LEFT) {
-            let is_claimed = import.claimed().contains(&row.path);
-            if !is_claimed && presence(&import.dir, &row.path, false).await == Presence::Gone {
-                lost += 1;
-            }
+            lost += u64::from(is_gone(import, row).await);
         }
     }
+}
+
+/// Whether a file that the walk did not see is gone. One that a move which could not be published came from is not, nor one that
+/// may have moved to where nothing could be read: the next import tries again.
+async fn is_gone(import: &Import, row: &SourceFile) -> bool {
+    let is_claimed = import.claimed().contains(&row.path);
+    !is_claimed
+        && !import.is_unread(row.size)
+        && presence(&import.dir, &row.path, false).await == Presence::Gone
 }
 
 /// Deletes the assets of `gone`, and clears their places and those of `left`.
@@ -125,10 +128,12 @@ async fn delete(
             files: files.remove(row.asset.as_str()).unwrap_or_default(),
         })
     });
-    clear(import, places.collect()).await?;
+    let uncleared = clear(import, places.collect()).await?;
     crash::point(Point::ImportCleared)?;
     let mut batch = import.catalogue.batch().await?;
-    for row in gone.iter().chain(&left) {
+    let rows = gone.iter().chain(&left);
+    // The marked row of what could not be moved away brings the next import here again.
+    for row in rows.filter(|row| !uncleared.contains(&row.asset)) {
         batch.forget_source_file(&import.source, &row.path).await?;
     }
     batch.commit().await?;
@@ -245,47 +250,66 @@ pub(super) struct Place {
     pub(super) files: Vec<MediaPath>,
 }
 
-/// Moves to the trash what lies at these places and has no row.
-pub(super) async fn clear(import: &Arc<Import>, places: Vec<Place>) -> Result<(), Error> {
+/// Moves to the trash what lies at these places and has no row; answers the assets of which something could not be moved, and is
+/// reported.
+pub(super) async fn clear(
+    import: &Arc<Import>,
+    places: Vec<Place>,
+) -> Result<HashSet<AssetId>, Error> {
     let names: Vec<_> = image_presets()
         .into_iter()
         .map(|preset| preset.file_name)
         .collect();
     let (mut originals, mut generated) = (Vec::new(), Vec::new());
+    let mut uncleared = HashSet::new();
     // Rows may be gone by now: a file without one lies under its own name, or where it goes when that is taken.
     let rules = import.store.rules();
     for place in places {
         let paths = names.iter().filter_map(|name| place.path.join(name).ok());
-        generated.extend(paths.flat_map(|path| {
-            rules
-                .places(&path, &place.asset)
-                .take(2)
-                .collect::<Vec<_>>()
-        }));
-        generated.extend(place.files);
+        let paths = paths.flat_map(|path| {
+            let places = rules.places(&path, &place.asset).take(2);
+            places.collect::<Vec<_>>()
+        });
+        let of_asset = |path| (path, place.asset.clone());
+        generated.extend(paths.chain(place.files).map(of_asset));
         if place.has_original {
-            originals.extend(rules.places(&place.path, &place.asset).take(2));
+            let paths = rules.places(&place.path, &place.asset).take(2);
+            originals.extend(paths.map(of_asset));
         }
     }
-    for (kind, mut paths) in [
+    for (kind, mut places) in [
         (FileKind::Original, originals),
         (FileKind::Generated, generated),
     ] {
+        let paths: Vec<_> = places.iter().map(|(path, _)| path.clone()).collect();
         let owned = import.catalogue.occupied(rules, kind, &paths).await?;
-        paths.retain(|path| !owned.contains(path));
+        places.retain(|(path, _)| !owned.contains(path));
         let store = import.store.clone();
-        blocking(move || trash(&store, kind, &paths)).await??;
-    }
-    Ok(())
-}
-
-fn trash(store: &crate::store::Store, kind: FileKind, paths: &[MediaPath]) -> Result<(), Error> {
-    for path in paths {
-        match store.trash(kind, path) {
-            Ok(_) => {}
-            Err(error) if error.stops_the_pass() => return Err(error.into()),
-            Err(error) => tracing::warn!(%path, %error, "left in place"),
+        let failed = blocking(move || trash(&store, kind, places)).await??;
+        for (path, asset, error) in failed {
+            import.monitor.finding(&format!(
+                "{}/{path} cannot be moved to the trash: {error}",
+                kind.dir()
+            ));
+            uncleared.insert(asset);
         }
     }
-    Ok(())
+    Ok(uncleared)
+}
+
+/// Answers what could not be moved.
+fn trash(
+    store: &Store,
+    kind: FileKind,
+    places: Vec<(MediaPath, AssetId)>,
+) -> Result<Vec<(MediaPath, AssetId, store::Error)>, Error> {
+    let mut failed = Vec::new();
+    for (path, asset) in places {
+        match store.trash(kind, &path) {
+            Ok(_) => {}
+            Err(error) if error.stops_the_pass() => return Err(error.into()),
+            Err(error) => failed.push((path, asset, error)),
+        }
+    }
+    Ok(failed)
 }

@@ -102,7 +102,10 @@ async fn read_all(import: &Arc<Import>, files: Vec<Found>) -> Result<Vec<(Found,
             Ok(reading) => read.push((found, reading)),
             Err(Refusal::Stopped) => import.report().seen -= 1,
             Err(Refusal::Store(error)) if error.stops_the_pass() => return Err(error.into()),
-            Err(reason) => import.refuse(&format!("{}: {reason}", found.rel)),
+            Err(reason) => {
+                import.note_unread(found.size);
+                import.refuse(&format!("{}: {reason}", found.rel));
+            }
         }
     }
     Ok(read)

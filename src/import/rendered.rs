@@ -33,7 +33,8 @@ pub(super) async fn settle(import: &Arc<Import>, group: Vec<Finished<Want>>) -> 
             },
         }
     }
-    strip(import, &findings).await?;
+    let uncleared = strip(import, &findings).await?;
+    findings.retain(|(want, _)| !uncleared.contains(&want.asset));
     let made = publish(import, made).await?;
     crash::point(Point::ImportRendered)?;
     commit(import, made, findings).await
@@ -51,10 +52,13 @@ fn reason(want: &Want, error: &media::Error) -> Option<String> {
 }
 
 /// Takes away what an earlier content of an unrenderable original had: rows, then bytes. Its state changes only after that, so
-/// that a kill in between brings it here again.
-async fn strip(import: &Arc<Import>, findings: &[(Want, String)]) -> Result<(), Error> {
+/// that a kill in between brings it here again; so does what could not be moved away, whose assets are answered.
+async fn strip(
+    import: &Arc<Import>,
+    findings: &[(Want, String)],
+) -> Result<HashSet<AssetId>, Error> {
     if findings.is_empty() {
-        return Ok(());
+        return Ok(HashSet::new());
     }
     let assets: Vec<_> = findings
         .iter()

@@ -15,6 +15,7 @@ use crate::catalogue::StoredRecord;
 use crate::model::{CatalogId, FileKind, RecordKey, Sha256, Timestamp};
 use crate::monitor::{Counter, TestMonitor};
 use crate::store::RealSys;
+use crate::store::faults::Faulty;
 
 /// A node and a folder beside it.
 struct Node {
@@ -373,6 +374,43 @@ async fn a_second_import_of_an_unchanged_folder_writes_nothing() {
     );
     assert_eq!(node.inodes(), before);
     assert_eq!(node.records().await, records);
+}
+
+/// A disk that fails once may cost a second import, and nothing else: a moved file keeps its asset, what is gone leaves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_call_of_an_import_fails_the_next_one_ends_as_if_it_had_not() {
+    let mut undisturbed = None;
+    for nth in 0.. {
+        let mut node = Node::new().await;
+        for name in ["a/moves.bin", "a/goes.bin", "b/stays.bin"] {
+            node.write(name, name);
+        }
+        node.import().await;
+        node.rename("a/moves.bin", "c/moved.bin");
+        node.remove("a/goes.bin");
+        node.write("new.bin", "new");
+        let sys = Arc::new(Faulty::at(nth, rustix::io::Errno::IO));
+        let catalog = CatalogId::new("assets/catalog").unwrap();
+        let root = node.store.root().to_owned();
+        if let Ok(store) = Store::open(&root, &catalog, sys.clone()) {
+            node.store = store;
+            // However it ends: what counts is what the next one makes of it.
+            let monitor = Arc::new(TestMonitor::default());
+            let _ = node
+                .try_import(&node.options(), monitor, &Shutdown::new())
+                .await;
+        }
+        node.store = Store::open(&root, &catalog, Arc::new(RealSys)).unwrap();
+        node.import().await;
+        let (records, rows, disk) = node.state().await;
+        let state = (records.into_keys().collect::<Vec<_>>(), rows, disk);
+        let expected = undisturbed.get_or_insert_with(|| state.clone());
+        assert_eq!(state, *expected, "call {nth} failed");
+        if nth > 0 && !sys.fired() {
+            assert!(nth > 20, "only {nth} calls");
+            break;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
