@@ -219,15 +219,9 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::conformance::empty;
     use super::super::dialect::ROWS_A_STATEMENT;
     use super::*;
-
-    async fn empty() -> (tempfile::TempDir, Catalogue) {
-        let dir = tempfile::tempdir().unwrap();
-        let database = dir.path().join("emsync.db");
-        let catalogue = Catalogue::open(&database).await.unwrap();
-        (dir, catalogue)
-    }
 
     /// A listing of which every member has a value of its own.
     fn listing(from: i64) -> Listing {

@@ -12,7 +12,8 @@ use crate::model::{
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-async fn empty() -> (tempfile::TempDir, Catalogue) {
+/// A new catalogue, and the directory it lives in.
+pub(super) async fn empty() -> (tempfile::TempDir, Catalogue) {
     let dir = tempfile::tempdir().unwrap();
     let catalogue = Catalogue::open(&dir.path().join("emsync.db"))
         .await

@@ -125,16 +125,8 @@ impl Import {
         self.claimed.lock().expect("no panic while a path is noted")
     }
 
-    /// Notes that a file of this size could not be read.
-    pub(super) fn note_unread(&self, size: u64) {
-        let mut unread = self.unread.lock().expect("no panic while a size is noted");
-        unread.insert(size);
-    }
-
-    /// Whether a file of this size could not be read.
-    pub(super) fn is_unread(&self, size: u64) -> bool {
-        let unread = self.unread.lock().expect("no panic while a size is noted");
-        unread.contains(&size)
+    pub(super) fn unread(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.unread.lock().expect("no panic while a size is noted")
     }
 
     /// The source path of a file of the folder; `None` for one that cannot have one.

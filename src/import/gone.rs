@@ -105,9 +105,8 @@ async fn count(import: &Import) -> Result<u64, Error> {
 /// may have moved to where nothing could be read: the next import tries again.
 async fn is_gone(import: &Import, row: &SourceFile) -> bool {
     let is_claimed = import.claimed().contains(&row.path);
-    !is_claimed
-        && !import.is_unread(row.size)
-        && presence(&import.dir, &row.path, false).await == Presence::Gone
+    let is_unread = import.unread().contains(&row.size);
+    !is_claimed && !is_unread && presence(&import.dir, &row.path, false).await == Presence::Gone
 }
 
 /// Deletes the assets of `gone`, and clears their places and those of `left`.

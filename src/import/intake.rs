@@ -103,7 +103,7 @@ async fn read_all(import: &Arc<Import>, files: Vec<Found>) -> Result<Vec<(Found,
             Err(Refusal::Stopped) => import.report().seen -= 1,
             Err(Refusal::Store(error)) if error.stops_the_pass() => return Err(error.into()),
             Err(reason) => {
-                import.note_unread(found.size);
+                import.unread().insert(found.size);
                 import.refuse(&format!("{}: {reason}", found.rel));
             }
         }

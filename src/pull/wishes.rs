@@ -153,7 +153,7 @@ pub(super) async fn plan_page(
 /// What is here of some assets.
 pub(super) struct Own {
     rows: HashMap<String, Vec<FileRow>>,
-    findings: Vec<Finding>,
+    findings: HashMap<String, Finding>,
 }
 
 impl Own {
@@ -163,8 +163,12 @@ impl Own {
             let of_asset = rows.entry(row.file.asset.to_string()).or_default();
             of_asset.push(row);
         }
-        let findings = pull.catalogue.findings(assets).await?;
-        Ok(Self { rows, findings })
+        let findings = pull.catalogue.findings(assets).await?.into_iter();
+        let findings = findings.map(|found| (found.asset.to_string(), found));
+        Ok(Self {
+            rows,
+            findings: findings.collect(),
+        })
     }
 
     /// The asset's files.
@@ -174,8 +178,11 @@ impl Own {
 
     /// Whether the original that is here was found unrenderable.
     pub(super) fn is_unrenderable(&self, asset: &AssetId) -> bool {
-        let mut findings = self.findings.iter().filter(|found| found.asset == *asset);
-        findings.any(|found| (self.of(asset).iter()).any(|row| row.file.sha256 == found.content))
+        let finding = self.findings.get(asset.as_str());
+        finding.is_some_and(|found| {
+            let mut rows = self.of(asset).iter();
+            rows.any(|row| row.file.sha256 == found.content)
+        })
     }
 }
 

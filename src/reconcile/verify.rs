@@ -187,7 +187,10 @@ pub async fn look(here: &Here<'_>, checksum: bool, dry: bool) -> Result<u64, Err
             let Some(last) = rows.last() else { break };
             after = Some(last.key());
             let found = disk::look(here, &rows, checksum).await?;
-            damaged += found.values().filter(|it| !it.is_misdated).count() as u64;
+            damaged += found
+                .values()
+                .filter(|it| it.is != disk::Wrong::Date)
+                .count() as u64;
             if !dry {
                 disk::redate(here, &rows, &found).await;
             }
@@ -207,7 +210,7 @@ pub async fn unlike(
 ) -> Result<Vec<(MediaFile, bool)>, Error> {
     let found = disk::look(here, &rows, checksum).await?;
     let unlike = rows.into_iter().filter_map(|row| {
-        let is_missing = found.get(row.file.place())?.is_missing;
+        let is_missing = found.get(row.file.place())?.is == disk::Wrong::Missing;
         Some((row.file, is_missing))
     });
     Ok(unlike.collect())

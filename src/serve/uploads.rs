@@ -110,18 +110,24 @@ impl Writer {
 mod tests {
     use futures_util::StreamExt as _;
 
-    use super::super::tests::{NOW, asset, assets, start};
+    use super::super::tests::{NOW, Running, asset, assets, start};
     use super::*;
     use crate::model::Timestamp;
 
-    #[tokio::test]
-    async fn a_failure_in_the_middle_breaks_the_listing_off() {
+    /// A node with twelve assets, and the window that holds them all.
+    async fn twelve() -> (Running, Arc<Node>, Window) {
         let running = start().await;
         running.put(&assets(12)).await;
         let node = Arc::new(running.node());
         let window = feed::cut(&node, NOW, Timestamp::from_millis(NOW))
             .await
             .unwrap();
+        (running, node, window)
+    }
+
+    #[tokio::test]
+    async fn a_failure_in_the_middle_breaks_the_listing_off() {
+        let (running, node, window) = twelve().await;
         assert_eq!(window.pages(), 3);
         let body = stream_of(Arc::clone(&node), window, "head".to_owned());
         let mut body = std::pin::pin!(body);
@@ -134,12 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_page_is_read_before_it_is_asked_for() {
-        let running = start().await;
-        running.put(&assets(12)).await;
-        let node = Arc::new(running.node());
-        let window = feed::cut(&node, NOW, Timestamp::from_millis(NOW))
-            .await
-            .unwrap();
+        let (running, node, window) = twelve().await;
         let body = stream_of(Arc::clone(&node), window, "head".to_owned());
         let mut body = std::pin::pin!(body);
         let first = body.next().await.unwrap().unwrap();

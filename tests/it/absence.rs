@@ -7,7 +7,7 @@ use emsync::pipeline::{Options, sync_peer};
 use emsync::pull::metadata::Scope;
 use serde_json::{Value, json};
 
-use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
+use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::master::Master;
 use crate::support::node::Mirror;
 
@@ -19,10 +19,7 @@ fn now() -> Timestamp {
 }
 
 fn members(path: &str, size: usize) -> Value {
-    json!({
-        "sourcepath": path, "isfolder": false, "filesize": size, "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
-    })
+    asset_members(path, size, MTIME)
 }
 
 fn path(n: usize) -> String {

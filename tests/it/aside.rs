@@ -17,7 +17,7 @@ use emsync::store::{RealSys, Store, Sys};
 use rustix::io::Result as SysResult;
 use serde_json::{Value, json};
 
-use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
+use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::node::Mirror;
 
 const CLUSTER: &str = "node-a-cluster";
@@ -32,10 +32,7 @@ fn doc(id: &str, path: &str, size: usize) -> Doc {
 }
 
 fn doc_of(id: &str, path: &str, size: usize, modified: Timestamp) -> Doc {
-    let members = json!({
-        "sourcepath": path, "isfolder": false, "filesize": size, "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
-    });
+    let members = asset_members(path, size, MTIME);
     Doc::new("asset", id, CLUSTER, modified, members)
 }
 

@@ -14,13 +14,13 @@ use std::time::Duration;
 use axum::body::Bytes;
 use emsync::catalogue::{Job, Lane};
 use emsync::config::{Config, Generated};
-use emsync::model::{FileKind, Timestamp};
+use emsync::model::FileKind;
 use emsync::pull::pool::LEASE;
 use emsync::seams::Seams;
 use serde_json::json;
 
 use crate::support::disk::{Call, Disk};
-use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
+use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::fault::{Fault, Meter};
 use crate::support::node::Mirror;
 
@@ -73,11 +73,8 @@ fn is_begun(file: BorrowedFd<'_>) -> bool {
 }
 
 fn asset(content: &mut Content, id: &str, path: &str, size: u64) {
-    let format = path.rsplit('.').next();
-    let members = json!({
-        "sourcepath": path, "isfolder": false, "filesize": size, "fileformat": format, "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
-    });
+    let mut members = asset_members(path, size as usize, MTIME);
+    members["fileformat"] = json!(path.rsplit('.').next());
     let now = std::time::SystemTime::now().into();
     content.record(Doc::new("asset", id, CLUSTER, now, members));
 }

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use emsync::model::{FileKind, Timestamp};
 use emsync::pipeline::{Options, sync_peer};
 use emsync::pull::metadata::Scope;
-use serde_json::json;
 
-use crate::support::emdb::{Doc, Emdb, KEY, Setup};
+use crate::support::emdb::{Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::node::Mirror;
 use crate::support::pair::{mirrored, pair, put};
 use crate::support::process::{Place, nowhere};
@@ -17,10 +16,7 @@ const MTIME: i64 = 1_772_201_000_000;
 const LONG_AGO: Timestamp = Timestamp::from_millis(1_100_000_000_000);
 
 fn asset(id: &str, modified: Timestamp) -> Doc {
-    let members = json!({
-        "sourcepath": format!("{id}.bin"), "isfolder": false, "filesize": 7, "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
-    });
+    let members = asset_members(&format!("{id}.bin"), 7, MTIME);
     Doc::new("asset", id, CLUSTER, modified, members)
 }
 

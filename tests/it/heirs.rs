@@ -7,7 +7,7 @@ use bytes::Bytes;
 use emsync::model::{FileKind, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
+use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::master::Master;
 use crate::support::node::Mirror;
 
@@ -18,10 +18,7 @@ const THUMB: &str = "Port/x.bin/thumb.webp";
 const TEXT: &str = "the one content";
 
 fn members(path: &str) -> Value {
-    json!({
-        "sourcepath": path, "isfolder": false, "filesize": TEXT.len(), "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
-    })
+    asset_members(path, TEXT.len(), MTIME)
 }
 
 fn now() -> Timestamp {

@@ -15,7 +15,7 @@ use emsync::seams::Seams;
 use emsync::shutdown::Shutdown;
 use serde_json::{Value, json};
 
-use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
+use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::fault::{Fault, Gate};
 use crate::support::node::Mirror;
 
@@ -27,10 +27,7 @@ fn now() -> Timestamp {
 }
 
 fn members(path: &str, size: usize) -> Value {
-    json!({
-        "sourcepath": path, "isfolder": false, "filesize": size, "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
-    })
+    asset_members(path, size, MTIME)
 }
 
 fn add_asset(content: &mut Content, id: &str, path: &str, bytes: &str) {

@@ -13,7 +13,7 @@ use emsync::seams::{Clock, Seams};
 use emsync::store::RealSys;
 use serde_json::json;
 
-use crate::support::emdb::{Doc, Emdb, KEY, Logged, Setup};
+use crate::support::emdb::{Doc, Emdb, KEY, Logged, Setup, asset_members};
 use crate::support::fault::{Fault, Gate};
 use crate::support::node::Mirror;
 
@@ -49,10 +49,7 @@ async fn server(page_size: usize) -> Emdb {
 
 fn asset(emdb: &Emdb, id: &str, path: &str, saved: Timestamp) {
     let bytes = format!("content of {path}");
-    let members = json!({
-        "sourcepath": path, "isfolder": false, "filesize": bytes.len(), "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(MTIME).to_string(),
-    });
+    let members = asset_members(path, bytes.len(), MTIME);
     emdb.edit(|content| {
         content.record(Doc::new("asset", id, CLUSTER, saved, members));
         content.original(path, bytes, MTIME);

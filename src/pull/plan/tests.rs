@@ -19,6 +19,15 @@ const POLICY: Policy = Policy {
 
 const COMPLETE: Timestamp = Timestamp::from_millis(1_000);
 
+/// Nothing is here, and the peer decides.
+const HERE: Here<'static> = Here {
+    own: &[],
+    others: &[],
+    unrenderable: false,
+    authority: Authority::Decides,
+    complete_until: COMPLETE,
+};
+
 fn path(text: &str) -> MediaPath {
     MediaPath::new(text).unwrap()
 }
@@ -99,18 +108,7 @@ fn run(
         originals: Some(originals),
         generated: Some(generated),
     };
-    plan(
-        asset,
-        listed,
-        Here {
-            own,
-            others: &[],
-            authority: Authority::Decides,
-            complete_until: COMPLETE,
-            unrenderable: false,
-        },
-        policy,
-    )
+    plan(asset, listed, Here { own, ..HERE }, policy)
 }
 
 #[test]
@@ -248,10 +246,8 @@ fn renditions_the_author_lacks_are_made_here_once_the_original_is_here() {
     );
     let broken = Here {
         own: &own,
-        others: &[],
         unrenderable: true,
-        authority: Authority::Decides,
-        complete_until: COMPLETE,
+        ..HERE
     };
     let list = Listed {
         originals: Some(std::slice::from_ref(&original)),
@@ -283,11 +279,8 @@ fn of_another(content: &str, claim: Claim) -> Plan {
         claim,
     )];
     let here = Here {
-        own: &[],
         others: &others,
-        unrenderable: false,
-        authority: Authority::Decides,
-        complete_until: COMPLETE,
+        ..HERE
     };
     let list = Listed {
         originals: Some(std::slice::from_ref(&original)),
@@ -319,11 +312,8 @@ fn of_two_records_of_one_file_the_one_with_the_older_date_waits() {
         here.file.modified = Timestamp::from_millis(record.modified.unwrap().as_millis() + by);
         let others = [(here.clone(), claim)];
         let here = Here {
-            own: &[],
             others: &others,
-            unrenderable: false,
-            authority: Authority::Decides,
-            complete_until: COMPLETE,
+            ..HERE
         };
         plan(&record, Listed::default(), here, POLICY).fetch.len()
     };
@@ -344,11 +334,8 @@ fn a_rendition_of_two_records_is_shared_by_its_content_and_goes_to_who_still_nam
     let wanted = |claim| {
         let others = [(here.clone(), claim)];
         let here = Here {
-            own: &[],
             others: &others,
-            unrenderable: false,
-            authority: Authority::Decides,
-            complete_until: COMPLETE,
+            ..HERE
         };
         plan(&asset("x/a.jpg"), list, here, POLICY).fetch.len()
     };
@@ -380,10 +367,8 @@ fn who_does_not_decide_replaces_little_and_removes_nothing() {
         };
         let here = Here {
             own: &own,
-            others: &[],
-            unrenderable: false,
             authority,
-            complete_until: COMPLETE,
+            ..HERE
         };
         let policy = Policy {
             generated: Generated::Copy,

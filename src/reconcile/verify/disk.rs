@@ -50,7 +50,7 @@ pub(super) async fn compare(
         let places = rows.iter().map(|row| row.file.place());
         let in_order = places.filter_map(|place| Some((place, found.remove(place)?)));
         for (path, trouble) in in_order {
-            let is = if trouble.is_missing {
+            let is = if trouble.is == Wrong::Missing {
                 Kind::Missing
             } else {
                 Kind::Differing
@@ -137,14 +137,23 @@ fn walk(store: &Store, kind: FileKind, stop: &Shutdown, pages: &mpsc::Sender<Vec
 /// What is the matter with a file on disk.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    /// Whether there is no such file.
-    pub(super) is_missing: bool,
-    /// Whether the file is not what its row says, rather than out of reach or dated otherwise.
-    is_damage: bool,
-    /// Whether its date alone is another.
-    pub(super) is_misdated: bool,
+    /// Of which kind it is.
+    pub(super) is: Wrong,
     /// In words, with both values.
     pub(super) text: String,
+}
+
+/// How a file is not as its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// There is none.
+    Missing,
+    /// It has another content.
+    Content,
+    /// It has another date, and the right content.
+    Date,
+    /// It is out of reach, so nobody knows.
+    Unknown,
 }
 
 /// What is the matter with the files of these rows, by place; those that are as their rows say are not in it. Damage is noted,
@@ -184,7 +193,7 @@ pub(super) async fn redate(here: &Here<'_>, rows: &[FileRow], found: &HashMap<Me
     let is_misdated = |row: &&FileRow| {
         found
             .get(row.file.place())
-            .is_some_and(|trouble| trouble.is_misdated)
+            .is_some_and(|trouble| trouble.is == Wrong::Date)
     };
     let files: Vec<_> = rows
         .iter()
@@ -212,12 +221,12 @@ async fn note(
 ) -> Result<(), Error> {
     let news = rows
         .iter()
-        .filter_map(|row| match found.get(row.file.place()) {
-            Some(trouble) if trouble.is_damage && !row.is_damaged() => {
+        .filter_map(|row| match found.get(row.file.place()).map(|it| it.is) {
+            Some(Wrong::Missing | Wrong::Content) if !row.is_damaged() => {
                 Some((&row.file, Some(here.as_of)))
             }
             None if checksum && row.is_damaged() => Some((&row.file, None)),
-            Some(trouble) if trouble.is_misdated && row.is_damaged() => Some((&row.file, None)),
+            Some(Wrong::Date) if row.is_damaged() => Some((&row.file, None)),
             _ => None,
         });
     let news: Vec<_> = news.collect();
@@ -234,31 +243,16 @@ async fn note(
 
 fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Option<Trouble> {
     let file = &row.file;
-    let differs = |text| {
-        Some(Trouble {
-            is_missing: false,
-            is_damage: true,
-            is_misdated: false,
-            text,
-        })
-    };
+    let wrong = |is, text| Some(Trouble { is, text });
+    let differs = |text| wrong(Wrong::Content, text);
     let stat = match store.stat(file.kind, file.place()) {
         Ok(Some(stat)) => stat,
         Ok(None) => {
-            return Some(Trouble {
-                is_missing: true,
-                is_damage: true,
-                is_misdated: false,
-                text: "the catalogue has it, the disk has not".to_owned(),
-            });
+            let text = "the catalogue has it, the disk has not".to_owned();
+            return wrong(Wrong::Missing, text);
         }
         Err(error) => {
-            return Some(Trouble {
-                is_missing: false,
-                is_damage: false,
-                is_misdated: false,
-                text: format!("on disk: {}", chain(&error)),
-            });
+            return wrong(Wrong::Unknown, format!("on disk: {}", chain(&error)));
         }
     };
     if stat.size != file.size {
@@ -276,15 +270,14 @@ fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Opt
     }
     // Another date alone is no other content, and one that the file system cannot hold would never be right.
     match rehash(store, file, stop) {
-        Ok(sha256) if sha256 == file.sha256 => (!has_its_date).then(|| Trouble {
-            is_missing: false,
-            is_damage: false,
-            is_misdated: true,
-            text: format!(
+        Ok(sha256) if sha256 == file.sha256 && has_its_date => None,
+        Ok(sha256) if sha256 == file.sha256 => {
+            let dates = format!(
                 "modified {} on disk, {} in the catalogue",
                 stat.modified, file.modified
-            ),
-        }),
+            );
+            wrong(Wrong::Date, dates)
+        }
         Ok(sha256) => differs(format!(
             "SHA-256 {sha256} on disk, {} in the catalogue",
             file.sha256

@@ -44,15 +44,19 @@ impl Place {
         batch.commit().await.unwrap();
     }
 
-    async fn content(&self, page: usize) -> Content {
-        let stop = Shutdown::new();
-        let here = Here {
+    fn here<'a>(&'a self, monitor: &'a dyn Monitor, stop: &'a Shutdown) -> Here<'a> {
+        Here {
             catalogue: &self.catalogue,
             store: &self.store,
-            monitor: &Silent,
-            stop: &stop,
+            monitor,
+            stop,
             as_of: Timestamp::from_millis(9),
-        };
+        }
+    }
+
+    async fn content(&self, page: usize) -> Content {
+        let stop = Shutdown::new();
+        let here = self.here(&Silent, &stop);
         describe_in_pages(&here, page).await.unwrap()
     }
 }
@@ -161,13 +165,7 @@ async fn a_look_at_the_disk_that_is_asked_to_end_says_nothing_rather_than_half()
     let place = Place::new().await;
     place.put(&records, &files, 1).await;
     let (stop, monitor) = (Shutdown::new(), TestMonitor::default());
-    let here = Here {
-        catalogue: &place.catalogue,
-        store: &place.store,
-        monitor: &monitor,
-        stop: &stop,
-        as_of: Timestamp::from_millis(9),
-    };
+    let here = place.here(&monitor, &stop);
     let parity = alone(&here, true).await.unwrap();
     assert_eq!(parity.differences_total, 80, "no file is there");
     let (seen, bytes) = (monitor.seen(), Counter::Bytes);
@@ -193,13 +191,7 @@ async fn the_walk_of_a_tree_waits_for_whoever_takes_its_pages() {
         }
     }
     let stop = Shutdown::new();
-    let here = Here {
-        catalogue: &place.catalogue,
-        store: &place.store,
-        monitor: &Silent,
-        stop: &stop,
-        as_of: Timestamp::from_millis(9),
-    };
+    let here = place.here(&Silent, &stop);
     let (mut layer, mut findings) = (Layer::default(), Findings::default());
     let walked = super::disk::orphans(&here, FileKind::Original, &mut layer, &mut findings);
     let mut walked = std::pin::pin!(walked);

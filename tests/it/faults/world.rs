@@ -10,7 +10,7 @@ use emsync::model::{Hasher, RecordKey, RecordStatus, Timestamp};
 use emsync::protocol::record::stamped;
 use serde_json::{Value, json};
 
-use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
+use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::front::Front;
 use crate::support::node::Mirror;
 
@@ -251,10 +251,9 @@ fn scratch() -> tempfile::TempDir {
 
 /// What a record says of an original with these bytes.
 pub(super) fn members(path: &str, bytes: &[u8], mtime: i64) -> Value {
-    json!({
-        "sourcepath": path, "isfolder": false, "filesize": bytes.len(), "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(mtime).to_string(), "md5hex": md5(bytes),
-    })
+    let mut members = asset_members(path, bytes.len(), mtime);
+    members["md5hex"] = json!(md5(bytes));
+    members
 }
 
 /// The bytes of the large original.

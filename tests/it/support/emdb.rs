@@ -79,6 +79,14 @@ impl Doc {
     }
 }
 
+/// The members of an asset whose original has this size and modification time (ms).
+pub(crate) fn asset_members(path: &str, size: usize, mtime: i64) -> Value {
+    json!({
+        "sourcepath": path, "isfolder": false, "filesize": size, "fileformat": "bin", "importstatus": "complete",
+        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(mtime).to_string(),
+    })
+}
+
 /// One file.
 #[derive(Debug, Clone)]
 pub(crate) struct File {

@@ -13,9 +13,8 @@ fn asked(
     let here = Here {
         own,
         others,
-        unrenderable: false,
         authority,
-        complete_until: COMPLETE,
+        ..HERE
     };
     let policy = Policy {
         generated: Generated::Copy,

@@ -170,13 +170,7 @@ fn what_is_damaged_is_asked_for_once_beside_what_the_listing_wishes() {
         made(0, true),
     ];
     let wishes = |originals, generated| {
-        let here = Here {
-            own: &own,
-            others: &[],
-            unrenderable: false,
-            authority: Authority::Decides,
-            complete_until: COMPLETE,
-        };
+        let here = Here { own: &own, ..HERE };
         let list = Listed {
             originals,
             generated,

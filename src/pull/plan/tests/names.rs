@@ -6,13 +6,7 @@ const AT: &str = "x/a.jpg";
 
 /// The plan for an original when other assets have files.
 fn beside(file: &ListedFile, others: &[(FileRow, Claim)]) -> Plan {
-    let here = Here {
-        own: &[],
-        others,
-        unrenderable: false,
-        authority: Authority::Decides,
-        complete_until: COMPLETE,
-    };
+    let here = Here { others, ..HERE };
     let list = Listed {
         originals: Some(std::slice::from_ref(file)),
         generated: None,
@@ -55,9 +49,7 @@ fn a_shared_file_is_noted_only_while_it_is_wanted_and_the_assets_own_file_is_not
         let here = Here {
             own,
             others: &of_another,
-            unrenderable: false,
-            authority: Authority::Decides,
-            complete_until: COMPLETE,
+            ..HERE
         };
         let policy = Policy {
             originals,
@@ -80,11 +72,8 @@ fn a_shared_file_is_noted_only_while_it_is_wanted_and_the_assets_own_file_is_not
         generated: Some(&both),
     };
     let here = Here {
-        own: &[],
         others: &of_another,
-        unrenderable: false,
-        authority: Authority::Decides,
-        complete_until: COMPLETE,
+        ..HERE
     };
     let found = plan(&asset(AT), list, here, POLICY);
     assert_eq!(
@@ -145,11 +134,8 @@ fn a_rendition_of_another_content_lies_beside_the_one_of_another_asset() {
         Claim::Elsewhere,
     )];
     let here = Here {
-        own: &[],
         others: &others,
-        unrenderable: false,
-        authority: Authority::Decides,
-        complete_until: COMPLETE,
+        ..HERE
     };
     let list = Listed {
         originals: None,
@@ -174,13 +160,7 @@ fn an_original_of_a_folder_goes_only_after_two_listings_of_originals_lacked_it()
     let second = run(&folder, &list, &[], &own, POLICY);
     assert_eq!(second.gone, [remove(&own[1])]);
     // A peer that lists no originals says nothing about any that is missing.
-    let here = Here {
-        own: &own,
-        others: &[],
-        unrenderable: false,
-        authority: Authority::Decides,
-        complete_until: COMPLETE,
-    };
+    let here = Here { own: &own, ..HERE };
     let silent = plan(&folder, Listed::default(), here, POLICY);
     assert_eq!(silent, Plan::default());
 }

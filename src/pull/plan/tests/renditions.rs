@@ -6,13 +6,7 @@ const AT: &str = "x/a.jpg";
 
 /// How many presets are to be made right away, and how many once an original has come.
 fn made(asset: &Asset, list: Listed<'_>, own: &[FileRow], generated: Generated) -> (usize, usize) {
-    let here = Here {
-        own,
-        others: &[],
-        unrenderable: false,
-        authority: Authority::Decides,
-        complete_until: COMPLETE,
-    };
+    let here = Here { own, ..HERE };
     let policy = Policy {
         generated,
         ..POLICY
