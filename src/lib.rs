@@ -24,6 +24,7 @@
 //! 1. **Vocabulary**, values and pure functions: [`model`] (ids, paths, records and the conflict rule, files, presets, jobs),
 //!    [`protocol`] (wire shapes to model and back), [`config`] (as written, as used), [`error`] (the class of an error).
 //! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`],
+//!    [`throttle`] (limits of bandwidth and requests),
 //!    [`crash`] (moments that tests crash at; here because every band below marks some, and nothing but tests knows of them).
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
 //!    [`trash`] joins two of them: what lies in the trash, and what it was.
@@ -58,6 +59,7 @@ pub mod monitor;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
+pub mod throttle;
 
 // Doors.
 pub mod catalogue;

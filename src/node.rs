@@ -18,6 +18,7 @@ use crate::config::{Config, Names};
 use crate::error::Class;
 use crate::seams::Seams;
 use crate::store::{self, RealSys, Store, Sys};
+use crate::throttle::Throttle;
 
 /// What can go wrong while a node is opened.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,8 @@ pub struct Node {
     pub store: Store,
     /// Time and chance.
     pub seams: Seams,
+    /// How fast it may send, fetch and ask.
+    pub throttle: Throttle,
 }
 
 impl Node {
@@ -123,6 +126,7 @@ impl Node {
         }
         let catalogue = found.migrate().await?;
         Ok(Self {
+            throttle: Throttle::new(&config.limits, seams.clock.clone()),
             config: Arc::new(config),
             catalogue,
             store,
@@ -138,6 +142,7 @@ impl Node {
         let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
         let catalogue = Catalogue::open_read_only(&database(&config)).await?;
         Ok(Self {
+            throttle: Throttle::new(&config.limits, seams.clock.clone()),
             config: Arc::new(config),
             catalogue,
             store,

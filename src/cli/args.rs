@@ -3,6 +3,7 @@
 mod aside;
 
 mod doctor;
+mod network;
 mod verify;
 
 use std::net::SocketAddr;
@@ -10,13 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use doctor::Doctor;
+pub use network::{Network, Until};
 pub use verify::Verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use aside::{Quarantine, Restore, Trash, TrashEmpty, TrashList, Tree, Which, Why};
 
-use crate::config::MaxDelete;
+use crate::config::{Bandwidth, MaxDelete};
 
 /// Keeps nodes of a digital asset archive in step: records, originals, thumbnails.
 #[derive(Debug, Parser)]
@@ -43,7 +45,7 @@ Examples:
   emsync -C r sync                              bring what changed, from all peers
 
 Exit codes: 0 ok, 1 other, 2 usage or configuration, 5 temporary, 7 fatal (schema, clock, media root),
-  11 already running, 12 key refused, 23 partial, 25 delete guard, 26 nodes differ, 130 interrupted.";
+  8 --max-transfer, 10 --max-duration, 11 already running, 12 key refused, 23 partial, 25 delete guard, 26 nodes differ, 130 interrupted.";
 
 /// Flags that every command takes.
 #[derive(Debug, Args)]
@@ -249,6 +251,12 @@ pub struct SyncHow {
     /// Most transfers at once [default: limits.transfers].
     #[arg(long, value_name = "N", env = "EMSYNC_TRANSFERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub transfers: Option<u16>,
+    /// How much of the network it may use.
+    #[command(flatten)]
+    pub network: Network,
+    /// When it ends although there is more to do.
+    #[command(flatten)]
+    pub until: Until,
     /// Let up to N deletes, or N% of the live assets, through the guard.
     #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
     pub max_delete: Option<MaxDelete>,
@@ -274,6 +282,9 @@ pub struct Plan {
     /// What the guard would be told.
     #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
     pub max_delete: Option<MaxDelete>,
+    /// How much of the network it may use.
+    #[command(flatten)]
+    pub network: Network,
     /// Read and hash every file here first, and count what is damaged among what would be fetched.
     #[arg(short = 'c', long)]
     pub checksum: bool,
@@ -355,6 +366,10 @@ pub struct Serve {
     /// Address and port [default: serve.listen]; port 0 picks a free one.
     #[arg(long, value_name = "ADDR:PORT", env = "EMSYNC_LISTEN")]
     pub listen: Option<SocketAddr>,
+    /// Bytes of media a second, a bare number counts KiB: 10M, or by local time "08:00,512k Sat-00:00,off" [default:
+    /// limits.bwlimit].
+    #[arg(long, value_name = "RATE", env = "EMSYNC_BWLIMIT")]
+    pub bwlimit: Option<Bandwidth>,
 }
 
 /// See [`Command::Demo`].

@@ -179,11 +179,7 @@ async fn start_serving(
 
 async fn sync(mirror: &Node, scope: Scope, shutdown: &Shutdown) -> anyhow::Result<()> {
     let settings = mirror.config.peer(MASTER)?.clone();
-    let options = Options {
-        scope,
-        max_delete: None,
-        checksum: false,
-    };
+    let options = Options::of(scope);
     let outcome =
         pipeline::sync_peer(mirror, &settings, options, Arc::new(Silent), shutdown).await?;
     say(&format!(

@@ -19,6 +19,10 @@ pub enum ExitCode {
     Temporary = 5,
     /// Schema, clock or media root: a person has to look.
     Fatal = 7,
+    /// As many bytes as `--max-transfer` allows have come.
+    TransferLimit = 8,
+    /// As much time as `--max-duration` allows has passed.
+    TimeLimit = 10,
     /// The same activity is already running.
     Running = 11,
     /// The peer refused our key.
@@ -118,6 +122,8 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
         | pull::Error::Ourselves { .. }
         | pull::Error::Blind { .. } => ExitCode::Usage,
         pull::Error::Reserve { .. } => ExitCode::Temporary,
+        pull::Error::TransferLimit { .. } => ExitCode::TransferLimit,
+        pull::Error::TimeLimit { .. } => ExitCode::TimeLimit,
         other => of_class(other.class()),
     })
 }

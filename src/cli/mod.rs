@@ -25,8 +25,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::config::Config;
 use crate::config::locate::locate;
+use crate::config::{Config, Limits};
 use crate::node::Node;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -88,7 +88,14 @@ fn config(global: &Global) -> anyhow::Result<Config> {
 }
 
 async fn open(global: &Global) -> anyhow::Result<Node> {
-    Ok(Node::open(config(global)?, Seams::os()).await?)
+    open_with(global, |_| {}).await
+}
+
+/// Opens the node with what the command line says about its limits.
+async fn open_with(global: &Global, said: impl FnOnce(&mut Limits)) -> anyhow::Result<Node> {
+    let mut config = config(global)?;
+    said(&mut config.limits);
+    Ok(Node::open(config, Seams::os()).await?)
 }
 
 /// Opens the node for a command that changes nothing.

@@ -10,6 +10,7 @@ use crate::config::{self, Config, KeySource, NewPeer};
 use crate::peer::{self, Kind, Probe, Warning};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
+use crate::throttle::Throttle;
 
 pub(super) async fn run(
     global: &Global,
@@ -133,8 +134,9 @@ async fn test(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let settings = config.peer(name)?;
-    let peer = peer::Peer::new(settings, &settings.key()?, &config.limits)?;
     let seams = Seams::os();
+    let throttle = Throttle::new(&config.limits, seams.clock.clone());
+    let peer = peer::Peer::new(settings, &settings.key()?, &config.limits, throttle)?;
     let probed = tokio::select! {
         probed = peer.probe(&*seams.clock) => probed,
         () = shutdown.wait() => return Ok(ExitCode::Interrupted),

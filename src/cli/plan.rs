@@ -1,6 +1,6 @@
 //! `emsync plan`, and `-n` of `seed` and `sync`: what a run would do, before anything moves.
 
-use super::args::{Global, Plan, SyncHow};
+use super::args::{Global, Network, Plan, SyncHow, Until};
 use super::progress::Progress;
 use super::{ExitCode, output};
 use crate::config;
@@ -24,7 +24,7 @@ pub(super) async fn run(
     args: &Plan,
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
-    let node = super::open(global).await?;
+    let node = super::open_with(global, |limits| args.network.apply(limits)).await?;
     let settings = node.config.peer(&args.peer)?.clone();
     let scope = if args.full {
         Scope::Everything
@@ -33,6 +33,8 @@ pub(super) async fn run(
     };
     let how = SyncHow {
         transfers: None,
+        network: Network::default(),
+        until: Until::default(),
         max_delete: args.max_delete,
         checksum: args.checksum,
         dry_run: true,

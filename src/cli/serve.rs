@@ -21,7 +21,12 @@ pub(super) async fn run(
     args: &Serve,
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
-    let node = super::open(global).await?;
+    let node = super::open_with(global, |limits| {
+        if let Some(bandwidth) = &args.bwlimit {
+            limits.bwlimit = bandwidth.clone();
+        }
+    })
+    .await?;
     let _lock = node.lock("serve")?;
     let address = args.listen.unwrap_or(node.config.serve.listen);
     let listener = TcpListener::bind(address)
@@ -50,5 +55,6 @@ pub(super) fn served(node: &Node) -> serve::Node {
         node.catalogue.clone(),
         node.store.clone(),
         node.seams.clone(),
+        node.throttle.clone(),
     )
 }

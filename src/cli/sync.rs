@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::args::{Global, Sync, SyncHow, SyncSome};
 use super::progress::Progress;
 use super::{ExitCode, output, plan, verify};
-use crate::config;
+use crate::config::{self, Limits};
 use crate::monitor::RunReport;
 use crate::node::Node;
 use crate::pipeline::{self, Options, Outcome};
+use crate::pull::Cutoff;
 use crate::pull::metadata::Scope;
 use crate::reconcile::verify::Parity;
 use crate::shutdown::Shutdown;
@@ -41,22 +42,16 @@ pub(super) async fn seed(
     }
     let _lock = node.lock(&format!("run-{}", settings.name))?;
     let progress = Progress::new(global);
-    let outcome = run(
-        &node,
-        &settings,
-        Scope::Everything,
-        &args.how,
-        &progress,
-        shutdown,
-    )
-    .await;
-    let outcome = finished(outcome, &progress)?;
+    let options = args.how.options(Scope::Everything);
+    let cutoff = Arc::clone(&options.cutoff);
+    let outcome = run(&node, &settings, options, &progress, shutdown).await;
+    let mut outcome = finished(outcome, &progress)?;
     let mut parity = None;
     if outcome.error.is_none() {
-        let progress = Progress::new(global);
-        let compared = pipeline::verify_peer(&node, &settings, false, &*progress, shutdown).await;
-        progress.finish();
-        parity = Some(compared?);
+        match compare(global, &node, &settings, &cutoff, shutdown).await {
+            Ok(compared) => parity = Some(compared),
+            Err(error) => outcome.error = Some(error),
+        }
     }
     let code = print(global, &args.how, &settings.name, outcome, parity.as_ref())?;
     node.catalogue.close().await;
@@ -78,17 +73,19 @@ pub(super) async fn sync(
         super::Usage("there is no enabled peer: add one with `emsync peer add`".to_owned())
     );
     let mut worst = ExitCode::Ok;
+    let scope = if args.full {
+        Scope::Everything
+    } else {
+        Scope::Changes
+    };
+    // Made once, so that the limits hold for all peers together.
+    let options = args.how.options(scope);
     for settings in &peers {
-        let scope = if args.full {
-            Scope::Everything
-        } else {
-            Scope::Changes
-        };
-        let asked = (scope, &args.how);
         let synced = if args.how.dry_run {
-            plan::show(global, &node, settings, asked, shutdown).await
+            plan::show(global, &node, settings, (scope, &args.how), shutdown).await
         } else {
-            sync_one(global, &node, settings, asked, shutdown).await
+            let options = options.clone();
+            sync_one(global, &node, settings, (options, &args.how), shutdown).await
         };
         let code = match synced {
             // One peer that cannot be reached, or is busy, is no reason to leave the others alone.
@@ -99,6 +96,9 @@ pub(super) async fn sync(
             other => other?,
         };
         worst = if code == ExitCode::Ok { worst } else { code };
+        if matches!(code, ExitCode::TransferLimit | ExitCode::TimeLimit) {
+            break;
+        }
     }
     node.catalogue.close().await;
     Ok(worst)
@@ -108,12 +108,12 @@ async fn sync_one(
     global: &Global,
     node: &Node,
     settings: &config::Peer,
-    (scope, how): (Scope, &SyncHow),
+    (options, how): (Options, &SyncHow),
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let _lock = node.lock(&format!("run-{}", settings.name))?;
     let progress = Progress::new(global);
-    let outcome = run(node, settings, scope, how, &progress, shutdown).await;
+    let outcome = run(node, settings, options, &progress, shutdown).await;
     print(
         global,
         how,
@@ -124,34 +124,54 @@ async fn sync_one(
 }
 
 impl SyncHow {
-    /// What it asks of the pipeline.
+    /// What it asks of the pipeline; its limits count from now on.
     pub(super) fn options(&self, scope: Scope) -> Options {
         Options {
             scope,
             max_delete: self.max_delete,
             checksum: self.checksum,
+            cutoff: Arc::new(Cutoff::new(
+                self.until.max_transfer,
+                self.until.max_duration,
+            )),
         }
     }
 }
 
 async fn open(global: &Global, how: &SyncHow) -> anyhow::Result<Node> {
-    let mut config = super::config(global)?;
-    if let Some(transfers) = how.transfers {
-        config.limits.transfers = usize::from(transfers);
-    }
-    Ok(Node::open(config, crate::seams::Seams::os()).await?)
+    let said = |limits: &mut Limits| {
+        limits.transfers = how.transfers.map_or(limits.transfers, usize::from);
+        how.network.apply(limits);
+    };
+    super::open_with(global, said).await
 }
 
 async fn run(
     node: &Node,
     settings: &config::Peer,
-    scope: Scope,
-    how: &SyncHow,
+    options: Options,
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
 ) -> Result<Outcome, pipeline::Error> {
-    let options = how.options(scope);
     pipeline::sync_peer(node, settings, options, progress.clone(), shutdown).await
+}
+
+/// The comparison at the end of a seed, which ends in the seed's time, too.
+async fn compare(
+    global: &Global,
+    node: &Node,
+    settings: &config::Peer,
+    cutoff: &Cutoff,
+    shutdown: &Shutdown,
+) -> Result<Parity, pipeline::Error> {
+    let progress = Progress::new(global);
+    // Dropped where it stands when its time is over: a comparison changes nothing.
+    let compared = tokio::select! {
+        compared = pipeline::verify_peer(node, settings, false, &*progress, shutdown) => compared,
+        over = cutoff.expired() => Err(over.into()),
+    };
+    progress.finish();
+    compared
 }
 
 fn finished(

@@ -22,7 +22,7 @@ pub(super) async fn run(
     args: &Verify,
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
-    let node = super::open(global).await?;
+    let node = super::open_with(global, |limits| args.network.apply(limits)).await?;
     let progress = Progress::new(global);
     let code = match (&args.against, &args.peer) {
         (Some(file), _) => against(&node, file, args, &progress, shutdown).await,

@@ -39,6 +39,9 @@ pub(super) struct Media {
 /// `[limits]`
 pub(super) struct Limits {
     pub(super) transfers: Option<At<u64>>,
+    pub(super) bwlimit: Option<At<String>>,
+    pub(super) tpslimit: Option<At<String>>,
+    pub(super) tpslimit_burst: Option<At<u64>>,
     pub(super) attempts: Option<At<u64>>,
     pub(super) retry_base: Option<At<String>>,
     pub(super) retry_cap: Option<At<String>>,
@@ -131,6 +134,9 @@ impl Limits {
     fn take(mut section: Section<'_>) -> Result<Self, Error> {
         let limits = Self {
             transfers: section.whole("transfers")?,
+            bwlimit: section.text("bwlimit")?,
+            tpslimit: section.number("tpslimit")?,
+            tpslimit_burst: section.whole("tpslimit_burst")?,
             attempts: section.whole("attempts")?,
             retry_base: section.span("retry_base")?,
             retry_cap: section.span("retry_cap")?,

@@ -108,6 +108,9 @@ fn full(config: &Config) {
     let seconds = Duration::from_secs;
     let limits = Limits {
         transfers: 32,
+        bwlimit: "08:00,512k 19:00,off".parse().unwrap(),
+        tpslimit: Some(2.5),
+        tpslimit_burst: 5,
         attempts: 3,
         retry_base: Duration::from_millis(250),
         retry_cap: seconds(90),
@@ -163,7 +166,7 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(55));
+    assert_eq!(cdn.place().line, Some(58));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),

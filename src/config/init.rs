@@ -147,6 +147,21 @@ fn limits_text(limits: &Limits) -> String {
             "Files fetched at the same time.",
         ),
         (
+            "bwlimit",
+            format!("\"{}\"", limits.bwlimit),
+            "Bytes a second: \"10M\", \"UP:DOWN\", or by local time \"08:00,512k 19:00,10M 23:00,off\".",
+        ),
+        (
+            "tpslimit",
+            limits.tpslimit.unwrap_or_default().to_string(),
+            "Requests a second to all peers together; 0: no limit.",
+        ),
+        (
+            "tpslimit_burst",
+            limits.tpslimit_burst.to_string(),
+            "Requests that may follow each other at once after a pause.",
+        ),
+        (
             "attempts",
             limits.attempts.to_string(),
             "Tries of one item before it is set aside, the first included.",
@@ -321,8 +336,9 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
             .map(|(key, _)| key)
+            .filter(|key| !key.starts_with(' '))
             .collect();
-        assert_eq!(keys.len(), 16);
+        assert_eq!(keys.len(), 19);
         for key in keys {
             assert!(
                 plain.contains(&format!("\n{key} = ")),

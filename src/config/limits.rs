@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bandwidth::Bandwidth;
 use super::error::{Error, Problem};
 use super::file;
 use super::read::At;
@@ -12,6 +13,12 @@ use super::units::{self, MaxDelete};
 pub struct Limits {
     /// Files fetched at the same time.
     pub transfers: usize,
+    /// How fast media may move.
+    pub bwlimit: Bandwidth,
+    /// Requests a second to all peers together; `None` is no limit.
+    pub tpslimit: Option<f64>,
+    /// Requests that may follow each other at once under `tpslimit`, after a pause.
+    pub tpslimit_burst: u32,
     /// Tries of one item, the first included.
     pub attempts: u32,
     /// Ceiling of the wait before the second try; doubles with each further one.
@@ -52,6 +59,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             transfers: 8,
+            bwlimit: Bandwidth::default(),
+            tpslimit: None,
+            tpslimit_burst: 1,
             attempts: 5,
             retry_base: Duration::from_millis(500),
             retry_cap: Duration::from_secs(60),
@@ -77,6 +87,9 @@ impl Limits {
         let millisecond = Duration::from_millis(1);
         let limits = Self {
             transfers: whole(&written.transfers, default.transfers, 1, 1024)?,
+            bwlimit: bandwidth(&written.bwlimit)?,
+            tpslimit: rate(&written.tpslimit)?,
+            tpslimit_burst: whole(&written.tpslimit_burst, default.tpslimit_burst, 1, 100_000)?,
             attempts: whole(&written.attempts, default.attempts, 1, 1000)?,
             retry_base: span(&written.retry_base, default.retry_base, millisecond, HOUR)?,
             retry_cap: span(&written.retry_cap, default.retry_cap, millisecond, DAY)?,
@@ -165,6 +178,18 @@ fn bytes(written: &Option<At<String>>, default: u64) -> Result<u64, Error> {
     written
         .as_ref()
         .map_or(Ok(default), |at| at.check(|text| units::size(text)))
+}
+
+fn bandwidth(written: &Option<At<String>>) -> Result<Bandwidth, Error> {
+    let read = written.as_ref().map(|at| at.check(|text| text.parse()));
+    Ok(read.transpose()?.unwrap_or_default())
+}
+
+fn rate(written: &Option<At<String>>) -> Result<Option<f64>, Error> {
+    let read = written
+        .as_ref()
+        .map(|at| at.check(|text| units::per_second(text)));
+    Ok(read.transpose()?.flatten())
 }
 
 pub(super) fn max_delete(written: &Option<At<String>>) -> Result<Option<MaxDelete>, Error> {

@@ -6,8 +6,10 @@
 //! says how to mend it. Loading reads the one file and nothing else; keys are fetched by [`Peer::key`] when they are needed.
 //! What the program learns while it runs is not settings and lives in the catalogue.
 
+mod bandwidth;
 pub mod edit;
-pub mod error;
+
+mod error;
 mod file;
 pub mod init;
 pub mod limits;
@@ -25,6 +27,7 @@ use std::path::{self as std_path, Component, Path, PathBuf};
 
 use secrecy::zeroize::Zeroizing;
 
+pub use bandwidth::{Bandwidth, Rates};
 pub use edit::NewPeer;
 pub use error::{Error, Place, Problem};
 pub use limits::Limits;

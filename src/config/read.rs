@@ -120,6 +120,15 @@ impl<'i> Section<'i> {
         )
     }
 
+    /// A number that may have a fraction, as its digits.
+    pub(super) fn number(&mut self, key: &'static str) -> Result<Option<At<String>>, Error> {
+        self.take(key, "a number, 0 or more", |value| match value {
+            DeValue::Integer(number) => whole_number(number).map(|number| number.to_string()),
+            DeValue::Float(number) => Some(number.as_str().replace('_', "")),
+            _ => None,
+        })
+    }
+
     pub(super) fn texts(&mut self, key: &'static str) -> Result<Vec<At<String>>, Error> {
         let Some((key, value)) = self.remove(key) else {
             return Ok(Vec::new());

@@ -27,6 +27,19 @@ pub enum UnitError {
     /// Not a limit of deletes.
     #[error("{0:?} is not a limit of deletes: write a number, or a share such as 5%")]
     MaxDelete(String),
+    /// Not a bandwidth.
+    #[error(
+        "{0:?} is not a bandwidth: write for example 512k, 10M:1M (up and down), or \"08:00,512k 19:00,10M 23:00,off\""
+    )]
+    Bandwidth(String),
+    /// A timetable with two entries for one time.
+    #[error("{0:?} names one time twice")]
+    Twice(String),
+    /// Not a number of requests a second.
+    #[error(
+        "{0:?} is not a number of requests a second: write for example 10, 0.5, or 0 for no limit"
+    )]
+    Rate(String),
 }
 
 /// Reads a span of time: `500ms`, `15m`, `1h 30m`. A unit is needed, hours are the largest.
@@ -48,6 +61,17 @@ pub fn show_duration(span: Duration) -> String {
         |_| format!("{}s", span.as_secs()),
         |span| format!("{span:#}"),
     )
+}
+
+/// Reads a number of requests a second; `None` for 0, which is no limit.
+///
+/// # Errors
+/// [`UnitError::Rate`] for anything but a number from 0 to a million.
+pub fn per_second(text: &str) -> Result<Option<f64>, UnitError> {
+    match text.trim().parse::<f64>() {
+        Ok(rate) if (0.0..=1e6).contains(&rate) => Ok(Some(rate).filter(|rate| *rate > 0.0)),
+        _ => Err(UnitError::Rate(text.to_owned())),
+    }
 }
 
 const UNITS: [&str; 7] = ["", "k", "m", "g", "t", "p", "e"];
@@ -82,6 +106,18 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
         .position(|known| *known == prefix)
         .ok_or_else(wrong)?;
     scale(number, 1 << (10 * power), text)
+}
+
+/// Reads a size as rclone reads those of its flags: as [`size`], but that a bare number counts KiB.
+///
+/// # Errors
+/// [`UnitError`] for anything else.
+pub fn size_in_kib(text: &str) -> Result<u64, UnitError> {
+    let trimmed = text.trim();
+    if trimmed.ends_with(|c: char| c.is_ascii_digit()) {
+        return scale(trimmed, 1 << 10, text);
+    }
+    size(text)
 }
 
 /// `number` times `unit`, without rounding through a float; what is less than a byte is dropped.
@@ -120,6 +156,17 @@ pub fn show_size(bytes: u64) -> String {
             bytes >> (10 * power),
             UNITS[power].to_ascii_uppercase()
         ),
+    }
+}
+
+/// A size as [`size_in_kib`] reads it, exact.
+#[must_use]
+pub fn show_size_in_kib(bytes: u64) -> String {
+    let text = show_size(bytes);
+    if text.ends_with('B') || bytes == 0 {
+        text
+    } else {
+        text + "B"
     }
 }
 
@@ -221,6 +268,32 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_number_of_a_flag_of_rclones_counts_kib() {
+        for (text, bytes) in [
+            ("512", 512 << 10),
+            ("1.5", 1536),
+            (" 0 ", 0),
+            ("512B", 512),
+            ("2M", 2 << 20),
+        ] {
+            assert_eq!(size_in_kib(text), Ok(bytes), "{text}");
+        }
+        assert!(
+            size_in_kib("").is_err() && size_in_kib("1.").is_err() && size_in_kib("x1").is_err()
+        );
+    }
+
+    #[test]
+    fn requests_a_second_may_be_a_fraction_and_none_is_no_limit() {
+        assert_eq!(per_second("10"), Ok(Some(10.0)));
+        assert_eq!(per_second(" 0.5 "), Ok(Some(0.5)));
+        assert_eq!(per_second("0"), Ok(None));
+        for text in ["", "-1", "inf", "NaN", "1e7", "ten"] {
+            assert_eq!(per_second(text), Err(UnitError::Rate(text.to_owned())));
+        }
+    }
+
+    #[test]
     fn a_limit_of_deletes_is_a_number_or_a_share() {
         assert_eq!("50".parse(), Ok(MaxDelete::Count(50)));
         assert_eq!("5%".parse(), Ok(MaxDelete::Percent(5.0)));
@@ -235,6 +308,7 @@ mod tests {
         fn what_is_shown_reads_back_the_same(bytes: u64, millis in 0_u64..1 << 50, count: u64) {
             prop_assert_eq!(size(&show_size(bytes)), Ok(bytes));
             prop_assert_eq!(size(&show_size(bytes << 30)), Ok(bytes << 30));
+            prop_assert_eq!(size_in_kib(&show_size_in_kib(bytes)), Ok(bytes));
             let span = Duration::from_millis(millis);
             prop_assert_eq!(duration(&show_duration(span)), Ok(span));
             let limit = MaxDelete::Count(count);

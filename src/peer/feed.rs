@@ -295,6 +295,7 @@ impl Peer {
                     limit: LARGEST_PAGE,
                 });
             }
+            self.0.throttle.fetched(piece.len()).await;
             body.extend_from_slice(&piece);
         }
         Ok(body)

@@ -14,6 +14,7 @@ use reqwest::header::{
 use super::{Error, Peer};
 use crate::model::{AssetId, FileKind, MediaPath};
 use crate::protocol::wire_path;
+use crate::throttle::Throttle;
 
 /// A body on its way.
 pub struct Download {
@@ -27,6 +28,7 @@ pub struct Download {
     response: reqwest::Response,
     peer: String,
     url: String,
+    throttle: Throttle,
 }
 
 impl Download {
@@ -35,7 +37,10 @@ impl Download {
         futures_util::stream::unfold(Some(self), |download| async {
             let mut download = download?;
             match download.response.chunk().await {
-                Ok(Some(piece)) => Some((Ok(piece), Some(download))),
+                Ok(Some(piece)) => {
+                    download.throttle.fetched(piece.len()).await;
+                    Some((Ok(piece), Some(download)))
+                }
                 Ok(None) => None,
                 Err(source) => {
                     let error = Error::Unreachable {
@@ -142,6 +147,7 @@ impl Peer {
             response,
             peer,
             url,
+            throttle: self.0.throttle.clone(),
         })
     }
 

@@ -32,6 +32,7 @@ use crate::protocol::auth::{Refusal, refusal};
 use crate::protocol::cookies::CookieJar;
 use crate::retry::Budget;
 use crate::shutdown::Shutdown;
+use crate::throttle::Throttle;
 
 /// Longest pause a peer can impose on us with one answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -50,6 +51,7 @@ struct Inner {
     lists: Client,
     media: Client,
     budget: Budget,
+    throttle: Throttle,
     busy_until: Mutex<Option<Instant>>,
     media_cookies: Mutex<CookieJar>,
 }
@@ -63,6 +65,7 @@ impl Peer {
         settings: &config::Peer,
         key: &config::Secret,
         limits: &Limits,
+        throttle: Throttle,
     ) -> Result<Self, Error> {
         let headers = headers(key).ok_or_else(|| Error::Key {
             peer: settings.name.clone(),
@@ -92,6 +95,7 @@ impl Peer {
             lists: client(limits.list_timeout, true)?,
             media: client(limits.timeout, false)?,
             budget: Budget::default(),
+            throttle,
             busy_until: Mutex::new(None),
             media_cookies: Mutex::new(jar_for(&settings.base_url)),
         })))
@@ -146,6 +150,7 @@ impl Peer {
             url: url.to_owned(),
             source,
         };
+        self.0.throttle.ask().await;
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let location = response

@@ -17,6 +17,7 @@ mod renditions;
 mod round;
 mod stages;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::monitor::{Counter, Monitor, RunReport};
 use crate::node::{Node, snapshots};
 use crate::peer::{Patience, Peer};
 use crate::pull::metadata::Scope;
-use crate::pull::{self, OtherPeer, Policy, Pull};
+use crate::pull::{self, Cutoff, OtherPeer, Policy, Pull};
 use crate::reconcile::deletes::{self, Applied};
 use crate::reconcile::verify::{self, Depth, Parity, Verify};
 use crate::shutdown::Shutdown;
@@ -103,7 +104,7 @@ impl From<peer::Error> for Error {
 }
 
 /// What a run is to do.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Everything, or what changed.
     pub scope: Scope,
@@ -111,6 +112,21 @@ pub struct Options {
     pub max_delete: Option<MaxDelete>,
     /// Whether the files that are here are read and hashed first.
     pub checksum: bool,
+    /// When to end although there is more to do.
+    pub cutoff: Arc<Cutoff>,
+}
+
+impl Options {
+    /// A run as the configuration has it.
+    #[must_use]
+    pub fn of(scope: Scope) -> Self {
+        Self {
+            scope,
+            max_delete: None,
+            checksum: false,
+            cutoff: Arc::default(),
+        }
+    }
 }
 
 /// What a run did. A run that ended early did something, too.
@@ -136,7 +152,9 @@ pub async fn sync_peer(
     shutdown: &Shutdown,
 ) -> Result<Outcome, Error> {
     let started = std::time::Instant::now();
-    let pull = Arc::new(prepare(node, settings, monitor, shutdown).await?);
+    let mut pull = prepare(node, settings, monitor, shutdown).await?;
+    pull.cutoff = Arc::clone(&options.cutoff);
+    let pull = Arc::new(pull);
     let activity = if options.scope == Scope::Everything {
         "seed"
     } else {
@@ -147,9 +165,11 @@ pub async fn sync_peer(
         .begin_run(&settings.name, activity, node.seams.clock.now())
         .await?;
     let mut applied = Applied::default();
-    let error = passes(node, &pull, settings, options, &mut applied)
-        .await
-        .err();
+    let error = tokio::select! {
+        ended = passes(node, &pull, settings, &options, &mut applied) => ended.err(),
+        never = end_in_time(&pull) => match never {},
+    };
+    let error = error.map(|error| because(&pull, error));
     crash::point(Point::RunEnding)?;
     let counts = match node.catalogue.job_counts(Some(&settings.name)).await {
         Err(uncounted) if error.is_some() => {
@@ -197,7 +217,7 @@ pub async fn verify_peer(
     shutdown: &Shutdown,
 ) -> Result<Parity, Error> {
     let limits = &node.config.limits;
-    let peer = Peer::new(settings, &settings.key()?, limits)?;
+    let peer = Peer::new(settings, &settings.key()?, limits, node.throttle.clone())?;
     let verify = Verify {
         peer: &peer,
         own: &node.config.node.cluster_id,
@@ -256,7 +276,7 @@ async fn pull_with(
     shutdown: &Shutdown,
 ) -> Result<Pull, Error> {
     let limits = node.config.limits.clone();
-    let peer = Peer::new(settings, &settings.key()?, &limits)?;
+    let peer = Peer::new(settings, &settings.key()?, &limits, node.throttle.clone())?;
     let policy = Policy {
         originals: settings.pull_originals,
         generated: settings.generated,
@@ -297,7 +317,7 @@ async fn passes(
     node: &Node,
     pull: &Arc<Pull>,
     settings: &config::Peer,
-    options: Options,
+    options: &Options,
     applied: &mut Applied,
 ) -> Result<(), Error> {
     let scope = due_scope(pull, options.scope).await?;
@@ -329,6 +349,21 @@ async fn passes(
         .await
         .map_err(pull::Error::from)?;
     Ok(())
+}
+
+/// Ends the run when its time is over; the passes then come to their end by themselves.
+async fn end_in_time(pull: &Pull) -> Infallible {
+    let over = pull.cutoff.expired().await;
+    pull.fail(over);
+    std::future::pending().await
+}
+
+/// Why a run ended: what was interrupted because of something is no cause.
+fn because(pull: &Pull, error: Error) -> Error {
+    match error.class() {
+        Class::Cancelled => pull.failure().map_or(error, Error::from),
+        _ => error,
+    }
 }
 
 /// Wishes for what is not on disk as its row says. Where everything is listed, everything is looked at before; a run that asks

@@ -166,10 +166,17 @@ async fn next<S>(pull: &Pull, pieces: &mut Pin<&mut S>) -> Result<Option<Bytes>,
 where
     S: Stream<Item = Result<Bytes, peer::Error>>,
 {
-    tokio::select! {
-        piece = pieces.next() => Ok(piece.transpose()?),
-        () = pull.stop.wait() => Err(Error::Cancelled),
+    let piece = tokio::select! {
+        piece = pieces.next() => piece.transpose()?,
+        () = pull.stop.wait() => return Err(Error::Cancelled),
+    };
+    if let Some(piece) = &piece
+        && let Err(limit) = pull.cutoff.take(piece.len() as u64)
+    {
+        pull.fail(limit);
+        return Err(Error::Cancelled);
     }
+    Ok(piece)
 }
 
 /// A body that ended early looks like any other end; only the announced length tells.

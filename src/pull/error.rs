@@ -137,6 +137,18 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// A run brought as much as it may.
+    #[error("--max-transfer {limit} is used up; what is left stays queued for the next run")]
+    TransferLimit {
+        /// The limit, as it is written.
+        limit: String,
+    },
+    /// A run took as long as it may.
+    #[error("--max-duration {limit} is over; what is left stays queued for the next run")]
+    TimeLimit {
+        /// The limit, as it is written.
+        limit: String,
+    },
     /// A thread of ours died.
     #[error("a worker ended unexpectedly")]
     Worker,
@@ -189,7 +201,9 @@ impl Error {
             | Self::WrongNode { .. }
             | Self::Ourselves { .. } => Class::Permanent,
             Self::Blind { .. } | Self::Path(_) | Self::Reserve { .. } => Class::Permanent,
-            Self::Cancelled => Class::Cancelled,
+            Self::Cancelled | Self::TransferLimit { .. } | Self::TimeLimit { .. } => {
+                Class::Cancelled
+            }
         }
     }
 

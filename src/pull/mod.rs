@@ -15,6 +15,7 @@
 
 mod body;
 mod claims;
+mod cutoff;
 pub mod damage;
 mod error;
 mod folders;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+pub use cutoff::Cutoff;
 pub use error::Error;
 pub use ours::Way;
 pub use plan::Policy;
@@ -73,6 +75,8 @@ pub struct Pull {
     pub wake: Notify,
     /// What was done so far.
     pub counts: Counts,
+    /// When to end although there is more to do.
+    pub cutoff: Arc<Cutoff>,
     /// The other peers of this node.
     pub others: Vec<OtherPeer>,
     /// Held by whoever empties trash for the disk reserve.
@@ -112,6 +116,7 @@ impl Pull {
             stop,
             wake: Notify::new(),
             counts: Counts::default(),
+            cutoff: Arc::default(),
             others: Vec::new(),
             making_room: tokio::sync::Mutex::new(()),
             removals_ahead: AtomicBool::new(true),

@@ -14,7 +14,9 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, Take};
 use tokio_util::io::ReaderStream;
 
 use super::error::{self, Error};
@@ -24,6 +26,7 @@ use super::request::Asked;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
 use crate::protocol::wire_path::{ASSET_HEADER, asset_from_header};
 use crate::store::OpenFile;
+use crate::throttle::Throttle;
 
 /// Bytes read at a time.
 const PIECE: usize = 256 * 1024;
@@ -71,7 +74,8 @@ pub(super) async fn file(
         *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     if asked.method != Method::HEAD {
-        *reply.body_mut() = body(open, first, length, &file).await?;
+        let whole = body(open, first, length, &file).await?;
+        *reply.body_mut() = paced(whole, node.throttle.clone());
     }
     Ok(reply)
 }
@@ -122,7 +126,27 @@ async fn open(node: &Node, kind: FileKind, place: &MediaPath) -> Result<Option<O
     Ok(opened.map_err(|_| Error::Panicked)??)
 }
 
-async fn body(open: OpenFile, first: u64, length: u64, file: &MediaFile) -> Result<Body, Error> {
+/// The pieces of a body, no faster than this node may send.
+fn paced(
+    pieces: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    throttle: Throttle,
+) -> Body {
+    Body::from_stream(pieces.then(move |piece| {
+        let throttle = throttle.clone();
+        async move {
+            let piece = piece?;
+            throttle.send(piece.len()).await;
+            Ok::<_, std::io::Error>(piece)
+        }
+    }))
+}
+
+async fn body(
+    open: OpenFile,
+    first: u64,
+    length: u64,
+    file: &MediaFile,
+) -> Result<ReaderStream<Take<tokio::fs::File>>, Error> {
     let mut bytes = tokio::fs::File::from_std(open.file);
     bytes.set_max_buf_size(PIECE);
     if first > 0 {
@@ -133,8 +157,7 @@ async fn body(open: OpenFile, first: u64, length: u64, file: &MediaFile) -> Resu
             source,
         })?;
     }
-    let pieces = ReaderStream::with_capacity(bytes.take(length), PIECE);
-    Ok(Body::from_stream(pieces))
+    Ok(ReaderStream::with_capacity(bytes.take(length), PIECE))
 }
 
 /// What stands in every reply about a file that is there.

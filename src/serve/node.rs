@@ -21,6 +21,7 @@ use crate::config::GRANTING;
 use crate::model::{CatalogId, Module, NodeId};
 use crate::seams::Seams;
 use crate::store::Store;
+use crate::throttle::Throttle;
 
 /// How a node shows itself.
 #[derive(Debug, Clone)]
@@ -46,6 +47,7 @@ pub struct Node {
     pub(super) catalogue: Catalogue,
     pub(super) store: Store,
     pub(super) seams: Seams,
+    pub(super) throttle: Throttle,
     pub(super) listings: Listings,
     pub(super) withheld: Vec<Module>,
 }
@@ -53,7 +55,13 @@ pub struct Node {
 impl Node {
     /// Puts a node together; touches nothing yet.
     #[must_use]
-    pub fn new(mut settings: Settings, catalogue: Catalogue, store: Store, seams: Seams) -> Self {
+    pub fn new(
+        mut settings: Settings,
+        catalogue: Catalogue,
+        store: Store,
+        seams: Seams,
+        throttle: Throttle,
+    ) -> Self {
         settings.per_page = settings.per_page.max(1);
         let withheld = GRANTING
             .iter()
@@ -65,6 +73,7 @@ impl Node {
             catalogue,
             store,
             seams,
+            throttle,
             listings: Listings::default(),
             withheld,
         }

@@ -193,16 +193,21 @@ async fn an_empty_master_takes_nothing_away() {
     // A person's word lets them go.
     emdb.edit(std::mem::take);
     let options = Options {
-        scope: Scope::Everything,
         max_delete: Some(MaxDelete::Count(20)),
-        checksum: false,
+        ..Options::of(Scope::Everything)
     };
     let peer = mirror.peer();
     for _ in 0..2 {
         let monitor = mirror.monitor.clone();
-        sync_peer(&mirror.node, &peer, options, monitor, &mirror.shutdown)
-            .await
-            .unwrap();
+        sync_peer(
+            &mirror.node,
+            &peer,
+            options.clone(),
+            monitor,
+            &mirror.shutdown,
+        )
+        .await
+        .unwrap();
     }
     assert!(!mirror.has_live("asset", &id(0)).await);
     assert_eq!(mirror.read(FileKind::Original, &path(0)), None);

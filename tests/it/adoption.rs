@@ -247,9 +247,8 @@ async fn a_file_that_was_only_touched_gets_its_date_back_and_one_that_was_edited
         file.unwrap().set_modified(later).unwrap();
     }
     let options = Options {
-        scope: Scope::Everything,
-        max_delete: None,
         checksum: true,
+        ..Options::of(Scope::Everything)
     };
     let (node, peer) = (&mirror.node, mirror.peer());
     let monitor = mirror.monitor.clone();

@@ -77,16 +77,18 @@ async fn a_first_sync_brings_records_of_any_age() {
 async fn originals_that_are_wanted_later_come_with_the_next_seed() {
     let emdb = server(LONG_AGO).await;
     let mirror = Mirror::of(emdb.base(), KEY, Some(CLUSTER)).await;
-    let options = Options {
-        scope: Scope::Everything,
-        max_delete: None,
-        checksum: false,
-    };
+    let options = Options::of(Scope::Everything);
     let mut settings = mirror.peer();
     for (wanted, files) in [(false, 0), (true, 3)] {
         settings.pull_originals = wanted;
         let monitor = mirror.monitor.clone();
-        let outcome = sync_peer(&mirror.node, &settings, options, monitor, &mirror.shutdown);
+        let outcome = sync_peer(
+            &mirror.node,
+            &settings,
+            options.clone(),
+            monitor,
+            &mirror.shutdown,
+        );
         assert_eq!(outcome.await.unwrap().report.files_written, files);
     }
     mirror.assert_in_sync().await;

@@ -22,6 +22,7 @@ mod heirs;
 mod hostile;
 mod kept_report;
 mod kill;
+mod limits;
 mod local;
 mod model;
 mod nth_call;

@@ -562,9 +562,8 @@ async fn more_deletes_than_the_guard_allows_are_held_and_let_go_by_word() {
     );
 
     let options = emsync::pipeline::Options {
-        scope: Scope::Changes,
         max_delete: Some("11".parse().unwrap()),
-        checksum: false,
+        ..emsync::pipeline::Options::of(Scope::Changes)
     };
     let peer = mirror.peer();
     let freed = emsync::pipeline::sync_peer(

@@ -573,11 +573,7 @@ async fn killed_at(emdb: &Emdb, mirror: &mut Mirror, scope: Scope, nth: u64) -> 
         .unwrap();
     runtime.spawn(async move {
         let node = Node::open(config, Seams::os()).await.unwrap();
-        let options = Options {
-            scope,
-            max_delete: None,
-            checksum: false,
-        };
+        let options = Options::of(scope);
         let outcome = sync_peer(&node, &peer, options, monitor, &Shutdown::new()).await;
         let _ = ended.send(outcome.unwrap().error.is_none());
     });

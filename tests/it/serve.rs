@@ -233,11 +233,7 @@ async fn a_second_peer_that_is_behind_takes_nothing_away_that_the_owner_gave() {
     config.peers.push(second.clone());
     mirror.node = Node::open(config, Seams::os()).await.unwrap();
     for _ in 0..3 {
-        let options = emsync::pipeline::Options {
-            scope: emsync::pull::metadata::Scope::Everything,
-            max_delete: None,
-            checksum: false,
-        };
+        let options = emsync::pipeline::Options::of(emsync::pull::metadata::Scope::Everything);
         let monitor = mirror.monitor.clone();
         let shutdown = &mirror.shutdown;
         let outcome =

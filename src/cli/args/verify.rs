@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Network;
+
 /// See [`Command::Verify`](super::Command::Verify).
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("with").required(true).multiple(true).args(["peer", "report", "against"])))]
@@ -20,6 +22,9 @@ pub struct Verify {
     /// Compare with such a FILE instead of a peer; needs no network.
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+    /// How much of the network it may use.
+    #[command(flatten)]
+    pub network: Network,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub json: bool,

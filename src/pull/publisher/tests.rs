@@ -16,6 +16,7 @@ use crate::seams::{Clock, Os, Seams};
 use crate::shutdown::Shutdown;
 use crate::store::faults::Faulty;
 use crate::store::{RealSys, Staging, Store, Sys};
+use crate::throttle::Throttle;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const DATE: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -244,7 +245,8 @@ fn pull(
         ..Limits::default()
     };
     let settings = config.peer("master").unwrap();
-    let peer = Peer::new(settings, &settings.key().unwrap(), &limits).unwrap();
+    let throttle = Throttle::new(&limits, Arc::new(Os));
+    let peer = Peer::new(settings, &settings.key().unwrap(), &limits, throttle).unwrap();
     let policy = Policy {
         originals: true,
         generated: Generated::Copy,

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::{Error, Node, Settings, make_key, run};
 use crate::catalogue::{Catalogue, Scope};
+use crate::config::Limits;
 use crate::model::{
     AssetId, CatalogId, FileKind, MediaFile, MediaPath, Module, NodeId, Record, RecordKey,
     RecordStatus, Sha256, Timestamp,
@@ -26,6 +27,7 @@ use crate::protocol::record::stamped;
 use crate::seams::{Clock, Os, Seams};
 use crate::shutdown::Shutdown;
 use crate::store::{Publish, RealSys, Store};
+use crate::throttle::Throttle;
 
 pub(super) const NOW: i64 = 1_800_000_000_000;
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n";
@@ -86,7 +88,13 @@ pub(super) async fn start_with(relay: &[&str]) -> Running {
         Shutdown::new(),
     );
     let address = listener.local_addr().unwrap();
-    let node = Node::new(settings(relay), catalogue.clone(), store.clone(), seams);
+    let node = Node::new(
+        settings(relay),
+        catalogue.clone(),
+        store.clone(),
+        seams.clone(),
+        unthrottled(&seams),
+    );
     let task = tokio::spawn(run(listener, node, shutdown.clone()));
     Running {
         address,
@@ -151,11 +159,17 @@ impl Reply {
     }
 }
 
+fn unthrottled(seams: &Seams) -> Throttle {
+    Throttle::new(&Limits::default(), seams.clock.clone())
+}
+
 impl Running {
     /// Another node over the same catalogue and store, to be asked without a connection.
     pub(super) fn node(&self) -> Node {
         let (catalogue, store) = (self.catalogue.clone(), self.store.clone());
-        Node::new(settings(&[]), catalogue, store, Seams::os())
+        let seams = Seams::os();
+        let throttle = unthrottled(&seams);
+        Node::new(settings(&[]), catalogue, store, seams, throttle)
     }
 
     /// Sends a request for `path` with further header lines, each ended by CR LF, and the key unless they hold one.

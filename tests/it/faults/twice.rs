@@ -122,11 +122,7 @@ pub(super) fn two_masters() -> Later {
 
 async fn pull_from(mirror: &Mirror, peer: &str) -> Outcome {
     let settings = mirror.node.config.peer(peer).unwrap().clone();
-    let options = Options {
-        scope: Scope::Everything,
-        max_delete: None,
-        checksum: false,
-    };
+    let options = Options::of(Scope::Everything);
     let outcome = sync_peer(
         &mirror.node,
         &settings,

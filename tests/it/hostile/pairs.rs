@@ -39,11 +39,7 @@ async fn mirror_of_two(first: &Master, second: &Master) -> Mirror {
 
 async fn pull_other(mirror: &Mirror, scope: Scope) -> Outcome {
     let peer = mirror.node.config.peer(OTHER).unwrap().clone();
-    let options = Options {
-        scope,
-        max_delete: None,
-        checksum: false,
-    };
+    let options = Options::of(scope);
     let monitor: Arc<TestMonitor> = mirror.monitor.clone();
     let outcome = pipeline::sync_peer(&mirror.node, &peer, options, monitor, &Shutdown::new())
         .await

@@ -170,11 +170,7 @@ async fn a_link_in_place_of_staging_stops_the_run() {
     let away = staging.with_file_name("staging-away");
     fs::rename(&staging, &away).unwrap();
     symlink(outside.beside.join(SENTINEL), &staging).unwrap();
-    let options = emsync::pipeline::Options {
-        scope: emsync::pull::metadata::Scope::Everything,
-        max_delete: None,
-        checksum: false,
-    };
+    let options = emsync::pipeline::Options::of(emsync::pull::metadata::Scope::Everything);
     let run = |mirror: &Mirror| {
         let (node, peer, monitor, stop) = (
             mirror.node.clone(),

@@ -64,6 +64,7 @@ impl Master {
             node.catalogue.clone(),
             node.store.clone(),
             node.seams.clone(),
+            node.throttle.clone(),
         );
         let served = tokio::spawn(serve::run(listener, http, stop.clone()));
         Self {

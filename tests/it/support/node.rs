@@ -130,11 +130,7 @@ impl Mirror {
 
     /// The same, for a run that may not even begin.
     pub(crate) async fn attempt(&self, scope: Scope) -> Result<Outcome, pipeline::Error> {
-        let options = Options {
-            scope,
-            max_delete: None,
-            checksum: false,
-        };
+        let options = Options::of(scope);
         pipeline::sync_peer(
             &self.node,
             &self.peer(),
