@@ -110,6 +110,7 @@ impl Round<'_> {
         if pull.removals_done() > 0 && again(pull, self.settings).await? > 0 {
             // A file that stood where a folder is needed, or the reverse, is out of the way now.
             Stages::start(self.node, pull)?.finish(pull).await?;
+            deletes.take_away(applied, &pull.stop).await?;
         }
         Ok(())
     }

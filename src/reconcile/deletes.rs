@@ -160,6 +160,16 @@ impl Deletes<'_> {
         Ok(applied)
     }
 
+    /// Takes away the files that no record names any more and that need wait for nothing: once more in a run that has brought
+    /// what they waited for.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub async fn take_away(&self, applied: &mut Applied, shutdown: &Shutdown) -> Result<(), Error> {
+        self.store.check_marker()?;
+        self.each(Lane::Remove, applied, shutdown).await
+    }
+
     /// Lets all deletes of the peer wait or be held; answers how many there are.
     async fn waiting(&self, hold: bool) -> Result<u64, Error> {
         let mut batch = self.catalogue.batch().await?;

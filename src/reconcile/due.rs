@@ -2,7 +2,7 @@
 
 use super::deletes::{Deletes, Error};
 use crate::catalogue::{Batch, Job};
-use crate::model::job::{RemoveJob, fetched_path};
+use crate::model::job::{RemoveJob, fetch_subject, fetched_path};
 use crate::model::{FileKind, MediaPath, Module, RecordKey};
 use crate::protocol;
 
@@ -51,7 +51,17 @@ impl Deletes<'_> {
         if kind == FileKind::Generated {
             return Ok(Due::Now);
         }
-        let wishes = self.catalogue.wishes_of(self.peer, &[id]).await?;
+        let mut wishes = self.catalogue.wishes_of(self.peer, &[id]).await?;
+        // Two records of one file at an EMDB share one wish, which stands under the name of the one that was listed last.
+        if let Some(stated) = asset.stated_original() {
+            let subject = fetch_subject(kind, stated.path.as_str(), None);
+            let wishers = self.catalogue.wishers_of(self.peer, &[&subject]).await?;
+            wishes.extend(
+                wishers
+                    .into_iter()
+                    .map(|(subject, _)| (id.to_owned(), subject)),
+            );
+        }
         let mut awaited = (wishes.iter())
             .filter_map(|(_, subject)| fetched_path(subject, FileKind::Original))
             .peekable();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use emsync::model::{FileKind, Timestamp};
+use emsync::pull::metadata::Scope;
 use serde_json::{Value, json};
 
 use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
@@ -128,4 +129,29 @@ async fn a_file_that_its_owner_leaves_behind_goes_to_who_still_names_it_here_and
     assert!(is_here(&last));
     last.assert_in_sync().await;
     relay.end().await;
+}
+
+/// Two records of one path share one wish for its file, which stands under the name of one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_copy_stays_while_its_successor_is_awaited_under_the_other_records_name() {
+    const LOST: &str = "Port/y.bin";
+    let (emdb, mirror) = pair(&["a1"]).await;
+    emdb.edit(|content| {
+        content.record(doc("a1", LOST));
+        let other = asset_members(LOST, TEXT.len(), MTIME);
+        content.record(Doc::new("asset", "a2", CLUSTER, now(), other));
+        content.remove_file(PATH);
+        content.remove_file(THUMB);
+    });
+    for scope in [Scope::Changes, Scope::Everything, Scope::Everything] {
+        let outcome = mirror.run(scope).await;
+        assert_eq!(outcome.report.quarantined, 1, "the master has lost {LOST}");
+        let kept = mirror.read(FileKind::Original, PATH);
+        assert_eq!(kept.as_deref(), Some(TEXT.as_bytes()));
+    }
+    emdb.edit(|content| content.original(LOST, Bytes::from(TEXT), MTIME));
+    mirror.run(Scope::Everything).await;
+    mirror.run(Scope::Everything).await;
+    assert_eq!(mirror.read(FileKind::Original, PATH), None);
+    mirror.assert_in_sync().await;
 }

@@ -180,7 +180,9 @@ impl Stages {
         let aside = |job: &&FetchJob| self.set_aside.contains(&self.fetch_subject(n, job));
         let fetches = plan.fetch.iter().filter(|job| !aside(job)).count();
         // A former original stays until the new one is here.
-        let waits = plan.fetch.iter().filter(aside).count() > 0;
+        let waits = self
+            .awaited(n, FileKind::Original)
+            .any(|(subject, _)| self.set_aside.contains(subject));
         let stays = |job: &&RemoveJob| {
             waits && job.kind == FileKind::Original && !asset.names_original(&path(&job.path))
         };
@@ -237,8 +239,9 @@ impl Stages {
         self.jobs.extend(wished);
     }
 
-    /// Does a share of the jobs in any order, some of them twice; 100 percent leaves none.
-    pub(super) fn work(&mut self, percent: u64, chance: &mut Chance) {
+    /// Does a share of the jobs in any order, some of them twice; 100 percent tries all. Answers how many are over.
+    pub(super) fn work(&mut self, percent: u64, chance: &mut Chance) -> usize {
+        let mut over = 0;
         let mut subjects: Vec<String> = self.jobs.keys().cloned().collect();
         for n in (1..subjects.len()).rev() {
             subjects.swap(n, chance.below(n + 1));
@@ -249,11 +252,12 @@ impl Stages {
                 continue;
             };
             for _ in 0..1 + usize::from(chance.percent(10)) {
-                if self.run(subject, n, &work) {
-                    self.jobs.remove(subject);
+                if self.run(subject, n, &work) && self.jobs.remove(subject).is_some() {
+                    over += 1;
                 }
             }
         }
+        over
     }
 
     /// Whether it is over.
@@ -376,6 +380,19 @@ impl Stages {
         }
     }
 
+    /// Subjects and paths of the files that an asset waits for. Two assets of one file at a peer without digests share one wish.
+    fn awaited(&self, n: usize, kind: FileKind) -> impl Iterator<Item = (&String, &str)> {
+        let asset = &self.world.sites[n].asset;
+        self.jobs.iter().filter_map(move |(subject, (of, work))| {
+            let Work::Fetch(fetch) = work else {
+                return None;
+            };
+            let is_shared = fetch.sha256.is_none() && asset.names_original(&path(&fetch.path));
+            let is_it = fetch.kind == kind && (*of == n || is_shared);
+            is_it.then_some((subject, fetch.path.as_str()))
+        })
+    }
+
     /// The second look of `due`, and the row.
     fn remove(&mut self, subject: &str, n: usize, job: &RemoveJob) -> bool {
         let asset = &self.world.sites[n].asset;
@@ -389,12 +406,7 @@ impl Stages {
                 return true;
             }
         } else if job.kind == FileKind::Original {
-            let awaited: Vec<&str> = (self.jobs.values().filter(|(of, _)| *of == n))
-                .filter_map(|(_, work)| match work {
-                    Work::Fetch(fetch) if fetch.kind == job.kind => Some(fetch.path.as_str()),
-                    _ => None,
-                })
-                .collect();
+            let awaited: Vec<&str> = self.awaited(n, job.kind).map(|(_, path)| path).collect();
             let inside = |path: &str, dir: &str| path.starts_with(&format!("{dir}/"));
             let in_the_way =
                 (awaited.iter()).any(|new| inside(new, &job.path) || inside(&job.path, new));
@@ -403,8 +415,9 @@ impl Stages {
                     && row.file.kind == job.kind
                     && asset.names_original(&row.file.path)
             });
+            let nothing_awaited = awaited.is_empty();
             let was_tried = !self.tried.insert(subject.to_owned());
-            if !in_the_way && !(awaited.is_empty() && (was_tried || has_named)) {
+            if !in_the_way && !(nothing_awaited && (was_tried || has_named)) {
                 return false;
             }
         }
