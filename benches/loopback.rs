@@ -1,0 +1,233 @@
+//! How fast a new node is seeded, beside the tools that people would copy the files with.
+//!
+//! ```text
+//! cargo bench --bench loopback                  all sets: S M L D S20 (bench.md of the design, or README, says what they are)
+//! cargo bench --bench loopback -- S L           some of them
+//! EMSYNC_BENCH_ROUNDS=5, EMSYNC_BENCH_DIR=/mnt  rounds (3), and where the files lie (the system's temporary directory)
+//! ```
+//!
+//! Master and client are the real program: `emsync serve`, and `emsync seed` into a new node, the whole job: records, files,
+//! hashes, durable rows, and the comparison at its end. Rivals fetch the same originals from the same server, and `sync -f`
+//! makes durable what they wrote. Both run again with nginx sending the file bytes, where nginx is installed. Contenders take
+//! turns, and what each wrote is checked and removed before the next begins.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench prints, and stops where it cannot go on"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use support::input::{self, File};
+use support::node::{Node, emptied, port};
+use support::process::{Cost, is_installed, run, version};
+use support::rivals::{Job, Rival};
+use support::table::{self, Row};
+use support::{latency, machine, nginx};
+
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+fn main() {
+    let mut sets = support::words();
+    if sets.is_empty() {
+        sets = ["S", "M", "L", "D", "S20"].map(str::to_owned).to_vec();
+    }
+    println!("machine   {}", machine::machine());
+    println!("versions  {}", machine::versions());
+    for (program, flag) in [
+        ("rclone", "version"),
+        ("nginx", "-v"),
+        ("curl", "-V"),
+        ("wget2", "-V"),
+        ("aria2c", "-v"),
+    ] {
+        let said = if is_installed(program) {
+            version(program, flag)
+        } else {
+            format!("{program} is not installed")
+        };
+        println!("          {said}");
+    }
+    println!();
+    for set in sets {
+        race(&set);
+    }
+}
+
+/// Who takes part, and over which door.
+#[derive(Debug, Clone, Copy)]
+enum Who {
+    Emsync,
+    Rival(Rival),
+}
+
+fn race(set: &str) {
+    let rounds = support::number("EMSYNC_BENCH_ROUNDS", 3);
+    let files = input::set(set);
+    let total: u64 = files.iter().map(|(_, size)| size).sum();
+    let dir = match std::env::var_os("EMSYNC_BENCH_DIR") {
+        Some(dir) => tempfile::tempdir_in(dir).unwrap(),
+        None => tempfile::tempdir().unwrap(),
+    };
+    let dir = dir.path();
+    let photos = dir.join("photos");
+    input::write(&photos, &files);
+    let master = Node::init(dir.join("m"), "Master");
+    let imported = master.run(&["import", photos.to_str().unwrap()]);
+    std::fs::remove_dir_all(&photos).unwrap();
+    let serving = master.serve();
+    let key = master.key();
+    println!(
+        "set {set}: {} files, {:.2} GB (imported in {:.2} s){}",
+        files.len(),
+        total as f64 / 1e9,
+        imported.cost.wall.as_secs_f64(),
+        if set == "S20" {
+            ", 20 ms before each answer"
+        } else {
+            ""
+        }
+    );
+    println!();
+
+    let front = (is_installed("nginx") && set != "S20")
+        .then(|| nginx::start(&dir.join("nginx"), &serving.url, &master.originals()));
+    let mut doors = vec![("serve".to_owned(), serving.url.clone())];
+    if set == "S20" {
+        let link = latency::link(([127, 0, 0, 1], port(&serving.url)).into(), ROUND_TRIP);
+        doors = vec![("serve".to_owned(), format!("http://{link}/assets"))];
+    }
+    doors.extend(
+        front
+            .as_ref()
+            .map(|front| ("nginx".to_owned(), front.url.clone())),
+    );
+
+    let mut contenders = Vec::new();
+    let rivals = match set {
+        "S20" => vec![
+            Rival::RcloneTuned(4),
+            Rival::RcloneTuned(16),
+            Rival::RcloneTuned(64),
+            Rival::RcloneTuned(256),
+        ],
+        _ => vec![
+            Rival::RcloneTuned(16),
+            Rival::RclonePlain,
+            Rival::Curl,
+            Rival::Wget2,
+            Rival::Aria2,
+        ],
+    };
+    for (door, url) in &doors {
+        let tables = (door.clone(), url.clone());
+        contenders.push((tables.clone(), Who::Emsync));
+        for rival in rivals.iter().filter(|rival| rival.is_installed()) {
+            let needs_index = *rival == Rival::RclonePlain;
+            if !needs_index || door == "nginx" {
+                contenders.push((tables.clone(), Who::Rival(*rival)));
+            }
+        }
+    }
+
+    let mut rows: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    let mut hashing = Row::new("sha256sum -c of what a rival wrote");
+    let (seeded, copied) = (dir.join("r"), dir.join("copy"));
+    for round in 0..rounds {
+        for (at, ((door, url), who)) in contenders.iter().enumerate() {
+            let job = Job {
+                files: &files,
+                url,
+                plain: front.as_ref().map(|front| front.plain.as_str()),
+                key: &key,
+                lists: dir,
+            };
+            let (name, cost) = match who {
+                Who::Emsync => {
+                    let cost = seed(emptied(&seeded), url, &key, files.len());
+                    check(&seeded.join("media/assets/catalog/originals"), &files);
+                    ("emsync seed".to_owned(), cost)
+                }
+                Who::Rival(rival) => {
+                    let cost = job.copy(*rival, emptied(&copied));
+                    check(&copied, &files);
+                    if at == 1 {
+                        hashing.rounds.push(hash_again(&copied, dir, round == 0));
+                    }
+                    (rival.name(), cost)
+                }
+            };
+            let of_door = rows.entry(door.clone()).or_default();
+            match of_door.iter_mut().find(|row| row.name == name) {
+                Some(row) => row.rounds.push(cost),
+                None => of_door.push(Row {
+                    name,
+                    rounds: vec![cost],
+                }),
+            }
+        }
+    }
+    let _ = (emptied(&seeded), emptied(&copied));
+    for (door, mut of_door) in rows.into_iter().rev() {
+        of_door.push(Row {
+            name: hashing.name.clone(),
+            rounds: hashing.rounds.clone(),
+        });
+        table::print(&format!("set {set}, bytes from {door}"), &of_door);
+    }
+}
+
+/// Seeds a new node.
+fn seed(dir: &Path, url: &str, key: &str, files: usize) -> Cost {
+    let mirror = Node::mirror(dir.to_owned(), url, key);
+    let ran = mirror.run(&["seed", "master", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(
+        (&report["in_sync"], &report["files_written"]),
+        (&true.into(), &files.into()),
+        "{report}"
+    );
+    ran.cost
+}
+
+/// Whether as many files with as many bytes are there: a rival that gave up quietly has won nothing.
+fn check(below: &Path, files: &[File]) {
+    let found = walkdir::WalkDir::new(below)
+        .into_iter()
+        .filter_map(|entry| {
+            let meta = entry.unwrap().metadata().unwrap();
+            meta.is_file().then_some(meta.len())
+        });
+    let found: Vec<u64> = found.collect();
+    let wanted: u64 = files.iter().map(|(_, size)| size).sum();
+    assert_eq!(
+        (found.len(), found.iter().sum::<u64>()),
+        (files.len(), wanted),
+        "{}",
+        below.display()
+    );
+}
+
+/// What it takes to hash what was written: no rival does it while it copies. The sums are made the first time.
+fn hash_again(copied: &Path, lists: &Path, is_first: bool) -> Cost {
+    let sums = lists.join("sums");
+    if is_first {
+        let make = "find . -type f -print0 | xargs -0 sha256sum > \"$1\"";
+        run(Command::new("sh")
+            .arg("-c")
+            .arg(make)
+            .arg("sh")
+            .arg(&sums)
+            .current_dir(copied));
+    }
+    run(Command::new("sha256sum")
+        .args(["-c", "--quiet"])
+        .arg(&sums)
+        .current_dir(copied))
+    .cost
+}

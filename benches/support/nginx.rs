@@ -1,0 +1,68 @@
+//! nginx in front of a node: file bytes straight from its store, everything else from the node. So neither contender waits for
+//! the other's server.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::node::port;
+use super::process::Background;
+
+/// The running server.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    /// The base URL of the node behind it.
+    pub(crate) url: String,
+    /// The originals as plain files with an HTML index.
+    pub(crate) plain: String,
+    _process: Background,
+}
+
+/// Starts nginx in front of the node at `url` whose originals lie in `originals`.
+pub(crate) fn start(dir: &Path, url: &str, originals: &Path) -> Nginx {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    std::fs::create_dir_all(dir).unwrap();
+    let originals = originals.display();
+    let text = format!(
+        "daemon off; user root; worker_processes 2; pid nginx.pid; error_log stderr crit;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{\n\
+           access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; default_type application/octet-stream;\n\
+           client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;\n\
+           upstream node {{ server 127.0.0.1:{}; keepalive 32; }}\n\
+           server {{\n\
+             listen 127.0.0.1:{free} backlog=4096;\n\
+             location / {{ proxy_pass http://node; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}\n\
+             location ~ ^/assets/mediadb/services/module/asset/downloads/originals/(.*)/[^/]+$ {{ alias {originals}/$1; }}\n\
+             location /plain/ {{ alias {originals}/; autoindex on; }}\n\
+           }}\n\
+         }}\n",
+        port(url)
+    );
+    let conf = dir.join("nginx.conf");
+    std::fs::write(&conf, text).unwrap();
+    let process = Command::new("nginx")
+        .arg("-p")
+        .arg(dir)
+        .arg("-c")
+        .arg(&conf)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let process = Background(process);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while std::net::TcpStream::connect(("127.0.0.1", free)).is_err() {
+        assert!(Instant::now() < deadline, "nginx does not answer");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    Nginx {
+        url: format!("http://127.0.0.1:{free}/assets"),
+        plain: format!("http://127.0.0.1:{free}/plain/"),
+        _process: process,
+    }
+}
