@@ -114,7 +114,13 @@ impl Node {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_with(config: Config, seams: Seams, sys: Arc<dyn Sys>) -> Result<Self, Error> {
+    pub async fn open_with(
+        mut config: Config,
+        seams: Seams,
+        sys: Arc<dyn Sys>,
+    ) -> Result<Self, Error> {
+        let batch = &mut config.limits.publish_batch;
+        *batch = (*batch).min(store::largest_batch());
         let mut store = Store::open(&config.media.root, &config.node.catalog, sys)?;
         if config.media.names == Names::Portable {
             store = store.portable();

@@ -38,6 +38,8 @@ impl Db {
         SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(600))
+            // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
+            .test_before_acquire(false)
             .connect_with(
                 options(path)
                     .create_if_missing(make)
@@ -70,6 +72,8 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(600))
+            // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
+            .test_before_acquire(false)
             .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await
             .map_err(|source| opening(path, source))?;
@@ -86,6 +90,8 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(600))
+            // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
+            .test_before_acquire(false)
             .connect_with(options)
             .await
             .map_err(|source| opening(path, source))?;

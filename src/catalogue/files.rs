@@ -3,6 +3,8 @@
 //! A row is found by the name of its file and the asset that owns it: two assets may each have a file of one name. No two
 //! rows have one place on disk; where a new file goes is decided in `places`.
 
+use std::collections::HashSet;
+
 use sqlx::{QueryBuilder, Row as _};
 
 use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
@@ -191,6 +193,38 @@ impl Catalogue {
             .await
             .map_err(during("find files by content"))?;
         rows.iter().map(file_row).collect()
+    }
+}
+
+impl Catalogue {
+    /// Which of these contents some sound file here has.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn contents_here(&self, contents: &[Sha256]) -> Result<HashSet<Sha256>, Error> {
+        let mut found = HashSet::new();
+        for chunk in contents.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new(
+                "SELECT DISTINCT sha256 FROM file WHERE damaged_at IS NULL AND sha256 IN (",
+            );
+            let mut list = query.separated(", ");
+            for content in chunk {
+                list.push_bind(&content.as_bytes()[..]);
+            }
+            query.push(")");
+            let rows: Vec<Vec<u8>> = query
+                .build_query_scalar()
+                .fetch_all(&self.db.readers)
+                .await
+                .map_err(during("look which contents are here"))?;
+            let here: HashSet<Vec<u8>> = rows.into_iter().collect();
+            found.extend(
+                chunk
+                    .iter()
+                    .filter(|content| here.contains(&content.as_bytes()[..])),
+            );
+        }
+        Ok(found)
     }
 }
 

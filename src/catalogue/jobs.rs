@@ -3,6 +3,7 @@
 //! There is one job for each (peer, subject). Wishing for the same thing again replaces the payload and raises the
 //! generation, so that a worker who holds the old wish cannot settle the new one: its settle only puts the job back.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::{QueryBuilder, Row as _};
@@ -286,16 +287,44 @@ impl Batch {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn settle(&mut self, job: &Job) -> Result<bool, Error> {
-        let done = sqlx::query("DELETE FROM job WHERE id = $1 AND generation = $2")
-            .bind(job.id)
-            .bind(job.generation)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("settle a job"))?;
-        if done.rows_affected() == 0 {
-            return self.put_back(job, READY, Timestamp::EPOCH, None).await;
+        Ok(self.settle_all(&[job]).await?.is_empty())
+    }
+
+    /// Claimed jobs are done, each as by [`settle`](Self::settle). Answers which of them were withdrawn, by row.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn settle_all(&mut self, jobs: &[&Job]) -> Result<HashSet<i64>, Error> {
+        let mut left: HashMap<i64, &Job> = jobs.iter().map(|job| (job.id, *job)).collect();
+        let generations: HashSet<i64> = jobs.iter().map(|job| job.generation).collect();
+        for generation in generations {
+            let of_it = jobs.iter().filter(|job| job.generation == generation);
+            let ids: Vec<i64> = of_it.map(|job| job.id).collect();
+            for chunk in ids.chunks(ROWS_A_STATEMENT) {
+                let mut query = QueryBuilder::<Engine>::new("DELETE FROM job WHERE generation = ");
+                query.push_bind(generation).push(" AND id IN (");
+                let mut list = query.separated(", ");
+                for id in chunk {
+                    list.push_bind(*id);
+                }
+                query.push(") RETURNING id");
+                let done: Vec<i64> = query
+                    .build_query_scalar()
+                    .fetch_all(&mut *self.tx)
+                    .await
+                    .map_err(during("settle jobs"))?;
+                for id in done {
+                    left.remove(&id);
+                }
+            }
         }
-        Ok(true)
+        let mut withdrawn = HashSet::new();
+        for (id, job) in left {
+            if !self.put_back(job, READY, Timestamp::EPOCH, None).await? {
+                withdrawn.insert(id);
+            }
+        }
+        Ok(withdrawn)
     }
 
     /// A claimed job failed and is to be tried again at `run_at`.

@@ -24,6 +24,7 @@ mod former;
 mod jobs;
 mod keys;
 mod leftovers;
+mod new_files;
 mod places;
 mod quarantine;
 mod records;

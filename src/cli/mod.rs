@@ -40,6 +40,7 @@ pub use exit_code::ExitCode;
 pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // First of all, or an error would go unsaid.
     logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
+    raise_handles();
     crate::crash::arm()?;
     if let Some(dir) = &cli.global.chdir {
         let go = std::env::set_current_dir(dir);
@@ -48,6 +49,19 @@ pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // Every client of this process uses one TLS back end; a second call would only say that it is set.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(())
+}
+
+/// Lets this process open as many files as it may: the usual limit is one for programs that still use `select`.
+fn raise_handles() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%errno, "the limit of open files stays as it is");
+    }
 }
 
 /// Runs one command.

@@ -72,7 +72,7 @@ impl Default for Limits {
             overlap: Duration::from_secs(10 * 60),
             large_file: 8 * MIB,
             handoff_depth: 16,
-            publish_batch: 256,
+            publish_batch: 1024,
             reserve: 256 * MIB,
             trash_days: 30,
             max_delete: None,

@@ -28,11 +28,12 @@ pub(super) async fn commit(
         .put_records(&records.iter().collect::<Vec<_>>(), "", now)
         .await?;
     part_with(&mut batch, stale.iter().map(|row| &row.file), now).await?;
+    let new: Vec<_> = items.iter().flat_map(files).collect();
+    batch
+        .put_files(&new.iter().collect::<Vec<_>>(), now)
+        .await?;
     let mut left = Vec::new();
     for item in items {
-        for file in files(item) {
-            batch.put_file(&file, now).await?;
-        }
         match &item.fate {
             Fate::Moved(moved) => left.push(marked_as_left(&moved.from)),
             Fate::Added | Fate::Replaced => batch.forget_finding(&item.asset).await?,

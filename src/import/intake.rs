@@ -229,7 +229,7 @@ fn stage(import: &Import, item: &mut Item) -> Result<Vec<Publish>, store::Error>
         return Ok(Vec::new());
     }
     let mut parts = vec![Publish {
-        staged,
+        content: staged.into(),
         kind: FileKind::Original,
         path: item.place.clone(),
         modified: item.reading.modified(),

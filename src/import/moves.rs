@@ -156,7 +156,7 @@ fn copy(
     staged.write_all(&bytes)?;
     let modified = row.file.modified;
     Ok(Some(Publish {
-        staged,
+        content: staged.into(),
         kind: FileKind::Generated,
         path: place,
         modified,

@@ -216,7 +216,7 @@ fn stage(
         };
         files.push((
             Publish {
-                staged,
+                content: staged.into(),
                 kind: FileKind::Generated,
                 path: place.clone(),
                 modified,

@@ -889,7 +889,7 @@ async fn a_path_of_another_nodes_asset_is_refused_for_its_content_and_mapped_for
         let mut staged = node.store.staging("test").unwrap().create().unwrap();
         staged.write_all(content.as_bytes()).unwrap();
         let publish = crate::store::Publish {
-            staged,
+            content: staged.into(),
             kind: file.kind,
             path: file.path.clone(),
             modified: file.modified,

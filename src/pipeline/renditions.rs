@@ -290,11 +290,12 @@ impl MediaLane {
                 authored: true,
             };
             parts.push(Part {
-                staged,
+                content: staged.into(),
                 file,
                 received: 0,
                 way: Way::Made,
                 made_of: None,
+                room: None,
             });
         }
         crash::point(Point::RenditionsStaged)?;

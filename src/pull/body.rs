@@ -1,6 +1,6 @@
 //! The body of one download into staging, hashed as it comes.
 //!
-//! Small bodies are gathered in memory and written in one go; large ones go through a bounded channel to a thread that
+//! Small bodies are gathered in memory and written when they are published, many together; large ones go through a bounded channel to a thread that
 //! writes and hashes, so that neither waits on a runtime thread. Cancelling stops between two pieces and keeps the partial;
 //! so does a body that breaks off. A body of another length than announced is an error, never a short file.
 
@@ -17,7 +17,7 @@ use crate::model::job::FetchJob;
 use crate::model::{Digests, Hasher};
 use crate::monitor::{Counter, Monitor};
 use crate::peer::{self, Download};
-use crate::store::{self, Partial, Staged};
+use crate::store::{self, Content, Partial};
 
 /// Bodies up to this size are gathered in memory.
 const GATHERED: u64 = 256 << 10;
@@ -26,15 +26,16 @@ const PIECES_AHEAD: usize = 16;
 /// Bytes of a large body between two looks at the disk's reserve.
 const RESERVE_EVERY: u64 = 16 << 20;
 
-/// Reads a small body into memory and writes it in one go.
+/// Reads a small body into memory.
 pub(super) async fn gather(
     pull: &Pull,
     job: &FetchJob,
     download: Download,
-) -> Result<(Staged, Digests, u64), Error> {
+) -> Result<(Content, Digests, u64), Error> {
     let total = download.total;
     let limit = job.size.or(total).unwrap_or(WORTH_RESUMING).max(GATHERED);
-    let mut body = Vec::new();
+    let likely = total.unwrap_or(0).min(limit);
+    let mut body = Vec::with_capacity(usize::try_from(likely).unwrap_or(0));
     let mut hasher = Hasher::new(job.md5.is_some());
     let mut pieces = pin!(download.into_pieces());
     while let Some(piece) = next(pull, &mut pieces).await? {
@@ -51,11 +52,8 @@ pub(super) async fn gather(
     let received = body.len() as u64;
     check_whole(job, total, received)?;
     pull.monitor.advance(Counter::Bytes, received);
-    let mut staged = pull.staging.create()?;
-    let staged = spawn_blocking(move || staged.write_all(&body).map(|()| staged))
-        .await
-        .map_err(|_| Error::Worker)??;
-    Ok((staged, hasher.finish(), received))
+    let content = pull.staging.hold(body).into();
+    Ok((content, hasher.finish(), received))
 }
 
 /// Lets a large body flow to a thread that hashes what the partial already holds, then hashes and appends.
@@ -64,7 +62,7 @@ pub(super) async fn stream(
     job: &FetchJob,
     download: Download,
     partial: Partial,
-) -> Result<(Staged, Digests, u64), Error> {
+) -> Result<(Content, Digests, u64), Error> {
     check_reserve(
         pull,
         download.total.unwrap_or(0).saturating_sub(partial.len()),
@@ -116,7 +114,7 @@ pub(super) async fn stream(
         return Err(Error::Worker);
     }
     shown.landed();
-    Ok((partial.finish(), digests, received))
+    Ok((partial.finish().into(), digests, received))
 }
 
 /// Bytes of a large file that were shown as progress before it is known whether they count. Those of a failed try are added

@@ -6,6 +6,7 @@
 //! wishes     the files of a page's assets (claims: names of two assets; folders: members that only EMDB's uploads name)
 //! plan       pure: record + listing + what is here -> wishes
 //! damage     the files that a look at the disk found wrong, wished for as their rows say they were
+//! ahead      for many wishes at once: which of them have nothing here
 //! pool       per lane: claim wishes, run `transfer` for each, as many at once as there are permits
 //! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes (`ours`, `body`)
 //! publisher  the only writer: groups what arrived, makes it durable under its name, then rows, then settles the jobs
@@ -13,6 +14,7 @@
 //!
 //! Everything between them is either the job table or a bounded channel. [`Pull`] is what they share.
 
+mod ahead;
 mod body;
 mod claims;
 mod cutoff;
@@ -31,7 +33,7 @@ mod wishes;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub use cutoff::Cutoff;
 pub use error::Error;
@@ -48,6 +50,9 @@ use crate::retry;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
+
+/// Small files in memory at most, together, in KiB.
+const ROOM_KIB: u32 = 32 << 10;
 
 /// What the stages of one pass over one peer share.
 pub struct Pull {
@@ -79,6 +84,8 @@ pub struct Pull {
     pub cutoff: Arc<Cutoff>,
     /// The other peers of this node.
     pub others: Vec<OtherPeer>,
+    /// Room for small files that lie in memory until they are published, in KiB.
+    room: Arc<Semaphore>,
     /// Held by whoever empties trash for the disk reserve.
     making_room: tokio::sync::Mutex<()>,
     removals_ahead: AtomicBool,
@@ -118,6 +125,7 @@ impl Pull {
             counts: Counts::default(),
             cutoff: Arc::default(),
             others: Vec::new(),
+            room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
             making_room: tokio::sync::Mutex::new(()),
             removals_ahead: AtomicBool::new(true),
             blocked: AtomicU64::new(0),
@@ -135,6 +143,21 @@ impl Pull {
     /// two assets of one path share.
     fn one_file_at(&self, fetch: &FetchJob) -> Option<&str> {
         fetch.sha256.is_none().then(|| self.peer.name())
+    }
+
+    /// Waits for room for a file of so many bytes in memory; it is taken until what is returned is dropped.
+    async fn room_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Error> {
+        let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
+        let kib = kib.saturating_add(1).min(ROOM_KIB);
+        tokio::select! {
+            room = Arc::clone(&self.room).acquire_many_owned(kib) => room.map_err(|_| Error::Worker),
+            () = self.stop.wait() => Err(Error::Cancelled),
+        }
+    }
+
+    /// Bytes of small files that lie in memory, or are about to.
+    fn in_memory(&self) -> u64 {
+        u64::from(ROOM_KIB).saturating_sub(self.room.available_permits() as u64) << 10
     }
 
     /// How long list requests are repeated.

@@ -17,7 +17,7 @@ use super::{Error, Pull};
 use crate::catalogue::{FileRow, Placed, Wanted};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaPath, Timestamp};
-use crate::store::{self, Candidate, Staged, Staging, Stat, Store};
+use crate::store::{self, Candidate, Content, Staging, Stat, Store};
 
 /// Where the bytes of a file came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,21 @@ pub enum Way {
 /// A file of ours, ready to be published.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) staged: Staged,
+    pub(super) content: Content,
     pub(super) digests: Digests,
     pub(super) way: Way,
     /// Where it lies that it was made of, if it is to replace that: then nothing of it need be kept.
     pub(super) made_of: Option<MediaPath>,
+}
+
+impl Found {
+    /// The time of a file that was found under its final name.
+    pub(super) fn lies_in_place(&self) -> Option<Timestamp> {
+        match &self.content {
+            Content::Staged(staged) => staged.lies_in_place(),
+            Content::Held(_) => None,
+        }
+    }
 }
 
 /// What is known of files that may be the wanted one.
@@ -180,7 +190,7 @@ impl Source {
             return Ok(None);
         }
         Ok(candidate.adopt(&self.staging)?.map(|staged| Found {
-            staged,
+            content: staged.into(),
             digests,
             way: Way::Adopted,
             made_of: Some(place.clone()),
@@ -209,7 +219,7 @@ impl Source {
             return Ok(None);
         }
         Ok(self.staging.linked(&candidate)?.map(|staged| Found {
-            staged,
+            content: staged.into(),
             digests,
             way: Way::Moved,
             made_of: None,
@@ -258,7 +268,7 @@ impl Source {
             digests.size == candidate.stat().size && compared(&self.job, digests).is_ok()
         };
         Ok(digests.filter(fits).map(|digests| Found {
-            staged,
+            content: staged.into(),
             digests,
             way,
             made_of,

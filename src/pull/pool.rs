@@ -19,6 +19,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::ahead::{self, Here};
 use super::publisher::{Ending, Item};
 use super::transfer;
 use super::{Error, InFlight, InFlightToken, Pull};
@@ -31,7 +32,7 @@ use crate::{peer, store};
 /// How long a claim lasts; only a run that lost its lock could overstay it.
 pub const LEASE: Duration = Duration::from_secs(3_600);
 /// Jobs of the small lane that are claimed ahead.
-const CLAIMED_AHEAD: usize = 64;
+const CLAIMED_AHEAD: usize = 256;
 /// Tries of a file whose bytes keep coming out wrong, and of one that is not there.
 const TRIES_CORRUPT: u32 = 3;
 const TRIES_PERMANENT: u32 = 2;
@@ -48,6 +49,13 @@ pub struct LaneOf {
     pub items: mpsc::Sender<Item>,
 }
 
+/// A job that this run has claimed.
+struct Claimed {
+    job: Job,
+    here: Here,
+    token: InFlightToken,
+}
+
 /// Runs a lane to its end.
 ///
 /// # Errors
@@ -55,21 +63,21 @@ pub struct LaneOf {
 pub async fn run(pull: Arc<Pull>, lane: LaneOf) -> Result<(), Error> {
     let permits = Arc::new(Semaphore::new(lane.width));
     let in_flight = InFlight::default();
-    let mut waiting: VecDeque<(Job, InFlightToken)> = VecDeque::new();
+    let mut waiting: VecDeque<Claimed> = VecDeque::new();
     while !pull.stop.requested() {
-        if let Some((job, token)) = waiting.pop_front() {
+        if let Some(claimed) = waiting.pop_front() {
             let permit = tokio::select! {
                 permit = permits.clone().acquire_owned() => permit.expect("the lane never closes its semaphore"),
-                () = pull.stop.wait() => { waiting.push_front((job, token)); break; }
+                () = pull.stop.wait() => { waiting.push_front(claimed); break; }
             };
-            tokio::spawn(work(pull.clone(), job, token, permit, lane.items.clone()));
+            tokio::spawn(work(pull.clone(), claimed, permit, lane.items.clone()));
             continue;
         }
         if !refill(&pull, &lane, &in_flight, &mut waiting).await? {
             return Ok(());
         }
     }
-    for (job, token) in waiting {
+    for Claimed { job, token, .. } in waiting {
         let ending = Ending::Release;
         if !send(&lane.items, Item { job, ending, token }).await {
             break;
@@ -84,7 +92,7 @@ async fn refill(
     pull: &Pull,
     lane: &LaneOf,
     in_flight: &InFlight,
-    waiting: &mut VecDeque<(Job, InFlightToken)>,
+    waiting: &mut VecDeque<Claimed>,
 ) -> Result<bool, Error> {
     let new_jobs = pull.wake.notified();
     let fewer = in_flight.fewer().notified();
@@ -106,7 +114,12 @@ async fn refill(
             .await?;
         if !jobs.is_empty() {
             crash::point(Point::PoolClaimed)?;
-            waiting.extend(jobs.into_iter().map(|job| (job, in_flight.enter())));
+            let here = ahead::look(pull, &jobs).await?;
+            waiting.extend(jobs.into_iter().zip(here).map(|(job, here)| Claimed {
+                job,
+                here,
+                token: in_flight.enter(),
+            }));
             return Ok(true);
         }
     }
@@ -142,13 +155,14 @@ async fn drained(in_flight: &InFlight) {
 
 async fn work(
     pull: Arc<Pull>,
-    job: Job,
-    token: InFlightToken,
+    Claimed { job, here, token }: Claimed,
     permit: OwnedSemaphorePermit,
     items: mpsc::Sender<Item>,
 ) {
     // Nothing outlives a panic but its job, which is tried again and then set aside like any other (I3).
-    let ran = AssertUnwindSafe(run_one(&pull, &job)).catch_unwind().await;
+    let ran = AssertUnwindSafe(run_one(&pull, &job, here))
+        .catch_unwind()
+        .await;
     let ending = match ran.unwrap_or(Err(Error::Worker)) {
         Ok(ending) => ending,
         Err(error) => fail_one(&pull, &job, error).await,
@@ -160,7 +174,7 @@ async fn work(
     drop(permit);
 }
 
-async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
+async fn run_one(pull: &Pull, job: &Job, here: Here) -> Result<Ending, Error> {
     let Work::Fetch(fetch) = &job.work else {
         return Ok(Ending::Quarantine(
             "a job of another kind got into a download lane".to_owned(),
@@ -169,7 +183,7 @@ async fn run_one(pull: &Pull, job: &Job) -> Result<Ending, Error> {
     if !pull.peer.turn(&pull.stop).await {
         return Err(Error::Cancelled);
     }
-    let arrived = transfer::fetch(pull, &job.asset, fetch).await?;
+    let arrived = transfer::fetch(pull, &job.asset, fetch, here).await?;
     crash::point(Point::FileStaged)?;
     pull.peer.budget().earn();
     let then = fetch.then.clone().map(|render| NewJob {

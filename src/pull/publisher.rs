@@ -15,17 +15,17 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::ours::Way;
 use super::{Counts, Error, InFlightToken, Pull};
-use crate::catalogue::{Finding, Job, Lane, NewJob, Placed, Sharer, Wanted};
+use crate::catalogue::{Batch, Finding, Job, Lane, NewJob, Placed, Sharer, Wanted};
 use crate::crash::{self, Point};
 use crate::model::job::{RemoveJob, Work, remove_subject};
 use crate::model::place::{Why, mapped_text};
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::monitor::Counter;
-use crate::store::{Publish, Staged};
+use crate::store::{Content, Publish};
 
 /// What became of a claimed job.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Part {
     /// The bytes.
-    pub staged: Staged,
+    pub content: Content,
     /// The row.
     pub file: MediaFile,
     /// Bytes of it that came over the wire in this run.
@@ -71,6 +71,8 @@ pub struct Part {
     pub way: Way,
     /// Where it lies that it was made of; when it replaces that, nothing of it need be kept.
     pub made_of: Option<MediaPath>,
+    /// The room that it takes in memory, given back once it is published.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 impl Part {
@@ -78,7 +80,7 @@ impl Part {
     fn at(self, place: MediaPath) -> (Publish, Brought) {
         let is_kept = self.file.kind == FileKind::Original && self.made_of.as_ref() != Some(&place);
         let publish = Publish {
-            staged: self.staged,
+            content: self.content,
             kind: self.file.kind,
             path: place.clone(),
             modified: self.file.modified,
@@ -118,23 +120,11 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.note_sharers(&shared).await?;
     let mut tally = Tally::default();
+    let landed: Vec<_> = items.iter().zip(&outcomes).filter_map(landed).collect();
+    note_landed(&mut batch, &landed, &mut tally, now).await?;
     for (item, outcome) in items.iter().zip(&outcomes) {
         match (&item.ending, outcome) {
-            (Ending::Landed { then, .. }, Outcome::Durable(rows)) => {
-                for brought in rows {
-                    batch.put_file(&brought.file, now).await?;
-                    tally.count(brought);
-                }
-                if rows.iter().any(|brought| brought.file.authored) {
-                    batch.forget_finding(&item.job.asset).await?;
-                    tally.rendered += 1;
-                }
-                batch.enqueue(then, now).await?;
-                if !batch.settle(&item.job).await? {
-                    // Withdrawn while it was under way: what it brought is nobody's, unless it was wished for anew.
-                    batch.enqueue(&removals(&item.job, rows), now).await?;
-                }
-            }
+            (Ending::Landed { .. }, Outcome::Durable(_)) => {}
             (Ending::Landed { .. }, Outcome::Failed(error)) => {
                 retry_or_quarantine(pull, &mut batch, item, error).await?
             }
@@ -163,6 +153,55 @@ async fn settle(pull: &Arc<Pull>, mut items: Vec<Item>) -> Result<(), Error> {
     Ok(())
 }
 
+/// An item whose files are durable, and what they are.
+struct Landed<'a> {
+    job: &'a Job,
+    rows: &'a [Brought],
+    then: &'a [NewJob],
+}
+
+fn landed<'a>((item, outcome): (&'a Item, &'a Outcome)) -> Option<Landed<'a>> {
+    match (&item.ending, outcome) {
+        (Ending::Landed { then, .. }, Outcome::Durable(rows)) => Some(Landed {
+            job: &item.job,
+            rows,
+            then,
+        }),
+        _ => None,
+    }
+}
+
+/// Rows of durable files, the jobs that become possible with them, and the end of those that brought them.
+async fn note_landed(
+    batch: &mut Batch,
+    landed: &[Landed<'_>],
+    tally: &mut Tally,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let brought = || landed.iter().flat_map(|item| item.rows);
+    let files: Vec<&MediaFile> = brought().map(|brought| &brought.file).collect();
+    batch.put_files(&files, now).await?;
+    brought().for_each(|brought| tally.count(brought));
+    for item in landed {
+        if item.rows.iter().any(|brought| brought.file.authored) {
+            batch.forget_finding(&item.job.asset).await?;
+            tally.rendered += 1;
+        }
+    }
+    let then: Vec<NewJob> = landed.iter().flat_map(|item| item.then).cloned().collect();
+    batch.enqueue(&then, now).await?;
+    let jobs: Vec<&Job> = landed.iter().map(|item| item.job).collect();
+    let withdrawn = batch.settle_all(&jobs).await?;
+    for item in landed
+        .iter()
+        .filter(|item| withdrawn.contains(&item.job.id))
+    {
+        // Withdrawn while it was under way: what it brought is nobody's, unless it was wished for anew.
+        batch.enqueue(&removals(item.job, item.rows), now).await?;
+    }
+    Ok(())
+}
+
 /// A file that is durable under its name.
 struct Brought {
     file: MediaFile,
@@ -185,14 +224,15 @@ async fn publish(
 ) -> Result<(Vec<Outcome>, Vec<Sharer>), Error> {
     let mut places = places(pull, items).await?.into_iter();
     let mut rows: Vec<Vec<Brought>> = Vec::with_capacity(items.len());
-    let (mut wishes, mut shared) = (Vec::new(), Vec::new());
+    let (mut wishes, mut shared, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
     for item in items.iter_mut() {
         let Ending::Landed { parts, .. } = &mut item.ending else {
             rows.push(Vec::new());
             continue;
         };
         let mut of_item = Vec::with_capacity(parts.len());
-        for part in parts.drain(..) {
+        for mut part in parts.drain(..) {
+            rooms.extend(part.room.take());
             let placed = places.next().expect("every part has its answer");
             let Placed::At { place, why } = placed else {
                 tracing::debug!(path = %part.file.path, asset = %part.file.asset, "another asset has this very file");
@@ -215,6 +255,7 @@ async fn publish(
     let results = tokio::task::spawn_blocking(move || store.publish(wishes))
         .await
         .map_err(|_| Error::Worker)?;
+    drop(rooms);
     let mut results = results.into_iter();
     let outcomes = rows
         .into_iter()
@@ -283,7 +324,7 @@ fn removals(job: &Job, rows: &[Brought]) -> Vec<NewJob> {
 
 async fn retry_or_quarantine(
     pull: &Pull,
-    batch: &mut crate::catalogue::Batch,
+    batch: &mut Batch,
     item: &Item,
     error: &Error,
 ) -> Result<(), Error> {

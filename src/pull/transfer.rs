@@ -9,8 +9,10 @@
 //!
 //! What is here is found in `ours`, bodies are read in `body`. Cancelling stops between two pieces and keeps the partial.
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
+use super::ahead::Here;
 use super::body::{gather, stream};
 use super::ours::{self, Found, Way};
 use super::publisher::Part;
@@ -19,7 +21,7 @@ use crate::crash::{self, Point};
 use crate::model::job::FetchJob;
 use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::peer::{self, Download};
-use crate::store::{self, Partial, Staged};
+use crate::store::{self, Content, Partial, Staged};
 use crate::trash;
 
 /// Files from this size on leave a partial behind when they are cut.
@@ -29,6 +31,8 @@ pub(super) const WORTH_RESUMING: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Arrived {
     found: Found,
+    /// The room that it takes in memory, if it lies there.
+    room: Option<OwnedSemaphorePermit>,
     received: u64,
     modified: Timestamp,
     kind: FileKind,
@@ -50,11 +54,12 @@ impl Arrived {
             authored: false,
         };
         Part {
-            staged: self.found.staged,
+            content: self.found.content,
             file,
             received: self.received,
             way: self.found.way,
             made_of: self.found.made_of,
+            room: self.room,
         }
     }
 }
@@ -64,13 +69,23 @@ impl Arrived {
 /// # Errors
 /// [`Error::Size`], [`Error::Sha256`], [`Error::Md5`] after a complete read that does not match; the bytes are then gone.
 /// [`Error::Cancelled`] at a piece's end; a partial of a large file stays.
-pub(super) async fn fetch(pull: &Pull, asset: &AssetId, job: &FetchJob) -> Result<Arrived, Error> {
+pub(super) async fn fetch(
+    pull: &Pull,
+    asset: &AssetId,
+    job: &FetchJob,
+    here: Here,
+) -> Result<Arrived, Error> {
     let path = MediaPath::new(job.path.as_str())?;
-    if let Some(found) = ours::find(pull, asset, job, &path).await? {
+    let found = match here {
+        Here::Nothing => None,
+        Here::Perhaps => ours::find(pull, asset, job, &path).await?,
+    };
+    if let Some(found) = found {
         crash::point(Point::OursFound)?;
-        let modified = job.modified.or(found.staged.lies_in_place());
+        let modified = job.modified.or(found.lies_in_place());
         return Ok(Arrived {
             found,
+            room: None,
             received: 0,
             modified: modified.unwrap_or_else(|| pull.seams.clock.now()),
             kind: job.kind,
@@ -89,6 +104,7 @@ pub(super) async fn fetch(pull: &Pull, asset: &AssetId, job: &FetchJob) -> Resul
             Ok((staged, digests)) => {
                 return Ok(Arrived {
                     found: fetched(staged, digests),
+                    room: None,
                     received: 0,
                     modified: job.modified.unwrap_or_else(|| pull.seams.clock.now()),
                     kind: job.kind,
@@ -99,19 +115,24 @@ pub(super) async fn fetch(pull: &Pull, asset: &AssetId, job: &FetchJob) -> Resul
         },
         None => None,
     };
+    let room = match &partial {
+        None => Some(pull.room_for(job.size.unwrap_or(WORTH_RESUMING)).await?),
+        Some(_) => None,
+    };
     let (download, partial) = begin(pull, (asset, &path), job, partial).await?;
     check_announced(job, &download)?;
     let modified = job
         .modified
         .or_else(|| emdb_tag_time(download.tag.as_deref()))
         .unwrap_or_else(|| pull.seams.clock.now());
-    let (staged, digests, received) = match partial {
+    let (content, digests, received) = match partial {
         Some(partial) => stream(pull, job, download, partial).await?,
         None => gather(pull, job, download).await?,
     };
-    let (staged, digests) = compare(job, staged, digests)?;
+    compared(job, &digests)?;
     Ok(Arrived {
-        found: fetched(staged, digests),
+        found: fetched(content, digests),
+        room,
         received,
         modified,
         kind: job.kind,
@@ -119,9 +140,9 @@ pub(super) async fn fetch(pull: &Pull, asset: &AssetId, job: &FetchJob) -> Resul
     })
 }
 
-fn fetched(staged: Staged, digests: Digests) -> Found {
+fn fetched(content: impl Into<Content>, digests: Digests) -> Found {
     Found {
-        staged,
+        content: content.into(),
         digests,
         way: Way::Fetched,
         made_of: None,
@@ -248,7 +269,11 @@ fn emdb_tag_time(tag: Option<&str>) -> Option<Timestamp> {
 /// Whether `more` bytes leave the disk its reserve; the oldest trash makes room for them where it can (design section 8).
 pub(super) async fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
     let lacking = |free: u64| {
-        let needed = pull.limits.reserve.saturating_add(more);
+        let needed = pull
+            .limits
+            .reserve
+            .saturating_add(more)
+            .saturating_add(pull.in_memory());
         needed.checked_sub(free).filter(|lacking| *lacking > 0)
     };
     if lacking(pull.store.free_bytes()?).is_none() {
@@ -269,16 +294,6 @@ pub(super) async fn check_reserve(pull: &Pull, more: u64) -> Result<(), Error> {
         });
     }
     Ok(())
-}
-
-fn compare(job: &FetchJob, staged: Staged, digests: Digests) -> Result<(Staged, Digests), Error> {
-    match compared(job, &digests) {
-        Ok(()) => Ok((staged, digests)),
-        Err(error) => {
-            staged.discard();
-            Err(error)
-        }
-    }
 }
 
 /// Compares with every value the peer states. A record's size is a hint that a matching digest outweighs.

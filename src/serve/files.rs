@@ -74,8 +74,7 @@ pub(super) async fn file(
         *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     if asked.method != Method::HEAD {
-        let whole = body(open, first, length, &file).await?;
-        *reply.body_mut() = paced(whole, node.throttle.clone());
+        *reply.body_mut() = body(open, first, length, &file, node.throttle.clone()).await?;
     }
     Ok(reply)
 }
@@ -141,7 +140,38 @@ fn paced(
     }))
 }
 
+/// The bytes of a part: read at once where they fit one piece, else piece by piece as the client takes them.
 async fn body(
+    open: OpenFile,
+    first: u64,
+    length: u64,
+    file: &MediaFile,
+    throttle: Throttle,
+) -> Result<Body, Error> {
+    if length <= PIECE as u64 {
+        let unreadable = |source| Error::Read {
+            kind: file.kind,
+            path: file.path.clone(),
+            source,
+        };
+        let read = tokio::task::spawn_blocking(move || piece(&open, first, length)).await;
+        let bytes = read.map_err(|_| Error::Panicked)?.map_err(unreadable)?;
+        throttle.send(bytes.len()).await;
+        return Ok(Body::from(bytes));
+    }
+    let pieces = pieces(open, first, length, file).await?;
+    Ok(paced(pieces, throttle))
+}
+
+/// Exactly so many bytes from `first` on.
+fn piece(open: &OpenFile, first: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt as _;
+    let mut bytes = vec![0; usize::try_from(length).expect("no more than a piece")];
+    open.file.read_exact_at(&mut bytes, first)?;
+    Ok(bytes)
+}
+
+async fn pieces(
     open: OpenFile,
     first: u64,
     length: u64,

@@ -80,7 +80,7 @@ impl Fixture {
         let mut staged = self.store.staging("test")?.create()?;
         staged.write_all(bytes)?;
         Ok(Publish {
-            staged,
+            content: staged.into(),
             kind: KIND,
             path: path(name),
             modified: TIME,
@@ -409,7 +409,7 @@ fn a_partial_is_held_by_one_worker(f: &Fixture) {
     assert!(matches!(staging.partial("k"), Err(Error::Busy { .. })));
     partial.append(b"x").unwrap();
     let item = Publish {
-        staged: partial.finish(),
+        content: partial.finish().into(),
         ..f.item("k", b"")
     };
     assert!(matches!(staging.partial("k"), Err(Error::Busy { .. })));
@@ -462,7 +462,7 @@ fn a_finished_partial_is_published_and_leaves_nothing(f: &Fixture) {
     partial.append(b"abc").unwrap();
     let staged = partial.finish();
     let item = Publish {
-        staged,
+        content: staged.into(),
         kind: KIND,
         path: path("p"),
         modified: TIME,

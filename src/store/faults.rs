@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::{Errno, Result as SysResult};
 
-use super::conformance::{Fixture, KIND, path};
+use super::conformance::{Fixture, KIND, TIME, path};
 use super::dirs::Resolver;
 use super::*;
 
@@ -32,6 +32,7 @@ pub(super) enum Call {
     SyncDir {
         dir: u64,
     },
+    SyncAll,
     Other(&'static str),
 }
 
@@ -51,6 +52,8 @@ struct State {
     fired: bool,
     healed: bool,
     calls: Vec<Call>,
+    /// Syncs of everything that failed, where all of them do.
+    refused: Option<usize>,
     before_name: Option<BeforeName>,
 }
 
@@ -106,6 +109,16 @@ impl Faulty {
     /// Has somebody else act just before each name is given.
     pub(super) fn before_each_name(&self, act: impl FnMut() + Send + 'static) {
         self.state.lock().unwrap().before_name = Some(BeforeName(Box::new(act), true));
+    }
+
+    /// From here on every sync of everything fails.
+    pub(super) fn fail_syncs_of_everything(&self) {
+        self.state.lock().unwrap().refused = Some(0);
+    }
+
+    /// How many of them did.
+    pub(super) fn refused(&self) -> usize {
+        self.state.lock().unwrap().refused.unwrap_or(0)
     }
 
     /// From here on nothing fails.
@@ -197,6 +210,16 @@ impl Sys for Faulty {
         )
     }
 
+    fn sync_all(&self, dir: Fd<'_>) -> SysResult<()> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(refused) = &mut state.refused {
+            *refused += 1;
+            return Err(Errno::IO);
+        }
+        drop(state);
+        self.run(|| RealSys.sync_all(dir), || Call::SyncAll)
+    }
+
     fn sync_dir(&self, dir: Fd<'_>) -> SysResult<()> {
         self.run(
             || RealSys.sync_dir(dir),
@@ -282,12 +305,13 @@ fn assert_durable(f: &Fixture, name: &str, calls: &[Call]) {
         .rposition(|call| matches!(call, Call::Rename { to, name, file: moved, .. } if (*to, name, *moved) == (dir, &last, file)))
         .expect("it was never given its name");
     let (before, after) = calls.split_at(named);
+    // One batch is all that these scenarios publish, so a sync of everything before a name is one after its content.
     assert!(
-        before.contains(&Call::SyncFile { file }),
+        before.contains(&Call::SyncFile { file }) || before.contains(&Call::SyncAll),
         "{name}: not synced before it was named"
     );
     assert!(
-        after.contains(&Call::SyncDir { dir }),
+        after.contains(&Call::SyncDir { dir }) || after.contains(&Call::SyncAll),
         "{name}: its name was not synced"
     );
     for above in disk
@@ -443,6 +467,68 @@ fn whatever_call_fails_a_partial_never_holds_bytes_of_another_version() {
             assert_eq!(bytes, b"bbbbbbbb");
         }
     });
+}
+
+#[test]
+fn whatever_call_fails_among_many_together_one_name_at_most_lacks_its_bytes() {
+    const MANY: usize = 10;
+    let name = |n: usize| format!("d{n}/f");
+    let synced_together = std::cell::Cell::new(false);
+    fail_each_call(|sys| {
+        let f = Fixture::with(Resolver::Steps, Arc::clone(&sys) as Arc<dyn Sys>);
+        let Ok(staging) = f.store.staging("test") else {
+            return;
+        };
+        let batch = (0..MANY).map(|n| Publish {
+            content: staging.hold(name(n).into_bytes()).into(),
+            kind: KIND,
+            path: path(&name(n)),
+            modified: TIME,
+            keep_replaced: false,
+        });
+        let answers = f.store.publish(batch.collect());
+        let failed = answers.iter().filter(|answer| answer.is_err()).count();
+        assert!(failed <= 1, "{answers:?}");
+        for (n, answer) in answers.iter().enumerate() {
+            let found = f.read(&name(n));
+            if answer.is_ok() {
+                assert_eq!(found, Some(name(n).into_bytes()));
+                assert_durable(&f, &name(n), &sys.calls());
+            } else {
+                assert!(found.is_none_or(|bytes| bytes == name(n).into_bytes()));
+            }
+        }
+        if !sys.fired() {
+            let calls = sys.calls();
+            let count =
+                |wanted: fn(&Call) -> bool| calls.iter().filter(|call| wanted(call)).count();
+            let together = count(|call| *call == Call::SyncAll);
+            let alone = count(|call| matches!(call, Call::SyncFile { .. }));
+            assert!((together, alone) == (2, 0) || (together, alone) == (0, MANY));
+            synced_together.set(synced_together.get() || together == 2);
+        }
+    });
+    let can = RealSys.sync_all(std::os::fd::AsFd::as_fd(
+        &std::fs::File::open(std::env::temp_dir()).unwrap(),
+    ));
+    assert_eq!(synced_together.get(), can.is_ok());
+}
+
+#[test]
+fn a_failed_sync_of_everything_is_followed_by_one_of_each_file_and_never_asked_for_again() {
+    let sys = Arc::new(Faulty::at(0, Errno::IO));
+    let f = Fixture::with(Resolver::Steps, Arc::clone(&sys) as Arc<dyn Sys>);
+    sys.fail_syncs_of_everything();
+    for round in ["a", "b"] {
+        let batch = (0..9).map(|n| f.item(&format!("{round}{n}"), b"x"));
+        assert!(f.store.publish(batch.collect()).iter().all(Result::is_ok));
+    }
+    let calls = sys.calls();
+    assert!(!calls.contains(&Call::SyncAll));
+    let alone = calls
+        .iter()
+        .filter(|call| matches!(call, Call::SyncFile { .. }));
+    assert_eq!((alone.count(), sys.refused()), (18, 1));
 }
 
 #[test]

@@ -20,6 +20,7 @@
 //! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
 
 mod adopt;
+mod content;
 mod dirs;
 mod error;
 mod facts;
@@ -30,6 +31,7 @@ mod publish;
 mod snapshots;
 mod staging;
 mod sys;
+mod together;
 mod trash;
 mod walk;
 
@@ -48,10 +50,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 pub use adopt::{Candidate, Name, Twins};
+pub use content::{Content, Held};
 pub use error::{Error, OddReason};
 pub use facts::Facts;
 pub use partial::Partial;
-pub use publish::Publish;
+pub use publish::{Publish, largest_batch};
 pub use snapshots::{NewSnapshot, Snapshot, Snapshots};
 pub use staging::{Staged, Staging};
 pub use sys::{RealSys, Sys};
@@ -62,6 +65,7 @@ use crate::model::place::Rules;
 use crate::model::{CatalogId, FileKind, MediaPath, NodeId, Timestamp};
 use dirs::{Dir, Dirs, Resolver};
 use marker::Marker;
+use together::Together;
 
 /// Our own corner of the root, on the file system of the media.
 const OWN: &str = ".emsync";
@@ -83,6 +87,8 @@ struct Inner {
     boot: String,
     /// Files under final names whose sync failed, by device and inode: another sync proves nothing (`publish`).
     doubtful: Mutex<HashSet<(u64, u64)>>,
+    /// Whether many files can be synced in one go.
+    together: Together,
 }
 
 /// Size in bytes and modification time of a regular file.
@@ -147,6 +153,7 @@ impl Store {
             dirs,
             boot,
             doubtful: Mutex::default(),
+            together: Together::default(),
         };
         Ok(Self(Arc::new(inner), rules))
     }

@@ -1,20 +1,23 @@
-//! Making staged files visible, in batches, so that a directory is synced once for all the files it gains (I1).
+//! Making files visible, in batches, so that many files share what makes them durable (I1).
 //!
 //! ```text
-//! 1 seal     set time and mode, sync the file                kill: nothing visible; swept (a partial: resumed)
-//! 2 place    make missing directories, sync each parent      kill: empty directories stay
-//! 3 keep     link the old file into the trash, sync there    kill: the old file has two names, one in the trash
-//! 4 name     rename over the final name                      kill: the old file or the new one, each complete
-//! 5 settle   sync each directory that gained a name, once    kill: as after 4; only now is the answer Ok
+//! 1 write    what lies in memory into staging                kill: nothing visible; swept
+//! 2 seal     set time and mode; sync the files               kill: nothing visible; swept (a partial: resumed)
+//! 3 place    make missing directories, sync each parent      kill: empty directories stay
+//! 4 keep     link the old file into the trash, sync there    kill: the old file has two names, one in the trash
+//! 5 name     rename over the final name                      kill: the old file or the new one, each complete
+//! 6 settle   sync the directories that gained a name         kill: as after 5; only now is the answer Ok
 //! ```
 //!
-//! A file that was found under its final name (`adopt`) goes the same way, but keeps the name it has.
+//! Steps 2 and 6 sync one by one, or everything in one go where that is cheaper (`together`); either way no step begins before
+//! the one before it is over for the whole batch. A file that was found under its final name (`adopt`) goes the same way, but
+//! keeps the name it has.
 //!
-//! Since the content is on the medium before step 4, a power cut at any moment leaves under a final name the old content
+//! Since the content is on the medium before step 5, a power cut at any moment leaves under a final name the old content
 //! or the new, complete. A member that fails takes no further step, drops its staged bytes, and leaves the others alone.
-//! After a failed sync nothing is synced again: the kernel may report an error once and forget the bytes, so that a second
-//! sync which succeeds proves nothing; the caller fetches or derives the file anew. When step 5 fails the new file has its
-//! name, but nobody may rely on it: the answer is an error, and publishing again puts it right.
+//! After a failed sync of a file nothing of it is synced again: the kernel may report an error once and forget the bytes, so
+//! that a second sync which succeeds proves nothing; the caller fetches or derives the file anew. When step 6 fails the new file
+//! has its name, but nobody may rely on it: the answer is an error, and publishing again puts it right.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -22,6 +25,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::content::Content;
 use super::dirs::Dir;
 use super::error::Error;
 use super::staging::Staged;
@@ -32,14 +36,16 @@ use crate::model::{FileKind, MediaPath, Timestamp};
 
 /// How often a directory may be removed under our hands before we give up.
 const TRIES: usize = 4;
-/// Files of one batch that are synced at the same time.
-const SEALERS: usize = 8;
+/// Files of one batch that are synced one by one at the same time.
+const SYNCERS: usize = 8;
+/// Files of one batch that are written at the same time: making names in one directory takes turns, so more only wait.
+const WRITERS: usize = 2;
 
 /// One staged file and the place it is meant for.
 #[derive(Debug)]
 pub struct Publish {
     /// The content, complete and compared.
-    pub staged: Staged,
+    pub content: Content,
     /// Which tree.
     pub kind: FileKind,
     /// Where in that tree.
@@ -50,13 +56,36 @@ pub struct Publish {
     pub keep_replaced: bool,
 }
 
+/// Files that one batch may hold: each may need an open file and a directory, of which a process may have so many.
+#[must_use]
+pub fn largest_batch() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    (limit.saturating_sub(OTHER_HANDLES) / 2).max(1)
+}
+
+/// Handles that everything else needs: connections, the catalogue, files under way.
+const OTHER_HANDLES: usize = 512;
+
 type Answer = Result<(), Error>;
+
+/// Everything about a file but its content.
+#[derive(Debug)]
+struct Target {
+    kind: FileKind,
+    path: MediaPath,
+    modified: Timestamp,
+    keep_replaced: bool,
+}
 
 /// A member on its way through the steps.
 #[derive(Debug)]
 struct Member {
     at: usize,
-    item: Publish,
+    staged: Staged,
+    item: Target,
     dir: Option<Arc<Dir>>,
     replaces: bool,
     kept: Option<Kept>,
@@ -90,7 +119,7 @@ impl Store {
     /// Two members for one place are published one after the other. An existing file is replaced at one stroke.
     pub fn publish(&self, batch: Vec<Publish>) -> Vec<Result<(), Error>> {
         let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
-        let mut round: Vec<Member> = Vec::new();
+        let mut round: Vec<(usize, Publish)> = Vec::new();
         let mut places = HashSet::new();
         for (at, item) in batch.into_iter().enumerate() {
             if !places.insert((item.kind, item.path.clone())) {
@@ -98,13 +127,7 @@ impl Store {
                 places.clear();
                 places.insert((item.kind, item.path.clone()));
             }
-            round.push(Member {
-                at,
-                item,
-                dir: None,
-                replaces: false,
-                kept: None,
-            });
+            round.push((at, item));
         }
         self.publish_round(round, &mut answers);
         let answers = answers.into_iter();
@@ -113,55 +136,70 @@ impl Store {
             .collect()
     }
 
-    /// Takes members with different places through all steps.
-    fn publish_round(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) {
+    /// Takes files with different places through all steps.
+    fn publish_round(&self, items: Vec<(usize, Publish)>, answers: &mut [Option<Answer>]) {
         let mut places = Places::new();
-        let members = self.seal_all(members, answers);
+        let members = self.write(items, answers);
+        let members = self.seal(members, answers);
         let members = step(members, answers, |member| self.place(member, &mut places));
         drop(places);
         let members = self.keep(members, answers);
         let members = step(members, answers, |member| self.name(member));
         for member in self.sync_once(members, answers, |member| member.dir.as_ref()) {
-            tracing::debug!(path = %member.item.path, bytes = member.item.staged.len(), "published");
+            tracing::debug!(path = %member.item.path, bytes = member.staged.len(), "published");
             answers[member.at] = Some(crash::point(Point::Published).map_err(Error::from));
         }
     }
 
-    /// Seals several at a time: a file system commits the syncs that wait together as one.
-    fn seal_all(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) -> Vec<Member> {
-        let share = members.len().div_ceil(SEALERS).max(1);
-        let mut sealed = std::thread::scope(|scope| {
-            let mut shares = members.chunks(share);
-            let own = shares.next().unwrap_or_default();
-            let others: Vec<_> = shares
-                .map(|share| {
-                    let thread = std::thread::Builder::new();
-                    let started = thread.spawn_scoped(scope, || self.seal_share(share));
-                    (share, started)
-                })
-                .collect();
-            let mut sealed = self.seal_share(own);
-            for (share, started) in others {
-                sealed.extend(match started {
-                    Ok(other) => other.join().expect("sealing does not panic"),
-                    // The system gives no more threads: slower, but no reason to fail.
-                    Err(_) => self.seal_share(share),
-                });
-            }
-            sealed.into_iter()
+    /// Puts into staging what lies in memory.
+    fn write(&self, items: Vec<(usize, Publish)>, answers: &mut [Option<Answer>]) -> Vec<Member> {
+        let written = in_parallel(WRITERS, &items, |(_, item)| match &item.content {
+            Content::Held(held) => held.write().map(Some),
+            Content::Staged(_) => Ok(None),
         });
-        step(members, answers, |_| {
-            sealed.next().expect("one answer for each member")
-        })
+        let mut members = Vec::with_capacity(items.len());
+        for ((at, item), written) in items.into_iter().zip(written) {
+            let staged = match (written, item.content) {
+                (Ok(Some(staged)), _) | (Ok(None), Content::Staged(staged)) => staged,
+                (Err(error), _) => {
+                    answers[at] = Some(Err(error));
+                    continue;
+                }
+                (Ok(None), Content::Held(_)) => unreachable!("what lies in memory is written"),
+            };
+            let item = Target {
+                kind: item.kind,
+                path: item.path,
+                modified: item.modified,
+                keep_replaced: item.keep_replaced,
+            };
+            members.push(Member {
+                at,
+                staged,
+                item,
+                dir: None,
+                replaces: false,
+                kept: None,
+            });
+        }
+        members
     }
 
-    fn seal_share(&self, members: &[Member]) -> Vec<Answer> {
-        members.iter().map(|member| self.seal(member)).collect()
+    /// Sets times and modes, and waits until all of it is on the medium.
+    fn seal(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) -> Vec<Member> {
+        let labelled = in_parallel(WRITERS, &members, |member| self.label(member));
+        let members = answered(members, answers, labelled);
+        if self.sync_together(members.len()) {
+            return step(members, answers, |_| Ok(crash::point(Point::Sealed)?));
+        }
+        // Several at a time: a file system commits the syncs that wait together as one.
+        let synced = in_parallel(SYNCERS, &members, |member| self.sync_one(member));
+        answered(members, answers, synced)
     }
 
-    fn seal(&self, member: &Member) -> Answer {
+    fn label(&self, member: &Member) -> Answer {
         let sys = self.0.dirs.sys();
-        let staged = &member.item.staged;
+        let staged = &member.staged;
         let failed = |op| move |errno| Error::of(op, staged.path(), errno);
         let modified = member.item.modified;
         let found = staged.lies_in_place();
@@ -173,9 +211,14 @@ impl Store {
             sys.set_public(staged.file())
                 .map_err(failed("set the mode of"))?;
         }
-        if let Err(errno) = sys.sync_file(staged.file()) {
+        Ok(())
+    }
+
+    fn sync_one(&self, member: &Member) -> Answer {
+        let staged = &member.staged;
+        if let Err(errno) = self.0.dirs.sys().sync_file(staged.file()) {
             self.doubt(staged);
-            return Err(failed("sync")(errno));
+            return Err(Error::of("sync", staged.path(), errno));
         }
         Ok(crash::point(Point::Sealed)?)
     }
@@ -217,7 +260,7 @@ impl Store {
     fn keep(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) -> Vec<Member> {
         let (mut slots, mut places) = (HashMap::new(), Places::new());
         let members = step(members, answers, |member| {
-            let is_new = member.item.staged.lies_in_place().is_none();
+            let is_new = member.staged.lies_in_place().is_none();
             if member.item.keep_replaced && member.replaces && is_new {
                 self.keep_one(member, &mut slots, &mut places)?;
             }
@@ -290,20 +333,20 @@ impl Store {
     }
 
     fn rename(&self, member: &mut Member) -> Answer {
-        if member.item.staged.lies_in_place().is_some() {
+        if member.staged.lies_in_place().is_some() {
             // It was hashed through a handle; what counts is what the name stands for.
             let name = member.item.path.name();
-            let is_named = member.item.staged.is_named(member.dir(), name);
+            let is_named = member.staged.is_named(member.dir(), name);
             return is_named.then_some(()).ok_or_else(|| Error::Vanished {
                 path: member.shown(),
             });
         }
         let sys = self.0.dirs.sys();
         for left in (0..TRIES).rev() {
-            let (staged, name) = (&member.item.staged, member.item.path.name());
+            let (staged, name) = (&member.staged, member.item.path.name());
             match sys.rename(staged.dir().fd(), staged.name(), member.dir().fd(), name) {
                 Ok(()) => {
-                    member.item.staged.disarm();
+                    member.staged.disarm();
                     return Ok(crash::point(Point::Named)?);
                 }
                 // A remove emptied and took away the directory since we opened it.
@@ -323,6 +366,10 @@ impl Store {
         answers: &mut [Option<Answer>],
         which: impl Fn(&Member) -> Option<&Arc<Dir>>,
     ) -> Vec<Member> {
+        let dirs: HashSet<_> = members.iter().filter_map(&which).map(Arc::as_ptr).collect();
+        if self.sync_together(dirs.len()) {
+            return members;
+        }
         let mut synced = HashMap::new();
         step(members, answers, |member| {
             let Some(dir) = which(member) else {
@@ -334,6 +381,48 @@ impl Store {
                 .map_err(|errno| Error::of("sync", dir.path(), errno))
         })
     }
+}
+
+/// What `each` answers for all items, in their order; so many threads ask at the same time.
+fn in_parallel<T: Sync, A: Send>(
+    threads: usize,
+    items: &[T],
+    each: impl Fn(&T) -> A + Sync,
+) -> Vec<A> {
+    let ask = |share: &[T]| share.iter().map(&each).collect::<Vec<A>>();
+    let share = items.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let mut shares = items.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        let others: Vec<_> = shares
+            .map(|share| {
+                let thread = std::thread::Builder::new();
+                let started = thread.spawn_scoped(scope, || ask(share));
+                (share, started)
+            })
+            .collect();
+        let mut answers = ask(own);
+        for (share, started) in others {
+            answers.extend(match started {
+                Ok(other) => other.join().expect("no step panics"),
+                // The system gives no more threads: slower, but no reason to fail.
+                Err(_) => ask(share),
+            });
+        }
+        answers
+    })
+}
+
+/// Leaves out the members that failed, with their answers.
+fn answered(
+    members: Vec<Member>,
+    answers: &mut [Option<Answer>],
+    given: Vec<Answer>,
+) -> Vec<Member> {
+    let mut given = given.into_iter();
+    step(members, answers, |_| {
+        given.next().expect("one answer for each member")
+    })
 }
 
 /// Takes every member through one step; those that fail are answered, and dropped with their staged bytes.
@@ -357,7 +446,7 @@ fn step(
 /// The directory that stands for an item's parent in `places`, opened by `open` the first time.
 fn open_once(
     places: &mut Places,
-    item: &Publish,
+    item: &Target,
     open: impl FnOnce() -> Result<Dir, Error>,
 ) -> Result<Arc<Dir>, Error> {
     match places.entry((item.kind, parent_text(&item.path).to_owned())) {

@@ -413,7 +413,7 @@ mod tests {
         let (early, _) = staging.dir.open_rw("k.part").unwrap().unwrap();
         assert!(super::is_named(&staging.dir, &early, "k.part"));
         let item = Publish {
-            staged: partial.finish(),
+            content: partial.finish().into(),
             kind: KIND,
             path: path("p"),
             modified: TIME,

@@ -57,6 +57,13 @@ pub trait Sys: Send + Sync + fmt::Debug {
     /// The system's answer.
     fn sync_dir(&self, dir: BorrowedFd<'_>) -> Result<()>;
 
+    /// Waits until all content and all names on the file system that `dir` is on are on the medium.
+    ///
+    /// # Errors
+    /// `NOSYS` where the system would not tell that something was lost; else the system's answer, which may be about anybody's
+    /// file, and is given once for each time that `dir` was opened.
+    fn sync_all(&self, dir: BorrowedFd<'_>) -> Result<()>;
+
     /// Makes a directory; an existing name is an error.
     ///
     /// # Errors
@@ -199,6 +206,15 @@ impl Sys for RealSys {
         }
     }
 
+    fn sync_all(&self, dir: BorrowedFd<'_>) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        if syncfs_tells() {
+            return rustix::fs::syncfs(dir);
+        }
+        let _ = dir;
+        Err(Errno::NOSYS)
+    }
+
     fn mkdir(&self, dir: BorrowedFd<'_>, name: &str) -> Result<()> {
         rustix::fs::mkdirat(dir, name, mode(DIRECTORY))
     }
@@ -232,6 +248,21 @@ impl Sys for RealSys {
     }
 }
 
+/// Whether this kernel's `syncfs` reports what could not be written: contents since 5.8, the journal since 5.17.
+#[cfg(target_os = "linux")]
+fn syncfs_tells() -> bool {
+    let uname = rustix::system::uname();
+    version(&uname.release().to_string_lossy()).is_some_and(|version| version >= (5, 17))
+}
+
+/// Major and minor number of a kernel's release, such as `6.1.0-18-amd64`.
+#[cfg(target_os = "linux")]
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse().ok();
+    Some((next()?, next()?))
+}
+
 /// A mode from its octal digits; the width of the raw type differs between systems.
 fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(bits as _)
@@ -244,4 +275,24 @@ fn flush(fd: impl AsFd) -> Result<()> {
     #[cfg(not(target_vendor = "apple"))]
     let answer = rustix::io::retry_on_intr(|| rustix::fs::fsync(fd.as_fd()));
     answer
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn a_kernel_is_known_by_its_first_two_numbers() {
+        for (release, known) in [
+            ("6.1.0-18-amd64", Some((6, 1))),
+            ("5.17-rc3", Some((5, 17))),
+            ("5.4.0", Some((5, 4))),
+            ("10.0", Some((10, 0))),
+            ("6", None),
+            ("linux", None),
+            ("", None),
+        ] {
+            assert_eq!(version(release), known, "{release}");
+        }
+    }
 }

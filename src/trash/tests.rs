@@ -55,7 +55,7 @@ impl Fixture {
             authored: false,
         };
         let publish = Publish {
-            staged,
+            content: staged.into(),
             kind: KIND,
             path: path.clone(),
             modified: file.modified,

@@ -349,6 +349,9 @@ impl Sys for SmallDisk {
     fn sync_file(&self, file: BorrowedFd<'_>) -> SysResult<()> {
         RealSys.sync_file(file)
     }
+    fn sync_all(&self, dir: BorrowedFd<'_>) -> SysResult<()> {
+        RealSys.sync_all(dir)
+    }
     fn sync_dir(&self, dir: BorrowedFd<'_>) -> SysResult<()> {
         RealSys.sync_dir(dir)
     }

@@ -27,7 +27,7 @@ use crate::support::node::Mirror;
 const CLUSTER: &str = "node-a-cluster";
 const MTIME: i64 = 1_772_201_000_000;
 /// Jobs of the small lane that are claimed ahead.
-const CLAIMED_AHEAD: u64 = 64;
+const CLAIMED_AHEAD: u64 = 256;
 /// How long nothing may change for what is counted to stand.
 const A_WHILE: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -132,7 +132,7 @@ async fn unclaimed(mirror: &Mirror, lane: Lane) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn downloads_wait_for_a_disk_that_stands_still() {
-    const ALL: u64 = 300;
+    const ALL: u64 = 500;
     let emdb = master_of(ALL, "bin", |n| format!("content {n}").into_bytes()).await;
     let disk = Arc::new(Disk::stalled_at(Call::SyncFile, is_staged));
     let mirror = on_disk(mirror_of(&emdb).await, &disk, |config| {

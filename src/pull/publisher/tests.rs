@@ -15,7 +15,7 @@ use crate::pull::{InFlight, Policy};
 use crate::seams::{Clock, Os, Seams};
 use crate::shutdown::Shutdown;
 use crate::store::faults::Faulty;
-use crate::store::{RealSys, Staging, Store, Sys};
+use crate::store::{Content, RealSys, Staging, Store, Sys};
 use crate::throttle::Throttle;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -92,9 +92,9 @@ impl Wish {
         }
     }
 
-    fn part(&self, staged: Staged) -> Part {
+    fn part(&self, content: Content) -> Part {
         Part {
-            staged,
+            content,
             file: MediaFile {
                 kind: self.kind,
                 path: path(self.path),
@@ -109,6 +109,7 @@ impl Wish {
             received: if self.way == Way::Fetched { 3 } else { 0 },
             way: self.way,
             made_of: self.made_of.map(path),
+            room: None,
         }
     }
 }
@@ -161,7 +162,7 @@ impl Bench {
         let parts = wishes.iter().map(|wish| {
             let mut staged = self.pull.staging.create().unwrap();
             staged.write_all(wish.content).unwrap();
-            wish.part(staged)
+            wish.part(staged.into())
         });
         let ending = Ending::Landed {
             parts: parts.collect(),
@@ -651,7 +652,7 @@ async fn a_full_disk_ends_the_pass_blames_no_file_and_leaves_no_row_without_its_
                 continue;
             };
             if staged.write_all(wish.content).is_ok() {
-                let parts = vec![wish.part(staged)];
+                let parts = vec![wish.part(staged.into())];
                 let then = Vec::new();
                 items.push(bench.item(job, Ending::Landed { parts, then }));
             }

@@ -241,7 +241,7 @@ impl Running {
         let mut staged = self.store.staging("test").unwrap().create().unwrap();
         staged.write_all(content).unwrap();
         let publish = Publish {
-            staged,
+            content: staged.into(),
             kind,
             path: file.path.clone(),
             modified: file.modified,

@@ -30,7 +30,7 @@ fn found(f: &Fixture, name: &str, modified: Timestamp) -> Result<Publish, Error>
     let candidate = f.store.candidate(KIND, &path(name))?.unwrap();
     let staged = candidate.adopt(&f.store.staging("test")?)?.unwrap();
     Ok(Publish {
-        staged,
+        content: staged.into(),
         kind: KIND,
         path: path(name),
         modified: TIME,
@@ -240,9 +240,16 @@ fn every_answer_stands_where_its_member_stood() {
 #[test]
 fn the_place_a_file_cannot_be_moved_from_is_named_with_its_tree() {
     let (f, _) = sound();
-    let item = f.item("a/b", b"new");
+    let staged = f.store.staging("test").unwrap().create().unwrap();
+    let item = Target {
+        kind: KIND,
+        path: path("a/b"),
+        modified: TIME,
+        keep_replaced: false,
+    };
     let member = Member {
         at: 0,
+        staged,
         item,
         dir: None,
         replaces: false,

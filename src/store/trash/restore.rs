@@ -89,7 +89,7 @@ impl Store {
             staged.write_all(piece)
         })?;
         let publish = Publish {
-            staged,
+            content: staged.into(),
             kind: item.kind(),
             path: to.clone(),
             modified: open.modified,

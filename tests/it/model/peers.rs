@@ -225,7 +225,7 @@ fn publish(master: &Master, (kind, path, owner, bytes, mtime): &Lying) -> MediaF
         authored: *kind == FileKind::Generated,
     };
     let publish = Publish {
-        staged,
+        content: staged.into(),
         kind: file.kind,
         path: file.path.clone(),
         modified: file.modified,

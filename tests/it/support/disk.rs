@@ -20,6 +20,7 @@ pub(crate) enum Call {
     SetPublic,
     SyncFile,
     SyncDir,
+    SyncAll,
     Mkdir,
     Rmdir,
     Rename,
@@ -175,8 +176,11 @@ impl Disk {
 
     /// Where a call waits, if its kind is held.
     fn stop_at(&self, call: Call, file: Fd<'_>) {
+        self.stop_if(|held| held.call == call && (held.file)(file));
+    }
+
+    fn stop_if(&self, stands: impl Fn(Held) -> bool) {
         let mut state = self.state.lock().unwrap();
-        let stands = |held: Held| held.call == call && (held.file)(file);
         if !state.held.is_some_and(stands) {
             return;
         }
@@ -291,6 +295,12 @@ impl Sys for Disk {
         }
         drop(state);
         synced
+    }
+
+    fn sync_all(&self, dir: Fd<'_>) -> Result<()> {
+        // Who holds the syncs of some files holds this one, too.
+        self.stop_if(|held| held.call == Call::SyncFile);
+        self.run(dir, Call::SyncAll, || RealSys.sync_all(dir))
     }
 
     fn sync_dir(&self, dir: Fd<'_>) -> Result<()> {

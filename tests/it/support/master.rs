@@ -128,7 +128,7 @@ impl Master {
         let mut staged = self.node.store.staging("test").unwrap().create().unwrap();
         staged.write_all(content).unwrap();
         let publish = Publish {
-            staged,
+            content: staged.into(),
             kind: file.kind,
             path: file.path.clone(),
             modified: file.modified,
