@@ -19,12 +19,21 @@ use crate::monitor::{Counter, Monitor};
 use crate::peer::{self, Download};
 use crate::store::{self, Content, Partial};
 
-/// Bodies up to this size are gathered in memory.
+/// Bodies of uncertain size are gathered in memory up to this.
 const GATHERED: u64 = 256 << 10;
 /// Pieces between the connection and the writing thread; each is at most a few hundred kilobytes.
 const PIECES_AHEAD: usize = 16;
 /// Bytes of a large body between two looks at the disk's reserve.
 const RESERVE_EVERY: u64 = 16 << 20;
+
+/// Bytes that a small body may have, which is what it may take of the memory: its size where that is certain, else a little more,
+/// for a record may be behind its file.
+pub(super) fn most_in_memory(job: &FetchJob) -> u64 {
+    match job.size {
+        Some(size) if job.exact => size,
+        size => size.unwrap_or(WORTH_RESUMING).max(GATHERED),
+    }
+}
 
 /// Reads a small body into memory.
 pub(super) async fn gather(
@@ -33,7 +42,7 @@ pub(super) async fn gather(
     download: Download,
 ) -> Result<(Content, Digests, u64), Error> {
     let total = download.total;
-    let limit = job.size.or(total).unwrap_or(WORTH_RESUMING).max(GATHERED);
+    let limit = most_in_memory(job);
     let likely = total.unwrap_or(0).min(limit);
     let mut body = Vec::with_capacity(usize::try_from(likely).unwrap_or(0));
     let mut hasher = Hasher::new(job.md5.is_some());

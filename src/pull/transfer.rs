@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 use super::ahead::Here;
-use super::body::{gather, stream};
+use super::body::{gather, most_in_memory, stream};
 use super::ours::{self, Found, Way};
 use super::publisher::Part;
 use super::{Error, Pull};
@@ -116,7 +116,7 @@ pub(super) async fn fetch(
         None => None,
     };
     let room = match &partial {
-        None => Some(pull.room_for(job.size.unwrap_or(WORTH_RESUMING)).await?),
+        None => Some(pull.room_for(most_in_memory(job)).await?),
         Some(_) => None,
     };
     let (download, partial) = begin(pull, (asset, &path), job, partial).await?;

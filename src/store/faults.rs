@@ -508,9 +508,9 @@ fn whatever_call_fails_among_many_together_one_name_at_most_lacks_its_bytes() {
             synced_together.set(synced_together.get() || together == 2);
         }
     });
-    let can = RealSys.sync_all(std::os::fd::AsFd::as_fd(
-        &std::fs::File::open(std::env::temp_dir()).unwrap(),
-    ));
+    let root = Fixture::with(Resolver::Steps, Arc::new(RealSys));
+    let root = std::fs::File::open(root.store.root()).unwrap();
+    let can = RealSys.sync_all(std::os::fd::AsFd::as_fd(&root));
     assert_eq!(synced_together.get(), can.is_ok());
 }
 

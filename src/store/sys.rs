@@ -60,7 +60,7 @@ pub trait Sys: Send + Sync + fmt::Debug {
     /// Waits until all content and all names on the file system that `dir` is on are on the medium.
     ///
     /// # Errors
-    /// `NOSYS` where the system would not tell that something was lost; else the system's answer, which may be about anybody's
+    /// `NOSYS` where the system or the file system would not tell that something was lost; else the system's answer, which may be about anybody's
     /// file, and is given once for each time that `dir` was opened.
     fn sync_all(&self, dir: BorrowedFd<'_>) -> Result<()>;
 
@@ -208,7 +208,7 @@ impl Sys for RealSys {
 
     fn sync_all(&self, dir: BorrowedFd<'_>) -> Result<()> {
         #[cfg(target_os = "linux")]
-        if syncfs_tells() {
+        if kernel_tells() && file_system_tells(dir)? {
             return rustix::fs::syncfs(dir);
         }
         let _ = dir;
@@ -248,9 +248,20 @@ impl Sys for RealSys {
     }
 }
 
+/// Whether `syncfs` on this file system reaches the medium and tells what did not. On FUSE it never asks the server, on overlayfs it
+/// does not hear of the layer below; ext4, XFS, Btrfs and F2FS are known to do both,
+/// and tmpfs has no medium.
+#[cfg(target_os = "linux")]
+fn file_system_tells(dir: BorrowedFd<'_>) -> Result<bool> {
+    const KNOWN: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
+    let kind = rustix::fs::fstatfs(dir)?.f_type;
+    // The width of the field differs between machines, and the numbers have 32 bits.
+    Ok(KNOWN.contains(&(kind as u64 & 0xffff_ffff)))
+}
+
 /// Whether this kernel's `syncfs` reports what could not be written: contents since 5.8, the journal since 5.17.
 #[cfg(target_os = "linux")]
-fn syncfs_tells() -> bool {
+fn kernel_tells() -> bool {
     let uname = rustix::system::uname();
     version(&uname.release().to_string_lossy()).is_some_and(|version| version >= (5, 17))
 }
@@ -279,7 +290,13 @@ fn flush(fd: impl AsFd) -> Result<()> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::version;
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_is_not_known_to_tell_is_not_asked() {
+        let elsewhere = std::fs::File::open("/proc").unwrap();
+        assert_eq!(RealSys.sync_all(elsewhere.as_fd()), Err(Errno::NOSYS));
+    }
 
     #[test]
     fn a_kernel_is_known_by_its_first_two_numbers() {

@@ -161,12 +161,13 @@ fn a_power_cut_at_any_moment_loses_nothing_that_was_said_to_be_there() {
     let first = number("EMSYNC_POWER_SEED", u64::from(std::process::id()) << 20);
     let site = Site::new(0);
     let (mut done, mut calls) = (0, BTreeMap::<_, usize>::new());
-    let mut most = 0;
+    let (mut most, mut together) = (0, 0);
     let mut failed = Vec::new();
     while done < cuts {
         for work in WORKS {
             let recording = record(&site, work);
             calls.insert(work, recording.moments() - 1);
+            together += recording.synced_together();
             let seeds: Vec<u64> = (done..cuts.min(done + CUTS_A_RECORDING))
                 .map(|n| first + n)
                 .collect();
@@ -193,11 +194,12 @@ fn a_power_cut_at_any_moment_loses_nothing_that_was_said_to_be_there() {
         }
     }
     say(&format!(
-        "power: {done} cuts over runs of {calls:?} calls, at most {most} passes to recover, {} violations",
+        "power: {done} cuts over runs of {calls:?} calls, {together} of them for many files, at most {most} passes to recover, {} violations",
         failed.len()
     ));
     assert!(failed.is_empty(), "seeds that went wrong: {failed:?}");
     assert!(done >= cuts);
+    assert!(together > 0, "no run synced many files in one go");
 }
 
 fn copy_of(state: &Path, log: &[u8]) -> TempDir {

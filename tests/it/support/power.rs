@@ -247,6 +247,12 @@ impl Recording {
         self.steps.len() + 1
     }
 
+    /// How often everything was synced in one go.
+    pub(crate) fn synced_together(&self) -> usize {
+        let all = self.steps.iter().map(|(op, _)| op);
+        all.filter(|op| matches!(op, Op::SyncAll)).count()
+    }
+
     /// Makes at `dir` what a cut before call number `at` leaves of media and state.
     pub(crate) fn cut(&self, at: usize, dice: &mut Dice, dir: &Path) {
         let mut world = self.start.clone();
