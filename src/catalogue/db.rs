@@ -35,11 +35,7 @@ impl Db {
 
     /// The writer's connection, to whatever schema there is.
     pub(super) async fn connect(path: &Path, make: bool) -> Result<Pool, Error> {
-        SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(600))
-            // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
-            .test_before_acquire(false)
+        pool(1)
             .connect_with(
                 options(path)
                     .create_if_missing(make)
@@ -69,11 +65,7 @@ impl Db {
                     source,
                 },
             })?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(Duration::from_secs(600))
-            // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
-            .test_before_acquire(false)
+        let readers = pool(READERS)
             .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await
             .map_err(|source| opening(path, source))?;
@@ -87,11 +79,7 @@ impl Db {
             .filename(path)
             .read_only(true)
             .busy_timeout(LOCK_WAIT);
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(Duration::from_secs(600))
-            // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
-            .test_before_acquire(false)
+        let readers = pool(READERS)
             .connect_with(options)
             .await
             .map_err(|source| opening(path, source))?;
@@ -111,6 +99,15 @@ impl Db {
             readers,
         })
     }
+}
+
+/// A pool of so many connections at most.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(600))
+        // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
+        .test_before_acquire(false)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -194,9 +194,7 @@ impl Catalogue {
             .map_err(during("find files by content"))?;
         rows.iter().map(file_row).collect()
     }
-}
 
-impl Catalogue {
     /// Which of these contents some sound file here has.
     ///
     /// # Errors

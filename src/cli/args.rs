@@ -246,7 +246,7 @@ pub struct SyncSome {
 }
 
 /// How a sync is done.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct SyncHow {
     /// Most transfers at once [default: limits.transfers].
     #[arg(long, value_name = "N", env = "EMSYNC_TRANSFERS", value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -1,6 +1,6 @@
 //! `emsync plan`, and `-n` of `seed` and `sync`: what a run would do, before anything moves.
 
-use super::args::{Global, Network, Plan, SyncHow, Until};
+use super::args::{Global, Plan, SyncHow};
 use super::progress::Progress;
 use super::{ExitCode, output};
 use crate::config;
@@ -32,13 +32,11 @@ pub(super) async fn run(
         Scope::Changes
     };
     let how = SyncHow {
-        transfers: None,
-        network: Network::default(),
-        until: Until::default(),
         max_delete: args.max_delete,
         checksum: args.checksum,
         dry_run: true,
         json: args.json,
+        ..SyncHow::default()
     };
     let code = show(global, &node, &settings, (scope, &how), shutdown).await?;
     node.catalogue.close().await;

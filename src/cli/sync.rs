@@ -44,8 +44,7 @@ pub(super) async fn seed(
     let progress = Progress::new(global);
     let options = args.how.options(Scope::Everything);
     let cutoff = Arc::clone(&options.cutoff);
-    let outcome = run(&node, &settings, options, &progress, shutdown).await;
-    let mut outcome = finished(outcome, &progress)?;
+    let mut outcome = run(&node, &settings, options, &progress, shutdown).await?;
     let mut parity = None;
     if outcome.error.is_none() {
         match compare(global, &node, &settings, &cutoff, shutdown).await {
@@ -113,14 +112,8 @@ async fn sync_one(
 ) -> anyhow::Result<ExitCode> {
     let _lock = node.lock(&format!("run-{}", settings.name))?;
     let progress = Progress::new(global);
-    let outcome = run(node, settings, options, &progress, shutdown).await;
-    print(
-        global,
-        how,
-        &settings.name,
-        finished(outcome, &progress)?,
-        None,
-    )
+    let outcome = run(node, settings, options, &progress, shutdown).await?;
+    print(global, how, &settings.name, outcome, None)
 }
 
 impl SyncHow {
@@ -152,8 +145,10 @@ async fn run(
     options: Options,
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
-) -> Result<Outcome, pipeline::Error> {
-    pipeline::sync_peer(node, settings, options, progress.clone(), shutdown).await
+) -> anyhow::Result<Outcome> {
+    let outcome = pipeline::sync_peer(node, settings, options, progress.clone(), shutdown).await;
+    progress.finish();
+    Ok(outcome?)
 }
 
 /// The comparison at the end of a seed, which ends in the seed's time, too.
@@ -172,14 +167,6 @@ async fn compare(
     };
     progress.finish();
     compared
-}
-
-fn finished(
-    outcome: Result<Outcome, pipeline::Error>,
-    progress: &Progress,
-) -> anyhow::Result<Outcome> {
-    progress.finish();
-    Ok(outcome?)
 }
 
 /// Prints what a run did, and says how to exit: an early end first, then the guard, then what was set aside, then parity.

@@ -8,8 +8,7 @@
 
 mod bandwidth;
 pub mod edit;
-
-mod error;
+pub mod error;
 mod file;
 pub mod init;
 pub mod limits;

@@ -1,7 +1,7 @@
 //! The body of one download into staging, hashed as it comes.
 //!
-//! Small bodies are gathered in memory and written when they are published, many together; large ones go through a bounded channel to a thread that
-//! writes and hashes, so that neither waits on a runtime thread. Cancelling stops between two pieces and keeps the partial;
+//! Small bodies are gathered in memory and written when they are published, many together; large ones go through a bounded
+//! channel to a thread that writes and hashes, so that neither waits on a runtime thread. Cancelling stops between two pieces and keeps the partial;
 //! so does a body that breaks off. A body of another length than announced is an error, never a short file.
 
 use std::pin::{Pin, pin};

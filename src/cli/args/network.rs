@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::units::{self, UnitError};
-use crate::config::{Bandwidth, Limits};
+use crate::config::{Bandwidth, Limits, units};
 
 /// Flags of every command that sends or fetches.
 #[derive(Debug, Default, Args)]
@@ -15,7 +14,7 @@ pub struct Network {
     #[arg(long, value_name = "RATE", env = "EMSYNC_BWLIMIT")]
     bwlimit: Option<Bandwidth>,
     /// Requests a second, to all peers together; 0 for no limit [default: limits.tpslimit].
-    #[arg(long, value_name = "N", env = "EMSYNC_TPSLIMIT", value_parser = rate)]
+    #[arg(long, value_name = "N", env = "EMSYNC_TPSLIMIT", value_parser = units::per_second)]
     tpslimit: Option<Rate>,
     /// Requests that may follow each other at once after a pause [default: limits.tpslimit_burst].
     #[arg(long, value_name = "N", env = "EMSYNC_TPSLIMIT_BURST", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -45,8 +44,4 @@ pub struct Until {
     /// End after so long: 6h, 1h 30m. Exit 10; the next run goes on.
     #[arg(long, value_name = "SPAN", env = "EMSYNC_MAX_DURATION", value_parser = units::duration)]
     pub max_duration: Option<Duration>,
-}
-
-fn rate(text: &str) -> Result<Rate, UnitError> {
-    units::per_second(text)
 }
