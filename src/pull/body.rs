@@ -45,7 +45,7 @@ pub(super) async fn gather(
     let limit = most_in_memory(job);
     let likely = total.unwrap_or(0).min(limit);
     let mut body = Vec::with_capacity(usize::try_from(likely).unwrap_or(0));
-    let mut hasher = Hasher::new(job.md5.is_some());
+    let mut hasher = Hasher::new(job.needs_md5());
     let mut pieces = pin!(download.into_pieces());
     while let Some(piece) = next(pull, &mut pieces).await? {
         hasher.update(&piece);
@@ -80,7 +80,7 @@ pub(super) async fn stream(
     let total = download.total;
     let limit = if job.exact { job.size } else { None };
     let (sender, receiver) = mpsc::channel::<Bytes>(PIECES_AHEAD);
-    let with_md5 = job.md5.is_some();
+    let with_md5 = job.needs_md5();
     let writer = spawn_blocking(move || append_all(partial, receiver, with_md5));
     let mut received = 0;
     let mut looked_at = 0;

@@ -280,7 +280,7 @@ impl Source {
         &self,
         read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), store::Error>,
     ) -> Result<Option<Digests>, Error> {
-        let mut hasher = Hasher::new(self.job.md5.is_some());
+        let mut hasher = Hasher::new(self.job.needs_md5());
         match read(&mut |piece| hasher.update(piece)) {
             Ok(()) => Ok(Some(hasher.finish())),
             Err(error) if error.stops_the_pass() => Err(error.into()),

@@ -195,7 +195,7 @@ async fn run_one(pull: &Pull, job: &Job, here: Here) -> Result<Ending, Error> {
         work: Work::Regenerate(render),
     });
     Ok(Ending::Landed {
-        parts: vec![arrived.into_part(job.asset.clone())],
+        parts: vec![arrived.into_part(job.asset.clone(), fetch)],
         then: then.into_iter().collect(),
     })
 }

@@ -40,8 +40,8 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// The file with its row to be.
-    pub(super) fn into_part(self, asset: AssetId) -> Part {
+    /// The file with its row to be. A stated MD5 that was not reckoned again stands beside a SHA-256 that was.
+    pub(super) fn into_part(self, asset: AssetId, job: &FetchJob) -> Part {
         let file = MediaFile {
             kind: self.kind,
             path: self.path,
@@ -50,7 +50,7 @@ impl Arrived {
             size: self.found.digests.size,
             modified: self.modified,
             sha256: self.found.digests.sha256,
-            md5: self.found.digests.md5,
+            md5: self.found.digests.md5.or(job.md5),
             authored: false,
         };
         Part {
@@ -181,7 +181,7 @@ async fn take_whole(
     if !provable || partial.is_empty() || job.size != Some(partial.len()) {
         return Ok(Err(partial));
     }
-    let with_md5 = job.md5.is_some();
+    let with_md5 = job.needs_md5();
     let (partial, digests) = spawn_blocking(move || {
         let mut hasher = Hasher::new(with_md5);
         partial.read_back(&mut |piece| hasher.update(piece))?;
