@@ -10,12 +10,15 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::dialect::{MIGRATIONS, Pool};
+use super::moment::LogIndex;
 use super::snapshot::must_be_there;
 use super::{Error, damage_in};
 
 /// How long a statement waits for another process's write lock before it gives up as temporary.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 const READERS: u32 = 4;
+/// Pages of the log from which on it is carried over into the file: while much is written, the same pages come up again and again.
+const LOG_PAGES: &str = "8192";
 
 /// The two pools.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub(super) struct Db {
     pub(super) writer: Pool,
     /// Connections that only read.
     pub(super) readers: Pool,
+    /// Tells when something was committed.
+    pub(super) log_index: Option<LogIndex>,
 }
 
 impl Db {
@@ -39,7 +44,8 @@ impl Db {
             .connect_with(
                 options(path)
                     .create_if_missing(make)
-                    .pragma("cache_size", "-24576"),
+                    .pragma("cache_size", "-24576")
+                    .pragma("wal_autocheckpoint", LOG_PAGES),
             )
             .await
             .map_err(|source| opening(path, source))
@@ -69,7 +75,11 @@ impl Db {
             .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await
             .map_err(|source| opening(path, source))?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            log_index: LogIndex::open(path),
+        })
     }
 
     /// Opens an existing file of the present schema for looking only: whatever tries to write fails.
@@ -97,6 +107,7 @@ impl Db {
         Ok(Self {
             writer: readers.clone(),
             readers,
+            log_index: None,
         })
     }
 }

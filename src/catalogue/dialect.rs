@@ -18,3 +18,14 @@ pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/cata
 
 /// Most rows put into one statement; 13 columns each stay below the engine's limit of parameters.
 pub(super) const ROWS_A_STATEMENT: usize = 500;
+
+/// A list of values for one statement, filled up to a power of two with its last one again: so that there are few different
+/// statements, which the engine reads once each.
+pub(super) fn padded<T>(values: &[T]) -> impl Iterator<Item = &T> {
+    let all = match values.len() {
+        0 => 0,
+        some => some.next_power_of_two().min(ROWS_A_STATEMENT.max(some)),
+    };
+    let last = values.last().into_iter();
+    values.iter().chain(last.cycle()).take(all)
+}

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use sqlx::{QueryBuilder, Row as _};
 
-use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
+use super::dialect::{Engine, ROWS_A_STATEMENT, Row, padded};
 use super::places::folded;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{AssetId, FileKind, Md5, MediaFile, MediaPath, Sha256, Timestamp};
@@ -30,6 +30,16 @@ impl FileRow {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.damaged_at.is_some()
+    }
+
+    /// Of all files of one name the one that is meant: the asked asset's own if it has one, else the one that lies under this very
+    /// name, else the first that came with it. For whoever does not say which asset is meant, and for files that two records share.
+    #[must_use]
+    pub fn meant<'a>(of_one_name: &'a [Self], asset: Option<&AssetId>) -> Option<&'a Self> {
+        of_one_name.iter().min_by_key(|row| {
+            let is_other = Some(&row.file.asset) != asset;
+            (is_other, row.file.place.is_some(), row.received_at)
+        })
     }
 
     /// What rows are paged by: the name, and whose file it is.
@@ -130,7 +140,7 @@ impl Catalogue {
                 .push(by.column())
                 .push(" IN (");
             let mut list = query.separated(", ");
-            for text in chunk {
+            for text in padded(chunk) {
                 list.push_bind(*text);
             }
             query.push(")");

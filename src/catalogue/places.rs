@@ -101,8 +101,7 @@ impl Catalogue {
         Ok(placed.into_iter().flatten().collect())
     }
 
-    /// The file that a name stands for: the asked asset's own if it has one, else the one that lies under this very name, else
-    /// the first that came with it. For whoever does not say which asset is meant, and for files that two records share.
+    /// The file that a name stands for; see [`FileRow::meant`].
     ///
     /// # Errors
     /// [`Error`].
@@ -113,10 +112,7 @@ impl Catalogue {
         asset: Option<&AssetId>,
     ) -> Result<Option<FileRow>, Error> {
         let rows = self.files_at(kind, &[path.as_str()]).await?;
-        Ok(rows.into_iter().min_by_key(|row| {
-            let is_other = Some(&row.file.asset) != asset;
-            (is_other, row.file.place.is_some(), row.received_at)
-        }))
+        Ok(FileRow::meant(&rows, asset).cloned())
     }
 
     /// The rows of what lies at these places, by whatever spelling the file system takes for them.

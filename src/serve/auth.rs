@@ -61,7 +61,7 @@ pub(super) async fn authenticate(node: &Node, asked: &Asked) -> Result<AccessKey
     let key = presented.ok_or(Error::Refused)?;
     let text = key.expose_secret();
     let row = match id_of(text) {
-        Some(id) => node.catalogue.key(id).await?,
+        Some(id) => node.known.key(id).await?,
         None => None,
     };
     let hash = Sha256::of(text.as_bytes());

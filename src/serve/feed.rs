@@ -130,7 +130,10 @@ pub(super) async fn rows_of(
     let assets = records.iter().filter(|record| record.key.module.is_asset());
     let assets: Vec<_> = assets.map(|record| record.key.id.as_str()).collect();
     let mut by_asset: HashMap<String, Vec<ListedFile>> = HashMap::new();
-    for FileRow { file, .. } in node.catalogue.files_of(&assets).await? {
+    let then = node.catalogue.moment();
+    let rows = node.catalogue.files_of(&assets).await?;
+    node.known.listed(then, &rows);
+    for FileRow { file, .. } in rows {
         if !file.path.is_bookkeeping() {
             let files = by_asset.entry(file.asset.to_string()).or_default();
             files.push(listed(file));

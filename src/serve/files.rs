@@ -5,7 +5,10 @@
 //! `x-emsync-asset` names; a client that knows no such header gets the one that came first.
 //!
 //! The row says what the file is, the open handle gives the bytes; a file that is replaced meanwhile stays readable through
-//! its handle. One piece of 256 KiB is in memory for each body under way.
+//! its handle. One piece of 256 KiB is in memory for each body under way. What the system has in memory is opened and read on
+//! the spot, everything else on a thread that may wait for the disk.
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{
@@ -16,8 +19,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, Take};
-use tokio_util::io::ReaderStream;
 
 use super::error::{self, Error};
 use super::node::Node;
@@ -89,7 +90,7 @@ async fn recorded(
 ) -> Result<(MediaFile, OpenFile), Error> {
     let mut looked = 0;
     loop {
-        let row = node.catalogue.file_named(kind, path, asset).await?;
+        let row = node.known.file(kind, path, asset).await?;
         let row = row.ok_or(Error::NotFound)?;
         if row.is_damaged() {
             return Err(Error::Rotten {
@@ -119,6 +120,9 @@ async fn recorded(
 }
 
 async fn open(node: &Node, kind: FileKind, place: &MediaPath) -> Result<Option<OpenFile>, Error> {
+    if let Some(open) = node.store.open_at_hand(kind, place) {
+        return Ok(Some(open));
+    }
     let (store, place) = (node.store.clone(), place.clone());
     let opened = tokio::task::spawn_blocking(move || store.open_file(kind, &place)).await;
     // A panic in there is a panic of this request.
@@ -148,46 +152,54 @@ async fn body(
     file: &MediaFile,
     throttle: Throttle,
 ) -> Result<Body, Error> {
+    let open = Arc::new(open);
     if length <= PIECE as u64 {
-        let unreadable = |source| Error::Read {
-            kind: file.kind,
-            path: file.path.clone(),
-            source,
-        };
-        let read = tokio::task::spawn_blocking(move || piece(&open, first, length)).await;
-        let bytes = read.map_err(|_| Error::Panicked)?.map_err(unreadable)?;
+        let bytes = piece(&open, first, length)
+            .await
+            .map_err(|source| Error::Read {
+                kind: file.kind,
+                path: file.path.clone(),
+                source,
+            })?;
         throttle.send(bytes.len()).await;
         return Ok(Body::from(bytes));
     }
-    let pieces = pieces(open, first, length, file).await?;
-    Ok(paced(pieces, throttle))
+    Ok(paced(pieces(open, first, first + length), throttle))
 }
 
-/// Exactly so many bytes from `first` on.
-fn piece(open: &OpenFile, first: u64, length: u64) -> std::io::Result<Vec<u8>> {
+/// The bytes between two places of a file, piece by piece.
+fn pieces(
+    open: Arc<OpenFile>,
+    first: u64,
+    end: u64,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    futures_util::stream::try_unfold(first, move |at| {
+        let open = Arc::clone(&open);
+        async move {
+            let length = (end - at).min(PIECE as u64);
+            if length == 0 {
+                return Ok(None);
+            }
+            Ok(Some((piece(&open, at, length).await?, at + length)))
+        }
+    })
+}
+
+/// Exactly so many bytes from `first` on; no more than a [`PIECE`].
+async fn piece(open: &Arc<OpenFile>, first: u64, length: u64) -> std::io::Result<Bytes> {
     use std::os::unix::fs::FileExt as _;
     let mut bytes = vec![0; usize::try_from(length).expect("no more than a piece")];
-    open.file.read_exact_at(&mut bytes, first)?;
-    Ok(bytes)
-}
-
-async fn pieces(
-    open: OpenFile,
-    first: u64,
-    length: u64,
-    file: &MediaFile,
-) -> Result<ReaderStream<Take<tokio::fs::File>>, Error> {
-    let mut bytes = tokio::fs::File::from_std(open.file);
-    bytes.set_max_buf_size(PIECE);
-    if first > 0 {
-        let moved = bytes.seek(std::io::SeekFrom::Start(first)).await;
-        moved.map_err(|source| Error::Read {
-            kind: file.kind,
-            path: file.path.clone(),
-            source,
-        })?;
+    let had = open.read_at_hand(&mut bytes, first);
+    if had == bytes.len() {
+        return Ok(bytes.into());
     }
-    Ok(ReaderStream::with_capacity(bytes.take(length), PIECE))
+    let open = Arc::clone(open);
+    let read = tokio::task::spawn_blocking(move || {
+        let rest = &mut bytes[had..];
+        open.file.read_exact_at(rest, first + had as u64)?;
+        Ok(bytes.into())
+    });
+    read.await.map_err(std::io::Error::other)?
 }
 
 /// What stands in every reply about a file that is there.

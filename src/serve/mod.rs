@@ -1,7 +1,7 @@
 //! The HTTP node: EMDB nodes and emsync nodes list our records and fetch our files from here (wire spec 11.1).
 //!
 //! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`. Reads the catalogue and the store, writes neither. Rows
-//! are read fresh for every request: no cache outlives one, only the page bounds of a listing are kept (`listings`), in bounded
+//! are read anew as soon as anybody commits anything (`known`); the page bounds of a listing are kept (`listings`), in bounded
 //! number. Answers are EMDB's, with the exceptions that keep EMDB's own client from losing data: a refused or failed
 //! listing is a 200 that says `error` (H-1), a refused or missing file an empty body (H-9), nothing is ever a redirect
 //! (H-8), and no file is served whose size is not the recorded one.
@@ -14,6 +14,7 @@ mod auth;
 mod error;
 mod feed;
 mod files;
+mod known;
 mod listings;
 mod node;
 mod path;

@@ -12,6 +12,7 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 
 use super::error::{Error, Shape};
+use super::known::Known;
 use super::listings::Listings;
 use super::path::{self, Endpoint};
 use super::request::Asked;
@@ -45,6 +46,7 @@ pub struct Settings {
 pub struct Node {
     pub(super) settings: Settings,
     pub(super) catalogue: Catalogue,
+    pub(super) known: Known,
     pub(super) store: Store,
     pub(super) seams: Seams,
     pub(super) throttle: Throttle,
@@ -70,6 +72,7 @@ impl Node {
             .collect();
         Self {
             settings,
+            known: Known::new(catalogue.clone()),
             catalogue,
             store,
             seams,

@@ -20,6 +20,7 @@
 //! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
 
 mod adopt;
+mod at_hand;
 mod content;
 mod dirs;
 mod error;
