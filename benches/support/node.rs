@@ -96,11 +96,3 @@ pub(crate) fn port(url: &str) -> u16 {
     let authority = url.split('/').nth(2).unwrap();
     authority.rsplit(':').next().unwrap().parse().unwrap()
 }
-
-/// `path` with everything below it gone, so that each round writes anew.
-pub(crate) fn emptied(path: &Path) -> &Path {
-    if path.exists() {
-        std::fs::remove_dir_all(path).unwrap();
-    }
-    path
-}

@@ -115,7 +115,7 @@ impl Job<'_> {
                 });
                 command = Command::new("curl");
                 command
-                    .args(["-sS", "-Z", "--parallel-max", "16", "--create-dirs", "-K"])
+                    .args(["-s", "-Z", "--parallel-max", "16", "--create-dirs", "-K"])
                     .arg(list);
                 command.args(self.headers("-H"));
             }

@@ -30,6 +30,8 @@ use crate::support::site::{Brink, Site, copy, import_folder};
 const CUTS_A_RECORDING: u64 = 50;
 /// Cuts at a time.
 const AT_ONCE: usize = 3;
+/// Files beside those that change: enough that a pull has many to sync in one go.
+const MORE: usize = 24;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
@@ -159,15 +161,15 @@ fn cut(site: &Site, work: Work, recording: &Recording, seed: u64) -> u64 {
 fn a_power_cut_at_any_moment_loses_nothing_that_was_said_to_be_there() {
     let cuts = number("EMSYNC_POWER_CUTS", 250);
     let first = number("EMSYNC_POWER_SEED", u64::from(std::process::id()) << 20);
-    let site = Site::new(0);
+    let site = Site::new(MORE);
     let (mut done, mut calls) = (0, BTreeMap::<_, usize>::new());
-    let (mut most, mut together) = (0, 0);
+    let (mut most, mut together) = (0, BTreeMap::<_, usize>::new());
     let mut failed = Vec::new();
     while done < cuts {
         for work in WORKS {
             let recording = record(&site, work);
             calls.insert(work, recording.moments() - 1);
-            together += recording.synced_together();
+            *together.entry(work).or_default() += recording.synced_together();
             let seeds: Vec<u64> = (done..cuts.min(done + CUTS_A_RECORDING))
                 .map(|n| first + n)
                 .collect();
@@ -194,12 +196,17 @@ fn a_power_cut_at_any_moment_loses_nothing_that_was_said_to_be_there() {
         }
     }
     say(&format!(
-        "power: {done} cuts over runs of {calls:?} calls, {together} of them for many files, at most {most} passes to recover, {} violations",
+        "power: {done} cuts over runs of {calls:?} calls, {together:?} of them for many files, at most {most} passes to recover, {} violations",
         failed.len()
     ));
     assert!(failed.is_empty(), "seeds that went wrong: {failed:?}");
     assert!(done >= cuts);
-    assert!(together > 0, "no run synced many files in one go");
+    for work in [Work::Pull(Brink::Empty), Work::Import] {
+        assert!(
+            together[&work] > 0,
+            "{work:?} never synced many files in one go"
+        );
+    }
 }
 
 fn copy_of(state: &Path, log: &[u8]) -> TempDir {
