@@ -4,10 +4,12 @@
 //! catalogue, each waiting for the other's lock; readers never wait.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::Mutex;
 
 use super::dialect::{MIGRATIONS, Pool};
 use super::snapshot::must_be_there;
@@ -24,6 +26,8 @@ pub(super) struct Db {
     pub(super) writer: Pool,
     /// Connections that only read.
     pub(super) readers: Pool,
+    /// Whoever reads changed spans again holds it: two at a time would undo each other's work.
+    pub(super) refreshing: Arc<Mutex<()>>,
 }
 
 impl Db {
@@ -69,7 +73,11 @@ impl Db {
             .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await
             .map_err(|source| opening(path, source))?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            refreshing: Arc::default(),
+        })
     }
 
     /// Opens an existing file of the present schema for looking only: whatever tries to write fails.
@@ -97,6 +105,7 @@ impl Db {
         Ok(Self {
             writer: readers.clone(),
             readers,
+            refreshing: Arc::default(),
         })
     }
 }
