@@ -3,7 +3,8 @@
 //! The span table is a cache of what record and file rows say. Triggers of the schema mark a span as changed with every statement
 //! that touches what a listing says of it, so it cannot drift, whoever writes; [`Catalogue::known_spans`] reads the changed ones
 //! again (`refresh`) before it answers. A seed costs one look into a small table per row, since a table that was never read has no
-//! span at all, and one that changed all over has all of them marked after a while.
+//! span at all, and one that changed all over has all of them marked after a while. Whoever changes what an item says needs a
+//! migration that empties the table: rows do not change by it, and no trigger can tell.
 
 use sqlx::Row as _;
 
