@@ -4,10 +4,12 @@
 //! catalogue, each waiting for the other's lock; readers never wait.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::Mutex;
 
 use super::dialect::{MIGRATIONS, Pool};
 use super::moment::LogIndex;
@@ -29,6 +31,8 @@ pub(super) struct Db {
     pub(super) readers: Pool,
     /// Tells when something was committed.
     pub(super) log_index: Option<LogIndex>,
+    /// Whoever reads changed spans again holds it: two at a time would undo each other's work.
+    pub(super) refreshing: Arc<Mutex<()>>,
 }
 
 impl Db {
@@ -79,6 +83,7 @@ impl Db {
             writer,
             readers,
             log_index: LogIndex::open(path),
+            refreshing: Arc::default(),
         })
     }
 
@@ -108,6 +113,7 @@ impl Db {
             writer: readers.clone(),
             readers,
             log_index: None,
+            refreshing: Arc::default(),
         })
     }
 }

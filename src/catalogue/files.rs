@@ -56,7 +56,7 @@ pub fn by_ref((path, asset): &(String, String)) -> (&str, &str) {
 }
 
 /// What [`media_file`] reads comes first.
-const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at";
+pub(super) const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at";
 
 /// What a file is found by, beside its kind.
 #[derive(Debug, Clone, Copy)]

@@ -76,7 +76,11 @@ impl Stage {
 
         say("5. Are they equal?")?;
         let settings = mirror.config.peer(MASTER)?.clone();
-        let parity = pipeline::verify_peer(&mirror, &settings, true, &Silent, shutdown).await?;
+        let look = pipeline::Look {
+            checksum: true,
+            ..pipeline::Look::default()
+        };
+        let parity = pipeline::verify_peer(&mirror, &settings, look, &Silent, shutdown).await?;
         verify::print_table(MASTER, &parity)?;
         say(if parity.in_sync {
             "The nodes are equal."

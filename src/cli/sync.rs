@@ -162,7 +162,7 @@ async fn compare(
     let progress = Progress::new(global);
     // Dropped where it stands when its time is over: a comparison changes nothing.
     let compared = tokio::select! {
-        compared = pipeline::verify_peer(node, settings, false, &*progress, shutdown) => compared,
+        compared = pipeline::verify_peer(node, settings, pipeline::Look::default(), &*progress, shutdown) => compared,
         over = cutoff.expired() => Err(over.into()),
     };
     progress.finish();

@@ -44,8 +44,11 @@ async fn with_peer(
 ) -> anyhow::Result<ExitCode> {
     let settings = node.config.peer(peer)?;
     let before = node.catalogue.last_change().await?;
-    let parity =
-        pipeline::verify_peer(node, settings, args.checksum, &**progress, shutdown).await?;
+    let look = pipeline::Look {
+        checksum: args.checksum,
+        in_full: args.full_listing,
+    };
+    let parity = pipeline::verify_peer(node, settings, look, &**progress, shutdown).await?;
     if let Some(file) = &args.report {
         let learned = node.catalogue.peer_node(peer).await?;
         let learned = learned.map(|said| said.cluster_id);

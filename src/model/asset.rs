@@ -165,6 +165,21 @@ impl ListedFile {
     }
 }
 
+/// What a node lists of a file it has: everything, for it has looked.
+impl From<&MediaFile> for ListedFile {
+    fn from(file: &MediaFile) -> Self {
+        Self {
+            kind: file.kind,
+            path: file.path.clone(),
+            size: Some(file.size),
+            modified: Some(file.modified),
+            sha256: Some(file.sha256),
+            md5: file.md5,
+            exact: true,
+        }
+    }
+}
+
 /// A file this node has: a row that is only written once the bytes are durable (I1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaFile {

@@ -263,8 +263,14 @@ impl Peer {
     }
 
     /// Reads a list reply whole, below the limit; sorts out the statuses that a list can have.
-    pub(super) async fn list_body(
+    pub(super) async fn list_body(&self, response: Response, url: &str) -> Result<Vec<u8>, Error> {
+        self.body_below(LARGEST_PAGE, response, url).await
+    }
+
+    /// Reads a list reply of at most `limit` bytes.
+    pub(super) async fn body_below(
         &self,
+        limit: usize,
         mut response: Response,
         url: &str,
     ) -> Result<Vec<u8>, Error> {
@@ -289,10 +295,10 @@ impl Peer {
             source,
         };
         while let Some(piece) = response.chunk().await.map_err(broken)? {
-            if body.len() + piece.len() > LARGEST_PAGE {
+            if body.len() + piece.len() > limit {
                 return Err(Error::PageTooLarge {
                     peer: self.0.name.clone(),
-                    limit: LARGEST_PAGE,
+                    limit,
                 });
             }
             self.0.throttle.fetched(piece.len()).await;

@@ -4,6 +4,7 @@
 //! have a cookie jar each, since the session cookie is EMDB's cursor; downloads share one, since it saves the server a login.
 //! Lists and media use HTTP/1.1 connections of their own, so that a slow body never holds up a page.
 
+mod digests;
 mod error;
 mod feed;
 mod files;

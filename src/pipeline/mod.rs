@@ -205,6 +205,15 @@ pub async fn sync_peer(
     })
 }
 
+/// How closely this node is compared with a peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Whether our files are read and hashed again.
+    pub checksum: bool,
+    /// Whether the peer lists everything, even where its digests would tell what is equal.
+    pub in_full: bool,
+}
+
 /// Compares this node with a peer.
 ///
 /// # Errors
@@ -212,7 +221,7 @@ pub async fn sync_peer(
 pub async fn verify_peer(
     node: &Node,
     settings: &config::Peer,
-    checksum: bool,
+    look: Look,
     monitor: &dyn Monitor,
     shutdown: &Shutdown,
 ) -> Result<Parity, Error> {
@@ -235,7 +244,8 @@ pub async fn verify_peer(
     let depth = Depth {
         originals: settings.pull_originals,
         generated: settings.generated,
-        checksum,
+        checksum: look.checksum,
+        in_full: look.in_full,
     };
     Ok(verify.run(depth).await?)
 }

@@ -2,12 +2,17 @@
 //! files that are not on disk as their rows say are noted (`catalogue::damage`), so that the next run brings them back.
 //!
 //! ```text
-//! the peer's complete listing, in whatever order   -> a spool, sorted
+//! an emsync node's digests                         -> what is equal and need not be listed, and the rest into a spool, sorted
+//! anybody else's complete listing, in any order    -> all of it into the spool
 //! records    here and there, by table and id        dates (and content, where the peer sends it untouched)
 //! deletes    tombstones here and there              and no file left of a deleted asset
 //! originals  rows here, listed there, by path       size, time, digests as far as they are known; and a look at the disk
 //! generated  the same; our own current renditions are explained, not differences
 //! ```
+//!
+//! Between emsync nodes equal ranges are never listed (`ranges`, and `protocol::digests` for how and why); EMDB knows no digests and
+//! lists in no order, so its listing is sorted here. The layers are compared by the same code either way, so a report says
+//! the same. The disk is always looked at in full, since no digest of rows tells what became of files.
 //!
 //! [`kept`] is a report of what a node holds that can be kept, [`against`] the comparison with one, [`alone`] the catalogue
 //! against the disk; none of them asks anybody. Memory is one page of each side. "In sync" is only said when every layer was compared and none differs (I12).
@@ -18,6 +23,7 @@ mod disk;
 mod files;
 pub mod kept;
 mod listing;
+mod ranges;
 mod records;
 mod report;
 mod stretch;
@@ -118,6 +124,8 @@ pub struct Depth {
     pub generated: Generated,
     /// Whether our files are read and hashed again.
     pub checksum: bool,
+    /// Whether the peer lists everything, even where its digests would tell what is equal.
+    pub in_full: bool,
 }
 
 /// This node, as a comparison sees it.
@@ -264,7 +272,7 @@ impl Verify<'_> {
     /// [`Error`]; then nothing is known, and the last report stands.
     pub async fn run(&self, depth: Depth) -> Result<Parity, Error> {
         self.monitor.phase(Phase::Verify);
-        let listed = listing::spool(self).await?;
+        let listed = listing::of(self, depth.in_full).await?;
         disk::expect_bytes(&self.here(), depth.checksum).await?;
         let mut findings = Findings::default();
         let (records, deletes) = records::compare(self, &listed, &mut findings).await?;

@@ -11,11 +11,11 @@ use super::error::{self, Error};
 use super::node::Node;
 use super::request::Asked;
 use crate::catalogue::{FileRow, Window};
-use crate::model::{FileKind, ListedFile, MediaFile, Record, Timestamp};
+use crate::model::{FileKind, ListedFile, Record, Timestamp};
 use crate::protocol::{AssetListing, ChangesRequest, Hello, PageHead, Status, changes, record};
 
 /// What our peers may rely on beyond the common protocol.
-const FEATURES: [&str; 2] = ["sha256", "originals"];
+const FEATURES: [&str; 3] = ["sha256", "originals", "digests"];
 /// Random bytes in the name of a listing.
 const SESSION_BYTES: usize = 16;
 
@@ -136,20 +136,8 @@ pub(super) async fn rows_of(
     for FileRow { file, .. } in rows {
         if !file.path.is_bookkeeping() {
             let files = by_asset.entry(file.asset.to_string()).or_default();
-            files.push(listed(file));
+            files.push(ListedFile::from(&file));
         }
     }
     Ok(by_asset)
-}
-
-fn listed(file: MediaFile) -> ListedFile {
-    ListedFile {
-        kind: file.kind,
-        path: file.path,
-        size: Some(file.size),
-        modified: Some(file.modified),
-        sha256: Some(file.sha256),
-        md5: file.md5,
-        exact: true,
-    }
 }

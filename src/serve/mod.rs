@@ -1,8 +1,8 @@
 //! The HTTP node: EMDB nodes and emsync nodes list our records and fetch our files from here (wire spec 11.1).
 //!
-//! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`. Reads the catalogue and the store, writes neither. Rows
-//! are read anew as soon as anybody commits anything (`known`); the page bounds of a listing are kept (`listings`), in bounded
-//! number. Answers are EMDB's, with the exceptions that keep EMDB's own client from losing data: a refused or failed
+//! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`. Reads the catalogue and the store, and writes neither but
+//! what its own listing amounts to (`digests`). Rows are read anew as soon as anybody commits anything (`known`); the page bounds
+//! of a listing are kept (`listings`), in bounded number. Answers are EMDB's, with the exceptions that keep EMDB's own client from losing data: a refused or failed
 //! listing is a 200 that says `error` (H-1), a refused or missing file an empty body (H-9), nothing is ever a redirect
 //! (H-8), and no file is served whose size is not the recorded one.
 //!
@@ -11,6 +11,7 @@
 //! finish. `run` waits for all of them. A panic in a handler ends in a reply of its own and in no other task.
 
 mod auth;
+mod digests;
 mod error;
 mod feed;
 mod files;

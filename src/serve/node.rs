@@ -16,7 +16,7 @@ use super::known::Known;
 use super::listings::Listings;
 use super::path::{self, Endpoint};
 use super::request::Asked;
-use super::{auth, feed, files, search, status, uploads};
+use super::{auth, digests, feed, files, search, status, uploads};
 use crate::catalogue::Catalogue;
 use crate::config::GRANTING;
 use crate::model::{CatalogId, Module, NodeId};
@@ -143,6 +143,7 @@ async fn handle(
     match endpoint {
         Endpoint::Changes => feed::changes(&node, &asked).await,
         Endpoint::Uploads => uploads::uploads(node, &asked).await,
+        Endpoint::Digests => digests::digests(&node, &asked).await,
         Endpoint::Search(module) => search::search(&node, &module, &asked).await,
         Endpoint::File(kind, path) => files::file(&node, kind, &path, &asked).await,
         _ => Err(Error::NotFound),

@@ -13,6 +13,8 @@ pub(super) enum Endpoint {
     Changes,
     /// `cluster/pullrecentuploads`.
     Uploads,
+    /// `cluster/emsyncdigest`: ours alone.
+    Digests,
     /// `module/asset/downloads/originals/…`, `…/generatedpreview/…`.
     File(FileKind, MediaPath),
     /// `module/<table>/search`, `lists/search/<table>`.
@@ -64,6 +66,7 @@ fn service(elements: &[&str]) -> Option<Endpoint> {
     match (above, last) {
         (["cluster"], "listalldocs" | "nextall") => Some(Endpoint::Changes),
         (["cluster"], "pullrecentuploads") => Some(Endpoint::Uploads),
+        (["cluster"], "emsyncdigest") => Some(Endpoint::Digests),
         (["module", table], "search") => table_of(table),
         (["lists", "search"], table) => table_of(table),
         (["system"], "systemstatus") => Some(Endpoint::SystemStatus),
@@ -102,6 +105,7 @@ mod tests {
             assert_eq!(at(path), Endpoint::Changes, "{path}");
         }
         assert_eq!(at("cluster/pullrecentuploads.json"), Endpoint::Uploads);
+        assert_eq!(at("cluster/emsyncdigest.json"), Endpoint::Digests);
         let assets = Endpoint::Search(Module::asset());
         assert_eq!(at("module/asset/search.json"), assets);
         assert_eq!(at("lists/search/asset.json"), assets);

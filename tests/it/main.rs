@@ -12,6 +12,7 @@ mod bounded;
 mod cli;
 mod crash;
 mod delete_safety;
+mod digests;
 mod doctor;
 mod emdb_server;
 mod faults;

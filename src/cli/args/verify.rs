@@ -16,6 +16,9 @@ pub struct Verify {
     /// Read and hash every file here again.
     #[arg(short = 'c', long)]
     pub checksum: bool,
+    /// Have the peer list everything, even where digests would tell which records are equal.
+    #[arg(long, requires = "peer")]
+    pub full_listing: bool,
     /// Write what was compared, with digests, into FILE, for another node to compare itself with.
     #[arg(long, value_name = "FILE", conflicts_with = "against")]
     pub report: Option<PathBuf>,

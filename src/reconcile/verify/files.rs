@@ -8,7 +8,7 @@ use super::stretch::{Pages, stretch};
 use super::{Depth, Error, PAGE, Verify, disk};
 use crate::catalogue::{FileRow, SpooledFile, StoredRecord};
 use crate::config::Generated;
-use crate::model::{FileKind, MediaFile, MediaPath, Module, RecordKey};
+use crate::model::{FileKind, ListedFile, MediaFile, MediaPath, Module, RecordKey};
 use crate::monitor::Counter;
 use crate::protocol;
 use crate::reconcile::diff::{Side, merge};
@@ -60,6 +60,24 @@ fn key_there(listed: &SpooledFile) -> Key {
     (listed.file.path.to_string(), listed.asset.clone())
 }
 
+/// Adds what the peer lists of assets whose files are equal, and which were not listed for that: our own rows.
+fn with_equal(listed: &Listed, here: &[FileRow], mut there: Vec<SpooledFile>) -> Vec<SpooledFile> {
+    let equal = (here.iter()).filter(|row| listed.has_equal_files(row.file.asset.as_str()));
+    let before = there.len();
+    there.extend(equal.map(|row| spooled(&row.file)));
+    if before > 0 && there.len() > before {
+        there.sort_by_cached_key(key_there);
+    }
+    there
+}
+
+fn spooled(file: &MediaFile) -> SpooledFile {
+    SpooledFile {
+        file: ListedFile::from(file),
+        asset: file.asset.to_string(),
+    }
+}
+
 async fn compare_stretch(
     verify: &Verify<'_>,
     (kind, listed): (FileKind, &Listed),
@@ -67,14 +85,15 @@ async fn compare_stretch(
     (here, there): (Vec<FileRow>, Vec<SpooledFile>),
     (layer, findings): (&mut Layer, &mut Findings),
 ) -> Result<(), Error> {
+    let there = with_equal(listed, &here, there);
     layer.here += here.len() as u64;
     layer.there += there.len() as u64;
-    let owners = owners(verify, &here).await?;
     let on_disk = look(verify, &here, depth).await?;
     verify.monitor.advance(Counter::Files, here.len() as u64);
     let name = kind.dir();
     let sides: Vec<_> = merge(here, there, FileRow::key, key_there).collect();
     let shared = Shared::of(verify, kind, listed, &sides).await?;
+    let owners = owners(verify, &sides).await?;
     for side in sides {
         let (item, verdict) = match side {
             Side::Right(listed) if shared.is_here(&listed) => {
@@ -150,6 +169,14 @@ impl Shared {
         for row in verify.catalogue.files_at(kind, &only_there).await? {
             let of_name = shared.here.entry(row.file.path.to_string()).or_default();
             of_name.push(row.file);
+        }
+        if listed.told.is_some() {
+            for row in verify.catalogue.files_at(kind, &only_here).await? {
+                if listed.has_equal_files(row.file.asset.as_str()) {
+                    let of_name = shared.there.entry(row.file.path.to_string()).or_default();
+                    of_name.push(spooled(&row.file));
+                }
+            }
         }
         for file in listed.spool.files_at(kind, &only_here).await? {
             let of_name = shared.there.entry(file.file.path.to_string()).or_default();
@@ -247,11 +274,16 @@ fn only_here(
     }
 }
 
+/// The records of the assets whose files only we have.
 async fn owners(
     verify: &Verify<'_>,
-    rows: &[FileRow],
+    sides: &[Side<FileRow, SpooledFile>],
 ) -> Result<HashMap<String, StoredRecord>, Error> {
-    let mut ids: Vec<&str> = rows.iter().map(|row| row.file.asset.as_str()).collect();
+    let only_here = sides.iter().filter_map(|side| match side {
+        Side::Left(row) => Some(row.file.asset.as_str()),
+        Side::Right(_) | Side::Both(..) => None,
+    });
+    let mut ids: Vec<&str> = only_here.collect();
     ids.sort_unstable();
     ids.dedup();
     let keys: Vec<RecordKey> = ids

@@ -1,11 +1,15 @@
-//! The peer's complete listing, spooled so that it can be read back in order.
+//! What the peer lists, spooled so that it can be read back in order: of an emsync node that tells digests only what is not equal
+//! (`ranges`), of everybody else all of it.
 
+use super::ranges::{self, Told, Untold};
 use super::{Error, Verify};
 use crate::catalogue::{Spool, SpooledFile, SpooledRecord};
-use crate::model::{ListedFile, Record, RecordStatus};
+use crate::error::{Class, chain};
+use crate::model::{ListedFile, NodeId, Record, RecordStatus, Timestamp};
 use crate::monitor::Counter;
 use crate::peer::{Cursor, Peer};
 use crate::protocol::ChangesPage;
+use crate::protocol::digests::Item;
 use crate::protocol::record::asset;
 
 /// How often a listing that contradicts itself is begun again.
@@ -19,9 +23,93 @@ pub(super) struct Listed {
     pub(super) verbatim: bool,
     /// Records that could not be read, as `table/id` and reason.
     pub(super) bad: Vec<(String, String)>,
+    /// What digests told, if they were asked: then only what is not equal is listed here.
+    pub(super) told: Option<Told>,
 }
 
-pub(super) async fn spool(verify: &Verify<'_>) -> Result<Listed, Error> {
+impl Listed {
+    async fn nothing(verify: &Verify<'_>) -> Result<Self, Error> {
+        let tag = verify.patience.seams.random_hex(8);
+        Ok(Self {
+            spool: Spool::create(verify.state, &tag).await?,
+            verbatim: false,
+            bad: Vec::new(),
+            told: None,
+        })
+    }
+
+    /// Whether the files of an asset are the same here and there, each with all its facts.
+    pub(super) fn has_equal_files(&self, asset: &str) -> bool {
+        (self.told.as_ref()).is_some_and(|told| !told.assets.contains(asset))
+    }
+}
+
+/// Everything that is to be compared: by digests where the peer tells them, unless `in_full`.
+pub(super) async fn of(verify: &Verify<'_>, in_full: bool) -> Result<Listed, Error> {
+    let mut listed = listed(verify, in_full).await?;
+    listed.bad.sort_unstable();
+    Ok(listed)
+}
+
+async fn listed(verify: &Verify<'_>, in_full: bool) -> Result<Listed, Error> {
+    if !in_full && is_told(verify).await? {
+        match by_digests(verify).await {
+            Ok(Some(listed)) => return Ok(listed),
+            Ok(None) => {}
+            Err(error @ (Error::Catalogue(_) | Error::Store(_) | Error::Cancelled)) => {
+                return Err(error);
+            }
+            Err(error) if error.class() == Class::Cancelled => return Err(error),
+            // Whatever is wrong with its digests, a listing shows what it has.
+            Err(error) => {
+                tracing::warn!(peer = verify.peer.name(), reason = %chain(&error), "digests are of no use; everything is listed");
+            }
+        }
+    }
+    spool(verify).await
+}
+
+/// Whether the peer is known as an emsync node, and says that it tells digests. EMDB is not asked.
+async fn is_told(verify: &Verify<'_>) -> Result<bool, Error> {
+    let known = verify.catalogue.peer_node(verify.peer.name()).await?;
+    if known.is_none() {
+        return Ok(false);
+    }
+    let (peer, patience) = (verify.peer, verify.patience);
+    Ok(peer
+        .patiently(patience, &mut (), Peer::tells_digests)
+        .await?)
+}
+
+/// What differs by digests; `None` when they do not tell.
+async fn by_digests(verify: &Verify<'_>) -> Result<Option<Listed>, Error> {
+    for _ in 0..=RESTARTS {
+        let mut listed = Listed::nothing(verify).await?;
+        listed.verbatim = true;
+        match ranges::compare(verify, &mut listed).await? {
+            Ok(told) => {
+                listed.told = Some(told);
+                return Ok(Some(listed));
+            }
+            Err(Untold::Different) => {
+                tracing::info!(
+                    peer = verify.peer.name(),
+                    "much differs; everything is listed"
+                );
+                return Ok(None);
+            }
+            Err(Untold::Moved) => {
+                tracing::info!(
+                    peer = verify.peer.name(),
+                    "a node changed meanwhile; digests are asked again"
+                );
+            }
+        }
+    }
+    Ok(None)
+}
+
+async fn spool(verify: &Verify<'_>) -> Result<Listed, Error> {
     for restart in 0.. {
         match listing(verify).await {
             Err(error) if restart < RESTARTS && begins_again(&error) => {
@@ -43,12 +131,7 @@ fn begins_again(error: &Error) -> bool {
 
 async fn listing(verify: &Verify<'_>) -> Result<Listed, Error> {
     let seams = verify.patience.seams;
-    let tag = seams.random_hex(8);
-    let mut listed = Listed {
-        spool: Spool::create(verify.state, &tag).await?,
-        verbatim: false,
-        bad: Vec::new(),
-    };
+    let mut listed = Listed::nothing(verify).await?;
     let mut cursor = Cursor::everything(verify.peer, seams.clock.now());
     let (mut total, mut unread) = (0, 0);
     while cursor.more() {
@@ -90,6 +173,18 @@ async fn listing(verify: &Verify<'_>) -> Result<Listed, Error> {
     Ok(listed)
 }
 
+impl From<&Item> for SpooledRecord {
+    fn from(item: &Item) -> Self {
+        let owner = item.master_modified.to_string();
+        Self {
+            key: item.key.clone(),
+            deleted: item.deleted,
+            stamp: stamped(item.modified, &item.modified_by, &owner),
+            content: item.content,
+        }
+    }
+}
+
 fn spooled(record: &Record) -> SpooledRecord {
     SpooledRecord {
         key: record.key.clone(),
@@ -105,10 +200,11 @@ pub(super) fn stamp(status: &RecordStatus) -> String {
         .master_modified
         .map(|time| time.to_string())
         .unwrap_or_default();
-    format!(
-        "{} by {}, owner's {master_modified}",
-        status.modified, status.modified_by
-    )
+    stamped(status.modified, &status.modified_by, &master_modified)
+}
+
+fn stamped(modified: Timestamp, by: &NodeId, master_modified: &str) -> String {
+    format!("{modified} by {by}, owner's {master_modified}")
 }
 
 /// What a page lists of live assets that cannot be compared: files whose entries are wrong, and assets whose records give

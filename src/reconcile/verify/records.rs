@@ -1,11 +1,14 @@
 //! The layers of records and of deletes.
 
+use std::ops::Bound;
+
 use super::listing::{Listed, stamp};
+use super::ranges::Told;
 use super::report::{Findings, Kind, Layer, LayerReport};
 use super::stretch::{Pages, stretch};
 use super::{Error, RECORDS, Verify};
 use crate::catalogue::{SpooledRecord, StoredRecord};
-use crate::model::Record;
+use crate::model::{Record, RecordKey};
 use crate::reconcile::diff::{Side, merge};
 
 /// Compares every record of every table.
@@ -21,12 +24,20 @@ pub(super) async fn compare(
         records: Layer::default(),
         deletes: Layer::default(),
     };
+    if let Some(Told {
+        equal: [live, deleted],
+        ..
+    }) = listed.told
+    {
+        for (layer, count) in [(&mut layers.records, live), (&mut layers.deletes, deleted)] {
+            (layer.here, layer.there) = (count, count);
+        }
+    }
     let mut here = Pages::new(RECORDS, |stored: &StoredRecord| stored.record.key.clone());
     let mut there = Pages::new(RECORDS, |record: &SpooledRecord| record.key.clone());
     while here.goes_on() || there.goes_on() {
         if here.used_up() {
-            let page = verify.catalogue.records_after(None, here.last(), RECORDS);
-            here.put(page.await?);
+            here.put(page_here(verify, listed, here.last()).await?);
         }
         if there.used_up() {
             let page = listed.spool.records_after(there.last(), RECORDS);
@@ -58,6 +69,34 @@ pub(super) async fn compare(
         LayerReport::Compared(layers.records),
         LayerReport::Compared(layers.deletes),
     ))
+}
+
+/// The next records here that are to be compared: all, or those that digests did not tell to be equal. A page is short only at
+/// the end.
+async fn page_here(
+    verify: &Verify<'_>,
+    listed: &Listed,
+    after: Option<&RecordKey>,
+) -> Result<Vec<StoredRecord>, Error> {
+    let Some(told) = &listed.told else {
+        let page = verify.catalogue.records_after(None, after, RECORDS);
+        return Ok(page.await?);
+    };
+    let behind = (
+        after.map_or(Bound::Unbounded, Bound::Excluded),
+        Bound::Unbounded,
+    );
+    let (mut keys, mut page) = (told.records.range::<RecordKey, _>(behind), Vec::new());
+    while page.len() < RECORDS {
+        let some: Vec<_> = keys.by_ref().take(RECORDS - page.len()).cloned().collect();
+        if some.is_empty() {
+            break;
+        }
+        // One that went meanwhile leaves room for the next.
+        page.extend(verify.catalogue.stored(&some).await?.into_values());
+    }
+    page.sort_unstable_by(|a, b| a.record.key.cmp(&b.record.key));
+    Ok(page)
 }
 
 struct Both<'a> {

@@ -217,7 +217,7 @@ async fn every_member_has_the_type_of_a_captured_page() {
     assert_eq!(entry["originals"][0]["sha256"], original.sha256.to_string());
     assert_eq!(
         ours["response"]["emsync"]["features"],
-        json!(["sha256", "originals"])
+        json!(["sha256", "originals", "digests"])
     );
     assert_eq!(ours["response"]["emsync"]["node"], "node-a");
     let empty = node

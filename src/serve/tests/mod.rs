@@ -1,5 +1,6 @@
 //! A real node on port 0 and a client that sends exactly the bytes it is told to, for the tests of this area.
 
+mod digests;
 mod downloads;
 mod edges;
 mod lists;

@@ -213,9 +213,15 @@ async fn two_assets_of_one_path_and_content_share_it() {
     assert_content(&c, &row_of(&c, "a1").await, b"one");
     assert!(row_of(&c, "b1").await.is_none());
     let peer = c.node.config.peer(OTHER).unwrap().clone();
-    let parity = pipeline::verify_peer(&c.node, &peer, true, &Silent, &Shutdown::new())
-        .await
-        .unwrap();
+    let parity = pipeline::verify_peer(
+        &c.node,
+        &peer,
+        pipeline::Look::default(),
+        &Silent,
+        &Shutdown::new(),
+    )
+    .await
+    .unwrap();
     let about: Vec<_> = parity
         .differences
         .iter()

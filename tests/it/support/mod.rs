@@ -1,5 +1,6 @@
 //! What the tests stand on: peers that behave, and misbehave, as real ones do.
 
+pub(crate) mod between;
 pub(crate) mod chance;
 pub(crate) mod disk;
 pub(crate) mod emdb;

@@ -169,7 +169,10 @@ impl Mirror {
         pipeline::verify_peer(
             &self.node,
             &self.peer(),
-            true,
+            pipeline::Look {
+                checksum: true,
+                in_full: false,
+            },
             &*self.monitor,
             &self.shutdown,
         )

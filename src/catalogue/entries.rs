@@ -1,0 +1,172 @@
+//! What a stretch of a table holds, in the order of ids: each record with the files of its asset, and files whose asset has no
+//! record. What a listing would name of it is decided in `protocol::digests`.
+
+use sqlx::QueryBuilder;
+
+use super::dialect::{Engine, Row};
+use super::files::{COLUMNS as FILE_COLUMNS, media_file};
+use super::records::{COLUMNS, stored};
+use super::{Catalogue, Error, during, signed};
+use crate::model::{MediaFile, Module, Record};
+use crate::protocol::digests::Item;
+
+/// Records read at a time: each comes with its whole document (I10).
+const PAGE: usize = 250;
+
+/// One id of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The id.
+    pub id: String,
+    /// Its record, where there is one.
+    pub record: Option<Record>,
+    /// The files of the asset of this id, in order of kind and path.
+    pub files: Vec<MediaFile>,
+    /// What a listing names of it, where it names it.
+    pub item: Option<Item>,
+}
+
+impl Entry {
+    fn new(id: String, record: Option<Record>, files: Vec<MediaFile>) -> Self {
+        let item = record.as_ref().and_then(|record| Item::of(record, &files));
+        Self {
+            id,
+            record,
+            files,
+            item,
+        }
+    }
+
+    /// Whether a listing names all of it, and nothing about it needs to be said.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        (self.item.as_ref()).is_some_and(|item| item.is_plain(self.files.len()))
+    }
+}
+
+/// A stretch of a table that is read page by page.
+#[derive(Debug)]
+pub(super) struct Entries<'a> {
+    catalogue: &'a Catalogue,
+    module: &'a Module,
+    /// Where the next page begins, and whether with this id or after it.
+    from: (String, bool),
+    until: Option<&'a str>,
+    more: bool,
+}
+
+impl<'a> Entries<'a> {
+    /// From the id `first` to just before `until`, or to the end of the table.
+    pub(super) fn of(
+        catalogue: &'a Catalogue,
+        module: &'a Module,
+        first: &str,
+        until: Option<&'a str>,
+    ) -> Self {
+        Self {
+            catalogue,
+            module,
+            from: (first.to_owned(), true),
+            until,
+            more: true,
+        }
+    }
+
+    /// The next page; `None` after the last one. A page may be empty.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Entry>>, Error> {
+        if !self.more {
+            return Ok(None);
+        }
+        let records = self.records().await?;
+        self.more = records.len() == PAGE;
+        let last = records.last().map(|record| record.key.id.clone());
+        let last = last.filter(|_| self.more);
+        let files = if self.module.is_asset() {
+            self.files(last.as_deref()).await?
+        } else {
+            Vec::new()
+        };
+        if let Some(last) = last {
+            self.from = (last, false);
+        }
+        Ok(Some(joined(records, files)))
+    }
+
+    fn push_range(&self, query: &mut QueryBuilder<Engine>, column: &str, last: Option<&str>) {
+        let (from, with) = &self.from;
+        let begins = if *with { " >= " } else { " > " };
+        query
+            .push(" AND ")
+            .push(column)
+            .push(begins)
+            .push_bind(from.clone());
+        if let Some(last) = last {
+            query
+                .push(" AND ")
+                .push(column)
+                .push(" <= ")
+                .push_bind(last.to_owned());
+        } else if let Some(until) = self.until {
+            query
+                .push(" AND ")
+                .push(column)
+                .push(" < ")
+                .push_bind(until.to_owned());
+        }
+    }
+
+    async fn records(&self) -> Result<Vec<Record>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query.push(COLUMNS).push(" FROM record WHERE module = ");
+        query.push_bind(self.module.as_str());
+        self.push_range(&mut query, "id", None);
+        query
+            .push(" ORDER BY id LIMIT ")
+            .push_bind(signed(PAGE as u64));
+        let rows = self.rows(query).await?;
+        rows.iter().map(|row| Ok(stored(row)?.record)).collect()
+    }
+
+    async fn files(&self, last: Option<&str>) -> Result<Vec<MediaFile>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query.push(FILE_COLUMNS).push(" FROM file WHERE 1 = 1");
+        self.push_range(&mut query, "asset", last);
+        query.push(" ORDER BY asset, kind, path");
+        let rows = self.rows(query).await?;
+        rows.iter()
+            .map(|row| media_file(row).map_err(during("read a file's columns"))?)
+            .collect()
+    }
+
+    async fn rows(&self, mut query: QueryBuilder<Engine>) -> Result<Vec<Row>, Error> {
+        let read = query.build().fetch_all(&self.catalogue.db.readers).await;
+        read.map_err(during("read a stretch of a table"))
+    }
+}
+
+/// Records and files, each in the order of ids, as one.
+fn joined(records: Vec<Record>, files: Vec<MediaFile>) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(records.len());
+    let mut files = files.into_iter().peekable();
+    for record in records {
+        let id = record.key.id.clone();
+        while let Some(loose) = files.next_if(|file| file.asset.as_str() < id.as_str()) {
+            let asset = loose.asset.to_string();
+            let mut of_asset = vec![loose];
+            while let Some(file) = files.next_if(|file| file.asset.as_str() == asset) {
+                of_asset.push(file);
+            }
+            entries.push(Entry::new(asset, None, of_asset));
+        }
+        let mut of_asset = Vec::new();
+        while let Some(file) = files.next_if(|file| file.asset.as_str() == id) {
+            of_asset.push(file);
+        }
+        entries.push(Entry::new(id, Some(record), of_asset));
+    }
+    let rest: Vec<_> = files.collect();
+    for loose in rest.chunk_by(|a, b| a.asset == b.asset) {
+        entries.push(Entry::new(loose[0].asset.to_string(), None, loose.to_vec()));
+    }
+    entries
+}
