@@ -1,7 +1,7 @@
 //! Real nodes, made and driven by commands.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::process::{Background, Ran, run};
