@@ -1,4 +1,4 @@
-//! The download pool: two lanes, small and large files, each as wide as helps ([`lanes`](super::lanes)).
+//! The download pool: two lanes, small and large files, each as wide as helps (`lanes`).
 //!
 //! ```text
 //! loop  note whether upstream is done and nothing is in flight      (in this order, so that no follow-up job is missed)

@@ -20,7 +20,12 @@
 //!
 //! Large files share what the line carries: their rounds last half a second, count the bytes of *both* lanes, and know no latency.
 
+mod round;
+
 use std::time::Duration;
+
+pub(super) use round::Arrival;
+use round::{Floor, Round, Seen};
 
 /// Growth of the goodput that makes an opening go on.
 const GROWN: f64 = 1.25;
@@ -36,16 +41,12 @@ const LATE: f64 = 1.5;
 const CROWDED: f64 = 2.0;
 /// What the scheduling of either side may add to an answer.
 const SLACK: Duration = Duration::from_millis(2);
-/// How long a floor holds; after that it is what was measured since, so that another route is noticed.
-const FLOOR_HOLDS: Duration = Duration::from_secs(10);
 /// Rounds between two probes, and at most so many when they bring nothing.
 const REST: u32 = 3;
 const LONGEST_REST: u32 = 96;
 /// How long a width that was refused is not tried again; doubles with each further refusal.
 const BARRED: Duration = Duration::from_secs(2);
 const LONGEST_BARRED: Duration = Duration::from_secs(60);
-/// Bytes that a file counts for beyond its own: what asking for it costs.
-const EACH: u64 = 32 << 10;
 /// Fewest files that make a round.
 const FILES: usize = 4;
 /// Shortest round, of small files and of large ones.
@@ -110,17 +111,6 @@ struct Barred {
     width: usize,
     until: Duration,
     last: Duration,
-}
-
-/// A file that arrived.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
-    /// When it was first in flight.
-    pub(super) begun: Duration,
-    /// From the request to the head of its answer.
-    pub(super) waited: Duration,
-    /// Bytes of its body.
-    pub(super) bytes: u64,
 }
 
 /// Another width, and why.
@@ -398,102 +388,8 @@ impl Mode {
     };
     const RESTING: Self = Self::Resting {
         rounds: 0,
-        seen: Seen {
-            rounds: 0,
-            goodput: 0.0,
-        },
+        seen: Seen::NOTHING,
     };
-}
-
-/// Goodput of some rounds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    rounds: u32,
-    goodput: f64,
-}
-
-impl Seen {
-    fn with(self, goodput: f64) -> Self {
-        Self {
-            rounds: self.rounds + 1,
-            goodput: self.goodput + goodput,
-        }
-    }
-
-    fn mean(self) -> f64 {
-        self.goodput / f64::from(self.rounds.max(1))
-    }
-}
-
-/// What happened since a round began.
-#[derive(Debug, Default)]
-struct Round {
-    begun: Duration,
-    work: u64,
-    files: usize,
-    /// How long its files were in flight, together.
-    in_flight: Duration,
-    waited: Vec<Duration>,
-    /// Whether one that began in it has arrived: then a round trip is over.
-    has_own: bool,
-    held_up: bool,
-}
-
-impl Round {
-    fn at(begun: Duration) -> Self {
-        Self {
-            begun,
-            ..Self::default()
-        }
-    }
-
-    fn take(&mut self, now: Duration, file: Arrival) {
-        self.work += file.bytes + EACH;
-        self.files += 1;
-        self.in_flight += now.saturating_sub(file.begun);
-        self.has_own |= file.begun >= self.begun;
-        self.waited.push(file.waited);
-    }
-
-    fn goodput(&self, now: Duration) -> f64 {
-        self.work as f64 / now.saturating_sub(self.begun).as_secs_f64().max(1e-6)
-    }
-
-    /// How many files were in flight for this goodput: the time that each took, over the time that all took (Little's law).
-    fn carried(&self, now: Duration) -> f64 {
-        self.in_flight.as_secs_f64() / now.saturating_sub(self.begun).as_secs_f64().max(1e-6)
-    }
-
-    /// The lower quartile: new connections and stalls of our own make some answers late, a queue makes all of them late.
-    fn latency(mut self) -> Option<Duration> {
-        let at = self.waited.len() / 4;
-        if self.waited.is_empty() {
-            return None;
-        }
-        Some(*self.waited.select_nth_unstable(at).1)
-    }
-}
-
-/// The earliest that answers began, in the best round of late.
-#[derive(Debug, Default)]
-struct Floor {
-    turned: Duration,
-    before: Option<Duration>,
-    now: Option<Duration>,
-}
-
-impl Floor {
-    fn note(&mut self, now: Duration, latency: Duration) {
-        if now.saturating_sub(self.turned) >= FLOOR_HOLDS {
-            self.turned = now;
-            self.before = self.now.take();
-        }
-        self.now = Some(self.now.map_or(latency, |floor| floor.min(latency)));
-    }
-
-    fn get(&self) -> Option<Duration> {
-        self.now.into_iter().chain(self.before).min()
-    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,9 @@ impl Run {
     }
 }
 
+/// When a request ends, when it began, when its answer did, and the bytes of that, or none for a refusal.
+type InFlight = (Duration, Duration, Duration, Option<u64>);
+
 /// Fetches so many files of 20 to 60 KiB from a peer, as wide as the window says or as `fixed` does.
 fn fetch(peer: &Peer, files: usize, fixed: Option<usize>) -> Run {
     fetch_by(Window::of_small(256), peer, files, fixed)
@@ -114,9 +117,7 @@ fn fetch_by(mut window: Window, peer: &Peer, files: usize, fixed: Option<usize>)
     let mut cores = BinaryHeap::from(vec![Reverse(Duration::ZERO); peer.cores]);
     let mut line_free = Duration::ZERO;
     let (mut now, mut left, mut refused) = (Duration::ZERO, files, 0);
-    // By the time at which each ends: when it began, when its answer did, and its bytes, or none for a refusal.
-    let mut flight: BinaryHeap<Reverse<(Duration, Duration, Duration, Option<u64>)>> =
-        BinaryHeap::new();
+    let mut flight: BinaryHeap<Reverse<InFlight>> = BinaryHeap::new();
     let mut widths = vec![(now, window.width())];
     loop {
         assert!(refused <= files, "it never learns");
