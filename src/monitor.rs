@@ -43,6 +43,8 @@ pub trait Monitor: Send + Sync {
     fn advance(&self, counter: Counter, by: u64);
     /// One item needs a person, now or later; the run goes on.
     fn finding(&self, text: &str);
+    /// As many files may be in flight from now on.
+    fn transfers(&self, _transfers: &Transfers) {}
 }
 
 /// Listens to nothing.
@@ -107,6 +109,36 @@ impl Monitor for TestMonitor {
     }
 }
 
+/// How many files were in flight at once, and may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Transfers {
+    /// The most that both lanes together may have in flight: `limits.transfers`.
+    pub ceiling: u64,
+    /// Files below `limits.large_file`.
+    pub small: LaneReport,
+    /// Files from there on.
+    pub large: LaneReport,
+}
+
+impl Transfers {
+    /// Files of both lanes that may be in flight.
+    #[must_use]
+    pub fn width(&self) -> u64 {
+        (self.small.width + self.large.width).min(self.ceiling)
+    }
+}
+
+/// How many files of one lane were in flight at once, and may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct LaneReport {
+    /// Files that may be in flight now, or could when the run ended.
+    pub width: u64,
+    /// The most files that were in flight at once.
+    pub most: u64,
+    /// Requests that the peer did not take, or whose connection failed.
+    pub pushed_back: u64,
+}
+
 /// What one run did: the shape that `seed`, `sync`, `pull` and `push` print (design section 8, Failures and exit codes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct RunReport {
@@ -132,4 +164,6 @@ pub struct RunReport {
     pub unrenderable: u64,
     /// Wall time.
     pub elapsed_ms: u64,
+    /// How many files were in flight at once.
+    pub transfers: Transfers,
 }

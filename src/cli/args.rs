@@ -248,7 +248,7 @@ pub struct SyncSome {
 /// How a sync is done.
 #[derive(Debug, Default, Args)]
 pub struct SyncHow {
-    /// Most transfers at once [default: limits.transfers].
+    /// Transfers at once, at most; how many help is found by itself [default: limits.transfers].
     #[arg(long, value_name = "N", env = "EMSYNC_TRANSFERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub transfers: Option<u16>,
     /// How much of the network it may use.

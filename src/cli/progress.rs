@@ -11,13 +11,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Global;
 use super::output;
-use crate::monitor::{Counter, Monitor, Phase};
+use crate::monitor::{Counter, Monitor, Phase, Transfers};
 
 /// Counts, and shows them.
 #[derive(Debug)]
 pub(super) struct Progress {
     counters: [(AtomicU64, AtomicU64); 4],
     phase: AtomicU64,
+    /// How many files may be in flight, and at most.
+    transfers: (AtomicU64, AtomicU64),
     bar: ProgressBar,
     started: Instant,
 }
@@ -40,6 +42,7 @@ impl Progress {
         let progress = Arc::new(Self {
             counters: Default::default(),
             phase: AtomicU64::new(0),
+            transfers: Default::default(),
             bar,
             started: Instant::now(),
         });
@@ -94,6 +97,11 @@ impl Progress {
         if renditions > 0 {
             line.push_str(&format!(", {} rendered", output::count(renditions)));
         }
+        let (now, most) = &self.transfers;
+        let (now, most) = (now.load(Ordering::Relaxed), most.load(Ordering::Relaxed));
+        if most > 0 {
+            line.push_str(&format!(", {now}/{most} transfers"));
+        }
         line.push_str(&match self.eta() {
             Some(eta) => format!(", ETA {}", indicatif::HumanDuration(eta)),
             None => ", counting".to_owned(),
@@ -142,6 +150,12 @@ impl Monitor for Progress {
         if !self.bar.is_hidden() {
             self.bar.set_message(self.line());
         }
+    }
+
+    fn transfers(&self, transfers: &Transfers) {
+        let (now, most) = &self.transfers;
+        now.store(transfers.width(), Ordering::Relaxed);
+        most.store(transfers.ceiling, Ordering::Relaxed);
     }
 
     fn finding(&self, text: &str) {

@@ -6,6 +6,7 @@ use super::args::{Global, Json};
 use super::{ExitCode, output};
 use crate::catalogue::{Counted, FileTotals, JobCounts, Run};
 use crate::model::Timestamp;
+use crate::monitor::Transfers;
 use crate::node::Node;
 
 #[derive(serde::Serialize)]
@@ -44,6 +45,35 @@ impl From<Run> for LastRun {
             outcome: run.outcome,
             report: run.report.and_then(|text| serde_json::from_str(&text).ok()),
         }
+    }
+}
+
+impl LastRun {
+    /// The run in one line, with how many files it fetched at once.
+    fn summary(&self) -> String {
+        let of = match self.peer.as_str() {
+            "" => String::new(),
+            peer => format!(" of {peer}"),
+        };
+        let ended = match (&self.ended_at, &self.outcome) {
+            (Some(at), Some(outcome)) => format!("{outcome}, {at}"),
+            _ => format!("not ended, began {}", self.started_at),
+        };
+        let transfers = self
+            .report
+            .as_ref()
+            .and_then(|report| serde_json::from_value(report["transfers"].clone()).ok())
+            .filter(|transfers: &Transfers| transfers.small.most + transfers.large.most > 0)
+            .map_or_else(String::new, |transfers| {
+                let [small, large] = [transfers.small, transfers.large];
+                format!(
+                    "; up to {} at once, {} large (at most {})",
+                    output::counted(small.most, "small file"),
+                    output::count(large.most),
+                    output::count(transfers.ceiling)
+                )
+            });
+        format!("last run: {}{of}: {ended}{transfers}", self.activity)
     }
 }
 
@@ -174,6 +204,9 @@ fn print(status: &Status) -> anyhow::Result<()> {
             "  {} waiting, {} set aside, {} deletes held",
             counts[0], counts[1], counts[2]
         ))?;
+    }
+    if let Some(run) = &status.last_run {
+        output::line(&run.summary())?;
     }
     Ok(())
 }

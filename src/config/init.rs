@@ -144,7 +144,7 @@ fn limits_text(limits: &Limits) -> String {
         (
             "transfers",
             limits.transfers.to_string(),
-            "Files fetched at the same time.",
+            "Files fetched at the same time at most; how many helps is found, and follows the peer and the line.",
         ),
         (
             "bwlimit",

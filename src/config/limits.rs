@@ -11,7 +11,7 @@ use super::units::{self, MaxDelete};
 /// Bounds of one node, from `[limits]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Files fetched at the same time.
+    /// The most files that are fetched at the same time. How many are is found while they are: it follows the peer's answers.
     pub transfers: usize,
     /// How fast media may move.
     pub bwlimit: Bandwidth,
@@ -58,7 +58,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            transfers: 8,
+            transfers: 256,
             bwlimit: Bandwidth::default(),
             tpslimit: None,
             tpslimit_burst: 1,

@@ -173,6 +173,20 @@ impl Error {
         matches!(self, Self::CursorLost { .. } | Self::Inconsistent { .. })
     }
 
+    /// Whether the peer, or what stands before it, has more to do than it can.
+    #[must_use]
+    pub fn is_push_back(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Unreachable { .. }
+                | Self::Server {
+                    status: 502 | 504,
+                    ..
+                }
+        )
+    }
+
     /// How long the peer asked us to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -3,6 +3,9 @@
 //! EMDB ignores `If-Range`, has no 416 and answers a range at the end with an empty 206 (H-41). So a range is only asked
 //! for strictly inside the known size, and the caller compares the reply's `ETag` with the one the partial began under.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::StatusCode;
@@ -14,7 +17,6 @@ use reqwest::header::{
 use super::{Error, Peer};
 use crate::model::{AssetId, FileKind, MediaPath};
 use crate::protocol::wire_path;
-use crate::throttle::Throttle;
 
 /// A body on its way.
 pub struct Download {
@@ -25,10 +27,11 @@ pub struct Download {
     pub total: Option<u64>,
     /// The peer's mark for this content, opaque.
     pub tag: Option<String>,
+    /// How long it took from the request to the head of the answer.
+    pub waited: Duration,
     response: reqwest::Response,
-    peer: String,
+    peer: Peer,
     url: String,
-    throttle: Throttle,
 }
 
 impl Download {
@@ -38,13 +41,17 @@ impl Download {
             let mut download = download?;
             match download.response.chunk().await {
                 Ok(Some(piece)) => {
-                    download.throttle.fetched(piece.len()).await;
+                    let inner = &download.peer.0;
+                    inner.throttle.fetched(piece.len()).await;
+                    inner
+                        .fetched
+                        .fetch_add(piece.len() as u64, Ordering::Relaxed);
                     Some((Ok(piece), Some(download)))
                 }
                 Ok(None) => None,
                 Err(source) => {
                     let error = Error::Unreachable {
-                        peer: download.peer.clone(),
+                        peer: download.peer.0.name.clone(),
                         url: download.url.clone(),
                         source,
                     };
@@ -100,7 +107,7 @@ impl Peer {
                 .expect("no panic while the cookies are held");
             Self::with_cookies(request, &jar)
         };
-        let response = self.send(request, &url).await?;
+        let (response, waited) = self.send_and_time(request, &url).await?;
         self.keep_cookies(response.headers());
         let status = response.status();
         let peer = self.0.name.clone();
@@ -144,11 +151,17 @@ impl Peer {
             from,
             total,
             tag,
+            waited,
             response,
-            peer,
+            peer: self.clone(),
             url,
-            throttle: self.0.throttle.clone(),
         })
+    }
+
+    /// Bytes of media that came so far.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.0.fetched.load(Ordering::Relaxed)
     }
 
     fn keep_cookies(&self, headers: &HeaderMap) {

@@ -12,6 +12,7 @@ mod patience;
 mod probe;
 mod witness;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ struct Inner {
     throttle: Throttle,
     busy_until: Mutex<Option<Instant>>,
     media_cookies: Mutex<CookieJar>,
+    /// Bytes of media that came.
+    fetched: AtomicU64,
 }
 
 impl Peer {
@@ -99,6 +102,7 @@ impl Peer {
             throttle,
             busy_until: Mutex::new(None),
             media_cookies: Mutex::new(jar_for(&settings.base_url)),
+            fetched: AtomicU64::new(0),
         })))
     }
 
@@ -146,13 +150,24 @@ impl Peer {
 
     /// Sends a request and sorts out every status that says the same whatever was asked for.
     async fn send(&self, request: RequestBuilder, url: &str) -> Result<Response, Error> {
+        Ok(self.send_and_time(request, url).await?.0)
+    }
+
+    /// The same, with how long the head of the answer took once the request might go out.
+    async fn send_and_time(
+        &self,
+        request: RequestBuilder,
+        url: &str,
+    ) -> Result<(Response, Duration), Error> {
         let unreachable = |source: reqwest::Error| Error::Unreachable {
             peer: self.0.name.clone(),
             url: url.to_owned(),
             source,
         };
         self.0.throttle.ask().await;
+        let asked = Instant::now();
         let response = request.send().await.map_err(unreachable)?;
+        let waited = asked.elapsed();
         let status = response.status();
         let location = response
             .headers()
@@ -174,7 +189,7 @@ impl Peer {
                     retry_after,
                 })
             }
-            _ => Ok(response),
+            _ => Ok((response, waited)),
         }
     }
 

@@ -181,6 +181,7 @@ pub async fn sync_peer(
     let report = RunReport {
         deleted: applied.deleted,
         quarantined: counts.quarantined,
+        transfers: pull.transfers(),
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         ..pull.counts.report()
     };

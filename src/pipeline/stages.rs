@@ -26,6 +26,7 @@ pub(super) struct Stages {
 impl Stages {
     pub(super) fn start(node: &Node, pull: &Arc<Pull>) -> Result<Self, Error> {
         pull.monitor.phase(Phase::Files);
+        pull.monitor.transfers(&pull.transfers());
         let (items, queue) = mpsc::channel(pull.limits.publish_batch);
         let (listing_done, listing) = watch::channel(false);
         let (files_done, files) = watch::channel(false);
@@ -35,19 +36,15 @@ impl Stages {
             depth: pull.limits.handoff_depth,
             max_pixels: node.config.media.max_pixels,
         };
-        let lane = |lane: Lane, width: usize| {
+        let lane = |lane: Lane| {
             let lane = pool::LaneOf {
                 lane,
-                width,
                 upstream_done: listing.clone(),
                 items: items.clone(),
             };
             tokio::spawn(or_stop(pull.clone(), pool::run(pull.clone(), lane)))
         };
-        let lanes = [
-            lane(Lane::Small, pull.limits.transfers),
-            lane(Lane::Large, (pull.limits.transfers / 4).max(1)),
-        ];
+        let lanes = [lane(Lane::Small), lane(Lane::Large)];
         let media = if renders {
             let media = renditions::run(pull.clone(), media, files, items.clone())?;
             tokio::spawn(or_stop(pull.clone(), media))

@@ -8,6 +8,7 @@
 //! damage     the files that a look at the disk found wrong, wished for as their rows say they were
 //! ahead      for many wishes at once: which of them have nothing here
 //! pool       per lane: claim wishes, run `transfer` for each, as many at once as there are permits
+//! lanes      the permits; `window` says how many: it follows latency, goodput and the peer's refusals
 //! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes (`ours`, `body`)
 //! publisher  the only writer: groups what arrived, makes it durable under its name, then rows, then settles the jobs
 //! ```
@@ -21,6 +22,7 @@ mod cutoff;
 pub mod damage;
 mod error;
 mod folders;
+mod lanes;
 pub mod metadata;
 mod ours;
 mod page;
@@ -28,6 +30,7 @@ pub mod plan;
 pub mod pool;
 pub mod publisher;
 mod transfer;
+mod window;
 mod wishes;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -44,12 +47,13 @@ use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::model::NodeId;
 use crate::model::job::FetchJob;
-use crate::monitor::{Monitor, RunReport};
+use crate::monitor::{Monitor, RunReport, Transfers};
 use crate::peer::{Patience, Peer};
 use crate::retry;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
+use lanes::Lanes;
 
 /// Small files in memory at most, together, in KiB.
 const ROOM_KIB: u32 = 32 << 10;
@@ -84,6 +88,8 @@ pub struct Pull {
     pub cutoff: Arc<Cutoff>,
     /// The other peers of this node.
     pub others: Vec<OtherPeer>,
+    /// Who may begin to download.
+    lanes: Lanes,
     /// Room for small files that lie in memory until they are published, in KiB.
     room: Arc<Semaphore>,
     /// Held by whoever empties trash for the disk reserve.
@@ -110,6 +116,7 @@ impl Pull {
         monitor: Arc<dyn Monitor>,
         stop: Shutdown,
     ) -> Self {
+        let lanes = Lanes::new(limits.transfers);
         Self {
             peer,
             catalogue,
@@ -125,12 +132,19 @@ impl Pull {
             counts: Counts::default(),
             cutoff: Arc::default(),
             others: Vec::new(),
+            lanes,
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
             making_room: tokio::sync::Mutex::new(()),
             removals_ahead: AtomicBool::new(true),
             blocked: AtomicU64::new(0),
             failure: Mutex::new(None),
         }
+    }
+
+    /// How many files were in flight at once, and may be.
+    #[must_use]
+    pub fn transfers(&self) -> Transfers {
+        self.lanes.report()
     }
 
     /// The rule for trying one file again.

@@ -1,4 +1,4 @@
-//! The download pool: two lanes, small and large files, each with its own permits.
+//! The download pool: two lanes, small and large files, each as wide as helps (`lanes`).
 //!
 //! ```text
 //! loop  note whether upstream is done and nothing is in flight      (in this order, so that no follow-up job is missed)
@@ -11,17 +11,21 @@
 //! is released. The lane is over when its last job is settled, not when its last byte arrived.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::ahead::{self, Here};
+use super::lanes::Permit;
 use super::publisher::{Ending, Item};
 use super::transfer;
+use super::window::Change;
 use super::{Error, InFlight, InFlightToken, Pull};
 use crate::catalogue::{Job, Lane, NewJob};
 use crate::crash::{self, Point};
@@ -33,6 +37,8 @@ use crate::{peer, store};
 pub const LEASE: Duration = Duration::from_secs(3_600);
 /// Jobs of the small lane that are claimed ahead.
 const CLAIMED_AHEAD: usize = 256;
+/// How often a lane of large files looks at what came over the line.
+const LOOK: Duration = Duration::from_millis(500);
 /// Tries of a file whose bytes keep coming out wrong, and of one that is not there.
 const TRIES_CORRUPT: u32 = 3;
 const TRIES_PERMANENT: u32 = 2;
@@ -41,8 +47,6 @@ const TRIES_PERMANENT: u32 = 2;
 pub struct LaneOf {
     /// Which jobs.
     pub lane: Lane,
-    /// How many at once.
-    pub width: usize,
     /// Turns true when nobody will wish for more, but for retries and follow-ups.
     pub upstream_done: watch::Receiver<bool>,
     /// Where finished jobs go.
@@ -61,19 +65,42 @@ struct Claimed {
 /// # Errors
 /// The catalogue's.
 pub async fn run(pull: Arc<Pull>, lane: LaneOf) -> Result<(), Error> {
-    let permits = Arc::new(Semaphore::new(lane.width));
+    tokio::select! {
+        ended = fetch_all(&pull, &lane) => ended,
+        never = measure(&pull, lane.lane) => match never {},
+    }
+}
+
+/// Tells the lane what came over the line, over and over.
+async fn measure(pull: &Pull, lane: Lane) -> Infallible {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let lane = pull.lanes.of(lane);
+    let mut before = pull.peer.fetched();
+    loop {
+        looks.tick().await;
+        let fetched = pull.peer.fetched();
+        if let Some(change) = lane.moved(fetched - before) {
+            pull.lanes.tell(&*pull.monitor, lane, change);
+        }
+        before = fetched;
+    }
+}
+
+async fn fetch_all(pull: &Arc<Pull>, lane: &LaneOf) -> Result<(), Error> {
+    let places = pull.lanes.of(lane.lane);
     let in_flight = InFlight::default();
     let mut waiting: VecDeque<Claimed> = VecDeque::new();
     while !pull.stop.requested() {
         if let Some(claimed) = waiting.pop_front() {
             let permit = tokio::select! {
-                permit = permits.clone().acquire_owned() => permit.expect("the lane never closes its semaphore"),
+                permit = places.permit() => permit,
                 () = pull.stop.wait() => { waiting.push_front(claimed); break; }
             };
             tokio::spawn(work(pull.clone(), claimed, permit, lane.items.clone()));
             continue;
         }
-        if !refill(&pull, &lane, &in_flight, &mut waiting).await? {
+        if !refill(pull, lane, &in_flight, &mut waiting).await? {
             return Ok(());
         }
     }
@@ -105,7 +132,8 @@ async fn refill(
     let ahead = if lane.lane == Lane::Small {
         CLAIMED_AHEAD
     } else {
-        lane.width.saturating_sub(in_flight.count())
+        // One more than may begin, or nobody would know that the lane is held up by its width.
+        (pull.lanes.of(lane.lane).width() + 1).saturating_sub(in_flight.count())
     };
     if ahead > 0 {
         let jobs = pull
@@ -156,33 +184,60 @@ async fn drained(in_flight: &InFlight) {
 async fn work(
     pull: Arc<Pull>,
     Claimed { job, here, token }: Claimed,
-    permit: OwnedSemaphorePermit,
+    mut permit: Permit,
     items: mpsc::Sender<Item>,
 ) {
     // Nothing outlives a panic but its job, which is tried again and then set aside like any other (I3).
-    let ran = AssertUnwindSafe(run_one(&pull, &job, here))
+    let ran = AssertUnwindSafe(run_one(&pull, &job, here, &mut permit))
         .catch_unwind()
         .await;
+    let mut landed = None;
     let ending = match ran.unwrap_or(Err(Error::Worker)) {
-        Ok(ending) => ending,
-        Err(error) => fail_one(&pull, &job, error).await,
+        Ok((ending, flight)) => {
+            landed = flight;
+            ending
+        }
+        Err(error) => {
+            if let Error::Peer(error) = &error
+                && error.is_push_back()
+            {
+                let change = permit.pushed_back();
+                tell(&pull, &permit, change);
+            }
+            fail_one(&pull, &job, error).await
+        }
     };
     if !send(&items, Item { job, ending, token }).await {
         // Nobody publishes any more: fetching on would only throw bytes away.
         pull.stop.request();
     }
+    // Handed on is what counts: to fetch faster than files are published brings nothing.
+    if let Some((waited, bytes)) = landed {
+        let change = permit.arrived(waited, bytes);
+        tell(&pull, &permit, change);
+    }
     drop(permit);
 }
 
-async fn run_one(pull: &Pull, job: &Job, here: Here) -> Result<Ending, Error> {
+fn tell(pull: &Pull, permit: &Permit, change: Option<Change>) {
+    if let Some(change) = change {
+        pull.lanes.tell(&*pull.monitor, permit.lane(), change);
+    }
+}
+
+/// What a job brought, and of what was fetched for it how soon the answer began and how much it was.
+type Ran = (Ending, Option<(Duration, u64)>);
+
+async fn run_one(pull: &Pull, job: &Job, here: Here, permit: &mut Permit) -> Result<Ran, Error> {
     let Work::Fetch(fetch) = &job.work else {
-        return Ok(Ending::Quarantine(
-            "a job of another kind got into a download lane".to_owned(),
-        ));
+        let reason = "a job of another kind got into a download lane".to_owned();
+        return Ok((Ending::Quarantine(reason), None));
     };
     if !pull.peer.turn(&pull.stop).await {
         return Err(Error::Cancelled);
     }
+    // What the peer asked us to wait says nothing of how fast it is.
+    permit.begin();
     let arrived = transfer::fetch(pull, &job.asset, fetch, here).await?;
     crash::point(Point::FileStaged)?;
     pull.peer.budget().earn();
@@ -194,10 +249,12 @@ async fn run_one(pull: &Pull, job: &Job, here: Here) -> Result<Ending, Error> {
         size: 0,
         work: Work::Regenerate(render),
     });
-    Ok(Ending::Landed {
+    let flight = arrived.flight();
+    let ending = Ending::Landed {
         parts: vec![arrived.into_part(job.asset.clone(), fetch)],
         then: then.into_iter().collect(),
-    })
+    };
+    Ok((ending, flight))
 }
 
 /// Decides what a failure means for its job, and for the pass.

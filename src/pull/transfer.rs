@@ -9,6 +9,8 @@
 //!
 //! What is here is found in `ours`, bodies are read in `body`. Cancelling stops between two pieces and keeps the partial.
 
+use std::time::Duration;
+
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
@@ -34,12 +36,19 @@ pub(super) struct Arrived {
     /// The room that it takes in memory, if it lies there.
     room: Option<OwnedSemaphorePermit>,
     received: u64,
+    /// How long the head of the answer took; `None` when nothing was asked for.
+    waited: Option<Duration>,
     modified: Timestamp,
     kind: FileKind,
     path: MediaPath,
 }
 
 impl Arrived {
+    /// How long the head of the answer took, and bytes of its body; `None` when nothing was asked for.
+    pub(super) fn flight(&self) -> Option<(Duration, u64)> {
+        Some((self.waited?, self.received))
+    }
+
     /// The file with its row to be. A stated MD5 that was not reckoned again stands beside a SHA-256 that was.
     pub(super) fn into_part(self, asset: AssetId, job: &FetchJob) -> Part {
         let file = MediaFile {
@@ -87,6 +96,7 @@ pub(super) async fn fetch(
             found,
             room: None,
             received: 0,
+            waited: None,
             modified: modified.unwrap_or_else(|| pull.seams.clock.now()),
             kind: job.kind,
             path,
@@ -106,6 +116,7 @@ pub(super) async fn fetch(
                     found: fetched(staged, digests),
                     room: None,
                     received: 0,
+                    waited: None,
                     modified: job.modified.unwrap_or_else(|| pull.seams.clock.now()),
                     kind: job.kind,
                     path,
@@ -120,6 +131,7 @@ pub(super) async fn fetch(
         Some(_) => None,
     };
     let (download, partial) = begin(pull, (asset, &path), job, partial).await?;
+    let waited = Some(download.waited);
     check_announced(job, &download)?;
     let modified = job
         .modified
@@ -134,6 +146,7 @@ pub(super) async fn fetch(
         found: fetched(content, digests),
         room,
         received,
+        waited,
         modified,
         kind: job.kind,
         path,

@@ -23,6 +23,7 @@ mod heirs;
 mod hostile;
 mod kept_report;
 mod kill;
+mod lanes;
 mod limits;
 mod local;
 mod model;

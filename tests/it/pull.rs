@@ -388,6 +388,7 @@ async fn a_wrong_key_ends_the_run_before_anything_moves() {
         outcome.report,
         emsync::monitor::RunReport {
             elapsed_ms: outcome.report.elapsed_ms,
+            transfers: outcome.report.transfers,
             ..Default::default()
         }
     );

@@ -3,6 +3,7 @@
 pub(crate) mod between;
 pub(crate) mod chance;
 pub(crate) mod disk;
+pub(crate) mod door;
 pub(crate) mod emdb;
 pub(crate) mod fault;
 pub(crate) mod folder;
