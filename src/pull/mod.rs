@@ -56,7 +56,7 @@ use crate::store::{Staging, Store};
 use lanes::Lanes;
 
 /// Small files in memory at most, together, in KiB.
-const ROOM_KIB: u32 = 32 << 10;
+const ROOM_KIB: u32 = 24 << 10;
 
 /// What the stages of one pass over one peer share.
 pub struct Pull {

@@ -7,8 +7,8 @@
 //!       else wait for: new jobs, fewer in flight, the next due time, upstream done, or the end
 //! ```
 //!
-//! Small files are claimed a few ahead, since each claim is a durable write; what is claimed and not begun when the end comes
-//! is released. The lane is over when its last job is settled, not when its last byte arrived.
+//! Small files are claimed many at a time, since each claim is a durable write, and the next claim begins when half of them are
+//! under way; what is claimed and not begun when the end comes is released. The lane is over when its last job is settled, not when its last byte arrived.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::ahead::{self, Here};
@@ -35,8 +36,9 @@ use crate::{peer, store};
 
 /// How long a claim lasts; only a run that lost its lock could overstay it.
 pub const LEASE: Duration = Duration::from_secs(3_600);
-/// Jobs of the small lane that are claimed ahead.
+/// Jobs of the small lane that are claimed ahead, and how many of them are left when more are claimed.
 const CLAIMED_AHEAD: usize = 256;
+const CLAIMED_AGAIN: usize = CLAIMED_AHEAD / 2;
 /// How often a lane of large files looks at what came over the line.
 const LOOK: Duration = Duration::from_millis(500);
 /// Tries of a file whose bytes keep coming out wrong, and of one that is not there.
@@ -91,8 +93,15 @@ async fn fetch_all(pull: &Arc<Pull>, lane: &LaneOf) -> Result<(), Error> {
     let places = pull.lanes.of(lane.lane);
     let in_flight = InFlight::default();
     let mut waiting: VecDeque<Claimed> = VecDeque::new();
+    let mut claiming: Option<JoinHandle<Result<Vec<Claimed>, Error>>> = None;
     while !pull.stop.requested() {
         if let Some(claimed) = waiting.pop_front() {
+            if lane.lane == Lane::Small && waiting.len() == CLAIMED_AGAIN && claiming.is_none() {
+                let (pull, in_flight) = (pull.clone(), in_flight.clone());
+                let more =
+                    async move { claim(&pull, Lane::Small, CLAIMED_AHEAD, &in_flight).await };
+                claiming = Some(tokio::spawn(more));
+            }
             let permit = tokio::select! {
                 permit = places.permit() => permit,
                 () = pull.stop.wait() => { waiting.push_front(claimed); break; }
@@ -100,10 +109,21 @@ async fn fetch_all(pull: &Arc<Pull>, lane: &LaneOf) -> Result<(), Error> {
             tokio::spawn(work(pull.clone(), claimed, permit, lane.items.clone()));
             continue;
         }
-        if !refill(pull, lane, &in_flight, &mut waiting).await? {
+        if let Some(claiming) = claiming.take() {
+            waiting.extend(claiming.await.unwrap_or(Err(Error::Worker))?);
+        } else if !refill(pull, lane, &in_flight, &mut waiting).await? {
             return Ok(());
         }
     }
+    let claimed = match claiming {
+        Some(claiming) => claiming.await.unwrap_or(Err(Error::Worker)),
+        None => Ok(Vec::new()),
+    };
+    let (claimed, ended) = claimed.map_or_else(
+        |error| (Vec::new(), Err(error)),
+        |claimed| (claimed, Ok(())),
+    );
+    waiting.extend(claimed);
     for Claimed { job, token, .. } in waiting {
         let ending = Ending::Release;
         if !send(&lane.items, Item { job, ending, token }).await {
@@ -111,7 +131,29 @@ async fn fetch_all(pull: &Arc<Pull>, lane: &LaneOf) -> Result<(), Error> {
         }
     }
     drained(&in_flight).await;
-    Ok(())
+    ended
+}
+
+/// Claims up to so many jobs that are due.
+async fn claim(
+    pull: &Pull,
+    lane: Lane,
+    most: usize,
+    in_flight: &InFlight,
+) -> Result<Vec<Claimed>, Error> {
+    let (who, now) = ((pull.peer.name(), lane), pull.seams.clock.now());
+    let jobs = pull.catalogue.claim(who, most, "pull", now, LEASE).await?;
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    crash::point(Point::PoolClaimed)?;
+    let here = ahead::look(pull, &jobs).await?;
+    let claimed = jobs.into_iter().zip(here).map(|(job, here)| Claimed {
+        job,
+        here,
+        token: in_flight.enter(),
+    });
+    Ok(claimed.collect())
 }
 
 /// Claims more, or waits until there may be more; `false` when there never will be.
@@ -136,18 +178,8 @@ async fn refill(
         (pull.lanes.of(lane.lane).width() + 1).saturating_sub(in_flight.count())
     };
     if ahead > 0 {
-        let jobs = pull
-            .catalogue
-            .claim((pull.peer.name(), lane.lane), ahead, "pull", now, LEASE)
-            .await?;
-        if !jobs.is_empty() {
-            crash::point(Point::PoolClaimed)?;
-            let here = ahead::look(pull, &jobs).await?;
-            waiting.extend(jobs.into_iter().zip(here).map(|(job, here)| Claimed {
-                job,
-                here,
-                token: in_flight.enter(),
-            }));
+        waiting.extend(claim(pull, lane.lane, ahead, in_flight).await?);
+        if !waiting.is_empty() {
             return Ok(true);
         }
     }

@@ -20,8 +20,8 @@
 //! All calls block; asynchronous callers wrap them in `spawn_blocking`. Every changing system call goes through [`Sys`].
 
 mod adopt;
-mod at_hand;
 mod content;
+mod direct;
 mod dirs;
 mod error;
 mod facts;
@@ -228,6 +228,9 @@ impl Store {
     /// [`Error::NotAFile`] for a directory, fifo, socket or device, [`Error::Escapes`] for a symbolic link anywhere on
     /// the way, [`Error::NoTree`] when the whole tree is missing; system errors.
     pub fn open_file(&self, kind: FileKind, path: &MediaPath) -> Result<Option<OpenFile>, Error> {
+        if let Some(open) = self.open_whole(kind, path) {
+            return Ok(Some(open));
+        }
         let Some(dir) = self.parent_of(kind, path)? else {
             return Ok(None);
         };
@@ -243,6 +246,9 @@ impl Store {
     /// # Errors
     /// As [`Self::open_file`].
     pub fn stat(&self, kind: FileKind, path: &MediaPath) -> Result<Option<Stat>, Error> {
+        if let Some(stat) = self.stat_whole(kind, path) {
+            return Ok(Some(stat));
+        }
         match self.parent_of(kind, path)? {
             Some(dir) => dir.look(path.name()),
             None => Ok(None),
