@@ -119,12 +119,16 @@ impl Db {
 }
 
 /// A pool of so many connections at most.
-fn pool(connections: u32) -> SqlitePoolOptions {
+pub(super) fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(600))
         // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
         .test_before_acquire(false)
+        // Nor does it age. With either of these the pool looks after its connections every few minutes, as many times as it counts
+        // idle ones; that count can be below zero for a moment, and then it never ends (sqlx 0.9, `spawn_maintenance_tasks`).
+        .idle_timeout(None)
+        .max_lifetime(None)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

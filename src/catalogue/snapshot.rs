@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
 
-use super::db::Db;
+use super::db::{Db, pool};
 use super::dialect::{MIGRATIONS, Pool};
 use super::{Batch, Catalogue, Error, damage_in, during, unsigned};
 use crate::model::{AssetId, Timestamp};
@@ -208,11 +208,7 @@ pub async fn examine_copy(path: &Path) -> Result<Health, Error> {
         .read_only(true)
         .immutable(true);
     let failed = |source| Error::damaged(path, "cannot be read", Some(source));
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
-        .await
-        .map_err(failed)?;
+    let pool = pool(1).connect_with(options).await.map_err(failed)?;
     let health = check(&pool, path, false).await;
     pool.close().await;
     health

@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row as _};
 
+use super::db::pool;
 use super::dialect::{Engine, Pool, ROWS_A_STATEMENT};
 use super::files::{kind, md5, media_path, number};
 use super::leftovers::sweep;
@@ -64,8 +65,7 @@ impl Spool {
             .synchronous(SqliteSynchronous::Off)
             .pragma("cache_size", "-8192")
             .pragma("locking_mode", "EXCLUSIVE");
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
+        let pool = pool(1)
             .connect_with(options)
             .await
             .map_err(|source| Error::Open {

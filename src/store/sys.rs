@@ -13,7 +13,7 @@ use rustix::io::{Errno, Result};
 use crate::model::Timestamp;
 use crate::seams::{Clock, Os};
 
-/// The changing system calls, plus the three facts about the machine that the store has to be told.
+/// The changing system calls, plus the facts about the machine that the store has to be told.
 pub trait Sys: Send + Sync + fmt::Debug {
     /// Makes a new empty file, readable by us alone; an existing name is an error.
     ///
@@ -63,6 +63,11 @@ pub trait Sys: Send + Sync + fmt::Debug {
     /// `NOSYS` where the system or the file system would not tell that something was lost; else the system's answer, which may be about anybody's
     /// file, and is given once for each time that `dir` was opened.
     fn sync_all(&self, dir: BorrowedFd<'_>) -> Result<()>;
+
+    /// Files or directories from which on [`Self::sync_all`] costs less than one sync for each.
+    fn sync_all_from(&self) -> usize {
+        8
+    }
 
     /// Makes a directory; an existing name is an error.
     ///

@@ -16,9 +16,6 @@ use rustix::io::Errno;
 
 use super::Store;
 
-/// Files or directories from which on they are synced together.
-const FROM: usize = 8;
-
 /// Whether it may still be asked; held while it is.
 #[derive(Debug, Default)]
 pub(super) struct Together(Mutex<Trust>);
@@ -34,7 +31,7 @@ impl Store {
     /// Waits until everything written so far is on the medium, if so many things are worth it; `false` when each has to be
     /// synced by itself.
     pub(super) fn sync_together(&self, things: usize) -> bool {
-        if things < FROM {
+        if things < self.0.dirs.sys().sync_all_from() {
             return false;
         }
         let mut trust = self.trust();

@@ -498,6 +498,11 @@ impl Sys for Recorder {
         self.step(|| Ok(()), |_, ()| Op::SyncAll)
     }
 
+    /// Soon, for how many files come together in a run as small as these is chance.
+    fn sync_all_from(&self) -> usize {
+        2
+    }
+
     fn sync_dir(&self, dir: Fd<'_>) -> Result<()> {
         self.step(|| Ok(()), |taken, ()| Op::SyncDir(taken.id(dir)))
     }
