@@ -21,7 +21,7 @@ pub fn mend(asset: &Asset, own: &[FileRow], unrenderable: bool, policy: Policy) 
         if !asset.names(file.kind, &file.path) {
             // It goes, or is brought here under its new name.
         } else if is_wanted {
-            plan.fetch.push(fetch(&as_it_was(file), None));
+            plan.fetch.push(fetch(&ListedFile::from(file), None));
         } else if file.authored && !unrenderable && policy.generated != Generated::Off {
             presets.extend(preset_of(file));
         }
@@ -46,19 +46,6 @@ pub fn mend(asset: &Asset, own: &[FileRow], unrenderable: bool, policy: Policy) 
         plan.regenerate = Some(render);
     }
     plan
-}
-
-/// What a peer that has the file would list.
-fn as_it_was(file: &MediaFile) -> ListedFile {
-    ListedFile {
-        kind: file.kind,
-        path: file.path.clone(),
-        size: Some(file.size),
-        modified: Some(file.modified),
-        sha256: Some(file.sha256),
-        md5: file.md5,
-        exact: true,
-    }
 }
 
 /// The id of the preset that a rendition was made by.
