@@ -115,7 +115,15 @@ impl Job<'_> {
                 });
                 command = Command::new("curl");
                 command
-                    .args(["-s", "-Z", "--parallel-max", "16", "--create-dirs", "-K"])
+                    .args([
+                        "-s",
+                        "--no-progress-meter",
+                        "-Z",
+                        "--parallel-max",
+                        "16",
+                        "--create-dirs",
+                        "-K",
+                    ])
                     .arg(list);
                 command.args(self.headers("-H"));
             }
