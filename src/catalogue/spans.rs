@@ -31,6 +31,14 @@ pub struct Span {
     pub counts: [u64; 4],
 }
 
+impl Span {
+    /// All spans of a table, each with where the next one begins; `None` for the last, which ends with the table.
+    pub fn with_ends(spans: &[Self]) -> impl Iterator<Item = (&Self, Option<&str>)> {
+        let ends = spans.iter().skip(1).map(|span| Some(span.first.as_str()));
+        spans.iter().zip(ends.chain([None]))
+    }
+}
+
 impl Catalogue {
     /// The spans of a table as it is now; `None` while it changes faster than it can be read.
     ///

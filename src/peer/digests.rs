@@ -65,14 +65,7 @@ impl Peer {
             let is_it = list
                 .as_ref()
                 .is_none_or(|list| Tag::over(*level, list) == *tag);
-            self.read(
-                is_it
-                    .then_some(())
-                    .ok_or_else(|| protocol::Error::Malformed {
-                        reason: format!("what is below {tag:?} does not amount to it"),
-                        start: String::new(),
-                    }),
-            )?;
+            self.expect(is_it, || format!("what is below {tag:?}"))?;
         }
         Ok(lists)
     }
@@ -91,14 +84,7 @@ impl Peer {
         for ((_, tag), item) in pairs.iter().zip(&items) {
             let is_it =
                 (item.as_ref()).is_none_or(|item| item.key.module == *table && item.tag() == *tag);
-            self.read(
-                is_it
-                    .then_some(())
-                    .ok_or_else(|| protocol::Error::Malformed {
-                        reason: format!("the item of {tag:?} does not amount to it"),
-                        start: String::new(),
-                    }),
-            )?;
+            self.expect(is_it, || format!("the item of {tag:?}"))?;
         }
         Ok(items)
     }
@@ -107,6 +93,15 @@ impl Peer {
         let form = question.form_encode();
         let (response, url) = self.post(DIGESTS, form, &self.empty_jar()).await?;
         self.body_below(LARGEST, response, &url).await
+    }
+
+    /// An answer must amount to the tag that was asked for.
+    fn expect(&self, amounts: bool, what: impl Fn() -> String) -> Result<(), Error> {
+        let malformed = || protocol::Error::Malformed {
+            reason: format!("{} does not amount to it", what()),
+            start: String::new(),
+        };
+        self.read(amounts.then_some(()).ok_or_else(malformed))
     }
 
     fn read<T>(&self, read: Result<T, protocol::Error>) -> Result<T, Error> {

@@ -88,9 +88,7 @@ fn located<'a>(
     asked: impl Iterator<Item = &'a Tag>,
 ) -> HashMap<Tag, (&'a str, Option<&'a str>)> {
     let asked: std::collections::HashSet<_> = asked.collect();
-    let ends = spans.iter().skip(1).map(|span| Some(span.first.as_str()));
-    let bounds = spans.iter().zip(ends.chain([None]));
-    bounds
+    Span::with_ends(spans)
         .filter(|(span, _)| asked.contains(&span.tag))
         .map(|(span, end)| (span.tag, (span.first.as_str(), end)))
         .collect()

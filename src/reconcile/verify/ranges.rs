@@ -142,9 +142,7 @@ impl<'a, 'v> Descent<'a, 'v> {
 
     /// Compares our spans with what the peer's tag of the table stands for.
     async fn table(&mut self, spans: &[Span], tag: Tag) -> Step<()> {
-        let ends = spans.iter().skip(1).map(|span| Some(span.first.as_str()));
-        let stretches = spans.iter().zip(ends.chain([None]));
-        let stretches: Vec<_> = stretches
+        let stretches: Vec<_> = Span::with_ends(spans)
             .map(|(span, until)| Stretch { span, until })
             .collect();
         let own_groups = groups(spans.iter().map(|span| (span.tag, span.heads)));
