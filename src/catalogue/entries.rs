@@ -5,13 +5,15 @@ use sqlx::QueryBuilder;
 
 use super::dialect::{Engine, Row};
 use super::files::{COLUMNS as FILE_COLUMNS, media_file};
-use super::records::{COLUMNS, stored};
+use super::records::{COLUMNS, LEAN_COLUMNS, stored};
 use super::{Catalogue, Error, during, signed};
 use crate::model::{MediaFile, Module, Record};
 use crate::protocol::digests::Item;
 
 /// Records read at a time: each comes with its whole document (I10).
 const PAGE: usize = 250;
+/// The same where documents are left out.
+const LEAN_PAGE: usize = 2_000;
 
 /// One id of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(super) struct Entries<'a> {
     from: (String, bool),
     until: Option<&'a str>,
     more: bool,
+    /// Whether records come without their documents.
+    is_lean: bool,
 }
 
 impl<'a> Entries<'a> {
@@ -69,7 +73,26 @@ impl<'a> Entries<'a> {
             from: (first.to_owned(), true),
             until,
             more: true,
+            is_lean: false,
         }
+    }
+
+    /// The same for whoever wants to know what is listed, and nothing else: only of an asset does the document say anything about
+    /// that (which files it owns), and those of other tables are not even read.
+    pub(super) fn listed_of(
+        catalogue: &'a Catalogue,
+        module: &'a Module,
+        first: &str,
+        until: Option<&'a str>,
+    ) -> Self {
+        Self {
+            is_lean: !module.is_asset(),
+            ..Self::of(catalogue, module, first, until)
+        }
+    }
+
+    fn page(&self) -> usize {
+        if self.is_lean { LEAN_PAGE } else { PAGE }
     }
 
     /// The next page; `None` after the last one. A page may be empty.
@@ -78,7 +101,7 @@ impl<'a> Entries<'a> {
             return Ok(None);
         }
         let records = self.records().await?;
-        self.more = records.len() == PAGE;
+        self.more = records.len() == self.page();
         let last = records.last().map(|record| record.key.id.clone());
         let last = last.filter(|_| self.more);
         let files = if self.module.is_asset() {
@@ -117,12 +140,13 @@ impl<'a> Entries<'a> {
 
     async fn records(&self) -> Result<Vec<Record>, Error> {
         let mut query = QueryBuilder::<Engine>::new("SELECT ");
-        query.push(COLUMNS).push(" FROM record WHERE module = ");
+        let columns = if self.is_lean { LEAN_COLUMNS } else { COLUMNS };
+        query.push(columns).push(" FROM record WHERE module = ");
         query.push_bind(self.module.as_str());
         self.push_range(&mut query, "id", None);
         query
             .push(" ORDER BY id LIMIT ")
-            .push_bind(signed(PAGE as u64));
+            .push_bind(signed(self.page() as u64));
         let rows = self.rows(query).await?;
         rows.iter().map(|row| Ok(stored(row)?.record)).collect()
     }

@@ -64,7 +64,7 @@ pub use set_aside::{JobCounts, SetAside};
 pub use sharers::Sharer;
 pub use snapshot::{Distrusted, Found, Health, examine, examine_copy};
 pub use sources::{SourceDir, SourceFile};
-pub use spans::Span;
+pub use spans::{Span, TableSum};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 pub use totals::FileTotals;
 pub use windows::Window;

@@ -38,6 +38,9 @@ pub struct Counted {
 
 pub(super) const COLUMNS: &str = "module, id, source, content, deleted, master, modified_by, modified, master_modified, received_at, origin";
 
+/// The same, with nothing for the document.
+pub(super) const LEAN_COLUMNS: &str = "module, id, '' AS source, content, deleted, master, modified_by, modified, master_modified, received_at, origin";
+
 impl Catalogue {
     /// One record, tombstones included.
     ///

@@ -6,12 +6,13 @@
 //! span at all, and one that changed all over has all of them marked after a while. Whoever changes what an item says needs a
 //! migration that empties the table: rows do not change by it, and no trigger can tell.
 
+use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
 use super::entries::{Entries, Entry};
 use super::{Catalogue, Error, during, unsigned};
 use crate::model::Module;
-use crate::protocol::digests::{Level, TAG_BYTES, Tag};
+use crate::protocol::digests::{Level, TAG_BYTES, Tag, groups};
 
 /// How often a table may change while it is read before we give up.
 const READINGS: u32 = 20;
@@ -39,7 +40,47 @@ impl Span {
     }
 }
 
+/// What a table amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSum {
+    /// What it is made of.
+    pub tag: Tag,
+    /// Plain live records, tombstones, originals and generated files in it.
+    pub counts: [u64; 4],
+    /// Whether something in it is not plain (see [`Entry::is_plain`]).
+    pub is_odd: bool,
+}
+
+impl TableSum {
+    /// What a table of these spans amounts to.
+    #[must_use]
+    pub fn of(spans: &[Span]) -> Self {
+        let groups = groups(spans.iter().map(|span| (span.tag, span.heads)));
+        let tags: Vec<_> = groups.into_iter().map(|(tag, _)| tag).collect();
+        let mut counts = [0; 4];
+        for span in spans {
+            for (sum, count) in counts.iter_mut().zip(span.counts) {
+                *sum += count;
+            }
+        }
+        Self {
+            tag: Tag::over(Level::Table, &tags),
+            counts,
+            is_odd: spans.iter().any(|span| span.is_odd),
+        }
+    }
+}
+
 impl Catalogue {
+    /// What a table amounts to now; `None` while it changes faster than it can be read.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn table_sum(&self, module: &Module) -> Result<Option<TableSum>, Error> {
+        let spans = self.known_spans(module).await?;
+        Ok(spans.map(|spans| TableSum::of(&spans)))
+    }
+
     /// The spans of a table as it is now; `None` while it changes faster than it can be read.
     ///
     /// # Errors
@@ -56,16 +97,15 @@ impl Catalogue {
 
     /// The spans of a table, unless one of them is not known.
     async fn spans(&self, module: &Module) -> Result<Option<Vec<Span>>, Error> {
-        let rows = sqlx::query(
+        // One at a time: a row as the engine hands it over takes ten times as much as a span.
+        let mut rows = sqlx::query(
             "SELECT first, state, tag, heads, odd, live, deleted, originals, generated FROM span WHERE module = $1 ORDER BY first",
         )
         .bind(module.as_str())
-        .fetch_all(&self.db.readers)
-        .await
-        .map_err(during("read spans"))?;
-        let mut spans = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let Some(span) = read(row).map_err(during("read a span"))?? else {
+        .fetch(&self.db.readers);
+        let mut spans = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(during("read spans"))? {
+            let Some(span) = read(&row).map_err(during("read a span"))?? else {
                 return Ok(None);
             };
             spans.push(span);

@@ -55,9 +55,9 @@ async fn tables(node: &Node) -> Result<Vec<(Module, Tag)>, Error> {
         if node.withheld.contains(&table) {
             continue;
         }
-        let groups = groups(&spans(node, &table).await?);
-        let tags: Vec<_> = groups.into_iter().map(|(tag, _)| tag).collect();
-        tables.push((table, Tag::over(Level::Table, &tags)));
+        let sum = node.catalogue.table_sum(&table).await?;
+        let sum = sum.ok_or(Error::CursorLost)?;
+        tables.push((table, sum.tag));
     }
     Ok(tables)
 }
