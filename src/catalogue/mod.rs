@@ -27,6 +27,7 @@ mod keys;
 mod leftovers;
 mod moment;
 mod new_files;
+mod open_ends;
 mod places;
 mod quarantine;
 mod records;
