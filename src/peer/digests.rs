@@ -3,7 +3,7 @@
 //! Nothing is taken on trust but what the peer has: every answer must hash to the tag that was asked for. Questions are behind `&mut`
 //! because [`Peer::patiently`] hands them on so; none is changed.
 
-use super::{Cursor, Error, Peer};
+use super::{Cursor, Error, Page, Peer};
 use crate::model::{Module, Timestamp};
 use crate::protocol;
 use crate::protocol::digests::{self, Asked, Children, Item, Level, Tag};
@@ -16,6 +16,15 @@ const LARGEST: usize = 32 << 20;
 /// How far ahead a listing begins that is to be empty whatever anybody's clock says, in milliseconds.
 const A_CENTURY: i64 = 36_525 * 86_400_000;
 
+impl Page {
+    /// Whether the node that answered tells what its listing amounts to.
+    #[must_use]
+    pub fn tells_digests(&self) -> bool {
+        let hello = self.changes.head.hello.as_ref();
+        hello.is_some_and(|hello| hello.features.iter().any(|word| word == FEATURE))
+    }
+}
+
 impl Peer {
     /// Whether the peer tells what its listing amounts to.
     ///
@@ -23,8 +32,7 @@ impl Peer {
     /// Any [`Error`] of a list request.
     pub async fn tells_digests(&self, (): &mut ()) -> Result<bool, Error> {
         let mut cursor = Cursor::new(self, -A_CENTURY, Timestamp::EPOCH);
-        let hello = self.next_page(&mut cursor).await?.changes.head.hello;
-        Ok(hello.is_some_and(|hello| hello.features.iter().any(|word| word == FEATURE)))
+        Ok(self.next_page(&mut cursor).await?.tells_digests())
     }
 
     /// The tag of each table that the peer lists.

@@ -7,6 +7,7 @@
 //!
 //! listing done ─▶ lanes end when nothing is left ─▶ media lane ends when nothing is left ─▶ last sender gone: publisher ends
 //! then, of a complete listing, the audit; deletes and removals; and once more the lanes for what had to wait for a removal
+//! a listing of everything that is due is not taken where digests tell that it would say nothing new
 //! a peer that counts otherwise than its changes add up to is listed whole; last, the trash past its days goes
 //! ```
 //!
@@ -343,7 +344,10 @@ async fn passes(
         settings,
         max_delete: options.max_delete,
     };
-    round.run(scope, applied).await?;
+    let is_due = scope != options.scope;
+    if !(is_due && round.is_equal_after_changes(applied).await?) {
+        round.run(scope, applied).await?;
+    }
     if scope == Scope::Changes && round.has_drifted(applied).await? {
         // Somebody may just have been at work there, so the change window is looked at once more before everything is.
         round.run(Scope::Changes, applied).await?;

@@ -11,6 +11,8 @@ use crate::config::{self, MaxDelete};
 use crate::crash::{self, Point};
 use crate::monitor::Phase;
 use crate::node::Node;
+use crate::peer::Peer;
+use crate::pull::alike::{self, Extent, is_settled};
 use crate::pull::metadata::{self, Done, Scope};
 use crate::pull::{self, Pull};
 use crate::reconcile::absence::{Audited, Auditor, Complete};
@@ -35,21 +37,24 @@ pub(super) async fn audit(pull: &Pull, done: &Done, is_told: bool) -> Result<Aud
     let Some(started_at) = done.complete else {
         return Ok(Audited::default());
     };
-    let auditor = Auditor {
-        peer: pull.peer.name(),
-        own: &pull.own,
-        catalogue: &pull.catalogue,
-        monitor: &*pull.monitor,
-        is_told,
-    };
     let complete = Complete {
         started_at,
         unkeyed: done.unkeyed,
     };
     let now = pull.seams.clock.now();
-    Ok(auditor
+    Ok(auditor(pull, is_told)
         .run(&pull.peer, pull.patience(), complete, now)
         .await?)
+}
+
+fn auditor(pull: &Pull, is_told: bool) -> Auditor<'_> {
+    Auditor {
+        peer: pull.peer.name(),
+        own: &pull.own,
+        catalogue: &pull.catalogue,
+        monitor: &*pull.monitor,
+        is_told,
+    }
 }
 
 /// How many deletes the guard lets go: by the word for this run, else the peer's, else the node's, else the rule.
@@ -102,6 +107,8 @@ impl Round<'_> {
             master: Some((&pull.peer, pull.patience())),
         };
         let limit = delete_limit(pull, self.settings, self.max_delete, &done);
+        // The limit is one of the run, however often it lists.
+        let limit = limit.saturating_sub(applied.deleted);
         applied.add(deletes.apply(limit, &pull.stop).await?);
         crash::point(Point::DeletesDone)?;
         if done.complete.is_some() {
@@ -113,6 +120,48 @@ impl Round<'_> {
             deletes.take_away(applied, &pull.stop).await?;
         }
         Ok(())
+    }
+
+    /// Does what a listing of everything is due for without one, where digests tell that there is nothing in it: first what changed,
+    /// then the question whether both nodes have the same now. `false` where that is not so, or not to be told.
+    ///
+    /// Tombstones of the change window pass the guard as ever; from the digests nothing follows but that nothing is absent.
+    pub(super) async fn is_equal_after_changes(
+        &self,
+        applied: &mut Applied,
+    ) -> Result<bool, Error> {
+        let (pull, catalogue) = (self.pull, &self.node.catalogue);
+        let peer = pull.peer.name();
+        let was_listed = catalogue.audit(peer).await?.is_some()
+            && catalogue.checkpoint(peer, metadata::FEED).await?.is_some();
+        if !was_listed || catalogue.peer_node(peer).await?.is_none() || !is_settled(pull).await? {
+            return Ok(false);
+        }
+        let told = (pull.peer)
+            .patiently(pull.patience(), &mut (), Peer::tells_digests)
+            .await;
+        if !told.unwrap_or(false) {
+            return Ok(false);
+        }
+        self.run(Scope::Changes, applied).await?;
+        let started_at = pull.seams.clock.now();
+        let Some(alike) = alike::ask(pull, Extent::Both).await? else {
+            return Ok(false);
+        };
+        let counted = (pull.peer)
+            .patiently(pull.patience(), &mut (), async |peer, ()| {
+                peer.live_assets().await
+            })
+            .await;
+        let concluded = self
+            .auditor()
+            .conclude_equal(started_at, alike.live_assets, counted.unwrap_or(None))
+            .await?;
+        Ok(concluded)
+    }
+
+    fn auditor(&self) -> Auditor<'_> {
+        auditor(self.pull, self.max_delete.is_some())
     }
 
     /// Notes how many assets are here once the deletes of a complete listing are done.

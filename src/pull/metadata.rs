@@ -7,6 +7,7 @@
 //! check who answers
 //! for each page, in order:
 //!     one batch: records (by the conflict rule), conflicts, bad records set aside, wishes for files, how far we are
+//!     of a window that is mostly what we have (it begins before the last one ended): where digests tell that all of it is here, no more
 //! check that the pages held as many different records as page 1 announced; if not, begin again
 //! EMDB only: the members of folder assets, from the upload listing
 //! one batch: the checkpoint; what a listing of everything showed stays noted, to be audited
@@ -18,7 +19,7 @@
 use std::time::Duration;
 
 use super::folders::{Folders, take_folder_members};
-use super::{Error, Pull, page};
+use super::{Error, Pull, alike, page};
 use crate::catalogue::{Checkpoint, Listing, PeerNode};
 use crate::crash::{self, Point};
 use crate::model::Timestamp;
@@ -61,6 +62,7 @@ pub struct Done {
 /// Any [`Error`]; the checkpoint then stands where it stood.
 pub async fn run(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     pull.monitor.phase(Phase::Records);
+    alike::plan_by_rules(pull).await?;
     let unfinished = pull.catalogue.listing(pull.peer.name()).await?;
     // A listing of what changed is no part of one of everything.
     let mut unfinished = unfinished.filter(|listing| {
@@ -133,6 +135,10 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     pull.monitor.expect(Counter::Records, head.total);
     let mut batch = pull.catalogue.batch().await?;
     batch.end_listing(pull.peer.name()).await?;
+    if since == Timestamp::EPOCH {
+        let rules = alike::rules(pull.policy);
+        batch.begin_everything_by(pull.peer.name(), &rules).await?;
+    }
     batch.commit().await?;
     crash::point(Point::ListingBegun)?;
     take_pages(pull, listing, cursor, Some(page)).await
@@ -237,6 +243,13 @@ async fn take_pages(
         crash::point(Point::PageTaken)?;
         unkeyed += taken.unkeyed;
         pull.wake.notify_waiters();
+        if taken.is_known && cursor.more() && is_all_here(pull, &listing, &fetched).await? {
+            pull.monitor.advance(
+                Counter::Records,
+                listing.total - (fetched.changes.records.len() as u64).min(listing.total),
+            );
+            return finish(pull, &listing, unkeyed).await;
+        }
     }
     let found = pull.catalogue.seen(pull.peer.name()).await? + unkeyed;
     if found < listing.total {
@@ -248,6 +261,24 @@ async fn take_pages(
     }
     take_folder_members(pull, &folders, &listing).await?;
     finish(pull, &listing, unkeyed).await
+}
+
+/// Whether the rest of a window need not be listed, since its first page brought nothing new and all else is here as well. That is
+/// so right after much was changed and taken: windows overlap. A listing of everything is taken page by page.
+async fn is_all_here(pull: &Pull, listing: &Listing, first: &Page) -> Result<bool, Error> {
+    let may_be_asked = listing.page == 1 && listing.since > Timestamp::EPOCH;
+    if !may_be_asked || !first.tells_digests() || !alike::is_worth_it(pull, listing.total).await? {
+        return Ok(false);
+    }
+    let alike = alike::ask(pull, alike::Extent::Theirs).await?;
+    if alike.is_some() {
+        tracing::info!(
+            peer = pull.peer.name(),
+            records = listing.total,
+            "digests tell that all of it is here"
+        );
+    }
+    Ok(alike.is_some())
 }
 
 /// Moves the checkpoint: everything that the listing named is applied, queued or set aside.
@@ -265,6 +296,7 @@ async fn finish(pull: &Pull, listing: &Listing, unkeyed: u64) -> Result<Done, Er
         batch
             .forget_bad_records(pull.peer.name(), listing.started_at)
             .await?;
+        batch.end_everything(pull.peer.name()).await?;
     }
     batch
         .put_checkpoint(pull.peer.name(), FEED, &checkpoint)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! metadata   pages of the peer -> one catalogue batch each: records, conflicts, wishes for files, the listing's progress
+//! alike      whether all that is listed is here already, told by digests instead of pages
 //! page       one page: records by the conflict rule, deletes, what cannot be used
 //! wishes     the files of a page's assets (claims: names of two assets; folders: members that only EMDB's uploads name)
 //! plan       pure: record + listing + what is here -> wishes
@@ -16,6 +17,7 @@
 //! Everything between them is either the job table or a bounded channel. [`Pull`] is what they share.
 
 mod ahead;
+pub mod alike;
 mod body;
 mod claims;
 mod cutoff;

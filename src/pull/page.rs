@@ -20,6 +20,8 @@ use crate::protocol::{BadRecord, ChangesPage};
 pub(super) struct Taken {
     /// Bad records without a usable address.
     pub(super) unkeyed: u64,
+    /// Whether all of it was here.
+    pub(super) is_known: bool,
 }
 
 /// Sorts the records of a page by what becomes of them.
@@ -36,6 +38,16 @@ struct Sorted<'a> {
     unusable: Vec<BadRecord>,
     /// Stored assets whose owner found nothing to render in them.
     unrenderable: u64,
+}
+
+impl Sorted<'_> {
+    /// Whether every record is here as it is listed.
+    fn finds_nothing_new(&self) -> bool {
+        self.save.is_empty()
+            && self.conflicts.is_empty()
+            && self.deletes.is_empty()
+            && self.unusable.is_empty()
+    }
 }
 
 /// Applies a page: rows, wishes and progress commit together.
@@ -95,7 +107,10 @@ pub(super) async fn apply(
     Counts::add(&pull.counts.unrenderable, sorted.unrenderable);
     pull.monitor
         .advance(Counter::Records, page.records.len() as u64);
-    Ok(Taken { unkeyed })
+    Ok(Taken {
+        unkeyed,
+        is_known: sorted.finds_nothing_new() && good.len() == page.records.len(),
+    })
 }
 
 /// Sets aside the records that cannot be used; answers how many of them no key can find again.

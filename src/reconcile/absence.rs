@@ -9,6 +9,9 @@
 //!                   records it lacks for the first time are noted
 //! ```
 //!
+//! Where digests tell that both nodes have the same, that is as good as a listing that lacks nothing ([`Auditor::conclude_equal`]);
+//! whatever seems to be missing is only ever concluded from listings.
+//!
 //! A kill before the batch means that this listing does not count. Nothing is deleted here.
 
 use crate::catalogue::{self, Audit, Batch, Catalogue, Lane, NewJob, StoredRecord};
@@ -182,6 +185,47 @@ impl Auditor<'_> {
         Ok(audited)
     }
 
+    /// The audit of a complete listing that was not taken, because digests told that both nodes have the same (`pull::alike`): so
+    /// nothing is absent, and nothing was noted before. `false` where the peer counts more live assets beyond those than usual; then
+    /// a listing must tell, and nothing is kept.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn conclude_equal(
+        &self,
+        started_at: Timestamp,
+        live_assets: u64,
+        counted: Option<u64>,
+    ) -> Result<bool, catalogue::Error> {
+        let last = self.catalogue.audit(self.peer).await?;
+        let usual_surplus = last.and_then(|audit| audit.surplus);
+        let evidence = Evidence {
+            absent: 0,
+            unkeyed: 0,
+            listed: live_assets,
+            counted,
+            usual_surplus,
+            is_told: self.is_told,
+        };
+        let surplus = evidence.surplus();
+        if surplus.is_none() || usual_surplus.is_some_and(|usual| surplus > Some(usual)) {
+            return Ok(false);
+        }
+        let audit = Audit {
+            listed_at: Some(started_at),
+            tried_at: started_at,
+            surplus,
+            here: self.catalogue.live_assets_of(self.peer).await?,
+            counted,
+        };
+        let mut batch = self.catalogue.batch().await?;
+        batch.put_audit(self.peer, &audit).await?;
+        batch.commit().await?;
+        crash::point(Point::Audited)?;
+        tracing::info!(peer = self.peer, "digests tell the same as here; audited");
+        Ok(true)
+    }
+
     /// Makes a delete job of every record that was noted up to then and is absent again.
     async fn confirm(
         &self,
@@ -229,4 +273,47 @@ fn absent_job(peer: &str, stored: &StoredRecord) -> Option<NewJob> {
             content: stored.record.content,
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::TestMonitor;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    /// A count that says more than digests do is a reason to list, and no count is none to conclude anything.
+    #[tokio::test]
+    async fn digests_are_believed_as_long_as_the_peer_counts_no_more_than_usual() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::open(&dir.path().join("c.db")).await.unwrap();
+        let own = NodeId::new("own").unwrap();
+        let monitor = TestMonitor::default();
+        let auditor = Auditor {
+            peer: "master",
+            own: &own,
+            catalogue: &catalogue,
+            monitor: &monitor,
+            is_told: false,
+        };
+        let usual = Audit {
+            listed_at: None,
+            tried_at: Timestamp::EPOCH,
+            surplus: Some(2),
+            here: 10,
+            counted: Some(12),
+        };
+        let mut batch = catalogue.batch().await.unwrap();
+        batch.put_audit("master", &usual).await.unwrap();
+        batch.commit().await.unwrap();
+        for counted in [None, Some(13)] {
+            let concluded = auditor.conclude_equal(NOW, 10, counted).await.unwrap();
+            assert!(!concluded);
+            assert_eq!(catalogue.audit("master").await.unwrap(), Some(usual));
+        }
+        assert!(auditor.conclude_equal(NOW, 10, Some(12)).await.unwrap());
+        let kept = catalogue.audit("master").await.unwrap().unwrap();
+        assert_eq!((kept.listed_at, kept.tried_at), (Some(NOW), NOW));
+        assert_eq!((kept.surplus, kept.counted), (Some(2), Some(12)));
+    }
 }

@@ -21,15 +21,15 @@ const RECORDS: u64 = 3_000;
 const FILES: u64 = 24;
 
 /// A seeded mirror with a node between it and its master.
-struct World {
-    between: Between,
+pub(crate) struct World {
+    pub(crate) between: Between,
     serving: Serving,
-    runtime: Runtime,
-    place: Place,
+    pub(crate) runtime: Runtime,
+    pub(crate) place: Place,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Place::new();
         let names: Vec<_> = (0..FILES).map(|n| format!("d{}/f{n}.bin", n % 3)).collect();
         let files: Vec<_> = names
@@ -56,10 +56,25 @@ impl World {
 
     /// Writes into the catalogue of one node, behind its back.
     fn write(&self, node: &str, records: &[Record], files: &[MediaFile]) {
+        self.write_at(
+            node,
+            records,
+            files,
+            Timestamp::from_millis(1_700_000_000_000),
+        );
+    }
+
+    /// The same at a time that windows may reach back to.
+    pub(crate) fn write_at(
+        &self,
+        node: &str,
+        records: &[Record],
+        files: &[MediaFile],
+        now: Timestamp,
+    ) {
         self.runtime.block_on(async {
             let catalogue = self.open(node).await;
             let mut batch = catalogue.batch().await.unwrap();
-            let now = Timestamp::from_millis(1_700_000_000_000);
             batch
                 .put_records(&records.iter().collect::<Vec<_>>(), "master", now)
                 .await
@@ -72,13 +87,13 @@ impl World {
         });
     }
 
-    async fn open(&self, node: &str) -> Catalogue {
+    pub(crate) async fn open(&self, node: &str) -> Catalogue {
         let path = self.place.path(node).join("state/emsync.db");
         Catalogue::open(&path).await.unwrap()
     }
 
     /// The same records on both sides.
-    fn both(&self, records: &[Record]) {
+    pub(crate) fn both(&self, records: &[Record]) {
         self.write("m", records, &[]);
         self.write("r", records, &[]);
     }
@@ -123,7 +138,7 @@ impl World {
     }
 }
 
-fn record(table: &str, id: &str, at: i64, by: &str, deleted: bool) -> Record {
+pub(crate) fn record(table: &str, id: &str, at: i64, by: &str, deleted: bool) -> Record {
     let source = format!(r#"{{"id":"{id}","at":{at},"sourcepath":"d/{id}.bin"}}"#);
     stated(table, id, at, by, deleted, &source)
 }
@@ -142,7 +157,7 @@ fn stated(table: &str, id: &str, at: i64, by: &str, deleted: bool, source: &str)
     emsync::protocol::record::stamped(members, &RecordKey::new(table, id).unwrap(), &status)
 }
 
-fn notes() -> Vec<Record> {
+pub(crate) fn notes() -> Vec<Record> {
     (0..RECORDS)
         .map(|n| record("note", &format!("n{n:05}"), 1_000, "somebody", n % 50 == 0))
         .collect()

@@ -21,6 +21,7 @@ mod golden;
 mod hazards;
 mod heirs;
 mod hostile;
+mod idle;
 mod kept_report;
 mod kill;
 mod lanes;

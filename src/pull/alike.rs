@@ -1,0 +1,161 @@
+//! Whether everything that a peer lists is here already, told by digests (`protocol::digests`) instead of by listing it.
+//!
+//! ```text
+//! nothing open:  no job of the peer, no note of an absence, no damage; everything was last planned by the rules of today
+//! tables here ┐
+//!             ├─ each table that the peer lists has the tag that ours has, and nothing here is odd
+//! peer's tags ┘
+//! ```
+//!
+//! A tag covers what a complete listing says of a table: every record with its dates and its content, every tombstone, every file
+//! with its size, date and digests. Equal tags, then, are as good as a listing in which each record is the one that is here: by the
+//! conflict rule nothing is stored, and what is planned from the same record, the same listing and the same files by the same
+//! rules was planned before. What is left of it is settled, or it would be open. So the checkpoint may move to the moment before
+//! the question (I2), and nothing is absent at that moment.
+//!
+//! Only that everything is equal is ever concluded here. Anything else, a peer that answers nonsense included, is answered by a
+//! listing: no delete follows from a digest (I4).
+
+use std::collections::HashMap;
+
+use super::{Error, Policy, Pull};
+use crate::catalogue::TableSum;
+use crate::config::Generated;
+use crate::error::{Class, chain};
+use crate::model::{Module, Sha256};
+use crate::peer::Peer;
+
+/// What is equal here and there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alike {
+    /// Live assets.
+    pub live_assets: u64,
+}
+
+/// How much of what is here must be listed by the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What the peer lists is here; there may be tables that only we have.
+    Theirs,
+    /// And everything that is here is listed by the peer.
+    Both,
+}
+
+/// What decides, besides records, listings and files, what a listing leads to: another policy or another program may want
+/// something of records that have not changed at all.
+pub(super) fn rules(policy: Policy) -> Sha256 {
+    let generated = match policy.generated {
+        Generated::Copy => "copy",
+        Generated::Rebuild => "rebuild",
+        Generated::Auto => "auto",
+        Generated::Off => "off",
+    };
+    let text = format!(
+        "{}\n{}\n{generated}",
+        env!("CARGO_PKG_VERSION"),
+        policy.originals
+    );
+    Sha256::of(text.as_bytes())
+}
+
+/// Forgets that everything was planned, if that was by other rules than those of this run.
+pub(super) async fn plan_by_rules(pull: &Pull) -> Result<(), Error> {
+    let (peer, rules) = (pull.peer.name(), rules(pull.policy));
+    if !pull.catalogue.was_planned_otherwise(peer, &rules).await? {
+        return Ok(());
+    }
+    let mut batch = pull.catalogue.batch().await?;
+    batch.plan_by(peer, &rules).await?;
+    Ok(batch.commit().await?)
+}
+
+/// Whether a listing of what is here already would lead to nothing.
+///
+/// # Errors
+/// The catalogue's.
+pub async fn is_settled(pull: &Pull) -> Result<bool, Error> {
+    let (catalogue, peer) = (&pull.catalogue, pull.peer.name());
+    Ok(catalogue.was_planned_by(peer, &rules(pull.policy)).await?
+        && !catalogue.has_open_ends(peer).await?)
+}
+
+/// Whether to find out by digests costs less than a listing of so many records: changed stretches have to be read for it.
+pub(super) async fn is_worth_it(pull: &Pull, listed: u64) -> Result<bool, Error> {
+    let mut unread = 0;
+    for table in pull.catalogue.tables().await? {
+        unread += pull.catalogue.unread_records(&table).await?;
+    }
+    Ok(unread <= listed)
+}
+
+/// Asks a peer that tells digests. `None` when something differs, or cannot be told; then a listing tells.
+///
+/// # Errors
+/// The catalogue's, and [`Error::Cancelled`].
+pub async fn ask(pull: &Pull, extent: Extent) -> Result<Option<Alike>, Error> {
+    if !is_settled(pull).await? {
+        return Ok(None);
+    }
+    // Each side reads what changed since it was last asked, at the same time.
+    let mut nothing = ();
+    let (own, theirs) = tokio::join!(
+        own_tables(pull),
+        pull.peer
+            .patiently(pull.patience(), &mut nothing, Peer::table_tags)
+    );
+    let Some(own) = own? else { return Ok(None) };
+    let theirs = match theirs {
+        Ok(theirs) => theirs,
+        Err(error) if error.class() == Class::Cancelled => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(peer = pull.peer.name(), reason = %chain(&error), "digests are of no use; records are listed");
+            return Ok(None);
+        }
+    };
+    let is_whole = extent == Extent::Theirs || own.len() == theirs.len();
+    let is_equal = |(table, tag): &(Module, _)| {
+        (own.get(table)).is_some_and(|own| own.tag == *tag && !own.is_odd)
+    };
+    if !is_whole || theirs.is_empty() || !theirs.iter().all(is_equal) || !is_settled(pull).await? {
+        return Ok(None);
+    }
+    let assets = own.get(&Module::asset());
+    Ok(assets.map(|assets| Alike {
+        live_assets: assets.counts[0],
+    }))
+}
+
+async fn own_tables(pull: &Pull) -> Result<Option<HashMap<Module, TableSum>>, Error> {
+    let mut tables = HashMap::new();
+    for table in pull.catalogue.tables().await? {
+        let Some(sum) = pull.catalogue.table_sum(&table).await? else {
+            return Ok(None);
+        };
+        tables.insert(table, sum);
+    }
+    Ok(Some(tables))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_policy_is_a_rule_of_its_own() {
+        let mut all = std::collections::HashSet::new();
+        for originals in [true, false] {
+            for generated in [
+                Generated::Copy,
+                Generated::Rebuild,
+                Generated::Auto,
+                Generated::Off,
+            ] {
+                all.insert(rules(Policy {
+                    originals,
+                    generated,
+                }));
+            }
+        }
+        assert_eq!(all.len(), 8);
+    }
+}
