@@ -247,6 +247,8 @@ mod tests {
         for question in [
             "SELECT COUNT(*) FROM record WHERE origin = 'a' AND module = 'asset' AND deleted = 0",
             "SELECT COUNT(*) FROM record WHERE module = 'asset' AND deleted = 0",
+            "SELECT module, id, ROW_NUMBER() OVER (ORDER BY module, id) FROM record WHERE changed_at + 0 >= 1
+             AND modified IS NOT NULL AND master_modified IS NOT NULL AND module <> 'user'",
             "SELECT EXISTS (SELECT 1 FROM record WHERE unlisted_at IS NOT NULL)",
             "SELECT EXISTS (SELECT 1 FROM file WHERE unlisted_at IS NOT NULL)",
             "SELECT EXISTS (SELECT 1 FROM file WHERE damaged_at IS NOT NULL)",

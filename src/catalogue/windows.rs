@@ -2,6 +2,9 @@
 //!
 //! Pages of one window are ranges of keys, so they do not overlap, whatever is stored while the listing goes on; and what is
 //! read of one page is bounded, with a way to tell that it is not the whole page any more (I10).
+//!
+//! A window of many records is cut from the index of keys alone, one of few by the index of changes; count and bounds are of one
+//! moment either way, so both say the same.
 
 use sqlx::QueryBuilder;
 
@@ -49,6 +52,13 @@ impl Window {
     }
 }
 
+/// A window of fewer records is cut by what changed, one of more by keys: to look up and sort a million records takes longer than
+/// to go through an index that is in order and says all that is asked.
+const SMALL: i64 = 10_000;
+const CHANGED_FEW: &str = " FROM record WHERE changed_at >= ";
+/// A sum is in no index, so that the engine goes through the one in order.
+const CHANGED_MANY: &str = " FROM record WHERE changed_at + 0 >= ";
+
 /// Condition for records with every member of the record status.
 const STAMPED: &str = " AND modified IS NOT NULL AND master_modified IS NOT NULL";
 
@@ -64,28 +74,49 @@ impl Catalogue {
         per_page: u64,
         withheld: &[Module],
     ) -> Result<Window, Error> {
+        let cutting = during("cut a listing");
+        // Both questions are of one moment.
+        let mut tx = self.db.readers.begin().await.map_err(&cutting)?;
+        let is_small: bool = sqlx::query_scalar(
+            "SELECT COUNT(*) < $2 FROM (SELECT 1 FROM record WHERE changed_at >= $1 LIMIT $2) AS some",
+        )
+        .bind(since.as_millis())
+        .bind(SMALL)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(&cutting)?;
+        let changed = if is_small { CHANGED_FEW } else { CHANGED_MANY };
+        let push_changed = |query: &mut QueryBuilder<Engine>| {
+            query
+                .push(changed)
+                .push_bind(since.as_millis())
+                .push(STAMPED);
+            push_withheld(query, withheld);
+        };
+        let mut query = QueryBuilder::<Engine>::new("SELECT COUNT(*)");
+        push_changed(&mut query);
+        let total: i64 =
+            (query.build_query_scalar().fetch_one(&mut *tx).await).map_err(&cutting)?;
         let mut query = QueryBuilder::<Engine>::new(
-            "SELECT module, id, total FROM (SELECT module, id, ROW_NUMBER() OVER (ORDER BY module, id) AS place,
-             COUNT(*) OVER () AS total FROM record WHERE changed_at >= ",
+            "SELECT module, id FROM (SELECT module, id, ROW_NUMBER() OVER (ORDER BY module, id) AS place",
         );
-        query.push_bind(since.as_millis()).push(STAMPED);
-        push_withheld(&mut query, withheld);
+        push_changed(&mut query);
         query
             .push(") AS numbered WHERE place % ")
             .push_bind(signed(per_page))
-            .push(" = 0 OR place = total ORDER BY place");
-        let rows: Vec<(String, String, i64)> = query
-            .build_query_as()
-            .fetch_all(&self.db.readers)
-            .await
-            .map_err(during("cut a listing"))?;
-        let total = rows.first().map_or(0, |(.., total)| unsigned(*total));
+            .push(" = 0 ORDER BY place");
+        let rows: Vec<(String, String)> =
+            (query.build_query_as().fetch_all(&mut *tx).await).map_err(&cutting)?;
+        tx.commit().await.map_err(&cutting)?;
+        let total = unsigned(total);
         let mut bounds = rows
             .into_iter()
-            .map(|(module, id, _)| key(module, id))
+            .map(|(module, id)| key(module, id))
             .collect::<Result<Vec<_>, _>>()?;
         // The last page has no end: what is added behind it while the listing goes on still belongs to it.
-        bounds.pop();
+        if total > 0 && total.is_multiple_of(per_page) {
+            bounds.pop();
+        }
         Ok(Window {
             since,
             total,
@@ -149,5 +180,67 @@ fn push_withheld(query: &mut QueryBuilder<Engine>, withheld: &[Module]) {
         query
             .push(" AND module <> ")
             .push_bind(module.as_str().to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::empty;
+    use super::*;
+    use crate::model::{NodeId, Record, RecordStatus, Sha256};
+
+    /// Every third record is of no listing, every other one is of the later of two moments.
+    fn record(n: i64) -> Record {
+        let node = NodeId::new("n").unwrap();
+        let modified = Timestamp::from_millis(1_000 * (1 + n % 2));
+        let status = RecordStatus {
+            deleted: n % 5 == 0,
+            master: node.clone(),
+            modified_by: node,
+            modified,
+            master_modified: (n % 3 > 0).then_some(modified),
+        };
+        Record {
+            key: RecordKey::new(
+                ["asset", "note"][usize::from(n % 7 == 0)],
+                format!("r{n:06}"),
+            )
+            .unwrap(),
+            source: "{}".to_owned(),
+            status: Some(status),
+            content: Sha256::of(b"{}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn windows_are_cut_alike_however_much_is_in_them() {
+        let (_dir, catalogue) = empty().await;
+        let records: Vec<_> = (0..3 * SMALL / 2).map(record).collect();
+        let mut batch = catalogue.batch().await.unwrap();
+        let all: Vec<_> = records.iter().collect();
+        batch.put_records(&all, "", Timestamp::EPOCH).await.unwrap();
+        batch.commit().await.unwrap();
+        for (since, per_page) in [
+            (0, 1_000),
+            (0, 7_000),
+            (2_000, 1_000),
+            (2_000, 5),
+            (3_000, 5),
+        ] {
+            let since = Timestamp::from_millis(since);
+            let is_in = |record: &&Record| {
+                let status = record.status.as_ref().unwrap();
+                status.master_modified.is_some() && status.modified >= since
+            };
+            let mut keys: Vec<_> = (records.iter().filter(is_in))
+                .map(|record| record.key.clone())
+                .collect();
+            keys.sort_unstable();
+            let pages = keys.chunks(usize::try_from(per_page).unwrap());
+            let mut bounds: Vec<_> = pages.filter_map(|page| page.last().cloned()).collect();
+            bounds.pop();
+            let window = catalogue.window(since, per_page, &[]).await.unwrap();
+            assert_eq!((window.total, window.bounds), (keys.len() as u64, bounds));
+        }
     }
 }
