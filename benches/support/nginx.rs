@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::node::port;
 use super::process::Background;
 
@@ -22,6 +24,14 @@ pub(crate) struct Nginx {
 impl Nginx {
     pub(crate) fn process(&self) -> &Child {
         &self.process.0
+    }
+}
+
+impl Drop for Nginx {
+    /// Killed, it would leave its workers behind.
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.process.0), Signal::TERM);
+        let _ = self.process.0.wait();
     }
 }
 
