@@ -60,23 +60,16 @@ pub(super) async fn look(pull: &Pull, jobs: &[Job]) -> Result<Vec<Here>, Error> 
             .sha256
             .is_none_or(|content| !known.contains(&content))
     });
-    let places: Vec<_> = plain
-        .iter()
-        .map(|wish| (wish.at, wish.fetch.kind, wish.place.clone()))
-        .collect();
-    let store = pull.store.clone();
-    let nowhere = spawn_blocking(move || {
-        let is_nowhere = |(_, kind, place): &(usize, FileKind, MediaPath)| {
-            matches!(store.stat(*kind, place), Ok(None))
-        };
-        places
-            .into_iter()
-            .filter(is_nowhere)
-            .map(|(at, ..)| at)
-            .collect::<Vec<_>>()
-    });
-    for at in nowhere.await.map_err(|_| Error::Worker)? {
-        here[at] = Here::Nothing;
+    for kind in [FileKind::Original, FileKind::Generated] {
+        let of_kind = plain.iter().filter(|wish| wish.fetch.kind == kind);
+        let (at, places): (Vec<_>, Vec<_>) =
+            of_kind.map(|wish| (wish.at, wish.place.clone())).unzip();
+        let store = pull.store.clone();
+        let empty = spawn_blocking(move || store.are_empty(kind, &places));
+        let empty = empty.await.map_err(|_| Error::Worker)?;
+        for (at, _) in at.into_iter().zip(empty).filter(|(_, is_empty)| *is_empty) {
+            here[at] = Here::Nothing;
+        }
     }
     Ok(here)
 }

@@ -164,6 +164,7 @@ macro_rules! contract {
 
 contract! {
     a_published_file_has_its_bytes_time_and_mode
+    what_lies_at_many_places_is_said_for_each
     awkward_names_keep_every_byte
     a_tree_deeper_than_the_limit_of_open_files_is_walked
     an_empty_file_is_a_file
@@ -215,6 +216,35 @@ fn a_published_file_has_its_bytes_time_and_mode(f: &Fixture) {
             .unwrap()
             .is_none()
     );
+}
+
+fn what_lies_at_many_places_is_said_for_each(f: &Fixture) {
+    f.put("a/there", b"x").unwrap();
+    f.put("b/c/there", b"x").unwrap();
+    symlink(f.outside(), f.on_disk("link")).unwrap();
+    let expected = [
+        ("a/there", false),
+        ("a/absent", true),
+        ("absent/one", true),
+        ("absent/two", true),
+        ("b/c/there", false),
+        // A folder is not nothing, nor is what a link leads to.
+        ("b/c", false),
+        ("link/secret", false),
+        ("link", false),
+        ("a/there/below", true),
+        ("a/there", false),
+        ("absent", true),
+    ];
+    let places = expected.map(|(place, _)| path(place));
+    assert_eq!(
+        f.store.are_empty(KIND, &places),
+        expected.map(|(_, is_empty)| is_empty)
+    );
+    assert!(f.store.are_empty(KIND, &[]).is_empty());
+    fs::remove_dir_all(f.on_disk("")).unwrap();
+    // Without a tree nothing is certain.
+    assert_eq!(f.store.are_empty(KIND, &[path("absent")]), [false]);
 }
 
 fn awkward_names_keep_every_byte(f: &Fixture) {

@@ -5,9 +5,9 @@
 //! `RESOLVE_BENEATH`); where it cannot (older kernel, a seccomp filter, another system) we walk element by element with
 //! `O_NOFOLLOW`. Everything else in the store takes a handle from here plus one name.
 //!
-//! It also owns which directories are known to be durable. A directory that we find may have been made by a process that
-//! died, or by a thread that is still at work, before its parent was synced; so the first time a process places something
-//! in a directory it syncs the parent, and remembers that it did.
+//! How a directory is made, and which are known to be durable, is in `places`.
+
+mod places;
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -17,10 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
+pub(super) use places::{Place, Unsynced};
+
 use super::Stat;
 use super::error::Error;
 use super::sys::Sys;
-use crate::crash::{self, Point};
 use crate::model::Timestamp;
 
 /// How directories below the root are opened.
@@ -32,9 +33,6 @@ pub(super) enum Resolver {
     /// Element by element.
     Steps,
 }
-
-/// Known directories at most; beyond that all are forgotten, which costs one sync each and nothing else.
-const KNOWN: usize = 20_000;
 
 const OPEN_DIR: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -115,6 +113,11 @@ impl Dir {
 
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it still has a name of its own, as far as the file system says.
+    fn is_there(&self) -> bool {
+        rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_nlink > 0)
     }
 
     /// What has this name in here, links not followed.
@@ -280,56 +283,6 @@ impl Dirs {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(Error::of("open", path, errno)),
         }
-    }
-
-    /// The directory `rel` below `base`, made durably where it is missing; `base` itself when `rel` is empty.
-    pub(super) fn make(&self, base: &Dir, rel: &str) -> Result<Dir, Error> {
-        let path = join(&base.path, rel);
-        if rel.is_empty() || self.known().contains(&path) {
-            match self.resolver.open(base.fd(), rel) {
-                Ok(fd) => return Ok(Dir { fd, path }),
-                Err(Errno::NOENT) if !rel.is_empty() => {}
-                Err(errno) => return Err(cannot_enter(path, errno)),
-            }
-        }
-        let mut dir = self.make(base, "")?;
-        for element in rel.split('/') {
-            dir = self.make_one(&dir, element)?;
-        }
-        Ok(dir)
-    }
-
-    fn make_one(&self, parent: &Dir, name: &str) -> Result<Dir, Error> {
-        let path = parent.path_of(name);
-        let made = match self.sys.mkdir(parent.fd(), name) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(Errno::NOENT) => return Err(Error::Vanished { path }),
-            Err(errno) => return Err(Error::of("make", path, errno)),
-        };
-        if made {
-            crash::point(Point::DirMade)?;
-        }
-        if (made || !self.known().contains(&path))
-            && let Err(errno) = self.sys.sync_dir(parent.fd())
-        {
-            // Syncing again would prove nothing, so the next try has to find it missing and make it anew.
-            if made {
-                let _ = self.sys.rmdir(parent.fd(), name);
-            }
-            return Err(Error::of("sync", parent.path.clone(), errno));
-        }
-        let fd = self
-            .resolver
-            .open(parent.fd(), name)
-            .map_err(|errno| cannot_enter(path.clone(), errno))?;
-        let mut known = self.known();
-        if known.len() >= KNOWN {
-            known.clear();
-        }
-        known.insert(path.clone());
-        drop(known);
-        Ok(Dir { fd, path })
     }
 
     /// Removes `rel` below `base` and its parents up to, but without, `base`, as long as they are empty. Best effort: an

@@ -255,6 +255,29 @@ impl Store {
         }
     }
 
+    /// Which of these places certainly have nothing, in their order. Places that follow each other in one directory cost one
+    /// look at it when it is not there.
+    #[must_use]
+    pub fn are_empty(&self, kind: FileKind, places: &[MediaPath]) -> Vec<bool> {
+        let Ok(tree) = self.tree(kind) else {
+            return vec![false; places.len()];
+        };
+        let mut last = None;
+        let is_empty = |place: &MediaPath| {
+            let parent = parent_text(place);
+            if last.as_ref().is_none_or(|(path, _)| path != parent) {
+                let found = self.0.dirs.find(&tree, parent);
+                last = Some((parent.to_owned(), found));
+            }
+            match &last.as_ref().expect("looked for just now").1 {
+                Ok(Some(dir)) => matches!(dir.look(place.name()), Ok(None)),
+                Ok(None) => true,
+                Err(_) => false,
+            }
+        };
+        places.iter().map(is_empty).collect()
+    }
+
     /// Every file of a tree in byte order of its full path, streaming; see [`Walk`].
     #[must_use]
     pub fn walk(&self, kind: FileKind) -> Walk {

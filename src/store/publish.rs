@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! 1 write    what lies in memory into staging                kill: nothing visible; swept
-//! 2 seal     set time and mode; sync the files               kill: nothing visible; swept (a partial: resumed)
-//! 3 place    make missing directories, sync each parent      kill: empty directories stay
+//! 2 place    make missing directories                        kill: empty directories stay
+//! 3 seal     set time and mode; sync the files and           kill: nothing visible; swept (a partial: resumed)
+//!            the parents of directories that are new
 //! 4 keep     link the old file into the trash, sync there    kill: the old file has two names, one in the trash
 //! 5 name     rename over the final name                      kill: the old file or the new one, each complete
 //! 6 settle   sync the directories that gained a name         kill: as after 5; only now is the answer Ok
 //! ```
 //!
-//! Steps 2 and 6 sync one by one, or everything in one go where that is cheaper (`together`); either way no step begins before
+//! Steps 3 and 6 sync one by one, or everything in one go where that is cheaper (`together`); either way no step begins before
 //! the one before it is over for the whole batch. A file that was found under its final name (`adopt`) goes the same way, but
 //! keeps the name it has.
 //!
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::content::Content;
-use super::dirs::Dir;
+use super::dirs::{Dir, Place, Unsynced};
 use super::error::Error;
 use super::staging::Staged;
 use super::trash::{NewSlot, cannot_move};
@@ -101,7 +102,7 @@ enum Kept {
 }
 
 /// Directories that a round has opened, so that each is opened, made and synced once.
-type Places = HashMap<(FileKind, String), Arc<Dir>>;
+type Places<D> = HashMap<(FileKind, String), D>;
 
 impl Member {
     fn dir(&self) -> &Arc<Dir> {
@@ -140,9 +141,8 @@ impl Store {
     fn publish_round(&self, items: Vec<(usize, Publish)>, answers: &mut [Option<Answer>]) {
         let mut places = Places::new();
         let members = self.write(items, answers);
-        let members = self.seal(members, answers);
         let members = step(members, answers, |member| self.place(member, &mut places));
-        drop(places);
+        let members = self.seal(members, places.into_values().collect(), answers);
         let members = self.keep(members, answers);
         let members = step(members, answers, |member| self.name(member));
         for member in self.sync_once(members, answers, |member| member.dir.as_ref()) {
@@ -185,16 +185,40 @@ impl Store {
         members
     }
 
-    /// Sets times and modes, and waits until all of it is on the medium.
-    fn seal(&self, members: Vec<Member>, answers: &mut [Option<Answer>]) -> Vec<Member> {
+    /// Sets times and modes, and waits until all of it is on the medium, and so are the directories it goes to.
+    fn seal(
+        &self,
+        members: Vec<Member>,
+        places: Vec<Place>,
+        answers: &mut [Option<Answer>],
+    ) -> Vec<Member> {
         let labelled = in_parallel(WRITERS, &members, |member| self.label(member));
         let members = answered(members, answers, labelled);
-        if self.sync_together(members.len()) {
+        let owed: usize = places.iter().map(Place::owes).sum();
+        if self.sync_together(members.len() + owed) {
+            places.iter().for_each(|place| self.0.dirs.note_paid(place));
             return step(members, answers, |_| Ok(crash::point(Point::Sealed)?));
         }
         // Several at a time: a file system commits the syncs that wait together as one.
         let synced = in_parallel(SYNCERS, &members, |member| self.sync_one(member));
-        answered(members, answers, synced)
+        let members = answered(members, answers, synced);
+        let unsynced = self.pay(&places);
+        step(members, answers, |member| {
+            let failed = unsynced.get(&Arc::as_ptr(member.dir()));
+            failed.map_or(Ok(()), |(path, errno)| {
+                Err(Error::of("sync", path.clone(), *errno))
+            })
+        })
+    }
+
+    /// Syncs the parents of directories that are new, and says which places that failed for.
+    fn pay(&self, places: &[Place]) -> HashMap<*const Dir, Unsynced> {
+        let paid = self.0.dirs.pay(&places.iter().collect::<Vec<_>>());
+        let failed = places.iter().zip(paid).filter_map(|(place, paid)| {
+            let unsynced = paid.err()?;
+            Some((Arc::as_ptr(&place.dir), unsynced))
+        });
+        failed.collect()
     }
 
     fn label(&self, member: &Member) -> Answer {
@@ -223,8 +247,11 @@ impl Store {
         Ok(crash::point(Point::Sealed)?)
     }
 
-    fn place(&self, member: &mut Member, places: &mut Places) -> Answer {
-        let dir = open_once(places, &member.item, || self.make_parent(member))?;
+    fn place(&self, member: &mut Member, places: &mut Places<Place>) -> Answer {
+        let place = open_once(places, &member.item, || {
+            self.at_parent(member, |tree, parents| self.0.dirs.enter(tree, parents))
+        })?;
+        let dir = Arc::clone(&place.dir);
         member.replaces = match dir.look(member.item.path.name()) {
             Ok(found) => found.is_some(),
             Err(Error::NotAFile {
@@ -242,14 +269,18 @@ impl Store {
         Ok(crash::point(Point::Placed)?)
     }
 
-    /// The directory a member goes to, made where it is missing, also when a remove takes it away while we make it.
-    fn make_parent(&self, member: &Member) -> Result<Dir, Error> {
+    /// What `make` makes of the directory a member goes to, also when a remove takes it away meanwhile.
+    fn at_parent<D>(
+        &self,
+        member: &Member,
+        make: impl Fn(&Dir, &str) -> Result<D, Error>,
+    ) -> Result<D, Error> {
         let tree = self.tree(member.item.kind)?;
         let parents = parent_text(&member.item.path);
-        let mut answer = self.0.dirs.make(&tree, parents);
+        let mut answer = make(&tree, parents);
         for _ in 1..TRIES {
             match answer {
-                Err(Error::Vanished { .. }) => answer = self.0.dirs.make(&tree, parents),
+                Err(Error::Vanished { .. }) => answer = make(&tree, parents),
                 answer => return answer,
             }
         }
@@ -276,7 +307,7 @@ impl Store {
         &self,
         member: &mut Member,
         slots: &mut HashMap<FileKind, NewSlot>,
-        places: &mut Places,
+        places: &mut Places<Arc<Dir>>,
     ) -> Answer {
         let dirs = &self.0.dirs;
         let kind = member.item.kind;
@@ -286,6 +317,7 @@ impl Store {
         let place = open_once(places, &member.item, || {
             slots[&kind].place(dirs, &member.item.path)
         })?;
+        let place = Arc::clone(place);
         let (dir, name) = (member.dir(), member.item.path.name());
         match dirs.sys().link(dir.fd(), name, place.fd(), name) {
             Ok(()) => member.kept = Some(Kept::Linked(place)),
@@ -351,7 +383,9 @@ impl Store {
                 }
                 // A remove emptied and took away the directory since we opened it.
                 Err(Errno::NOENT) if left > 0 => {
-                    member.dir = Some(Arc::new(self.make_parent(member)?));
+                    let dirs = &self.0.dirs;
+                    let made = self.at_parent(member, |tree, parents| dirs.make(tree, parents));
+                    member.dir = Some(made?);
                 }
                 Err(errno) => return Err(cannot_move(member.shown(), errno)),
             }
@@ -443,15 +477,15 @@ fn step(
         .collect()
 }
 
-/// The directory that stands for an item's parent in `places`, opened by `open` the first time.
-fn open_once(
-    places: &mut Places,
+/// What stands for an item's parent in `places`, opened by `open` the first time.
+fn open_once<'a, D>(
+    places: &'a mut Places<D>,
     item: &Target,
-    open: impl FnOnce() -> Result<Dir, Error>,
-) -> Result<Arc<Dir>, Error> {
+    open: impl FnOnce() -> Result<D, Error>,
+) -> Result<&'a D, Error> {
     match places.entry((item.kind, parent_text(&item.path).to_owned())) {
-        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
-        Entry::Vacant(unknown) => Ok(Arc::clone(unknown.insert(Arc::new(open()?)))),
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(unknown) => Ok(unknown.insert(open()?)),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -28,7 +29,7 @@ const NEW: &str = ".new";
 #[derive(Debug)]
 pub struct Snapshots {
     store: Store,
-    dir: Dir,
+    dir: Arc<Dir>,
 }
 
 /// One copy.

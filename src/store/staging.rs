@@ -42,7 +42,7 @@ impl Staging {
         let dir = dirs.make(&dirs.fixed(STAGING)?, activity)?;
         Ok(Self {
             store: store.clone(),
-            dir: Arc::new(dir),
+            dir,
         })
     }
 

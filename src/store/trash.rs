@@ -27,6 +27,8 @@ mod restore;
 pub use empty::Emptied;
 pub use list::{Slot, Slots, Trashed};
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
 use super::dirs::{Dir, Dirs};
@@ -38,7 +40,7 @@ use crate::model::{FileKind, MediaPath, Timestamp};
 /// One directory in the trash that is ours alone.
 #[derive(Debug)]
 pub(super) struct NewSlot {
-    above: Dir,
+    above: Arc<Dir>,
     name: String,
     dir: Dir,
 }
@@ -69,7 +71,7 @@ impl NewSlot {
     }
 
     /// The directory that stands for the one that `path` lies in.
-    pub(super) fn place(&self, dirs: &Dirs, path: &MediaPath) -> Result<Dir, Error> {
+    pub(super) fn place(&self, dirs: &Dirs, path: &MediaPath) -> Result<Arc<Dir>, Error> {
         dirs.make(&self.dir, parent_text(path))
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::*;
-use crate::catalogue::{Catalogue, JobCounts};
+use crate::catalogue::{Catalogue, JobCounts, Lane};
 use crate::config::{Config, Generated, Limits};
-use crate::model::job::{FetchJob, RegenerateJob, fetch_subject};
+use crate::model::job::{FetchJob, RegenerateJob, RemoveJob, fetch_subject, remove_subject};
 use crate::model::{AssetId, CatalogId, NodeId, Record, RecordKey, RecordStatus, Sha256};
-use crate::monitor::TestMonitor;
+use crate::monitor::{Counter, TestMonitor};
 use crate::peer::Peer;
 use crate::pull::{InFlight, Policy};
 use crate::seams::{Clock, Os, Seams};
@@ -678,6 +678,74 @@ async fn a_full_disk_ends_the_pass_blames_no_file_and_leaves_no_row_without_its_
         }
     }
     assert!(stopped > 5, "only {stopped} calls mattered");
+}
+
+/// As batches of one: the second is placed while the rows of the first are on their way.
+#[tokio::test]
+async fn a_batch_with_a_name_or_place_of_the_one_before_is_placed_after_its_rows() {
+    let wish = |asset, path, content| Wish {
+        asset,
+        path,
+        content,
+        ..WISH
+    };
+    for (second, expected) in [
+        (wish("a2", "x/a.jpg", b"content"), "shared"),
+        (wish("a2", "x/a.jpg", b"another"), "mapped"),
+        (wish("a2", "x/b.jpg", b"another"), "x/b.jpg"),
+    ] {
+        for _ in 0..20 {
+            let bench = Bench::new().await;
+            bench.know(&[("a1", WISH.path), ("a2", second.path)]).await;
+            let mut before = Settling::default();
+            for item in bench.land(&[WISH, Wish { ..second }]).await {
+                bring(&bench.pull, vec![item], &mut before).await.unwrap();
+            }
+            before.over().await.unwrap();
+            assert_eq!(bench.row(&WISH).await.unwrap().place().as_str(), "x/a.jpg");
+            let row = bench.row(&second).await;
+            let place = row.as_ref().map(|row| row.place().as_str());
+            match expected {
+                "shared" => assert_eq!(place, None),
+                "mapped" => assert!(place.unwrap() != "x/a.jpg"),
+                own => assert_eq!(place, Some(own)),
+            }
+            assert_eq!(bench.jobs().await.open, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_a_mapped_file_got_a_moment_ago_is_taken() {
+    let bench = Bench::new().await;
+    let rules = bench.pull.store.rules();
+    let mapped = rules.places(&path("x/a.jpg"), &id("a2")).nth(1).unwrap();
+    let named: &'static str = mapped.as_str().to_owned().leak();
+    let wishes = [
+        ("a1", WISH.path, "one"),
+        ("a2", WISH.path, "two"),
+        ("a3", named, "three"),
+    ];
+    let wishes = wishes.map(|(asset, path, content)| Wish {
+        asset,
+        path,
+        content: content.as_bytes(),
+        ..WISH
+    });
+    bench
+        .know(&wishes.each_ref().map(|wish| (wish.asset, wish.path)))
+        .await;
+    let mut before = Settling::default();
+    for item in bench.land(&wishes).await {
+        bring(&bench.pull, vec![item], &mut before).await.unwrap();
+    }
+    before.over().await.unwrap();
+    let mut places = Vec::new();
+    for wish in &wishes {
+        places.push(bench.row(wish).await.unwrap().place().clone());
+    }
+    assert_eq!(places[..2], [path("x/a.jpg"), mapped.clone()]);
+    assert_ne!(places[2], mapped);
 }
 
 #[tokio::test]

@@ -1,0 +1,255 @@
+//! What became of a published batch, in one catalogue batch of its own, while the next one is published.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::super::ours::Way;
+use super::super::{Counts, Error, Pull};
+use super::{Brought, Ending, Item, Outcome};
+use crate::catalogue::{Batch, Job, Lane, NewJob, Sharer};
+use crate::crash::{self, Point};
+use crate::model::job::{RemoveJob, Work, remove_subject};
+use crate::model::place::fold;
+use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
+use crate::monitor::Counter;
+
+/// A batch whose files are durable, as far as they can be.
+pub(super) struct Published {
+    pub(super) items: Vec<Item>,
+    /// One for each item.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Files that were not needed, since another asset has the very file.
+    pub(super) shared: Vec<Sharer>,
+}
+
+/// The batch whose rows are on their way.
+#[derive(Default)]
+pub(super) struct Settling {
+    task: Option<JoinHandle<Result<(), Error>>>,
+    /// Names and places of its files, folded.
+    names: HashSet<(FileKind, String)>,
+}
+
+impl Settling {
+    /// Begins to settle a batch.
+    pub(super) fn begin(pull: &Arc<Pull>, published: Published) -> Self {
+        let names = published.names();
+        let pull = Arc::clone(pull);
+        let task = tokio::spawn(async move {
+            let settled = settle(&pull, published).await;
+            if settled.is_err() {
+                // The publisher hears of it with its next batch, which may be long in coming.
+                pull.stop.request();
+            }
+            settled
+        });
+        let task = Some(task);
+        Self { task, names }
+    }
+
+    /// Waits until its rows are there.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub(super) async fn over(&mut self) -> Result<(), Error> {
+        self.names.clear();
+        match self.task.take() {
+            Some(task) => task.await.unwrap_or(Err(Error::Worker)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether one of these is a name or a place of its files, by whatever spelling.
+    pub(super) fn meets<'a>(
+        &self,
+        mut names: impl Iterator<Item = (FileKind, &'a MediaPath)>,
+    ) -> bool {
+        !self.names.is_empty()
+            && names.any(|(kind, name)| self.names.contains(&(kind, fold(name.as_str()))))
+    }
+}
+
+impl Published {
+    fn names(&self) -> HashSet<(FileKind, String)> {
+        let durable = self.outcomes.iter().flat_map(|outcome| match outcome {
+            Outcome::Durable(rows) => rows.as_slice(),
+            Outcome::Failed(_) => &[],
+        });
+        let names = durable.flat_map(|Brought { file, .. }| {
+            [&file.path, file.place()].map(|name| (file.kind, fold(name.as_str())))
+        });
+        names.collect()
+    }
+}
+
+async fn settle(pull: &Arc<Pull>, published: Published) -> Result<(), Error> {
+    let Published {
+        items,
+        outcomes,
+        shared,
+    } = published;
+    let now = pull.seams.clock.now();
+    let mut batch = pull.catalogue.batch().await?;
+    batch.note_sharers(&shared).await?;
+    let mut tally = Tally::default();
+    let landed: Vec<_> = items.iter().zip(&outcomes).filter_map(landed).collect();
+    note_landed(&mut batch, &landed, &mut tally, now).await?;
+    for (item, outcome) in items.iter().zip(&outcomes) {
+        match (&item.ending, outcome) {
+            (Ending::Landed { .. }, Outcome::Durable(_)) => {}
+            (Ending::Landed { .. }, Outcome::Failed(error)) => {
+                retry_or_quarantine(pull, &mut batch, item, error).await?
+            }
+            (Ending::Unrenderable(finding), _) => {
+                batch.put_finding(finding, now).await?;
+                batch.settle(&item.job).await?;
+                tally.unrenderable += 1;
+            }
+            (Ending::Retry(at, reason), _) => batch.retry_at(&item.job, *at, reason).await?,
+            (Ending::Quarantine(reason), _) => batch.quarantine(&item.job, reason).await?,
+            (Ending::Release, _) => batch.release(&item.job).await?,
+        }
+    }
+    batch.commit().await?;
+    crash::point(Point::RowsSettled)?;
+    tally.report(pull);
+    drop(items);
+    pull.wake.notify_waiters();
+    for outcome in outcomes {
+        if let Outcome::Failed(error) = outcome
+            && error.stops_the_pass()
+        {
+            pull.fail(error);
+        }
+    }
+    Ok(())
+}
+
+/// An item whose files are durable, and what they are.
+struct Landed<'a> {
+    job: &'a Job,
+    rows: &'a [Brought],
+    then: &'a [NewJob],
+}
+
+fn landed<'a>((item, outcome): (&'a Item, &'a Outcome)) -> Option<Landed<'a>> {
+    match (&item.ending, outcome) {
+        (Ending::Landed { then, .. }, Outcome::Durable(rows)) => Some(Landed {
+            job: &item.job,
+            rows,
+            then,
+        }),
+        _ => None,
+    }
+}
+
+/// Rows of durable files, the jobs that become possible with them, and the end of those that brought them.
+async fn note_landed(
+    batch: &mut Batch,
+    landed: &[Landed<'_>],
+    tally: &mut Tally,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let brought = || landed.iter().flat_map(|item| item.rows);
+    let files: Vec<&MediaFile> = brought().map(|brought| &brought.file).collect();
+    batch.put_files(&files, now).await?;
+    brought().for_each(|brought| tally.count(brought));
+    for item in landed {
+        if item.rows.iter().any(|brought| brought.file.authored) {
+            batch.forget_finding(&item.job.asset).await?;
+            tally.rendered += 1;
+        }
+    }
+    let then: Vec<NewJob> = landed.iter().flat_map(|item| item.then).cloned().collect();
+    batch.enqueue(&then, now).await?;
+    let jobs: Vec<&Job> = landed.iter().map(|item| item.job).collect();
+    let withdrawn = batch.settle_all(&jobs).await?;
+    for item in landed
+        .iter()
+        .filter(|item| withdrawn.contains(&item.job.id))
+    {
+        // Withdrawn while it was under way: what it brought is nobody's, unless it was wished for anew.
+        batch.enqueue(&removals(item.job, item.rows), now).await?;
+    }
+    Ok(())
+}
+
+/// Wishes to remove what a job brought; asked again when they are due.
+fn removals(job: &Job, rows: &[Brought]) -> Vec<NewJob> {
+    rows.iter()
+        .map(|Brought { file, .. }| NewJob {
+            peer: job.peer.clone(),
+            subject: remove_subject(file),
+            lane: Lane::Remove,
+            asset: job.asset.clone(),
+            size: 0,
+            work: Work::Remove(RemoveJob {
+                kind: file.kind,
+                path: file.path.as_str().to_owned(),
+                sha256: file.sha256,
+            }),
+        })
+        .collect()
+}
+
+async fn retry_or_quarantine(
+    pull: &Pull,
+    batch: &mut Batch,
+    item: &Item,
+    error: &Error,
+) -> Result<(), Error> {
+    if error.stops_the_pass() {
+        batch.release(&item.job).await?;
+        return Ok(());
+    }
+    let ending = pull.judge(&item.job, error);
+    match ending {
+        Ending::Retry(at, reason) => batch.retry_at(&item.job, at, &reason).await?,
+        Ending::Quarantine(reason) => batch.quarantine(&item.job, &reason).await?,
+        _ => batch.release(&item.job).await?,
+    }
+    Ok(())
+}
+
+/// What a batch adds to the counters, once it is committed.
+#[derive(Default)]
+struct Tally {
+    files: u64,
+    adopted: u64,
+    moved: u64,
+    cloned: u64,
+    bytes: u64,
+    received: u64,
+    rendered: u64,
+    unrenderable: u64,
+}
+
+impl Tally {
+    fn count(&mut self, brought: &Brought) {
+        match brought.way {
+            Way::Adopted => self.adopted += 1,
+            Way::Moved => self.moved += 1,
+            Way::Cloned => self.cloned += 1,
+            Way::Fetched | Way::Made => {}
+        }
+        self.files += 1;
+        // What came over the wire was shown as it came.
+        self.bytes += brought.file.size.saturating_sub(brought.received);
+        self.received += brought.received;
+    }
+
+    fn report(&self, pull: &Pull) {
+        Counts::add(&pull.counts.files, self.files - self.adopted);
+        Counts::add(&pull.counts.adopted, self.adopted);
+        Counts::add(&pull.counts.moved, self.moved);
+        Counts::add(&pull.counts.cloned, self.cloned);
+        Counts::add(&pull.counts.received, self.received);
+        Counts::add(&pull.counts.unrenderable, self.unrenderable);
+        pull.monitor.advance(Counter::Files, self.files);
+        pull.monitor.advance(Counter::Bytes, self.bytes);
+        pull.monitor
+            .advance(Counter::Renditions, self.rendered + self.unrenderable);
+    }
+}
