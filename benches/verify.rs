@@ -88,6 +88,8 @@ fn main() {
         change(&master, &archive, 0);
         Measured::new("equal again").take(&between, &[], 0);
     }
+    let by_digests = middle(&equal.wire) < middle(&equal_full.wire) / 10.0;
+    assert!(by_digests, "nobody asked for digests");
     println!(
         "| emsync verify | wall | rounds | user+sys, peak RSS here | of serve | on the wire | of everything listed |"
     );
