@@ -18,23 +18,18 @@ mod support;
 
 use std::path::Path;
 
-use emsync::config::Config;
-use emsync::model::{NodeId, RecordKey, RecordStatus, Timestamp};
-use emsync::node;
-use emsync::protocol::record::stamped;
-use emsync::seams::Seams;
-use serde_json::{Map, Value, json};
-use support::machine;
+use emsync::model::{NodeId, Record, Timestamp};
+use serde_json::{Value, json};
 use support::node::Node;
 use support::process::peak_of;
+use support::{machine, records};
 
 fn main() {
     let records = support::number("EMSYNC_BENCH_RECORDS", 100_000);
     let assets = records / 10;
     let dir = tempfile::tempdir().unwrap();
     let master = Node::init(dir.path().join("m"), "Master");
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(fill(&master.dir, records, assets));
+    support::wait(fill(&master.dir, records, assets));
     let key = master.key();
     let serving = master.serve();
     let mirror = Node::mirror(dir.path().join("r"), &serving.url, &key);
@@ -74,68 +69,18 @@ fn main() {
     );
 }
 
-/// A master's records, straight into its catalogue.
+/// A master's records.
 async fn fill(master: &Path, records: u64, assets: u64) {
-    let node = node::Node::open(
-        Config::load(&master.join("emsync.toml")).unwrap(),
-        Seams::os(),
-    )
-    .await
-    .unwrap();
+    let node = records::open(master).await;
     let own = &node.config.node.cluster_id;
     let now = node.seams.clock.now();
-    let all = (0..records)
-        .map(|n| category(n, own, now))
-        .chain((0..assets).map(|n| asset(n, own, now)));
-    let mut chunk = Vec::new();
-    for record in all {
-        chunk.push(record);
-        if chunk.len() == 5_000 {
-            put(&node, &mut chunk, now).await;
-        }
-    }
-    put(&node, &mut chunk, now).await;
+    let asset = |n| records::asset(n, &format!("Texts/{}/{n}.txt", n % 97), 50, own, now);
+    let all = (0..records).map(|n| category(n, own, now));
+    records::put_all(&node, all.chain((0..assets).map(asset)), now).await;
     node.catalogue.close().await;
 }
 
-async fn put(node: &node::Node, chunk: &mut Vec<emsync::model::Record>, now: Timestamp) {
-    let mut batch = node.catalogue.batch().await.unwrap();
-    batch
-        .put_records(&chunk.iter().collect::<Vec<_>>(), "", now)
-        .await
-        .unwrap();
-    batch.commit().await.unwrap();
-    chunk.clear();
-}
-
-fn category(n: u64, own: &NodeId, now: Timestamp) -> emsync::model::Record {
+fn category(n: u64, own: &NodeId, now: Timestamp) -> Record {
     let members = json!({"name": format!("Category {n}"), "parentid": "index", "parents": ["index"], "isfeatured": false});
-    record("category", n, own, now, members)
-}
-
-fn asset(n: u64, own: &NodeId, now: Timestamp) -> emsync::model::Record {
-    let text = format!("Caption {n} with the words that a person writes. ").repeat(50);
-    let members = json!({"name": format!("{n}.txt"), "sourcepath": format!("Texts/{}/{n}.txt", n % 97), "isfolder": false,
-        "importstatus": "complete", "editstatus": "6", "longcaption": text});
-    record("asset", n, own, now, members)
-}
-
-fn record(
-    table: &str,
-    n: u64,
-    own: &NodeId,
-    now: Timestamp,
-    members: Value,
-) -> emsync::model::Record {
-    let mut members: Map<String, Value> = members.as_object().unwrap().clone();
-    let id = format!("{table}{n:09}");
-    members.insert("id".to_owned(), json!(id));
-    let status = RecordStatus {
-        deleted: false,
-        master: own.clone(),
-        modified_by: own.clone(),
-        modified: now,
-        master_modified: Some(now),
-    };
-    stamped(members, &RecordKey::new(table, id).unwrap(), &status)
+    records::record("category", n, own, now, members)
 }

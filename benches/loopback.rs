@@ -1,7 +1,7 @@
 //! How fast a new node is seeded, beside the tools that people would copy the files with.
 //!
 //! ```text
-//! cargo bench --bench loopback                  all sets: S M L D S20 (bench.md of the design, or README, says what they are)
+//! cargo bench --bench loopback                  all sets: S M L D S20 again (benches/README.md says what they are)
 //! cargo bench --bench loopback -- S L           some of them
 //! EMSYNC_BENCH_ROUNDS=5, EMSYNC_BENCH_DIR=/mnt  rounds (3), and where the files lie (the system's temporary directory)
 //! ```
@@ -11,6 +11,9 @@
 //! makes durable what they wrote. Both run again with nginx sending the file bytes, where nginx is installed. Contenders take
 //! turns, and what each wrote is checked. emsync and rclone run in every round, the others in the first. Many small files are kept until the
 //! set is over: a file system slows down for a while after many were removed, and the next one would pay for it.
+//!
+//! `again` is S for those who have it: nothing changed since, and one file in a hundred. Of what it copied rclone knows neither size
+//! nor date without asking, and without `--no-check-dest` it has to: so it asks the head of each, which is the least it can do.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -20,16 +23,17 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use support::input::{self, File};
+use support::latency::Link;
 use support::node::{Node, port};
 use support::process::{Cost, is_installed, run, version};
 use support::rivals::{Job, Rival};
 use support::table::{self, Row};
-use support::{latency, machine, nginx};
+use support::{machine, nginx};
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// From so many files on copies are kept until the end.
@@ -38,7 +42,9 @@ const MANY: usize = 2_000;
 fn main() {
     let mut sets = support::words();
     if sets.is_empty() {
-        sets = ["S", "M", "L", "D", "S20"].map(str::to_owned).to_vec();
+        sets = ["S", "M", "L", "D", "S20", "again"]
+            .map(str::to_owned)
+            .to_vec();
     }
     println!("machine   {}", machine::machine());
     println!("versions  {}", machine::versions());
@@ -58,7 +64,10 @@ fn main() {
     }
     println!();
     for set in sets {
-        race(&set);
+        match set.as_str() {
+            "again" => again(),
+            set => race(set),
+        }
     }
 }
 
@@ -79,13 +88,10 @@ fn race(set: &str) {
     let rounds = support::number("EMSYNC_BENCH_ROUNDS", 3);
     let files = input::set(set);
     let total: u64 = files.iter().map(|(_, size)| size).sum();
-    let dir = match std::env::var_os("EMSYNC_BENCH_DIR") {
-        Some(dir) => tempfile::tempdir_in(dir).unwrap(),
-        None => tempfile::tempdir().unwrap(),
-    };
+    let dir = support::directory();
     let dir = dir.path();
     let photos = dir.join("photos");
-    input::write(&photos, &files);
+    input::write(&photos, &files, 7);
     let master = Node::init(dir.join("m"), "Master");
     let imported = master.run(&["import", photos.to_str().unwrap()]);
     std::fs::remove_dir_all(&photos).unwrap();
@@ -105,11 +111,14 @@ fn race(set: &str) {
     println!();
 
     let front = (is_installed("nginx") && set != "S20")
-        .then(|| nginx::start(&dir.join("nginx"), &serving.url, &master.originals()));
+        .then(|| nginx::start(&dir.join("nginx"), &serving.url, &master.media()));
     let mut doors = vec![("serve".to_owned(), serving.url.clone())];
     if set == "S20" {
-        let link = latency::link(([127, 0, 0, 1], port(&serving.url)).into(), ROUND_TRIP);
-        doors = vec![("serve".to_owned(), format!("http://{link}/assets"))];
+        let link = Link::to(([127, 0, 0, 1], port(&serving.url)).into(), ROUND_TRIP);
+        doors = vec![(
+            "serve".to_owned(),
+            format!("http://{}/assets", link.address),
+        )];
     }
     doors.extend(
         front
@@ -163,7 +172,7 @@ fn race(set: &str) {
             let (name, cost) = match who {
                 Who::Emsync => {
                     let cost = seed(&to, url, &key, files.len());
-                    check(&to.join("media/assets/catalog/originals"), &files);
+                    check(&originals(&to), &files);
                     ("emsync seed".to_owned(), cost)
                 }
                 Who::Rival(rival) => {
@@ -197,17 +206,93 @@ fn race(set: &str) {
     }
 }
 
+/// S once more, by those who have it: nothing changed, then one file in a hundred.
+fn again() {
+    let files = input::set("S");
+    let dir = support::directory();
+    let dir = dir.path();
+    let photos = dir.join("photos");
+    input::write(&photos, &files, 7);
+    let master = Node::init(dir.join("m"), "Master");
+    let import = || drop(master.run(&["import", photos.to_str().unwrap()]));
+    import();
+    let (serving, key) = (master.serve(), master.key());
+    let job = Job {
+        files: &files,
+        url: &serving.url,
+        plain: None,
+        key: &key,
+        lists: dir,
+    };
+    let (mirror, copy) = (
+        Node::mirror(dir.join("r"), &serving.url, &key),
+        dir.join("copy"),
+    );
+    fetch(&mirror, "seed", files.len());
+    let rclone = Rival::RcloneAgain;
+    if rclone.is_installed() {
+        job.copy(Rival::RcloneTuned(16), &copy);
+    }
+
+    let mut nothing = ["emsync sync", "emsync seed", &rclone.name()].map(Row::new);
+    let mut few = ["emsync sync", &rclone.name()].map(Row::new);
+    let (mut fetched, mut wanted) = (0, 0);
+    for round in 0..support::number("EMSYNC_BENCH_ROUNDS", 3) {
+        for (row, command) in nothing.iter_mut().zip(["sync", "seed"]) {
+            row.rounds.push(fetch(&mirror, command, 0).0);
+        }
+        let of_round = files.iter().skip(usize::try_from(round).unwrap());
+        let changed: Vec<File> = of_round.step_by(100).cloned().collect();
+        if rclone.is_installed() {
+            nothing[2].rounds.push(job.copy(rclone, &copy));
+        }
+        input::write(&photos, &changed, 8 + round);
+        import();
+        let (cost, bytes) = fetch(&mirror, "sync", changed.len());
+        few[0].rounds.push(cost);
+        fetched += bytes;
+        wanted += changed.iter().map(|(_, size)| size).sum::<u64>();
+        if rclone.is_installed() {
+            few[1].rounds.push(job.copy(rclone, &copy));
+        }
+        for (path, _) in &changed {
+            let name = path.rsplit('/').next().unwrap();
+            let mut copies = vec![originals(&mirror.dir).join(path)];
+            copies.extend(rclone.is_installed().then(|| copy.join(path).join(name)));
+            for it in copies {
+                let same = std::fs::read(&it).unwrap() == std::fs::read(photos.join(path)).unwrap();
+                assert!(same, "{} is not what it became", it.display());
+            }
+        }
+    }
+    table::print("set S again, nothing changed", &nothing);
+    table::print("set S again, 1 % changed", &few);
+    println!(
+        "emsync fetched {:.4} times the bytes that changed\n",
+        fetched as f64 / wanted as f64
+    );
+}
+
 /// Seeds a new node.
 fn seed(dir: &Path, url: &str, key: &str, files: usize) -> Cost {
-    let mirror = Node::mirror(dir.to_owned(), url, key);
-    let ran = mirror.run(&["seed", "master", "--json"]);
+    fetch(&Node::mirror(dir.to_owned(), url, key), "seed", files).0
+}
+
+/// Seeds or syncs a node, which has to write so many files; answers the bytes that it received of them, too.
+fn fetch(mirror: &Node, command: &str, files: usize) -> (Cost, u64) {
+    let ran = mirror.run(&[command, "master", "--json"]);
     let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
-    assert_eq!(
-        (&report["in_sync"], &report["files_written"]),
-        (&true.into(), &files.into()),
+    // Only a seed compares at its end.
+    assert!(
+        report["in_sync"].as_bool() == (command == "seed").then_some(true)
+            && report["files_written"] == files,
         "{report}"
     );
-    ran.cost
+    (ran.cost, report["bytes_received"].as_u64().unwrap())
+}
+
+fn originals(node: &Path) -> PathBuf {
+    node.join("media/assets/catalog/originals")
 }
 
 /// Whether as many files with as many bytes are there: a rival that gave up quietly has won nothing.

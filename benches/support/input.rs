@@ -61,9 +61,9 @@ pub(crate) fn set(name: &str) -> Vec<File> {
     }
 }
 
-/// Writes the files of a set below `folder`.
-pub(crate) fn write(folder: &Path, files: &[File]) {
-    let mut chance = Chance(7);
+/// Writes files of a set below `folder`; another seed makes them others.
+pub(crate) fn write(folder: &Path, files: &[File], seed: u64) {
+    let mut chance = Chance(seed);
     let mut buffer = vec![0; 1 << 20];
     for (path, size) in files {
         let path = folder.join(path);

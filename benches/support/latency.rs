@@ -1,53 +1,84 @@
-//! A link with latency: every piece of a client's waits a while before it goes on.
+//! A link with latency, or with none: every piece of a client's waits a while before it goes on, and all bytes are counted.
 //!
 //! A client that speaks HTTP/1.1 sends a request in one piece and waits for its answer, so each answer comes that much later.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Starts a link to `target` on a thread of its own, and answers where it begins. It lives as long as the process.
-pub(crate) fn link(target: SocketAddr, delay: Duration) -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let listener = TcpListener::from_std(listener).unwrap();
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, target, delay));
-            }
-        });
-    });
-    address
+/// A link that lives as long as the process.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Where it begins.
+    pub(crate) address: SocketAddr,
+    passed: Arc<AtomicU64>,
 }
 
-async fn pass(client: TcpStream, target: SocketAddr, delay: Duration) -> std::io::Result<()> {
+impl Link {
+    /// Starts a link to `target` on a thread of its own.
+    pub(crate) fn to(target: SocketAddr, delay: Duration) -> Self {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let passed = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&passed);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).unwrap();
+                while let Ok((client, _)) = listener.accept().await {
+                    tokio::spawn(join(client, target, delay, Arc::clone(&counted)));
+                }
+            });
+        });
+        Self { address, passed }
+    }
+
+    /// Bytes that passed since it was last asked, both ways together.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed.swap(0, Ordering::Relaxed)
+    }
+}
+
+async fn join(
+    client: TcpStream,
+    target: SocketAddr,
+    delay: Duration,
+    passed: Arc<AtomicU64>,
+) -> std::io::Result<()> {
     let server = TcpStream::connect(target).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let up = async {
-        let mut piece = vec![0; 64 << 10];
-        loop {
-            let read = from_client.read(&mut piece).await?;
-            if read == 0 {
-                return to_server.shutdown().await;
-            }
-            tokio::time::sleep(delay).await;
-            to_server.write_all(&piece[..read]).await?;
-        }
-    };
-    let down = async {
-        copy(&mut from_server, &mut to_client).await?;
-        to_client.shutdown().await
-    };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let up = pass(from_client, to_server, delay, &passed);
+    let down = pass(from_server, to_client, Duration::ZERO, &passed);
     tokio::try_join!(up, down).map(drop)
+}
+
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    delay: Duration,
+    passed: &AtomicU64,
+) -> std::io::Result<()> {
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        let read = from.read(&mut piece).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        passed.fetch_add(read as u64, Ordering::Relaxed);
+        to.write_all(&piece[..read]).await?;
+    }
 }

@@ -3,8 +3,10 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::node::port;
 use super::process::Background;
@@ -16,18 +18,32 @@ pub(crate) struct Nginx {
     pub(crate) url: String,
     /// The originals as plain files with an HTML index.
     pub(crate) plain: String,
-    _process: Background,
+    process: Background,
 }
 
-/// Starts nginx in front of the node at `url` whose originals lie in `originals`.
-pub(crate) fn start(dir: &Path, url: &str, originals: &Path) -> Nginx {
+impl Nginx {
+    pub(crate) fn process(&self) -> &Child {
+        &self.process.0
+    }
+}
+
+impl Drop for Nginx {
+    /// Killed, it would leave its workers behind.
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.process.0), Signal::TERM);
+        let _ = self.process.0.wait();
+    }
+}
+
+/// Starts nginx in front of the node at `url` whose files lie in `media`.
+pub(crate) fn start(dir: &Path, url: &str, media: &Path) -> Nginx {
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap()
         .port();
     std::fs::create_dir_all(dir).unwrap();
-    let originals = originals.display();
+    let media = media.display();
     let text = format!(
         "daemon off; user root; worker_processes 2; pid nginx.pid; error_log stderr crit;\n\
          events {{ worker_connections 4096; }}\n\
@@ -38,8 +54,9 @@ pub(crate) fn start(dir: &Path, url: &str, originals: &Path) -> Nginx {
            server {{\n\
              listen 127.0.0.1:{free} backlog=4096;\n\
              location / {{ proxy_pass http://node; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}\n\
-             location ~ ^/assets/mediadb/services/module/asset/downloads/originals/(.*)/[^/]+$ {{ alias {originals}/$1; }}\n\
-             location /plain/ {{ alias {originals}/; autoindex on; }}\n\
+             location ~ ^/assets/mediadb/services/module/asset/downloads/originals/(.*)/[^/]+$ {{ alias {media}/originals/$1; }}\n\
+             location ~ ^/assets/mediadb/services/module/asset/downloads/generatedpreview/(.*)/[^/]+$ {{ alias {media}/generated/$1; }}\n\
+             location /plain/ {{ alias {media}/originals/; autoindex on; }}\n\
            }}\n\
          }}\n",
         port(url)
@@ -63,6 +80,6 @@ pub(crate) fn start(dir: &Path, url: &str, originals: &Path) -> Nginx {
     Nginx {
         url: format!("http://127.0.0.1:{free}/assets"),
         plain: format!("http://127.0.0.1:{free}/plain/"),
-        _process: process,
+        process,
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::process::{Background, Ran, run};
+use super::process::{Background, Ran, run, run_to};
 
 const EMSYNC: &str = env!("CARGO_BIN_EXE_emsync");
 
@@ -29,6 +29,11 @@ impl Node {
         run(&mut self.command(arguments))
     }
 
+    /// Runs a command on it that is to end with this code.
+    pub(crate) fn run_to(&self, arguments: &[&str], code: i32) -> Ran {
+        run_to(&mut self.command(arguments), code)
+    }
+
     /// A key for somebody else.
     pub(crate) fn key(&self) -> String {
         let key = self.run(&["key", "add", "bench"]).stdout;
@@ -38,17 +43,15 @@ impl Node {
     /// Makes a mirror of the node that answers at `url`.
     pub(crate) fn mirror(dir: PathBuf, url: &str, key: &str) -> Self {
         let node = Self::init(dir, "Mirror");
-        std::fs::write(node.dir.join("key.txt"), key).unwrap();
-        node.run(&[
-            "peer",
-            "add",
-            "master",
-            "--url",
-            url,
-            "--key-file",
-            "key.txt",
-        ]);
+        node.follow(url, key);
         node
+    }
+
+    /// Tells it of its master.
+    pub(crate) fn follow(&self, url: &str, key: &str) {
+        std::fs::write(self.dir.join("key.txt"), key).unwrap();
+        let who = ["master", "--url", url, "--key-file", "key.txt"];
+        self.run(&[&["peer", "add"], &who[..]].concat());
     }
 
     /// Serves on a free port.
@@ -65,9 +68,14 @@ impl Node {
         }
     }
 
-    /// Where its originals lie.
-    pub(crate) fn originals(&self) -> PathBuf {
-        self.dir.join("media/assets/catalog/originals")
+    /// Where its files lie: `originals` and `generated`.
+    pub(crate) fn media(&self) -> PathBuf {
+        self.dir.join("media/assets/catalog")
+    }
+
+    /// Its catalogue, complete while nobody has it open.
+    pub(crate) fn catalogue(&self) -> PathBuf {
+        self.dir.join("state/emsync.db")
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

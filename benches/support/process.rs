@@ -25,13 +25,19 @@ pub(crate) struct Ran {
 
 /// Runs a command to its good end.
 pub(crate) fn run(command: &mut Command) -> Ran {
+    run_to(command, 0)
+}
+
+/// Runs a command that is to end with this code.
+pub(crate) fn run_to(command: &mut Command, code: i32) -> Ran {
     let (cpu, started) = (children(), Instant::now());
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let watched = peak_while_running(child.id());
     let output = child.wait_with_output().unwrap();
     let wall = started.elapsed();
-    assert!(output.status.success(), "{command:?}: {}", output.status);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
     let cost = Cost {
         wall,
         cpu: children() - cpu,
@@ -62,15 +68,28 @@ pub(crate) fn version(program: &str, flag: &str) -> String {
     said.lines().next().unwrap_or("unknown version").to_owned()
 }
 
-/// Most resident memory of a process so far, KiB.
+/// Most resident memory so far, KiB, of a running process and of the children it has.
 pub(crate) fn peak_of(child: &Child) -> u64 {
-    peak_of_pid(child.id()).unwrap_or(0)
+    family(child.id()).iter().filter_map(peak_of_pid).sum()
 }
 
-/// User and system time of a running process.
-pub(crate) fn cpu_of(pid: u32) -> Duration {
-    // utime and stime are the 12th and 13th number behind the name and the state.
-    times(&format!("/proc/{pid}/stat"), 10)
+/// Lets the peak of a running process begin anew.
+pub(crate) fn forget_peak_of(child: &Child) {
+    std::fs::write(format!("/proc/{}/clear_refs", child.id()), "5").unwrap();
+}
+
+/// User and system time of a running process and of the children it has.
+pub(crate) fn cpu_of(child: &Child) -> Duration {
+    // utime and stime are the 11th and 12th number behind the name and the state.
+    let spent = |pid: &u32| times(&format!("/proc/{pid}/stat"), 10);
+    family(child.id()).iter().map(spent).sum()
+}
+
+fn family(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let all = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    all.chain([pid]).collect()
 }
 
 /// A process that ends with its handle.
@@ -88,7 +107,7 @@ impl Drop for Background {
 fn peak_while_running(pid: u32) -> std::thread::JoinHandle<u64> {
     std::thread::spawn(move || {
         let mut peak = 0;
-        while let Some(now) = peak_of_pid(pid) {
+        while let Some(now) = peak_of_pid(&pid) {
             peak = now.max(peak);
             std::thread::park_timeout(Duration::from_millis(5));
         }
@@ -97,7 +116,7 @@ fn peak_while_running(pid: u32) -> std::thread::JoinHandle<u64> {
 }
 
 /// `VmHWM` in KiB; `None` once the process is gone.
-fn peak_of_pid(pid: u32) -> Option<u64> {
+fn peak_of_pid(pid: &u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()

@@ -15,6 +15,8 @@ const DOWNLOADS: &str = "/mediadb/services/module/asset/downloads/originals/";
 pub(crate) enum Rival {
     /// rclone, told what to fetch and to look at nothing, so many at once.
     RcloneTuned(u16),
+    /// The same where everything was copied before: it has to ask for the size and date of each, and looks at what is there.
+    RcloneAgain,
     /// rclone as it comes, over an HTML index.
     RclonePlain,
     Curl,
@@ -26,6 +28,7 @@ impl Rival {
     pub(crate) fn name(self) -> String {
         match self {
             Self::RcloneTuned(transfers) => format!("rclone tuned, {transfers}"),
+            Self::RcloneAgain => "rclone tuned, 16, but HEAD for each".to_owned(),
             Self::RclonePlain => "rclone plain, 16".to_owned(),
             Self::Curl => "curl -Z, 16".to_owned(),
             Self::Wget2 => "wget2, 16".to_owned(),
@@ -35,7 +38,7 @@ impl Rival {
 
     pub(crate) fn is_installed(self) -> bool {
         is_installed(match self {
-            Self::RcloneTuned(_) | Self::RclonePlain => "rclone",
+            Self::RcloneTuned(_) | Self::RcloneAgain | Self::RclonePlain => "rclone",
             Self::Curl => "curl",
             Self::Wget2 => "wget2",
             Self::Aria2 => "aria2c",
@@ -71,7 +74,11 @@ impl Job<'_> {
         let base = format!("{}{DOWNLOADS}", self.url);
         let mut command;
         match rival {
-            Rival::RcloneTuned(transfers) => {
+            Rival::RcloneTuned(_) | Rival::RcloneAgain => {
+                let transfers = match rival {
+                    Rival::RcloneTuned(transfers) => transfers,
+                    _ => 16,
+                };
                 let list = self.list("rclone", |path, name| format!("{path}/{name}\n"));
                 command = Command::new("rclone");
                 command
@@ -90,7 +97,10 @@ impl Job<'_> {
                     ])
                     .arg("--files-from-raw")
                     .arg(list)
-                    .args(["--http-no-head", "--no-traverse", "--no-check-dest"]);
+                    .arg("--no-traverse");
+                if rival != Rival::RcloneAgain {
+                    command.args(["--http-no-head", "--no-check-dest"]);
+                }
             }
             Rival::RclonePlain => {
                 command = Command::new("rclone");
