@@ -75,6 +75,12 @@ impl Db {
                     source,
                 },
             })?;
+        // What takes one statement back is a few pages, and would be written to a file for each; an index that is made may take
+        // more than there is memory.
+        sqlx::query("PRAGMA temp_store = MEMORY")
+            .execute(&writer)
+            .await
+            .map_err(|source| opening(path, source))?;
         let readers = pool(READERS)
             .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await

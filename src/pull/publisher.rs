@@ -4,13 +4,13 @@
 //! wait for one item, take what else is there (up to a batch), then
 //!   give each file its place                 its own name, unless another file has it (`catalogue::places`)
 //!   publish all files of the batch           sync all, rename all, sync each directory once
-//!   and, while the next batch is published (`settling`),
+//!   and, while the next batches are published (`settling`), for some batches at once
 //!     one catalogue batch: rows of files that are durable, follow-up jobs, settle | retry | quarantine | release
 //!     drop the items: their in-flight tokens tell the lanes that these jobs are over
 //! ```
 //!
-//! Disk and catalogue so work at the same time, on batches that follow each other; at most one is waiting for its rows. Since
-//! rows decide where files go, a batch that has a name or a place of the one before waits for its rows first.
+//! Disk and catalogue so work at the same time. Since rows decide where files go, a batch that has a name or a place of one
+//! without its rows waits for those first.
 //!
 //! A kill before the publish leaves staged files, which the next run sweeps, and leased jobs, which it takes back. A kill
 //! between publish and commit leaves durable files without rows: the job runs again and finds its own file by its digest. The
@@ -115,35 +115,52 @@ impl Part {
 /// # Errors
 /// The catalogue's; then the pass must end, since nothing can be settled any more.
 pub async fn run(pull: Arc<Pull>, mut items: mpsc::Receiver<Item>) -> Result<(), Error> {
-    let mut before = Settling::default();
-    let mut batch = Vec::new();
-    while items.recv_many(&mut batch, pull.limits.publish_batch).await > 0 {
-        if let Err(error) = bring(&pull, std::mem::take(&mut batch), &mut before).await {
-            // Nothing can be settled any more: everybody ends, and the next run takes the leases back.
-            pull.stop.request();
-            items.close();
-            while items.recv().await.is_some() {}
-            let _ = before.over().await;
-            return Err(error);
-        }
+    let mut settling = Settling::new(Arc::clone(&pull));
+    let ended = bring_all(&pull, &mut items, &mut settling).await;
+    if ended.is_err() {
+        // Nothing can be settled any more: everybody ends, and the next run takes the leases back.
+        pull.stop.request();
+        items.close();
+        while items.recv().await.is_some() {}
     }
-    before.over().await
+    let settled = settling.over().await;
+    ended.and(settled)
 }
 
-/// Publishes a batch and begins to settle it, as soon as the one before is settled.
-async fn bring(pull: &Arc<Pull>, mut items: Vec<Item>, before: &mut Settling) -> Result<(), Error> {
-    let (outcomes, shared) = publish(pull, &mut items, before).await?;
+async fn bring_all(
+    pull: &Pull,
+    items: &mut mpsc::Receiver<Item>,
+    settling: &mut Settling,
+) -> Result<(), Error> {
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            taken = items.recv_many(&mut batch, pull.limits.publish_batch) => {
+                if taken == 0 {
+                    return Ok(());
+                }
+                bring(pull, std::mem::take(&mut batch), settling).await?;
+            }
+            // Nothing to publish at the moment, so what waits need not wait for more.
+            free = settling.free() => {
+                free?;
+                settling.begin();
+            }
+        }
+    }
+}
+
+/// Publishes a batch, and has it settled when its turn comes.
+async fn bring(pull: &Pull, mut items: Vec<Item>, settling: &mut Settling) -> Result<(), Error> {
+    let (outcomes, shared) = publish(pull, &mut items, settling).await?;
     crash::point(Point::BytesPublished)?;
-    before.over().await?;
-    *before = Settling::begin(
-        pull,
-        Published {
-            items,
-            outcomes,
-            shared,
-        },
-    );
-    Ok(())
+    let published = Published {
+        items,
+        outcomes,
+        shared,
+    };
+    settling.take(published).await
 }
 
 /// A file that is durable under its name.
@@ -163,11 +180,11 @@ enum Outcome {
 /// Gives the files of all items their places and publishes them in one call, and sorts the results by item; with them those
 /// that were not needed, since another asset has the very file.
 async fn publish(
-    pull: &Arc<Pull>,
+    pull: &Pull,
     items: &mut [Item],
-    before: &mut Settling,
+    settling: &mut Settling,
 ) -> Result<(Vec<Outcome>, Vec<Sharer>), Error> {
-    let mut places = places(pull, items, before).await?.into_iter();
+    let mut places = places(pull, items, settling).await?.into_iter();
     let mut rows: Vec<Vec<Brought>> = Vec::with_capacity(items.len());
     let (mut wishes, mut shared, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
     for item in items.iter_mut() {
@@ -216,17 +233,21 @@ async fn publish(
     Ok((outcomes, shared))
 }
 
-/// Where the files of all items go, in their order. Rows decide that; so where the batch before has files that may matter, its
-/// rows are waited for.
-async fn places(pull: &Pull, items: &[Item], before: &mut Settling) -> Result<Vec<Placed>, Error> {
+/// Where the files of all items go, in their order. Rows decide that; so where files that may matter have
+/// none yet, those are waited for.
+async fn places(
+    pull: &Pull,
+    items: &[Item],
+    settling: &mut Settling,
+) -> Result<Vec<Placed>, Error> {
     let names = || {
         items
             .iter()
             .flat_map(Item::parts)
             .map(|part| (part.file.kind, &part.file.path))
     };
-    if before.meets(names()) {
-        before.over().await?;
+    if settling.meets(names()) {
+        settling.over().await?;
     }
     let placed = places_by_rows(pull, items).await?;
     let given = names()
@@ -235,8 +256,8 @@ async fn places(pull: &Pull, items: &[Item], before: &mut Settling) -> Result<Ve
             Placed::At { place, .. } => Some((kind, place)),
             Placed::Shared => None,
         });
-    if before.meets(given) {
-        before.over().await?;
+    if settling.meets(given) {
+        settling.over().await?;
         return places_by_rows(pull, items).await;
     }
     Ok(placed)

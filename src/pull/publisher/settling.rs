@@ -1,7 +1,12 @@
-//! What became of a published batch, in one catalogue batch of its own, while the next one is published.
+//! What became of published batches: one catalogue batch for some of them, while the next ones are published.
+//!
+//! Rows are what the catalogue is slow at: names and digests come in no order, so that each row changes pages of its own all over
+//! the indexes. A thousand rows in one go change most of those pages once instead of four times. So batches wait for each other as
+//! long as more are coming, up to [`FULL`] items or [`LATE`]; where nothing comes they are settled at once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -16,6 +21,7 @@ use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::monitor::Counter;
 
 /// A batch whose files are durable, as far as they can be.
+#[derive(Default)]
 pub(super) struct Published {
     pub(super) items: Vec<Item>,
     /// One for each item.
@@ -24,54 +30,127 @@ pub(super) struct Published {
     pub(super) shared: Vec<Sharer>,
 }
 
-/// The batch whose rows are on their way.
-#[derive(Default)]
+/// Items that are settled together at most, but for the last batch.
+const FULL: usize = 1_024;
+/// How long the first of them waits for others. Its lane counts it as under way meanwhile.
+const LATE: Duration = Duration::from_millis(100);
+
+/// Batches without rows: some whose rows are on their way, and some that wait for their turn.
 pub(super) struct Settling {
+    pull: Arc<Pull>,
     task: Option<JoinHandle<Result<(), Error>>>,
-    /// Names and places of its files, folded.
-    names: HashSet<(FileKind, String)>,
+    waiting: Vec<Published>,
+    waiting_since: Instant,
+    /// Names and places of all their files, folded: of those on their way, and of those that wait.
+    names: [HashSet<(FileKind, String)>; 2],
 }
 
 impl Settling {
-    /// Begins to settle a batch.
-    pub(super) fn begin(pull: &Arc<Pull>, published: Published) -> Self {
-        let names = published.names();
-        let pull = Arc::clone(pull);
-        let task = tokio::spawn(async move {
-            let settled = settle(&pull, published).await;
+    pub(super) fn new(pull: Arc<Pull>) -> Self {
+        Self {
+            pull,
+            task: None,
+            waiting: Vec::new(),
+            waiting_since: Instant::now(),
+            names: Default::default(),
+        }
+    }
+
+    /// Takes a batch, and settles it with those that wait when they are enough.
+    ///
+    /// # Errors
+    /// The catalogue's, about batches before.
+    pub(super) async fn take(&mut self, published: Published) -> Result<(), Error> {
+        if self.waiting.is_empty() {
+            self.waiting_since = Instant::now();
+        }
+        self.names[1].extend(published.names());
+        self.waiting.push(published);
+        let items: usize = self.waiting.iter().map(|batch| batch.items.len()).sum();
+        if items >= FULL || self.waiting_since.elapsed() >= LATE {
+            self.settled().await?;
+            self.begin();
+        }
+        Ok(())
+    }
+
+    /// Waits until those that wait may be settled; for ever where none does. May be cancelled.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub(super) async fn free(&mut self) -> Result<(), Error> {
+        if self.waiting.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        self.settled().await
+    }
+
+    /// Begins to settle those that wait; none is on its way.
+    pub(super) fn begin(&mut self) {
+        let batches = std::mem::take(&mut self.waiting);
+        self.names[0] = std::mem::take(&mut self.names[1]);
+        let pull = Arc::clone(&self.pull);
+        self.task = Some(tokio::spawn(async move {
+            let settled = settle(&pull, Published::all(batches)).await;
             if settled.is_err() {
                 // The publisher hears of it with its next batch, which may be long in coming.
                 pull.stop.request();
             }
             settled
-        });
-        let task = Some(task);
-        Self { task, names }
+        }));
     }
 
-    /// Waits until its rows are there.
+    /// Waits until all of them have their rows.
     ///
     /// # Errors
     /// The catalogue's.
     pub(super) async fn over(&mut self) -> Result<(), Error> {
-        self.names.clear();
-        match self.task.take() {
-            Some(task) => task.await.unwrap_or(Err(Error::Worker)),
-            None => Ok(()),
+        self.settled().await?;
+        if !self.waiting.is_empty() {
+            self.begin();
+            self.settled().await?;
         }
+        Ok(())
     }
 
-    /// Whether one of these is a name or a place of its files, by whatever spelling.
+    /// Waits for the rows that are on their way. May be cancelled.
+    async fn settled(&mut self) -> Result<(), Error> {
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        let settled = task.await;
+        self.task = None;
+        self.names[0].clear();
+        settled.unwrap_or(Err(Error::Worker))
+    }
+
+    /// Whether one of these is a name or a place of their files, by whatever spelling.
     pub(super) fn meets<'a>(
         &self,
         mut names: impl Iterator<Item = (FileKind, &'a MediaPath)>,
     ) -> bool {
-        !self.names.is_empty()
-            && names.any(|(kind, name)| self.names.contains(&(kind, fold(name.as_str()))))
+        let has_any = !self.names.iter().all(HashSet::is_empty);
+        has_any
+            && names.any(|(kind, name)| {
+                let name = (kind, fold(name.as_str()));
+                self.names.iter().any(|names| names.contains(&name))
+            })
     }
 }
 
 impl Published {
+    /// All of these as one.
+    fn all(batches: Vec<Self>) -> Self {
+        let mut batches = batches.into_iter();
+        let mut all = batches.next().unwrap_or_default();
+        for batch in batches {
+            all.items.extend(batch.items);
+            all.outcomes.extend(batch.outcomes);
+            all.shared.extend(batch.shared);
+        }
+        all
+    }
+
     fn names(&self) -> HashSet<(FileKind, String)> {
         let durable = self.outcomes.iter().flat_map(|outcome| match outcome {
             Outcome::Durable(rows) => rows.as_slice(),

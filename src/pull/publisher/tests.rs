@@ -680,6 +680,30 @@ async fn a_full_disk_ends_the_pass_blames_no_file_and_leaves_no_row_without_its_
     assert!(stopped > 5, "only {stopped} calls mattered");
 }
 
+#[tokio::test]
+async fn what_nothing_follows_is_settled_without_waiting_for_more() {
+    let bench = Bench::new().await;
+    let (sender, receiver) = mpsc::channel(4);
+    let publisher = tokio::spawn(run(Arc::clone(&bench.pull), receiver));
+    for (asset, path) in [("a1", "x/a.jpg"), ("a2", "x/b.jpg")] {
+        let wish = Wish {
+            asset,
+            path,
+            ..WISH
+        };
+        let item = bench.land(&[wish]).await.remove(0);
+        sender.send(item).await.unwrap();
+        let mut fewer = std::pin::pin!(bench.lane.fewer().notified());
+        fewer.as_mut().enable();
+        if bench.lane.count() > 0 {
+            fewer.await;
+        }
+    }
+    assert_eq!(bench.jobs().await.open, 0);
+    drop(sender);
+    publisher.await.unwrap().unwrap();
+}
+
 /// As batches of one: the second is placed while the rows of the first are on their way.
 #[tokio::test]
 async fn a_batch_with_a_name_or_place_of_the_one_before_is_placed_after_its_rows() {
@@ -697,11 +721,11 @@ async fn a_batch_with_a_name_or_place_of_the_one_before_is_placed_after_its_rows
         for _ in 0..20 {
             let bench = Bench::new().await;
             bench.know(&[("a1", WISH.path), ("a2", second.path)]).await;
-            let mut before = Settling::default();
+            let mut settling = Settling::new(Arc::clone(&bench.pull));
             for item in bench.land(&[WISH, Wish { ..second }]).await {
-                bring(&bench.pull, vec![item], &mut before).await.unwrap();
+                bring(&bench.pull, vec![item], &mut settling).await.unwrap();
             }
-            before.over().await.unwrap();
+            settling.over().await.unwrap();
             assert_eq!(bench.row(&WISH).await.unwrap().place().as_str(), "x/a.jpg");
             let row = bench.row(&second).await;
             let place = row.as_ref().map(|row| row.place().as_str());
@@ -735,11 +759,11 @@ async fn a_place_that_a_mapped_file_got_a_moment_ago_is_taken() {
     bench
         .know(&wishes.each_ref().map(|wish| (wish.asset, wish.path)))
         .await;
-    let mut before = Settling::default();
+    let mut settling = Settling::new(Arc::clone(&bench.pull));
     for item in bench.land(&wishes).await {
-        bring(&bench.pull, vec![item], &mut before).await.unwrap();
+        bring(&bench.pull, vec![item], &mut settling).await.unwrap();
     }
-    before.over().await.unwrap();
+    settling.over().await.unwrap();
     let mut places = Vec::new();
     for wish in &wishes {
         places.push(bench.row(wish).await.unwrap().place().clone());
