@@ -24,6 +24,8 @@ use crate::crash::{self, Point};
 
 /// Bytes appended between two syncs.
 const SYNC_EVERY: u64 = 64 * 1024 * 1024;
+/// Bytes appended before they are sent on their way to the medium, so that a sync finds little left to wait for.
+const BEGIN_EVERY: u64 = 4 * 1024 * 1024;
 /// More than any note has.
 const MAX_NOTE: u64 = 64 * 1024;
 
@@ -42,6 +44,8 @@ struct Note {
 pub struct Partial {
     staged: Staged,
     note: Note,
+    /// Bytes that are on their way to the medium, or there.
+    begun: u64,
 }
 
 impl Partial {
@@ -64,6 +68,7 @@ impl Partial {
                 synced: found.map_or(0, |note| note.synced.min(trusted)),
                 boot,
             },
+            begun: staged.len(),
             staged,
         };
         if partial.staged.len() > trusted {
@@ -100,6 +105,7 @@ impl Partial {
     pub fn restart(&mut self, tag: Option<&str>) -> Result<(), Error> {
         let promised = self.note.synced > 0;
         self.staged.cut(0)?;
+        self.begun = 0;
         crash::point(Point::PartialCut)?;
         self.note.tag = tag.map(str::to_owned);
         self.note.synced = 0;
@@ -115,6 +121,7 @@ impl Partial {
             return Ok(());
         }
         self.staged.cut(len)?;
+        self.begun = self.begun.min(len);
         if self.note.synced > len {
             self.note.synced = len;
             self.write_note(true)?;
@@ -129,6 +136,9 @@ impl Partial {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.staged.write_all(bytes)?;
         crash::point(Point::PartialAppended)?;
+        if self.staged.len().saturating_sub(self.begun) >= BEGIN_EVERY {
+            self.begin();
+        }
         if self.staged.len() - self.note.synced >= SYNC_EVERY {
             self.sync()?;
         }
@@ -145,15 +155,22 @@ impl Partial {
 
     /// The whole file has arrived. From here on dropping removes it.
     #[must_use]
-    pub fn finish(self) -> Staged {
+    pub fn finish(mut self) -> Staged {
+        self.begin();
         let mut staged = self.staged;
         staged.arm();
         staged
     }
 
     /// Removes it, with what is remembered about it.
-    pub fn discard(self) {
-        drop(self.finish());
+    pub fn discard(mut self) {
+        self.staged.arm();
+    }
+
+    /// Sends what was appended since on its way to the medium, without waiting for it.
+    fn begin(&mut self) {
+        self.staged.begin_writing(self.begun);
+        self.begun = self.staged.len();
     }
 
     fn sync(&mut self) -> Result<(), Error> {

@@ -281,6 +281,18 @@ impl Staged {
         drop(self);
     }
 
+    /// Has the system write what comes after the first `from` bytes, and does not wait for it. Only a hint.
+    pub(super) fn begin_writing(&self, from: u64) {
+        // Of what is not written yet the advice drops nothing: it only begins to write it.
+        #[cfg(target_os = "linux")]
+        if let Some(len) = std::num::NonZeroU64::new(self.len.saturating_sub(from)) {
+            let advice = rustix::fs::Advice::DontNeed;
+            let _ = rustix::fs::fadvise(&self.file, from, Some(len), advice);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = from;
+    }
+
     /// Drops the bytes after the first `len`.
     pub(super) fn cut(&mut self, len: u64) -> Result<(), Error> {
         self.sys()
