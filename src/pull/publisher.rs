@@ -28,7 +28,7 @@ use super::{Error, InFlightToken, Pull};
 use crate::catalogue::{Finding, Job, NewJob, Placed, Sharer, Wanted};
 use crate::crash::{self, Point};
 use crate::model::job::Work;
-use crate::model::place::{Why, mapped_text};
+use crate::model::place::Why;
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::store::{Content, Publish};
 use settling::{Published, Settling};
@@ -92,7 +92,7 @@ pub struct Part {
 
 impl Part {
     /// The file to be published at a place, and what its row will say.
-    fn at(self, place: MediaPath) -> (Publish, Brought) {
+    fn at(self, place: MediaPath, why: Option<Why>) -> (Publish, Brought) {
         let is_kept = self.file.kind == FileKind::Original && self.made_of.as_ref() != Some(&place);
         let publish = Publish {
             content: self.content,
@@ -103,6 +103,7 @@ impl Part {
         };
         let brought = Brought {
             file: self.file.at(place),
+            why,
             received: self.received,
             way: self.way,
         };
@@ -166,6 +167,8 @@ async fn bring(pull: &Pull, mut items: Vec<Item>, settling: &mut Settling) -> Re
 /// A file that is durable under its name.
 struct Brought {
     file: MediaFile,
+    /// Why it lies elsewhere than its name says, when that was decided now.
+    why: Option<Why>,
     received: u64,
     way: Way,
 }
@@ -175,6 +178,16 @@ enum Outcome {
     Durable(Vec<Brought>),
     /// At least one of them is not.
     Failed(Error),
+}
+
+impl Outcome {
+    /// What is durable of it.
+    fn rows(&self) -> &[Brought] {
+        match self {
+            Self::Durable(rows) => rows,
+            Self::Failed(_) => &[],
+        }
+    }
 }
 
 /// Gives the files of all items their places and publishes them in one call, and sorts the results by item; with them those
@@ -201,10 +214,7 @@ async fn publish(
                 shared.push((part.file.kind, part.file.path, part.file.asset));
                 continue;
             };
-            if let Some(why) = why {
-                report_mapped(pull, &part.file, &place, why);
-            }
-            let (publish, brought) = part.at(place);
+            let (publish, brought) = part.at(place, why);
             wishes.push(publish);
             of_item.push(brought);
         }
@@ -284,12 +294,6 @@ async fn places_by_rows(pull: &Pull, items: &[Item]) -> Result<Vec<Placed>, Erro
         }));
     }
     Ok(pull.catalogue.places(pull.store.rules(), &wanted).await?)
-}
-
-fn report_mapped(pull: &Pull, file: &MediaFile, place: &MediaPath, why: Why) {
-    tracing::info!(path = %file.path, asset = %file.asset, %place, reason = %why, "mapped");
-    let text = mapped_text((file.kind, &file.path), &file.asset, (place, why));
-    pull.monitor.finding(&text);
 }
 
 #[cfg(test)]

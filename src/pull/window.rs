@@ -172,7 +172,8 @@ impl Window {
         self.round.take(now, file);
         let is_whole = self.round.has_own
             && self.round.files >= FILES.max(self.width / 2)
-            && now - self.round.begun >= ROUND;
+            // Who took the time a moment earlier may come later.
+            && now.saturating_sub(self.round.begun) >= ROUND;
         is_whole.then(|| self.close(now)).flatten()
     }
 

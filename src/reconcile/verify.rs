@@ -47,6 +47,7 @@ use crate::peer::{self, Patience, Peer};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::{catalogue, store};
+use listing::Listed;
 use report::Findings;
 
 /// Items compared at a time.
@@ -276,20 +277,15 @@ impl Verify<'_> {
         disk::expect_bytes(&self.here(), depth.checksum).await?;
         let mut findings = Findings::default();
         let (records, deletes) = records::compare(self, &listed, &mut findings).await?;
-        let originals = if depth.originals {
-            files::compare(self, FileKind::Original, depth, &listed, &mut findings).await?
-        } else {
-            LayerReport::NotCompared {
-                reason: "pull_originals is off for this peer".to_owned(),
-            }
-        };
-        let generated = if depth.generated == Generated::Off {
-            LayerReport::NotCompared {
-                reason: "generated files are off for this peer".to_owned(),
-            }
-        } else {
-            files::compare(self, FileKind::Generated, depth, &listed, &mut findings).await?
-        };
+        // Each of them waits for the disk and for the catalogue in turn.
+        let (originals, generated) = tokio::try_join!(
+            self.originals(depth, &listed),
+            self.generated(depth, &listed)
+        )?;
+        let [originals, generated] = [originals, generated].map(|(layer, found)| {
+            findings.append(found);
+            layer
+        });
         listed.spool.close().await;
         let parity = Parity::new(
             self.as_of,
@@ -310,4 +306,31 @@ impl Verify<'_> {
         self.catalogue.put_parity(self.peer.name(), &stored).await?;
         Ok(parity)
     }
+
+    async fn originals(
+        &self,
+        depth: Depth,
+        listed: &Listed,
+    ) -> Result<(LayerReport, Findings), Error> {
+        if !depth.originals {
+            return Ok(not_compared("pull_originals is off for this peer"));
+        }
+        files::compare(self, FileKind::Original, depth, listed).await
+    }
+
+    async fn generated(
+        &self,
+        depth: Depth,
+        listed: &Listed,
+    ) -> Result<(LayerReport, Findings), Error> {
+        if depth.generated == Generated::Off {
+            return Ok(not_compared("generated files are off for this peer"));
+        }
+        files::compare(self, FileKind::Generated, depth, listed).await
+    }
+}
+
+fn not_compared(reason: &str) -> (LayerReport, Findings) {
+    let reason = reason.to_owned();
+    (LayerReport::NotCompared { reason }, Findings::default())
 }

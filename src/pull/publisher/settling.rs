@@ -16,7 +16,7 @@ use super::{Brought, Ending, Item, Outcome};
 use crate::catalogue::{Batch, Job, Lane, NewJob, Sharer};
 use crate::crash::{self, Point};
 use crate::model::job::{RemoveJob, Work, remove_subject};
-use crate::model::place::fold;
+use crate::model::place::{Why, fold, mapped_text};
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::monitor::Counter;
 
@@ -152,10 +152,7 @@ impl Published {
     }
 
     fn names(&self) -> HashSet<(FileKind, String)> {
-        let durable = self.outcomes.iter().flat_map(|outcome| match outcome {
-            Outcome::Durable(rows) => rows.as_slice(),
-            Outcome::Failed(_) => &[],
-        });
+        let durable = self.outcomes.iter().flat_map(Outcome::rows);
         let names = durable.flat_map(|Brought { file, .. }| {
             [&file.path, file.place()].map(|name| (file.kind, fold(name.as_str())))
         });
@@ -194,6 +191,11 @@ async fn settle(pull: &Arc<Pull>, published: Published) -> Result<(), Error> {
     batch.commit().await?;
     crash::point(Point::RowsSettled)?;
     tally.report(pull);
+    for Brought { file, why, .. } in outcomes.iter().flat_map(Outcome::rows) {
+        if let Some(why) = why {
+            report_mapped(pull, file, *why);
+        }
+    }
     drop(items);
     pull.wake.notify_waiters();
     for outcome in outcomes {
@@ -204,6 +206,14 @@ async fn settle(pull: &Arc<Pull>, published: Published) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Says that a file lies elsewhere than its name says: once it does, for it may fail there as anywhere.
+fn report_mapped(pull: &Pull, file: &MediaFile, why: Why) {
+    let (path, place, asset) = (&file.path, file.place(), &file.asset);
+    tracing::info!(%path, %asset, %place, reason = %why, "mapped");
+    let text = mapped_text((file.kind, path), asset, (place, why));
+    pull.monitor.finding(&text);
 }
 
 /// An item whose files are durable, and what they are.

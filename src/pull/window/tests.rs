@@ -369,3 +369,19 @@ fn more_large_files_are_fetched_while_together_they_bring_more() {
     assert!((16..=32).contains(&many), "{many}");
     assert_eq!(large(1e12, 1e6), 64);
 }
+
+/// Two take the time before they take turns, and the later one may be first.
+#[test]
+fn an_arrival_of_a_moment_before_the_round_began_does_no_harm() {
+    let mut window = Window::of_small(64);
+    window.begins(ms(1_000.0));
+    let file = |begun| Arrival {
+        begun,
+        waited: ms(1.0),
+        bytes: KIB,
+    };
+    for _ in 1..FILES {
+        assert_eq!(window.arrived(ms(1_001.0), file(ms(1_000.5))), None);
+    }
+    assert_eq!(window.arrived(ms(999.0), file(ms(998.0))), None);
+}

@@ -19,9 +19,27 @@ pub(super) async fn compare(
     kind: FileKind,
     depth: Depth,
     listed: &Listed,
-    findings: &mut Findings,
-) -> Result<LayerReport, Error> {
-    let mut layer = Layer::default();
+) -> Result<(LayerReport, Findings), Error> {
+    let (mut layer, mut findings) = (Layer::default(), Findings::default());
+    let (mut extra, mut orphans) = (Layer::default(), Findings::default());
+    let here = verify.here();
+    tokio::try_join!(
+        compare_rows(verify, kind, depth, listed, (&mut layer, &mut findings)),
+        disk::orphans(&here, kind, &mut extra, &mut orphans),
+    )?;
+    layer.extra += extra.extra;
+    findings.append(orphans);
+    Ok((LayerReport::Compared(layer), findings))
+}
+
+/// Compares the rows of one kind with what is listed, and with the disk.
+async fn compare_rows(
+    verify: &Verify<'_>,
+    kind: FileKind,
+    depth: Depth,
+    listed: &Listed,
+    (layer, findings): (&mut Layer, &mut Findings),
+) -> Result<(), Error> {
     let mut here = Pages::new(PAGE, FileRow::key);
     let mut there = Pages::new(PAGE, key_there);
     while here.goes_on() || there.goes_on() {
@@ -45,12 +63,11 @@ pub(super) async fn compare(
             (kind, listed),
             depth,
             (here_now, there_now),
-            (&mut layer, findings),
+            (layer, findings),
         )
         .await?;
     }
-    disk::orphans(&verify.here(), kind, &mut layer, findings).await?;
-    Ok(LayerReport::Compared(layer))
+    Ok(())
 }
 
 /// A file's name and whose it is: two assets may each have a file of one name.

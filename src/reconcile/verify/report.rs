@@ -132,6 +132,13 @@ impl Findings {
         (self.named, self.total)
     }
 
+    /// Adds what was found elsewhere at the same time, behind what is here.
+    pub(super) fn append(&mut self, others: Self) {
+        let room = NAMED - self.named.len().min(NAMED);
+        self.named.extend(others.named.into_iter().take(room));
+        self.total += others.total;
+    }
+
     /// Counts a difference in its layer, and names it while there is room.
     pub(super) fn add(
         &mut self,
@@ -175,6 +182,25 @@ mod tests {
             generated: equal.clone(),
             deletes: equal,
         }
+    }
+
+    #[test]
+    fn all_differences_are_counted_and_the_first_are_named() {
+        let found = |layer, many: usize| {
+            let mut found = Findings::default();
+            for n in 0..many {
+                let name = || (n.to_string(), String::new());
+                found.add((layer, &mut Layer::default()), Kind::Extra, name);
+            }
+            found
+        };
+        let mut all = found("originals", NAMED - 1);
+        all.append(found("generated", 3));
+        all.append(found("generated", NAMED));
+        let (named, total) = all.into_parts();
+        assert_eq!((named.len(), total), (NAMED, 2 * NAMED as u64 + 2));
+        let last: Vec<_> = named[NAMED - 2..].iter().map(|it| it.layer).collect();
+        assert_eq!(last, ["originals", "generated"]);
     }
 
     #[test]
