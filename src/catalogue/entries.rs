@@ -79,15 +79,10 @@ impl<'a> Entries<'a> {
 
     /// The same for whoever wants to know what is listed, and nothing else: only of an asset does the document say anything about
     /// that (which files it owns), and those of other tables are not even read.
-    pub(super) fn listed_of(
-        catalogue: &'a Catalogue,
-        module: &'a Module,
-        first: &str,
-        until: Option<&'a str>,
-    ) -> Self {
+    pub(super) fn only_listed(self) -> Self {
         Self {
-            is_lean: !module.is_asset(),
-            ..Self::of(catalogue, module, first, until)
+            is_lean: !self.module.is_asset(),
+            ..self
         }
     }
 

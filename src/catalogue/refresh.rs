@@ -145,7 +145,7 @@ impl Catalogue {
         first: &str,
         until: Option<&str>,
     ) -> Result<Reread, Error> {
-        let mut pages = Entries::listed_of(self, module, first, until);
+        let mut pages = Entries::of(self, module, first, until).only_listed();
         let mut open = Cut {
             first: first.to_owned(),
             heads: first.is_empty() || is_head(module, first, Level::Group),

@@ -38,6 +38,11 @@ impl Span {
         let ends = spans.iter().skip(1).map(|span| Some(span.first.as_str()));
         spans.iter().zip(ends.chain([None]))
     }
+
+    /// The groups of a table of these spans, each with how many of them it holds.
+    pub fn groups(spans: &[Self]) -> Vec<(Tag, usize)> {
+        groups(spans.iter().map(|span| (span.tag, span.heads)))
+    }
 }
 
 /// What a table amounts to.
@@ -55,8 +60,10 @@ impl TableSum {
     /// What a table of these spans amounts to.
     #[must_use]
     pub fn of(spans: &[Span]) -> Self {
-        let groups = groups(spans.iter().map(|span| (span.tag, span.heads)));
-        let tags: Vec<_> = groups.into_iter().map(|(tag, _)| tag).collect();
+        let tags: Vec<_> = Span::groups(spans)
+            .into_iter()
+            .map(|(tag, _)| tag)
+            .collect();
         let mut counts = [0; 4];
         for span in spans {
             for (sum, count) in counts.iter_mut().zip(span.counts) {

@@ -15,7 +15,7 @@ use crate::peer::Peer;
 use crate::pull::alike::{self, Extent, is_settled};
 use crate::pull::metadata::{self, Done, Scope};
 use crate::pull::{self, Pull};
-use crate::reconcile::absence::{Audited, Auditor, Complete};
+use crate::reconcile::absence::{self, Audited, Auditor, Complete};
 use crate::reconcile::deletes::{Applied, Deletes};
 use crate::reconcile::guard;
 
@@ -148,20 +148,11 @@ impl Round<'_> {
         let Some(alike) = alike::ask(pull, Extent::Both).await? else {
             return Ok(false);
         };
-        let counted = (pull.peer)
-            .patiently(pull.patience(), &mut (), async |peer, ()| {
-                peer.live_assets().await
-            })
-            .await;
-        let concluded = self
-            .auditor()
-            .conclude_equal(started_at, alike.live_assets, counted.unwrap_or(None))
+        let counted = absence::counted(&pull.peer, pull.patience()).await;
+        let concluded = auditor(pull, self.max_delete.is_some())
+            .conclude_equal(started_at, alike.live_assets, counted)
             .await?;
         Ok(concluded)
-    }
-
-    fn auditor(&self) -> Auditor<'_> {
-        auditor(self.pull, self.max_delete.is_some())
     }
 
     /// Notes how many assets are here once the deletes of a complete listing are done.
@@ -192,13 +183,7 @@ impl Round<'_> {
         if applied.held > 0 || pull.stop.requested() {
             return Ok(false);
         }
-        let counted = pull
-            .peer
-            .patiently(pull.patience(), &mut (), async |peer, ()| {
-                peer.live_assets().await
-            })
-            .await;
-        let Ok(Some(counted)) = counted else {
+        let Some(counted) = absence::counted(&pull.peer, pull.patience()).await else {
             return Ok(false);
         };
         // The count was not to be had when everything was listed, so that nothing could be concluded from that listing.

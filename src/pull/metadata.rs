@@ -246,7 +246,7 @@ async fn take_pages(
         if taken.is_known && cursor.more() && is_all_here(pull, &listing, &fetched).await? {
             pull.monitor.advance(
                 Counter::Records,
-                listing.total - (fetched.changes.records.len() as u64).min(listing.total),
+                (listing.total).saturating_sub(fetched.changes.records.len() as u64),
             );
             return finish(pull, &listing, unkeyed).await;
         }

@@ -70,6 +70,17 @@ pub struct Auditor<'a> {
     pub is_told: bool,
 }
 
+/// How many live assets the peer itself counts, as far as it tells.
+pub async fn counted(peer: &Peer, patience: Patience<'_>) -> Option<u64> {
+    let counted = peer
+        .patiently(patience, &mut (), async |peer, ()| peer.live_assets().await)
+        .await;
+    counted.unwrap_or_else(|error| {
+        tracing::warn!(peer = peer.name(), %error, "the peer's own count is not to be had");
+        None
+    })
+}
+
 impl Auditor<'_> {
     /// Asks the peer, and audits.
     ///
@@ -82,15 +93,8 @@ impl Auditor<'_> {
         complete: Complete,
         now: Timestamp,
     ) -> Result<Audited, catalogue::Error> {
-        let counted = peer
-            .patiently(patience, &mut (), async |peer, ()| peer.live_assets().await)
-            .await;
-        let counted = counted.unwrap_or_else(|error| {
-            tracing::warn!(peer = self.peer, %error, "the peer's own count is not to be had");
-            None
-        });
         let mut testimony = Testimony {
-            counted,
+            counted: counted(peer, patience).await,
             contradicts: false,
         };
         for stored in self.sample().await? {

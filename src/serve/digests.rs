@@ -31,7 +31,7 @@ pub(super) async fn digests(node: &Node, asked: &Asked) -> Result<Response, Erro
             error::json(StatusCode::OK, body)
         }
         Question::Groups(table) => {
-            let groups = groups(&spans(node, &table).await?);
+            let groups = Span::groups(&spans(node, &table).await?);
             let tags: Vec<_> = groups.into_iter().map(|(tag, _)| tag).collect();
             binary(digests::encode_tags(&tags))
         }
@@ -67,13 +67,9 @@ async fn spans(node: &Node, table: &Module) -> Result<Vec<Span>, Error> {
     spans.ok_or(Error::CursorLost)
 }
 
-fn groups(spans: &[Span]) -> Vec<(Tag, usize)> {
-    digests::groups(spans.iter().map(|span| (span.tag, span.heads)))
-}
-
 fn spans_of(spans: &[Span], asked: &[Tag]) -> Children {
     let (mut found, mut rest) = (HashMap::new(), spans);
-    for (group, number) in groups(spans) {
+    for (group, number) in Span::groups(spans) {
         let (members, behind) = rest.split_at(number);
         found.insert(group, members);
         rest = behind;

@@ -20,7 +20,7 @@ use crate::model::place::{Why, fold, mapped_text};
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::monitor::Counter;
 
-/// A batch whose files are durable, as far as they can be.
+/// A batch whose files are durable, as far as they can be; or some of them as one.
 #[derive(Default)]
 pub(super) struct Published {
     pub(super) items: Vec<Item>,
@@ -39,7 +39,7 @@ const LATE: Duration = Duration::from_millis(100);
 pub(super) struct Settling {
     pull: Arc<Pull>,
     task: Option<JoinHandle<Result<(), Error>>>,
-    waiting: Vec<Published>,
+    waiting: Published,
     waiting_since: Instant,
     /// Names and places of all their files, folded: of those on their way, and of those that wait.
     names: [HashSet<(FileKind, String)>; 2],
@@ -50,7 +50,7 @@ impl Settling {
         Self {
             pull,
             task: None,
-            waiting: Vec::new(),
+            waiting: Published::default(),
             waiting_since: Instant::now(),
             names: Default::default(),
         }
@@ -61,13 +61,12 @@ impl Settling {
     /// # Errors
     /// The catalogue's, about batches before.
     pub(super) async fn take(&mut self, published: Published) -> Result<(), Error> {
-        if self.waiting.is_empty() {
+        if self.waiting.items.is_empty() {
             self.waiting_since = Instant::now();
         }
         self.names[1].extend(published.names());
-        self.waiting.push(published);
-        let items: usize = self.waiting.iter().map(|batch| batch.items.len()).sum();
-        if items >= FULL || self.waiting_since.elapsed() >= LATE {
+        self.waiting.append(published);
+        if self.waiting.items.len() >= FULL || self.waiting_since.elapsed() >= LATE {
             self.settled().await?;
             self.begin();
         }
@@ -79,7 +78,7 @@ impl Settling {
     /// # Errors
     /// The catalogue's.
     pub(super) async fn free(&mut self) -> Result<(), Error> {
-        if self.waiting.is_empty() {
+        if self.waiting.items.is_empty() {
             std::future::pending::<()>().await;
         }
         self.settled().await
@@ -87,11 +86,11 @@ impl Settling {
 
     /// Begins to settle those that wait; none is on its way.
     pub(super) fn begin(&mut self) {
-        let batches = std::mem::take(&mut self.waiting);
+        let published = std::mem::take(&mut self.waiting);
         self.names[0] = std::mem::take(&mut self.names[1]);
         let pull = Arc::clone(&self.pull);
         self.task = Some(tokio::spawn(async move {
-            let settled = settle(&pull, Published::all(batches)).await;
+            let settled = settle(&pull, published).await;
             if settled.is_err() {
                 // The publisher hears of it with its next batch, which may be long in coming.
                 pull.stop.request();
@@ -106,7 +105,7 @@ impl Settling {
     /// The catalogue's.
     pub(super) async fn over(&mut self) -> Result<(), Error> {
         self.settled().await?;
-        if !self.waiting.is_empty() {
+        if !self.waiting.items.is_empty() {
             self.begin();
             self.settled().await?;
         }
@@ -139,16 +138,10 @@ impl Settling {
 }
 
 impl Published {
-    /// All of these as one.
-    fn all(batches: Vec<Self>) -> Self {
-        let mut batches = batches.into_iter();
-        let mut all = batches.next().unwrap_or_default();
-        for batch in batches {
-            all.items.extend(batch.items);
-            all.outcomes.extend(batch.outcomes);
-            all.shared.extend(batch.shared);
-        }
-        all
+    fn append(&mut self, behind: Self) {
+        self.items.extend(behind.items);
+        self.outcomes.extend(behind.outcomes);
+        self.shared.extend(behind.shared);
     }
 
     fn names(&self) -> HashSet<(FileKind, String)> {
@@ -160,7 +153,7 @@ impl Published {
     }
 }
 
-async fn settle(pull: &Arc<Pull>, published: Published) -> Result<(), Error> {
+async fn settle(pull: &Pull, published: Published) -> Result<(), Error> {
     let Published {
         items,
         outcomes,

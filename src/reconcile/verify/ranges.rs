@@ -18,7 +18,7 @@ use crate::catalogue::{Catalogue, Entry, Span, SpooledFile, SpooledRecord};
 use crate::model::{Module, RecordKey};
 use crate::monitor::Counter;
 use crate::peer::Peer;
-use crate::protocol::digests::{Item, Level, TAGS_A_REQUEST, Tag, groups};
+use crate::protocol::digests::{Item, Level, TAGS_A_REQUEST, Tag};
 
 /// Records that differ, at most; with more of them everything is listed.
 const DIFFERENT_MOST: usize = 20_000;
@@ -145,7 +145,7 @@ impl<'a, 'v> Descent<'a, 'v> {
         let stretches: Vec<_> = Span::with_ends(spans)
             .map(|(span, until)| Stretch { span, until })
             .collect();
-        let own_groups = groups(spans.iter().map(|span| (span.tag, span.heads)));
+        let own_groups = Span::groups(spans);
         let own_tags: Vec<_> = own_groups.iter().map(|(tag, _)| *tag).collect();
         let (mut ours, mut wanted) = (Ours::new(), Vec::new());
         let mut shared = HashSet::new();
