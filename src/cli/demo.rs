@@ -23,6 +23,7 @@ use crate::node::Node;
 use crate::pipeline::{self, Options};
 use crate::pull::metadata::Scope;
 use crate::reconcile::guard;
+use crate::renditions::Settings;
 use crate::seams::Seams;
 use crate::serve;
 use crate::serve::make_key;
@@ -148,8 +149,7 @@ impl Stage {
             dir: self.photos.clone(),
             prefix: None,
             thumbs: true,
-            thumb_threads: config.media.thumb_threads,
-            handoff_depth: config.limits.handoff_depth,
+            renditions: Settings::of(config),
             batch: config.limits.publish_batch,
             max_delete: Some(guard::limit(master.catalogue.live_assets().await?, None)),
             dry_run: false,

@@ -9,7 +9,6 @@ use super::damage::damaged;
 use super::gone::forget;
 use super::identify::{Fate, Item, identify};
 use super::read::{self, Reading, Refusal};
-use super::renditions::{Renditions, Want};
 use super::walk::{self, Found, Portion};
 use super::{Error, Import, blocking};
 use crate::catalogue::Wanted;
@@ -17,13 +16,11 @@ use crate::crash::{self, Point};
 use crate::model::FileKind;
 use crate::model::preset::image_presets;
 use crate::monitor::Counter;
+use crate::renditions::{Line, Want};
 use crate::store::{self, Publish};
 
 /// Takes in the whole folder, or what there is until we are asked to end.
-pub(super) async fn run(
-    import: &Arc<Import>,
-    renditions: Option<&Renditions>,
-) -> Result<(), Error> {
+pub(super) async fn run(import: &Arc<Import>, line: Option<&Line>) -> Result<(), Error> {
     let options = &import.options;
     let mut portions = walk::start(import.dir.clone(), options.prefix.clone(), options.batch)?;
     while let Some(portion) = portions.recv().await {
@@ -31,8 +28,8 @@ pub(super) async fn run(
             break;
         }
         for want in take(import, portion).await? {
-            let Some(renditions) = renditions else { break };
-            if !renditions.feed(want).await {
+            let Some(line) = line else { break };
+            if !line.feed(want).await {
                 // They broke down; whoever joins them says why.
                 return Ok(());
             }

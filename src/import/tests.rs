@@ -12,8 +12,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::catalogue::StoredRecord;
+use crate::media::Limits;
 use crate::model::{CatalogId, FileKind, RecordKey, Sha256, Timestamp};
 use crate::monitor::{Counter, TestMonitor};
+use crate::protocol::record;
 use crate::store::RealSys;
 use crate::store::faults::Faulty;
 
@@ -54,8 +56,11 @@ impl Node {
             dir: self.dir(),
             prefix: None,
             thumbs: true,
-            thumb_threads: 2,
-            handoff_depth: 2,
+            renditions: Settings {
+                threads: 2,
+                depth: 2,
+                limits: Limits::default(),
+            },
             batch: 4,
             max_delete: None,
             dry_run: false,
@@ -135,7 +140,7 @@ impl Node {
         let records = self.records().await;
         let found: Vec<_> = records
             .iter()
-            .filter(|stored| identify::is_at(stored, &path))
+            .filter(|stored| crate::renditions::is_at(stored, &path))
             .collect();
         assert_eq!(found.len(), 1, "live assets at {path}");
         serde_json::from_str(&found[0].record.source).unwrap()
@@ -1320,7 +1325,7 @@ async fn what_others_wrote_into_a_record_survives_a_replacement_and_a_move() {
     node.import().await;
     let key = RecordKey::new("asset", node.id("a.png").await).unwrap();
     let before = node.catalogue.record(&key).await.unwrap().unwrap().record;
-    let mut members = fields::members(&before).unwrap();
+    let mut members = record::members(&before).unwrap();
     members.insert("keywords".to_owned(), serde_json::json!(["sea"]));
     let status = fields::saved(
         &NodeId::new("peer").unwrap(),

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use emsync::config::edit::add_peer;
 use emsync::config::{KeySource, NewPeer, Secret};
 use emsync::import::{self, Options};
+use emsync::media::Limits;
 use emsync::monitor::Silent;
 use emsync::node::Node;
 use emsync::pull::metadata::Scope;
+use emsync::renditions::Settings;
 use emsync::seams::Seams;
 use emsync::shutdown::Shutdown;
 use emsync::store::{RealSys, Sys};
@@ -67,8 +69,11 @@ pub(crate) async fn import_folder(
         dir: folder.to_owned(),
         prefix: None,
         thumbs: true,
-        thumb_threads: 1,
-        handoff_depth: 2,
+        renditions: Settings {
+            threads: 1,
+            depth: 2,
+            limits: Limits::default(),
+        },
         batch: 4,
         max_delete: None,
         dry_run: false,
