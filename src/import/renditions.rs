@@ -117,7 +117,7 @@ fn task(store: Store, want: Want) -> Task<Want> {
     Task {
         ticket: want,
         original: Box::new(original),
-        presets: image_presets(),
+        recipe: image_presets().into(),
     }
 }
 
