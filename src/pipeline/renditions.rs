@@ -195,7 +195,7 @@ impl MediaLane {
             });
             return Ok(Err(Box::new(Item { job, ending, token })));
         }
-        let presets = image_presets()
+        let presets: Vec<_> = image_presets()
             .into_iter()
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
             .collect();
@@ -209,7 +209,7 @@ impl MediaLane {
                 content: row.file.sha256,
             },
             original: read,
-            presets,
+            recipe: presets.into(),
         }))
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::settle::settle;
 use super::{Error, Workshop, blocking};
-use crate::media::{Finished, Regenerator, Task};
+use crate::media::{Finished, Recipe, Regenerator, Task};
 use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, MediaPath, Sha256};
 use crate::monitor::Counter;
@@ -118,7 +118,7 @@ fn task(store: Store, want: Want, most: u64) -> Task<Want> {
     Task {
         ticket: want,
         original: Box::new(original),
-        presets: image_presets(),
+        recipe: Recipe::from(image_presets()),
     }
 }
 

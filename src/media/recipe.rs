@@ -1,0 +1,115 @@
+//! What to make of one original: presets, the user's rectangles for them, and how faithful to EMDB to be.
+
+use std::collections::BTreeMap;
+
+use super::geometry::Size;
+use crate::model::preset::{Encoding, Preset, PresetId, Shape, Source, image_presets};
+use crate::model::{Crop, Mode};
+
+/// Box of the picture that smaller renditions derive from (media spec 2.3).
+pub(super) const LARGE: Size = Size::new(3000, 3000);
+
+/// The presets to make of one original, and what changes them.
+///
+/// A crop counts for its preset. That of the large picture counts for everything that derives from it too, also when the
+/// large picture itself is not among the presets (media spec 4.4).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recipe {
+    /// What to make, in this order.
+    pub presets: Vec<Preset>,
+    /// The user's rectangle for a preset; of presets that are not made, only the large picture's matters.
+    pub crops: BTreeMap<PresetId, Crop>,
+    /// How colours and rectangles are understood.
+    pub mode: Mode,
+}
+
+impl From<Vec<Preset>> for Recipe {
+    /// Presets as EMDB's import runs them: no crop, faithful.
+    fn from(presets: Vec<Preset>) -> Self {
+        Self {
+            presets,
+            ..Self::default()
+        }
+    }
+}
+
+impl Recipe {
+    /// The rectangle that decides what `preset` shows: its own, or that of the large picture it derives from.
+    #[must_use]
+    pub fn crop_behind(&self, preset: &Preset) -> Option<&Crop> {
+        let own = self.crops.get(&preset.id);
+        let inherited = || match preset.source {
+            Source::Large => self.large_crop().map(|(_, crop)| crop),
+            Source::Original => None,
+        };
+        own.or_else(inherited)
+    }
+
+    /// The rectangle of the large picture: of the first preset that makes it, or of the one EMDB ships when none does.
+    pub(super) fn large_crop(&self) -> Option<(&PresetId, &Crop)> {
+        let crop_of = |presets: &[Preset]| {
+            let large = presets.iter().find(|preset| is_large(preset))?;
+            Some(self.crops.get_key_value(&large.id))
+        };
+        crop_of(&self.presets)
+            .or_else(|| crop_of(&image_presets()))
+            .flatten()
+    }
+}
+
+/// Whether a preset asks for the large picture itself.
+pub(super) fn is_large(preset: &Preset) -> bool {
+    preset.source == Source::Original
+        && preset.shape == Shape::Fit
+        && preset.flatten
+        && Size::new(preset.width, preset.height) == LARGE
+}
+
+/// Whether a preset leaves no transparency.
+pub(super) fn is_flat(preset: &Preset) -> bool {
+    preset.flatten || matches!(preset.encoding, Encoding::Jpeg { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CROP: Crop = Crop {
+        x: 1,
+        y: 2,
+        width: 30,
+        height: 40,
+    };
+
+    fn cropped(presets: Vec<Preset>, id: &PresetId) -> Recipe {
+        Recipe {
+            crops: [(id.clone(), CROP)].into(),
+            ..Recipe::from(presets)
+        }
+    }
+
+    #[test]
+    fn a_crop_of_the_large_picture_is_behind_all_that_derive_from_it() {
+        let all = image_presets();
+        let recipe = cropped(all.clone(), &all[0].id);
+        assert!(
+            all.iter()
+                .all(|preset| recipe.crop_behind(preset) == Some(&CROP))
+        );
+        let without_large = cropped(all[1..].to_vec(), &all[0].id);
+        assert_eq!(without_large.crop_behind(&all[2]), Some(&CROP));
+    }
+
+    #[test]
+    fn any_other_crop_is_behind_its_own_preset_alone() {
+        let all = image_presets();
+        let recipe = cropped(all.clone(), &all[3].id);
+        let behind = all
+            .iter()
+            .map(|preset| recipe.crop_behind(preset).is_some());
+        assert_eq!(
+            behind.collect::<Vec<_>>(),
+            [false, false, false, true, false]
+        );
+    }
+}
