@@ -201,6 +201,7 @@ fn files(item: &Item) -> Vec<MediaFile> {
         sha256: item.reading.sha256,
         md5: Some(item.reading.md5),
         authored: false,
+        fingerprint: None,
     }
     .at(item.place.clone());
     match &item.fate {

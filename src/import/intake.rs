@@ -16,7 +16,7 @@ use crate::crash::{self, Point};
 use crate::model::FileKind;
 use crate::model::preset::image_presets;
 use crate::monitor::Counter;
-use crate::renditions::{Line, Want};
+use crate::renditions::{Line, Original};
 use crate::store::{self, Publish};
 
 /// Takes in the whole folder, or what there is until we are asked to end.
@@ -27,8 +27,9 @@ pub(super) async fn run(import: &Arc<Import>, line: Option<&Line>) -> Result<(),
         if import.stop.requested() {
             break;
         }
-        for want in take(import, portion).await? {
-            let Some(line) = line else { break };
+        let originals = take(import, portion).await?;
+        let Some(line) = line else { continue };
+        for want in line.shop().wants(originals).await? {
             if !line.feed(want).await {
                 // They broke down; whoever joins them says why.
                 return Ok(());
@@ -39,7 +40,7 @@ pub(super) async fn run(import: &Arc<Import>, line: Option<&Line>) -> Result<(),
 }
 
 /// Takes in one portion; answers which of its originals are to be rendered.
-async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error> {
+async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Original>, Error> {
     let looked_at = portion.files.len() as u64;
     import.report().seen += looked_at;
     for reason in &portion.refused {
@@ -80,7 +81,7 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error
             return Err(error.into());
         }
         import.monitor.advance(Counter::Records, looked_at);
-        return Ok(items.into_iter().filter_map(want).collect());
+        return Ok(items.into_iter().filter_map(original).collect());
     }
     Ok(Vec::new())
 }
@@ -271,9 +272,11 @@ fn count(import: &Import, items: &[Item]) {
     }
 }
 
-fn want(item: Item) -> Option<Want> {
+fn original(item: Item) -> Option<Original> {
     let is_new = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable();
-    is_new.then_some(Want {
+    let modified = item.reading.modified();
+    is_new.then_some(Original {
+        modified,
         asset: item.asset,
         path: item.found.path,
         place: item.place,

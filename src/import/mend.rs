@@ -11,7 +11,7 @@ use crate::model::preset::is_image_format;
 use crate::model::{AssetId, FileKind, Module};
 use crate::protocol::record;
 use crate::renditions::preview::{self, Preview};
-use crate::renditions::{Line, Want, Workshop};
+use crate::renditions::{Line, Original, Workshop};
 
 /// Records read at a time.
 const PAGE: usize = 500;
@@ -27,7 +27,8 @@ pub(super) async fn run(import: &Import, shop: &Arc<Workshop>) -> Result<(), Err
             .await?;
         let Some(last) = page.last() else { break };
         after = Some(last.record.key.clone());
-        for want in waiting(import, &page).await? {
+        let originals = waiting(import, &page).await?;
+        for want in shop.wants(originals).await? {
             let line = match running.take() {
                 Some(line) => line,
                 None => Line::start(shop)?,
@@ -46,7 +47,7 @@ pub(super) async fn run(import: &Import, shop: &Arc<Workshop>) -> Result<(), Err
 }
 
 /// The originals among these assets that wait to be rendered, are here and sound, and are not known to be hopeless.
-async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Error> {
+async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>, Error> {
     let mut paths = HashMap::new();
     let ids: Vec<_> = page
         .iter()
@@ -87,12 +88,13 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Er
                 .any(|known| known.asset == file.asset && known.content == file.sha256)
     });
     Ok(files
-        .map(|file| Want {
+        .map(|file| Original {
             place: file.place().clone(),
             asset: file.asset,
             path: file.path,
             content: file.sha256,
             size: file.size,
+            modified: file.modified,
         })
         .collect())
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::*;
 use crate::catalogue::StoredRecord;
 use crate::media::Limits;
-use crate::model::{CatalogId, FileKind, RecordKey, Sha256, Timestamp};
+use crate::model::{CatalogId, FileKind, Mode, RecordKey, Sha256, Timestamp};
 use crate::monitor::{Counter, TestMonitor};
 use crate::protocol::record;
 use crate::store::RealSys;
@@ -60,6 +60,7 @@ impl Node {
                 threads: 2,
                 depth: 2,
                 limits: Limits::default(),
+                mode: Mode::default(),
             },
             batch: 4,
             max_delete: None,
@@ -890,6 +891,7 @@ async fn a_path_of_another_nodes_asset_is_refused_for_its_content_and_mapped_for
             sha256: Sha256::of(content.as_bytes()),
             md5: None,
             authored: false,
+            fingerprint: None,
         };
         let mut staged = node.store.staging("test").unwrap().create().unwrap();
         staged.write_all(content.as_bytes()).unwrap();

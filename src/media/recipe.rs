@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::geometry::Size;
 use crate::model::preset::{Encoding, Preset, PresetId, Shape, Source, image_presets};
-use crate::model::{Crop, Mode};
+use crate::model::{Crop, Fingerprint, Mode, Sha256};
 
 /// Box of the picture that smaller renditions derive from (media spec 2.3).
 pub(super) const LARGE: Size = Size::new(3000, 3000);
@@ -43,6 +43,12 @@ impl Recipe {
             Source::Original => None,
         };
         own.or_else(inherited)
+    }
+
+    /// What a rendition by `preset` of the original of this content is made of.
+    #[must_use]
+    pub fn fingerprint(&self, original: &Sha256, preset: &Preset) -> Fingerprint {
+        Fingerprint::of(original, preset, self.crop_behind(preset), self.mode)
     }
 
     /// The rectangle of the large picture: of the first preset that makes it, or of the one EMDB ships when none does.

@@ -86,6 +86,35 @@ pub struct Preset {
     pub flatten: bool,
 }
 
+impl Preset {
+    /// Appends what of it decides the bytes of its files, a line each. Its name and its id do not.
+    pub fn write_parameters(&self, to: &mut String) {
+        let shape = match self.shape {
+            Shape::Fit => "fit",
+            Shape::FillCentre => "fill",
+        };
+        let (encoding, quality) = match self.encoding {
+            Encoding::WebP { quality } => ("webp", quality),
+            Encoding::Jpeg { quality } => ("jpeg", quality),
+        };
+        let source = match self.source {
+            Source::Original => "original",
+            Source::Large => "large",
+        };
+        let Self {
+            width,
+            height,
+            flatten,
+            ..
+        } = self;
+        let lines = [
+            format!("{width}x{height} {shape}\n"),
+            format!("{encoding} {quality}\n{source}\nflatten {flatten}\n"),
+        ];
+        to.extend(lines);
+    }
+}
+
 /// The presets an ordinary import runs on an image, in EMDB's order (media spec 1.2, `onimport` and `inputtype` image).
 #[must_use]
 pub fn image_presets() -> Vec<Preset> {

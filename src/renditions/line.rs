@@ -11,17 +11,25 @@ use tokio::sync::mpsc;
 use super::settle::settle;
 use super::{Error, Workshop, blocking};
 use crate::media::{Finished, Recipe, Regenerator, Task};
-use crate::model::preset::image_presets;
-use crate::model::{AssetId, FileKind, MediaPath, Sha256};
+use crate::model::{AssetId, FileKind, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::Store;
 
 /// Most results published and committed at once.
 const GROUP: usize = 32;
 
-/// An original to render.
+/// An original to render, and what to make of it.
 #[derive(Debug, Clone)]
 pub struct Want {
+    /// The original.
+    pub original: Original,
+    /// Presets, and the rectangles that hold for this original.
+    pub recipe: Recipe,
+}
+
+/// An original that is here.
+#[derive(Debug, Clone)]
+pub struct Original {
     /// Whose it is.
     pub asset: AssetId,
     /// The asset's source path: the directory of its renditions.
@@ -32,6 +40,8 @@ pub struct Want {
     pub content: Sha256,
     /// Its bytes.
     pub size: u64,
+    /// Its modification time.
+    pub modified: Timestamp,
 }
 
 /// The running line.
@@ -79,6 +89,12 @@ impl Line {
         })
     }
 
+    /// Where it is made.
+    #[must_use]
+    pub fn shop(&self) -> &Arc<Workshop> {
+        &self.shop
+    }
+
     /// Hands over an original, waiting while the queue is full; `false` when the line has broken down, of which
     /// [`finish`](Self::finish) tells why.
     pub async fn feed(&self, want: Want) -> bool {
@@ -101,7 +117,8 @@ impl Line {
 }
 
 fn task(store: Store, want: Want, most: u64) -> Task<Want> {
-    let place = want.place.clone();
+    let place = want.original.place.clone();
+    let recipe = want.recipe.clone();
     let original = move || {
         let open = store
             .open_file(FileKind::Original, &place)
@@ -118,7 +135,7 @@ fn task(store: Store, want: Want, most: u64) -> Task<Want> {
     Task {
         ticket: want,
         original: Box::new(original),
-        recipe: Recipe::from(image_presets()),
+        recipe,
     }
 }
 

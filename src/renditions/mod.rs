@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! line     wants -> bridge (a thread: it may block) -> regenerator -> finished -> settle      (channels of `depth`)
+//! crops    the rectangles that hold for an original
 //! settle   bytes, then rows and the state of their assets, in one catalogue batch
 //! preview  that state: `previewstatus` in the record of an asset of ours
 //! ```
@@ -11,6 +12,7 @@
 //!
 //! Files of one asset have one writer at a time: whoever works here holds the lock of the activity that also writes them.
 
+pub mod crops;
 mod error;
 mod line;
 pub mod preview;
@@ -19,12 +21,13 @@ mod settle;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use error::Error;
-pub use line::{Line, Want};
+pub use line::{Line, Original, Want};
 
 use crate::catalogue::{Catalogue, StoredRecord};
 use crate::config::Config;
-use crate::media::Limits;
-use crate::model::{MediaPath, NodeId, Timestamp};
+use crate::media::{Limits, Recipe};
+use crate::model::preset::image_presets;
+use crate::model::{MediaPath, Mode, NodeId, Timestamp};
 use crate::monitor::Monitor;
 use crate::protocol::record;
 use crate::seams::Seams;
@@ -40,6 +43,8 @@ pub struct Settings {
     pub depth: usize,
     /// What an original may ask for.
     pub limits: Limits,
+    /// How colours and rectangles are understood.
+    pub mode: Mode,
 }
 
 impl Settings {
@@ -53,6 +58,7 @@ impl Settings {
                 max_pixels: config.media.max_pixels,
                 ..Limits::default()
             },
+            mode: config.mode(),
         }
     }
 }
@@ -91,6 +97,24 @@ pub struct Tally {
 impl Workshop {
     fn now(&self) -> Timestamp {
         self.seams.clock.now()
+    }
+
+    /// What an import makes of these originals.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn wants(&self, originals: Vec<Original>) -> Result<Vec<Want>, Error> {
+        let all: Vec<_> = originals.iter().collect();
+        let mut crops = crops::crops_for(&self.catalogue, &all, self.monitor.as_ref()).await?;
+        let with_recipe = |original: Original| Want {
+            recipe: Recipe {
+                presets: image_presets(),
+                crops: crops.remove(&original.asset).unwrap_or_default(),
+                mode: self.settings.mode,
+            },
+            original,
+        };
+        Ok(originals.into_iter().map(with_recipe).collect())
     }
 
     /// What was done so far.

@@ -28,14 +28,14 @@ pub(super) async fn settle(shop: &Arc<Workshop>, group: Vec<Finished<Want>>) -> 
                 Some(reason) => findings.push((ticket, reason)),
                 None => shop.monitor.finding(&format!(
                     "{}: not rendered yet: {}",
-                    ticket.path,
+                    ticket.original.path,
                     chain(&error)
                 )),
             },
         }
     }
     let uncleared = strip(shop, &findings).await?;
-    findings.retain(|(want, _)| !uncleared.contains(&want.asset));
+    findings.retain(|(want, _)| !uncleared.contains(&want.original.asset));
     let made = publish(shop, made).await?;
     crash::point(Point::ImportRendered)?;
     commit(shop, made, findings).await
@@ -43,10 +43,10 @@ pub(super) async fn settle(shop: &Arc<Workshop>, group: Vec<Finished<Want>>) -> 
 
 /// Why nothing will ever come of this content; `None` when another try may do better.
 fn reason(shop: &Workshop, want: &Want, error: &media::Error) -> Option<String> {
-    if want.size > shop.settings.limits.max_alloc_bytes {
+    if want.original.size > shop.settings.limits.max_alloc_bytes {
         return Some(format!(
             "an original of {} bytes is too large to be rendered",
-            want.size
+            want.original.size
         ));
     }
     (error.class() != Class::Transient).then(|| chain(error))
@@ -63,7 +63,7 @@ async fn strip(
     }
     let assets: Vec<_> = findings
         .iter()
-        .map(|(want, _)| want.asset.as_str())
+        .map(|(want, _)| want.original.asset.as_str())
         .collect();
     let mut rows = shop.catalogue.files_of(&assets).await?;
     rows.retain(|row| row.file.kind == FileKind::Generated);
@@ -78,12 +78,12 @@ async fn strip(
         batch.commit().await?;
     }
     let places = findings.iter().map(|(want, _)| Place {
-        path: want.path.clone(),
-        asset: want.asset.clone(),
+        path: want.original.path.clone(),
+        asset: want.original.asset.clone(),
         has_original: false,
         files: rows
             .iter()
-            .filter(|row| row.file.asset == want.asset)
+            .filter(|row| row.file.asset == want.original.asset)
             .map(|row| row.file.place().clone())
             .collect(),
     });
@@ -105,7 +105,10 @@ async fn publish(
     shop: &Arc<Workshop>,
     made: Vec<(Want, Vec<Rendition>)>,
 ) -> Result<Vec<(Want, Vec<MediaFile>)>, Error> {
-    let assets: Vec<_> = made.iter().map(|(want, _)| want.asset.as_str()).collect();
+    let assets: Vec<_> = made
+        .iter()
+        .map(|(want, _)| want.original.asset.as_str())
+        .collect();
     let old = shop.catalogue.files_of(&assets).await?;
     let before = Before {
         modified: old
@@ -148,7 +151,7 @@ async fn publish(
             Err(error) if error.stops_the_pass() => return Err(error.into()),
             Err(error) => shop.monitor.finding(&format!(
                 "{}: renditions cannot be published: {error}",
-                want.path
+                want.original.path
             )),
         }
     }
@@ -172,7 +175,10 @@ async fn places(
         .iter()
         .flat_map(|(want, renditions)| renditions.iter().map(move |made| (want, made)))
         .filter_map(|(want, made)| {
-            Some((want.asset.clone(), want.path.join(&made.file_name).ok()?))
+            Some((
+                want.original.asset.clone(),
+                want.original.path.join(&made.file_name).ok()?,
+            ))
         })
         .collect();
     let wanted: Vec<_> = keys
@@ -211,14 +217,19 @@ fn stage(
 ) -> Result<Vec<(Publish, MediaFile)>, store::Error> {
     let mut files = Vec::with_capacity(renditions.len());
     for Rendition {
-        file_name, bytes, ..
+        preset,
+        file_name,
+        bytes,
+        ..
     } in renditions
     {
+        let made_by = want.recipe.presets.iter().find(|known| known.id == preset);
         let path = want
+            .original
             .path
             .join(&file_name)
             .map_err(|error| store::Error::NameTooLong { path: error.path })?;
-        let key = (want.asset.clone(), path);
+        let key = (want.original.asset.clone(), path);
         // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5).
         let after_old = (before.modified)
             .get(&key)
@@ -231,12 +242,14 @@ fn stage(
             kind: FileKind::Generated,
             path: key.1,
             place: None,
-            asset: want.asset.clone(),
+            asset: want.original.asset.clone(),
             size: bytes.len() as u64,
             modified,
             sha256: Sha256::of(&bytes),
             md5: None,
             authored: true,
+            fingerprint: made_by
+                .map(|preset| want.recipe.fingerprint(&want.original.content, preset)),
         };
         files.push((
             Publish {
@@ -264,17 +277,19 @@ async fn commit(
             .map(|(want, _)| want)
             .chain(findings.iter().map(|(want, _)| want))
     };
-    let keys: Vec<_> = wants().map(|want| asset_key(&want.asset)).collect();
+    let keys: Vec<_> = wants()
+        .map(|want| asset_key(&want.original.asset))
+        .collect();
     let stored = batch.stored(&keys).await?;
     // An asset that was deleted or moved meanwhile, by hand or by a peer, is none of ours to touch.
     let current: HashSet<_> = wants()
         .filter(|want| {
-            let stored = stored.get(&asset_key(&want.asset));
-            stored.is_some_and(|stored| is_at(stored, &want.path))
+            let stored = stored.get(&asset_key(&want.original.asset));
+            stored.is_some_and(|stored| is_at(stored, &want.original.path))
         })
-        .map(|want| want.asset.clone())
+        .map(|want| want.original.asset.clone())
         .collect();
-    let is_current = |want: &Want| current.contains(&want.asset);
+    let is_current = |want: &Want| current.contains(&want.original.asset);
     let (mut records, mut files) = (Vec::new(), 0);
     let mut restate = |asset: &AssetId, state| -> Result<(), Error> {
         let before = &stored
@@ -285,18 +300,18 @@ async fn commit(
         Ok(())
     };
     for (want, rows) in made.iter().filter(|(want, _)| is_current(want)) {
-        restate(&want.asset, Preview::Rendered)?;
+        restate(&want.original.asset, Preview::Rendered)?;
         for row in rows {
             batch.put_file(row, now).await?;
         }
-        batch.forget_finding(&want.asset).await?;
+        batch.forget_finding(&want.original.asset).await?;
         files += rows.len() as u64;
     }
     for (want, reason) in findings.iter().filter(|(want, _)| is_current(want)) {
-        restate(&want.asset, Preview::Unrenderable)?;
+        restate(&want.original.asset, Preview::Unrenderable)?;
         let finding = Finding {
-            asset: want.asset.clone(),
-            content: want.content,
+            asset: want.original.asset.clone(),
+            content: want.original.content,
             reason: reason.clone(),
         };
         batch.put_finding(&finding, now).await?;
@@ -312,7 +327,7 @@ async fn commit(
 
 fn report(shop: &Workshop, made: usize, files: u64, findings: &[(Want, String)]) {
     for (want, reason) in findings {
-        let text = format!("{}: no rendition can be made: {reason}", want.path);
+        let text = format!("{}: no rendition can be made: {reason}", want.original.path);
         shop.monitor.finding(&text);
     }
     let mut tally = shop.tally();

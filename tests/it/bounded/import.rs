@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use emsync::import::{self, Error, Options, Report};
 use emsync::media::Limits;
-use emsync::model::FileKind;
+use emsync::model::{FileKind, Mode};
 use emsync::monitor::Silent;
 use emsync::renditions::Settings;
 use emsync::shutdown::Shutdown;
@@ -30,6 +30,7 @@ async fn import(mirror: &Mirror, dir: &Path, thumbs: bool, batch: usize) -> Resu
             threads: 1,
             depth: 1,
             limits: Limits::default(),
+            mode: Mode::default(),
         },
         batch,
         max_delete: None,

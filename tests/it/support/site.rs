@@ -9,6 +9,7 @@ use emsync::config::edit::add_peer;
 use emsync::config::{KeySource, NewPeer, Secret};
 use emsync::import::{self, Options};
 use emsync::media::Limits;
+use emsync::model::Mode;
 use emsync::monitor::Silent;
 use emsync::node::Node;
 use emsync::pull::metadata::Scope;
@@ -73,6 +74,7 @@ pub(crate) async fn import_folder(
             threads: 1,
             depth: 2,
             limits: Limits::default(),
+            mode: Mode::default(),
         },
         batch: 4,
         max_delete: None,
