@@ -152,6 +152,7 @@ impl Stage {
             handoff_depth: config.limits.handoff_depth,
             batch: config.limits.publish_batch,
             max_delete: Some(guard::limit(master.catalogue.live_assets().await?, None)),
+            presets: Arc::clone(&config.media.presets),
             dry_run: false,
         };
         let own = &config.node.cluster_id;

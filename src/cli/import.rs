@@ -1,5 +1,7 @@
 //! `emsync import`: a folder becomes assets and categories of this node.
 
+use std::sync::Arc;
+
 use super::args::{Global, Import};
 use super::progress::Progress;
 use super::{ExitCode, Usage, output};
@@ -31,6 +33,7 @@ pub(super) async fn run(
         handoff_depth: node.config.limits.handoff_depth,
         batch: node.config.limits.publish_batch,
         max_delete: Some(guard::limit(node.catalogue.live_assets().await?, said)),
+        presets: Arc::clone(&node.config.media.presets),
         dry_run: args.dry_run,
     };
     let progress = Progress::new(global);

@@ -18,7 +18,6 @@ use super::presence::{Presence, presence};
 use super::{Error, Import, LEFT, blocking, categories, fields};
 use crate::catalogue::{Batch, SourceFile};
 use crate::crash::{self, Point};
-use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
 use crate::reconcile::guard;
@@ -255,10 +254,8 @@ pub(super) async fn clear(
     import: &Arc<Import>,
     places: Vec<Place>,
 ) -> Result<HashSet<AssetId>, Error> {
-    let names: Vec<_> = image_presets()
-        .into_iter()
-        .map(|preset| preset.file_name)
-        .collect();
+    let presets = import.options.presets.renditions().iter();
+    let names: Vec<_> = presets.map(|preset| &preset.file_name).collect();
     let (mut originals, mut generated) = (Vec::new(), Vec::new());
     let mut uncleared = HashSet::new();
     // Rows may be gone by now: a file without one lies under its own name, or where it goes when that is taken.

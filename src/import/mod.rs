@@ -40,6 +40,7 @@ use std::time::Instant;
 pub use error::Error;
 
 use crate::catalogue::Catalogue;
+use crate::model::preset::PresetTable;
 use crate::model::{MediaPath, NodeId};
 use crate::monitor::{Monitor, Phase};
 use crate::seams::Seams;
@@ -68,6 +69,8 @@ pub struct Options {
     pub batch: usize,
     /// Most assets a run may delete; `None` for the guard of design section 8.
     pub max_delete: Option<u64>,
+    /// Recipes of the renditions.
+    pub presets: Arc<PresetTable>,
     /// Whether to look only.
     pub dry_run: bool,
 }

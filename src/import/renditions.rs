@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{Error, Import, blocking, rendered};
 use crate::media::{Finished, Limits, Regenerator, Task};
-use crate::model::preset::image_presets;
+use crate::model::preset::Preset;
 use crate::model::{AssetId, FileKind, MediaPath, Sha256};
 use crate::monitor::{Counter, Monitor, Phase};
 use crate::store::Store;
@@ -43,10 +43,9 @@ pub(super) struct Renditions {
 }
 
 /// Whether an import makes a generated file of this name.
-pub(super) fn is_preset(name: &str) -> bool {
-    image_presets()
-        .iter()
-        .any(|preset| preset.file_name == name)
+pub(super) fn is_preset(import: &Import, name: &str) -> bool {
+    let mut presets = import.options.presets.renditions().iter();
+    presets.any(|preset| preset.file_name == name)
 }
 
 impl Renditions {
@@ -60,12 +59,14 @@ impl Renditions {
         let pool =
             Regenerator::start(import.options.thumb_threads, Limits::default(), queue, done)?;
         let (store, stop) = (import.store.clone(), import.stop.clone());
+        let presets = import.options.presets.renditions().to_vec();
         let bridge = std::thread::Builder::new()
             .name("import-bridge".to_owned())
             .spawn(move || {
                 while let Some(want) = wanted.blocking_recv() {
                     // Asked to end: what waits keeps its mark, and the next import renders it.
-                    if !stop.requested() && tasks.send(task(store.clone(), want)).is_err() {
+                    if !stop.requested() && tasks.send(task(store.clone(), want, &presets)).is_err()
+                    {
                         break;
                     }
                 }
@@ -100,7 +101,7 @@ impl Renditions {
     }
 }
 
-fn task(store: Store, want: Want) -> Task<Want> {
+fn task(store: Store, want: Want, presets: &[Preset]) -> Task<Want> {
     let place = want.place.clone();
     let original = move || {
         let open = store
@@ -117,7 +118,7 @@ fn task(store: Store, want: Want) -> Task<Want> {
     Task {
         ticket: want,
         original: Box::new(original),
-        presets: image_presets(),
+        presets: presets.to_vec(),
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::catalogue::StoredRecord;
+use crate::model::preset::Shipped;
 use crate::model::{CatalogId, FileKind, RecordKey, Sha256, Timestamp};
 use crate::monitor::{Counter, TestMonitor};
 use crate::store::RealSys;
@@ -58,6 +59,7 @@ impl Node {
             handoff_depth: 2,
             batch: 4,
             max_delete: None,
+            presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
             dry_run: false,
         }
     }

@@ -28,6 +28,7 @@ async fn import(mirror: &Mirror, dir: &Path, thumbs: bool, batch: usize) -> Resu
         handoff_depth: 1,
         batch,
         max_delete: None,
+        presets: Arc::clone(&mirror.node.config.media.presets),
         dry_run: false,
     };
     let node = &mirror.node;

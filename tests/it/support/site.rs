@@ -71,6 +71,7 @@ pub(crate) async fn import_folder(
         handoff_depth: 2,
         batch: 4,
         max_delete: None,
+        presets: Arc::clone(&node.config.media.presets),
         dry_run: false,
     };
     let (own, stop) = (&node.config.node.cluster_id, Shutdown::new());
