@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::{ExitCode, Usage, output};
 use crate::config::Config;
 use crate::model::AssetId;
-use crate::model::preset::{Encoding, PresetId, Shape, image_presets};
+use crate::model::preset::{Encoding, PresetId, Shape};
 use crate::monitor::Monitor;
 use crate::node::Node;
 use crate::renditions::rebuild::{ACTIVITY, Report, Selection, rebuild};
@@ -26,8 +26,8 @@ pub(super) async fn run(
 }
 
 async fn again(global: &Global, args: &Rebuild, shutdown: &Shutdown) -> anyhow::Result<ExitCode> {
-    let selection = selection(args)?;
     let mut config = super::config(global)?;
+    let selection = selection(args, &config)?;
     threads(&mut config, args);
     let node = if args.dry_run {
         Node::open_read_only(config, Seams::os()).await?
@@ -61,9 +61,9 @@ fn threads(config: &mut Config, args: &Rebuild) {
     media.thumb_threads = args.thumb_threads.map_or(media.thumb_threads, usize::from);
 }
 
-fn selection(args: &Rebuild) -> Result<Selection, Usage> {
+fn selection(args: &Rebuild, config: &Config) -> Result<Selection, Usage> {
     let says_which = args.missing || args.stale || args.failed || args.all;
-    let known = image_presets();
+    let known = config.media.presets.renditions();
     let preset = |id: &String| {
         let preset = known.iter().find(|preset| preset.id.as_str() == id);
         preset.map(|preset| preset.id.clone()).ok_or_else(|| {
@@ -129,21 +129,21 @@ struct Printed<'a> {
 }
 
 fn presets(global: &Global, args: &Json) -> anyhow::Result<ExitCode> {
-    let mode = super::config(global)?.mode();
-    let all = image_presets();
-    let printed: Vec<_> = all
-        .iter()
+    let config = super::config(global)?;
+    let mode = config.mode();
+    let printed: Vec<_> = (config.media.presets.renditions().iter())
         .map(|preset| {
             let (format, quality) = match preset.encoding {
-                Encoding::WebP { quality } => ("webp", quality),
+                Encoding::WebP { quality, .. } => ("webp", quality),
                 Encoding::Jpeg { quality } => ("jpeg", quality),
+                Encoding::Other => ("other", 0),
             };
             Printed {
                 id: &preset.id,
                 file: &preset.file_name,
                 width: preset.width,
                 height: preset.height,
-                crop: preset.shape == Shape::FillCentre,
+                crop: matches!(preset.shape, Shape::Cut(_)),
                 format,
                 quality,
             }

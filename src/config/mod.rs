@@ -23,6 +23,7 @@ mod write;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{self as std_path, Component, Path, PathBuf};
+use std::sync::Arc;
 
 use secrecy::zeroize::Zeroizing;
 
@@ -36,6 +37,7 @@ pub use units::MaxDelete;
 pub use url::BaseUrl;
 
 use crate::model::id::DEFAULT_CLUSTER_ID;
+use crate::model::preset::{PresetTable, Shipped};
 use crate::model::{CatalogId, Mode, Module, NodeId};
 
 /// Everything a person has decided about this node.
@@ -87,6 +89,8 @@ pub struct Media {
     pub names: Names,
     /// How renditions treat colours and crops; `None` leaves it to the peers, see [`Config::mode`].
     pub mode: Option<Mode>,
+    /// Recipes of generated files.
+    pub presets: Arc<PresetTable>,
 }
 
 /// Which names files may have on disk; what peers see is always the name a file came with.
@@ -336,6 +340,7 @@ fn folders(written: &file::Written, dir: &Path) -> Result<(Media, PathBuf), Erro
         )?,
         names: names(&written.media.names)?,
         mode: mode(&written.media.mode)?,
+        presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
     };
     Ok((media, state))
 }

@@ -122,8 +122,8 @@ async fn stale(import: &Import, items: &[Item]) -> Result<Vec<FileRow>, Error> {
     let assets: Vec<_> = replaced.keys().copied().collect();
     let mut rows = import.catalogue.files_of(&assets).await?;
     rows.retain(|row| {
-        let is_made_anew =
-            replaced.get(row.file.asset.as_str()) == Some(&true) && is_preset(row.file.path.name());
+        let is_made_anew = replaced.get(row.file.asset.as_str()) == Some(&true)
+            && is_preset(import, row.file.path.name());
         row.file.kind == FileKind::Generated && !is_made_anew
     });
     for item in items {

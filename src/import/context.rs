@@ -121,7 +121,7 @@ impl Import {
             store: self.store.clone(),
             staging,
             own: self.own.clone(),
-            settings: self.options.renditions,
+            settings: self.options.renditions.clone(),
             seams: self.seams.clone(),
             monitor: Arc::clone(&self.monitor),
             stop: self.stop.clone(),

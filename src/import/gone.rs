@@ -17,7 +17,6 @@ use super::presence::{Presence, presence};
 use super::{Error, Import, LEFT, categories, fields};
 use crate::catalogue::{Batch, SourceFile};
 use crate::crash::{self, Point};
-use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
 use crate::reconcile::guard;
@@ -238,19 +237,16 @@ pub(super) async fn forget(
 }
 
 /// Whether an import makes a generated file of this name.
-pub(super) fn is_preset(name: &str) -> bool {
-    image_presets()
-        .iter()
-        .any(|preset| preset.file_name == name)
+pub(super) fn is_preset(import: &Import, name: &str) -> bool {
+    let mut presets = import.options.renditions.presets.renditions().iter();
+    presets.any(|preset| preset.file_name == name)
 }
 
 /// Moves to the trash what lies at these places and has no row; answers the assets of which something could not be moved, and is
 /// reported.
 pub(super) async fn clear(import: &Import, places: Vec<Place>) -> Result<HashSet<AssetId>, Error> {
-    let names: Vec<_> = image_presets()
-        .into_iter()
-        .map(|preset| preset.file_name)
-        .collect();
+    let presets = import.options.renditions.presets.renditions().iter();
+    let names: Vec<_> = presets.map(|preset| preset.file_name.clone()).collect();
     let stuck = trash::clear(&import.store, &import.catalogue, &names, places).await?;
     for left in &stuck {
         import.monitor.finding(&format!(

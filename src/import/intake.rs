@@ -14,7 +14,6 @@ use super::{Error, Import, blocking};
 use crate::catalogue::Wanted;
 use crate::crash::{self, Point};
 use crate::model::FileKind;
-use crate::model::preset::image_presets;
 use crate::monitor::Counter;
 use crate::renditions::{Line, Original};
 use crate::store::{self, Publish};
@@ -263,7 +262,7 @@ fn count(import: &Import, items: &[Item]) {
         }
         let is_rendered = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable();
         if import.options.dry_run && import.options.thumbs && is_rendered {
-            report.renditions += image_presets().len() as u64;
+            report.renditions += import.options.renditions.presets.renditions().len() as u64;
         }
         drop(report);
         if !matches!(item.fate, Fate::Same) {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::*;
 use crate::catalogue::StoredRecord;
 use crate::media::Limits;
+use crate::model::preset::{PresetTable, Shipped};
 use crate::model::{CatalogId, FileKind, Mode, RecordKey, Sha256, Timestamp};
 use crate::monitor::{Counter, TestMonitor};
 use crate::protocol::record;
@@ -61,6 +62,7 @@ impl Node {
                 depth: 2,
                 limits: Limits::default(),
                 mode: Mode::default(),
+                presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
             },
             batch: 4,
             max_delete: None,

@@ -9,24 +9,22 @@ use super::error::Cause;
 use super::picture::{Picture, Pixels, WHITE};
 use crate::model::preset::Encoding;
 
-/// libwebp's own default, which EMDB's converter leaves alone.
-const WEBP_METHOD: u8 = 4;
-
 /// Writes `picture`. JPEG has no alpha: what is still transparent is laid on white.
 pub(super) fn encode(picture: &Picture, encoding: Encoding) -> Result<Vec<u8>, Cause> {
     match encoding {
-        Encoding::WebP { quality } => Ok(webp(picture, quality)?),
+        Encoding::WebP { quality, method } => Ok(webp(picture, quality, method)?),
         Encoding::Jpeg { quality } => jpeg(picture, quality),
+        Encoding::Other => Err("a preset of this kind is not made here".into()),
     }
 }
 
-fn webp(picture: &Picture, quality: u8) -> Result<Vec<u8>, webp::Error> {
+fn webp(picture: &Picture, quality: u8, method: u8) -> Result<Vec<u8>, webp::Error> {
     let samples = match &picture.pixels {
         Pixels::Rgb(bytes) => Samples::Rgb(bytes),
         Pixels::Rgba(bytes) => Samples::Rgba(bytes),
     };
     let size = picture.size;
-    webp::encode(samples, size.width, size.height, quality, WEBP_METHOD)
+    webp::encode(samples, size.width, size.height, quality, method)
 }
 
 fn jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>, Cause> {

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use image::{DynamicImage, ImageDecoder};
 
 use super::{Limits, Rendition, probe, render};
-use crate::model::preset::{Shape, Source, image_presets};
+use crate::model::preset::{Cut, Shape, Source, image_presets};
 
 /// Mean difference of 255 allowed from the original (media spec 9.7, for a cascade from pixels never encoded).
 const TOLERANCE: f64 = 3.5;
@@ -266,7 +266,7 @@ fn a_preset_alone_gives_the_bytes_it_gives_among_the_others() {
 #[test]
 fn a_crop_of_a_turned_original_is_upright_and_has_the_size_of_its_box() {
     let mut presets = image_presets();
-    presets.retain(|preset| preset.shape == Shape::FillCentre);
+    presets.retain(|preset| preset.shape == Shape::Cut(Cut::CENTRE));
     presets[0].source = Source::Original;
     let direct = render(
         &original("exif-o6.jpg"),

@@ -8,7 +8,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use super::error::Cause;
 use super::geometry::{Rect, Size, Window, fill_centre, fit};
 use super::picture::{Picture, Pixels};
-use crate::model::preset::Shape;
+use crate::model::preset::{Cut, Shape};
 
 /// Brings `picture` into the box. `soft` asks for the filter of pictures with alpha although the channel is gone.
 ///
@@ -21,7 +21,10 @@ pub(super) fn bring(
 ) -> Result<Cow<'_, Picture>, Cause> {
     let window = match shape {
         Shape::Fit => Window::whole(fit(picture.size, into)),
-        Shape::FillCentre => fill_centre(picture.size, into),
+        Shape::Cut(Cut::CENTRE) => fill_centre(picture.size, into),
+        Shape::FitEnlarge | Shape::Fill | Shape::Cut(_) => {
+            return Err("a preset of this kind is not made here".into());
+        }
     };
     if window == Window::whole(picture.size) {
         return Ok(picture);
@@ -194,7 +197,7 @@ mod tests {
         let crop = bring(
             Cow::Owned(picture),
             Size::new(110, 62),
-            Shape::FillCentre,
+            Shape::Cut(Cut::CENTRE),
             false,
         )
         .unwrap();

@@ -231,7 +231,10 @@ mod tests {
         Preset {
             width: side,
             height: side,
-            encoding: Encoding::WebP { quality: 100 },
+            encoding: Encoding::WebP {
+                quality: 100,
+                method: 4,
+            },
             ..image_presets().swap_remove(3)
         }
     }

@@ -55,7 +55,7 @@ impl fmt::Debug for Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::preset::{Encoding, Shape, Source, image_presets};
+    use crate::model::preset::{Cut, Encoding, Shape, Source, image_presets};
 
     const CROP: Crop = Crop {
         x: -1,
@@ -83,15 +83,34 @@ mod tests {
             Fingerprint::of(&one, &preset, Some(&Crop { y: -2, ..CROP }), Mode::Faithful),
             of(&changed(|preset| preset.width += 1)),
             of(&changed(|preset| preset.height += 1)),
-            of(&changed(|preset| preset.shape = Shape::FillCentre)),
+            of(&changed(|preset| preset.shape = Shape::Cut(Cut::CENTRE))),
             of(&changed(|preset| {
-                preset.encoding = Encoding::WebP { quality: 75 }
+                preset.encoding = Encoding::WebP {
+                    quality: 75,
+                    method: 4,
+                }
             })),
             of(&changed(|preset| {
                 preset.encoding = Encoding::Jpeg { quality: 76 }
             })),
             of(&changed(|preset| preset.source = Source::Original)),
+            of(&changed(|preset| {
+                preset.encoding = Encoding::WebP {
+                    quality: 76,
+                    method: 2,
+                }
+            })),
             of(&changed(|preset| preset.flatten = true)),
+            of(&changed(|preset| preset.sampling = None)),
+            of(&changed(|preset| {
+                preset.background = Some("white".to_owned())
+            })),
+            of(&changed(|preset| preset.rotate = Some(90))),
+            of(&changed(|preset| preset.dpi = Some(72))),
+            of(&changed(|preset| preset.watermark = true)),
+            of(&changed(|preset| {
+                drop(preset.parameters.insert("a".to_owned(), "b".to_owned()))
+            })),
         ];
         let different: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(different.len(), all.len());
@@ -104,6 +123,8 @@ mod tests {
         let named = Preset {
             id: crate::model::preset::PresetId::new("another"),
             file_name: "image550x550page2.webp".to_owned(),
+            on_import: false,
+            ordering: None,
             ..preset.clone()
         };
         let of = |preset| Fingerprint::of(&original, preset, None, Mode::Corrected);

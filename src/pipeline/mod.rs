@@ -299,7 +299,7 @@ async fn pull_with(
         catalogue.clone(),
         (node.store.clone(), staging),
         node.config.node.cluster_id.clone(),
-        limits,
+        (limits, Arc::clone(&node.config.media.presets)),
         node.seams.clone(),
         monitor,
         shutdown.child(),

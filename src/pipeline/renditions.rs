@@ -15,7 +15,6 @@ use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::media::{self, Finished, Recipe, Regenerator, Rendition, Task};
 use crate::model::job::{RegenerateJob, Work};
-use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Mode, Sha256, Timestamp};
 use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
@@ -185,9 +184,9 @@ impl MediaLane {
             });
             return Ok(Err(Box::new(Item { job, ending, token })));
         }
-        let presets: Vec<_> = image_presets()
-            .into_iter()
+        let presets = (self.pull.presets.renditions().iter())
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
+            .cloned()
             .collect();
         let original = Original {
             asset: job.asset.clone(),

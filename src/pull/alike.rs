@@ -22,6 +22,7 @@ use super::{Error, Policy, Pull};
 use crate::catalogue::TableSum;
 use crate::config::Generated;
 use crate::error::{Class, chain};
+use crate::model::preset::PresetTable;
 use crate::model::{Module, Sha256};
 use crate::peer::Peer;
 
@@ -41,26 +42,29 @@ pub enum Extent {
     Both,
 }
 
-/// What decides, besides records, listings and files, what a listing leads to: another policy or another program may want
-/// something of records that have not changed at all.
-pub(super) fn rules(policy: Policy) -> Sha256 {
+/// What decides, besides records, listings and files, what a listing leads to: another policy, other presets or another program may
+/// want something of records that have not changed at all.
+pub(super) fn rules(policy: Policy, presets: &PresetTable) -> Sha256 {
     let generated = match policy.generated {
         Generated::Copy => "copy",
         Generated::Rebuild => "rebuild",
         Generated::Auto => "auto",
         Generated::Off => "off",
     };
-    let text = format!(
+    let mut text = format!(
         "{}\n{}\n{generated}",
         env!("CARGO_PKG_VERSION"),
         policy.originals
     );
+    for preset in presets.renditions() {
+        text.push_str(&format!("\n{} {}", preset.id, preset.file_name));
+    }
     Sha256::of(text.as_bytes())
 }
 
 /// Forgets that everything was planned, if that was by other rules than those of this run.
 pub(super) async fn plan_by_rules(pull: &Pull) -> Result<(), Error> {
-    let (peer, rules) = (pull.peer.name(), rules(pull.policy));
+    let (peer, rules) = (pull.peer.name(), rules(pull.policy, &pull.presets));
     if !pull.catalogue.was_planned_otherwise(peer, &rules).await? {
         return Ok(());
     }
@@ -75,7 +79,9 @@ pub(super) async fn plan_by_rules(pull: &Pull) -> Result<(), Error> {
 /// The catalogue's.
 pub async fn is_settled(pull: &Pull) -> Result<bool, Error> {
     let (catalogue, peer) = (&pull.catalogue, pull.peer.name());
-    Ok(catalogue.was_planned_by(peer, &rules(pull.policy)).await?
+    Ok(catalogue
+        .was_planned_by(peer, &rules(pull.policy, &pull.presets))
+        .await?
         && !catalogue.has_open_ends(peer).await?)
 }
 
@@ -139,9 +145,10 @@ async fn own_tables(pull: &Pull) -> Result<Option<HashMap<Module, TableSum>>, Er
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::preset::Shipped;
 
     #[test]
-    fn every_policy_is_a_rule_of_its_own() {
+    fn every_policy_with_every_set_of_presets_is_a_rule_of_its_own() {
         let mut all = std::collections::HashSet::new();
         for originals in [true, false] {
             for generated in [
@@ -150,12 +157,15 @@ mod tests {
                 Generated::Auto,
                 Generated::Off,
             ] {
-                all.insert(rules(Policy {
-                    originals,
-                    generated,
-                }));
+                for set in [Shipped::Webp, Shipped::Jpg] {
+                    let policy = Policy {
+                        originals,
+                        generated,
+                    };
+                    all.insert(rules(policy, &PresetTable::shipped(set)));
+                }
             }
         }
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 16);
     }
 }

@@ -41,7 +41,13 @@ async fn wish_for(pull: &Pull, assets: &[String]) -> Result<(), Error> {
         .filter(|stored| stored.origin == pull.peer.name() && !stored.record.is_deleted());
     for asset in theirs.filter_map(|stored| asset(&stored.record).ok()) {
         let rows = own.of(&asset.id);
-        let plan = plan::mend(&asset, rows, own.is_unrenderable(&asset.id), pull.policy);
+        let plan = plan::mend(
+            &asset,
+            rows,
+            own.is_unrenderable(&asset.id),
+            pull.policy,
+            &pull.presets,
+        );
         wished.extend(jobs(pull, &asset.id, rows, &plan));
     }
     let sharers = name_apart(pull, &mut wished).await?;

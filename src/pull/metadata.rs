@@ -136,7 +136,7 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.end_listing(pull.peer.name()).await?;
     if since == Timestamp::EPOCH {
-        let rules = alike::rules(pull.policy);
+        let rules = alike::rules(pull.policy, &pull.presets);
         batch.begin_everything_by(pull.peer.name(), &rules).await?;
     }
     batch.commit().await?;

@@ -49,6 +49,7 @@ use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::model::NodeId;
 use crate::model::job::FetchJob;
+use crate::model::preset::PresetTable;
 use crate::monitor::{Monitor, RunReport, Transfers};
 use crate::peer::{Patience, Peer};
 use crate::retry;
@@ -76,6 +77,8 @@ pub struct Pull {
     pub policy: Policy,
     /// Limits of the configuration.
     pub limits: Limits,
+    /// Recipes of what is rendered here.
+    pub presets: Arc<PresetTable>,
     /// Time and chance.
     pub seams: Seams,
     /// Who listens.
@@ -113,7 +116,7 @@ impl Pull {
         catalogue: Catalogue,
         (store, staging): (Store, Staging),
         own: NodeId,
-        limits: Limits,
+        (limits, presets): (Limits, Arc<PresetTable>),
         seams: Seams,
         monitor: Arc<dyn Monitor>,
         stop: Shutdown,
@@ -127,6 +130,7 @@ impl Pull {
             own,
             policy,
             limits,
+            presets,
             seams,
             monitor,
             stop,

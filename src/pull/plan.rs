@@ -15,6 +15,7 @@ use renditions::{missing_renditions, wanted_renditions};
 use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
+use crate::model::preset::PresetTable;
 use crate::model::{Asset, FileKind, ListedFile, MediaPath, Timestamp};
 
 /// What is wanted of a peer.
@@ -105,11 +106,17 @@ pub struct Plan {
     pub shared: Vec<(FileKind, MediaPath)>,
 }
 
-/// Decides about one live asset.
+/// Decides about one live asset. What is rendered here is rendered by `presets`.
 #[must_use]
-pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -> Plan {
+pub fn plan(
+    asset: &Asset,
+    listed: Listed<'_>,
+    here: Here<'_>,
+    policy: Policy,
+    presets: &PresetTable,
+) -> Plan {
     let mut plan = Plan::default();
-    let render = wanted_renditions(asset, listed, policy);
+    let render = wanted_renditions(asset, listed, policy, presets);
     if policy.originals {
         plan_originals(&mut plan, asset, listed, here, render.as_ref());
     }
@@ -117,10 +124,10 @@ pub fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -
         plan_generated(&mut plan, asset, generated, here);
     }
     if let Some(render) = render {
-        plan.regenerate = missing_renditions(&plan, render, here, policy);
+        plan.regenerate = missing_renditions(&plan, render, here, policy, presets);
     }
     if here.authority > Authority::Supplies {
-        mend::add_what_is_not_listed(&mut plan, asset, listed, here, policy);
+        mend::add_what_is_not_listed(&mut plan, asset, listed, here, policy, presets);
     }
     limit_to(&mut plan, asset, here);
     plan.shared = shared(&plan, asset, listed, here, policy);

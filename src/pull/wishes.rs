@@ -218,7 +218,7 @@ pub(super) async fn plan_entries(
             authority: entry.authority,
             complete_until,
         };
-        let plan = plan::plan(entry.asset, listed, here, pull.policy);
+        let plan = plan::plan(entry.asset, listed, here, pull.policy, &pull.presets);
         planned.assets.push(entry.asset.id.to_string());
         planned
             .jobs

@@ -9,7 +9,7 @@ use serde_json::Map;
 use super::{Error, Original, rebuild};
 use crate::catalogue::{self, Cropped, StoredRecord};
 use crate::media::{Probe, probe};
-use crate::model::preset::{Preset, PresetId, image_presets};
+use crate::model::preset::PresetId;
 use crate::model::{
     AssetId, Crop, FileKind, Mode, Module, Record, RecordKey, RecordStatus, Sha256,
 };
@@ -109,7 +109,7 @@ pub async fn set(
     dry_run: bool,
 ) -> Result<AssetCrop, CropError> {
     let (stored, original) = original(node, asset).await?;
-    check_preset(preset)?;
+    check_preset(node, preset)?;
     check_author(node, &stored)?;
     let probe = look(node, &original)?;
     let drawn = match node.config.mode() {
@@ -220,10 +220,12 @@ async fn original(node: &Node, asset: &AssetId) -> Result<(StoredRecord, Origina
     Ok((stored, original))
 }
 
-fn check_preset(preset: &PresetId) -> Result<Preset, CropError> {
-    let all = image_presets();
-    let found = all.iter().find(|known| known.id == *preset).cloned();
-    found.ok_or_else(|| CropError::NoPreset {
+fn check_preset(node: &Node, preset: &PresetId) -> Result<(), CropError> {
+    let all = node.config.media.presets.renditions();
+    if all.iter().any(|known| known.id == *preset) {
+        return Ok(());
+    }
+    Err(CropError::NoPreset {
         preset: preset.to_string(),
         known: all.iter().map(|known| known.id.to_string()).collect(),
     })

@@ -61,7 +61,7 @@ impl Line {
     /// # Errors
     /// [`Error::Media`] or [`Error::Worker`] when the system hands out no more threads.
     pub fn start(shop: &Arc<Workshop>) -> Result<Self, Error> {
-        let settings = shop.settings;
+        let settings = &shop.settings;
         let depth = settings.depth.max(1);
         let (wants, mut wanted) = mpsc::channel::<Want>(depth);
         let (tasks, queue) = crossbeam_channel::bounded(depth);

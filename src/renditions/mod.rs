@@ -33,7 +33,7 @@ pub use line::{Line, Original, Want};
 use crate::catalogue::{Catalogue, StoredRecord};
 use crate::config::Config;
 use crate::media::{Limits, Recipe};
-use crate::model::preset::image_presets;
+use crate::model::preset::PresetTable;
 use crate::model::{MediaPath, Mode, NodeId, Timestamp};
 use crate::monitor::Monitor;
 use crate::protocol::record;
@@ -42,7 +42,7 @@ use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
 
 /// How much of this machine renditions may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Threads that make them, 0 for one per core.
     pub threads: usize,
@@ -52,6 +52,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How colours and rectangles are understood.
     pub mode: Mode,
+    /// What is made.
+    pub presets: Arc<PresetTable>,
 }
 
 impl Settings {
@@ -66,6 +68,7 @@ impl Settings {
                 ..Limits::default()
             },
             mode: config.mode(),
+            presets: Arc::clone(&config.media.presets),
         }
     }
 }
@@ -115,7 +118,7 @@ impl Workshop {
         let mut crops = crops::crops_for(&self.catalogue, &all, self.monitor.as_ref()).await?;
         let with_recipe = |original: Original| Want {
             recipe: Recipe {
-                presets: image_presets(),
+                presets: self.settings.presets.renditions().to_vec(),
                 crops: crops.remove(&original.asset).unwrap_or_default(),
                 mode: self.settings.mode,
             },

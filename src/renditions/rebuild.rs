@@ -19,7 +19,7 @@ use crate::catalogue::{FileRow, Finding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
-use crate::model::preset::{PresetId, image_presets, is_image_format};
+use crate::model::preset::{PresetId, is_image_format};
 use crate::model::{Asset, AssetId, FileKind, Module, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
@@ -153,7 +153,7 @@ impl<'a> Rebuild<'a> {
                 store: node.store.clone(),
                 staging,
                 own: node.config.node.cluster_id.clone(),
-                settings,
+                settings: settings.clone(),
                 seams: node.seams.clone(),
                 monitor: Arc::clone(&monitor),
                 stop: stop.clone(),
@@ -253,16 +253,17 @@ impl<'a> Rebuild<'a> {
         }
         let all: Vec<_> = originals.iter().map(|(_, original, _)| original).collect();
         let mut crops = super::crops::crops_for(catalogue, &all, self.monitor.as_ref()).await?;
+        let mut recipe = Recipe {
+            presets: self.settings.presets.renditions().to_vec(),
+            crops: BTreeMap::new(),
+            mode: self.settings.mode,
+        };
         for (stored, original, files) in originals {
-            let recipe = Recipe {
-                presets: image_presets(),
-                crops: crops.remove(&original.asset).unwrap_or_default(),
-                mode: self.settings.mode,
-            };
+            recipe.crops = crops.remove(&original.asset).unwrap_or_default();
             let has_failed = findings.iter().any(|known: &Finding| {
                 known.asset == original.asset && known.content == original.content
             });
-            self.consider(stored, original, recipe, &files, has_failed);
+            self.consider(stored, original, &recipe, (&files, has_failed));
         }
         Ok(())
     }
@@ -272,12 +273,11 @@ impl<'a> Rebuild<'a> {
         &mut self,
         stored: &StoredRecord,
         original: Original,
-        mut recipe: Recipe,
-        files: &[FileRow],
-        has_failed: bool,
+        recipe: &Recipe,
+        (files, has_failed): (&[FileRow], bool),
     ) {
         let (author, lock) = self.author(stored);
-        let states = states(&original, &recipe, files);
+        let states = states(&original, recipe, files);
         let (selection, report) = (self.selection, &mut self.report);
         report.assets += 1;
         report.failed += u64::from(has_failed);
@@ -303,14 +303,22 @@ impl<'a> Rebuild<'a> {
             let is_selected = selection.presets.is_empty() || selection.presets.contains(id);
             is_asked_for && is_selected
         };
-        recipe.presets.retain(|preset| is_made(&preset.id));
-        if recipe.presets.is_empty() {
+        let presets: Vec<_> = (recipe.presets.iter())
+            .filter(|preset| is_made(&preset.id))
+            .cloned()
+            .collect();
+        if presets.is_empty() {
             return;
         }
-        self.report.selected += recipe.presets.len() as u64;
+        self.report.selected += presets.len() as u64;
         let completes = states.iter().all(|(id, state)| {
-            *state != State::Missing || recipe.presets.iter().any(|preset| preset.id == *id)
+            *state != State::Missing || presets.iter().any(|preset| preset.id == *id)
         });
+        let recipe = Recipe {
+            presets,
+            crops: recipe.crops.clone(),
+            mode: recipe.mode,
+        };
         let want = Want {
             original,
             recipe,

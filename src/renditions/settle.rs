@@ -12,7 +12,6 @@ use crate::crash::{self, Point};
 use crate::error::{Class, chain};
 use crate::media::{self, Finished, Rendition};
 use crate::model::place::mapped_text;
-use crate::model::preset::image_presets;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Module, RecordKey, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::{self, Publish};
@@ -88,10 +87,8 @@ async fn strip(
             .map(|row| row.file.place().clone())
             .collect(),
     });
-    let names: Vec<_> = image_presets()
-        .into_iter()
-        .map(|preset| preset.file_name)
-        .collect();
+    let presets = shop.settings.presets.renditions().iter();
+    let names: Vec<_> = presets.map(|preset| preset.file_name.clone()).collect();
     let stuck = trash::clear(&shop.store, &shop.catalogue, &names, places.collect()).await?;
     for left in &stuck {
         let name = trash::shown(left.kind, &left.place);

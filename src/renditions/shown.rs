@@ -8,7 +8,6 @@ use super::stale::{State, states};
 use super::{Error, Original};
 use crate::catalogue::{Cropped, FileRow};
 use crate::media::Recipe;
-use crate::model::preset::image_presets;
 use crate::model::{AssetId, Module, RecordKey};
 use crate::monitor::Silent;
 use crate::node::Node;
@@ -67,7 +66,7 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
             Some((original, _)) if !is_drawn_on(cropped, original) => Shown::EarlierOriginal,
             Some((original, files)) => {
                 let recipe = Recipe {
-                    presets: image_presets(),
+                    presets: node.config.media.presets.renditions().to_vec(),
                     crops: crops.get(&row.asset).cloned().unwrap_or_default(),
                     mode: node.config.mode(),
                 };

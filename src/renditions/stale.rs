@@ -133,7 +133,10 @@ mod tests {
         let files = made(&original, &recipe);
         let only_third = [Current, Current, Stale, Current, Current];
         let mut other = recipe.clone();
-        other.presets[2].encoding = Encoding::WebP { quality: 75 };
+        other.presets[2].encoding = Encoding::WebP {
+            quality: 75,
+            method: 4,
+        };
         assert_eq!(in_order(&original, &other, &files), only_third);
         let crop = Crop {
             x: 1,

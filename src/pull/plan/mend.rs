@@ -4,14 +4,20 @@ use super::{Here, Listed, Plan, Policy, copies, fetch};
 use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob};
-use crate::model::preset::image_presets;
+use crate::model::preset::PresetTable;
 use crate::model::{Asset, FileKind, ListedFile, MediaFile};
 
 /// The wishes for what is damaged of an asset, when there is no listing of it at hand: each file as its row says it was.
 #[must_use]
-pub fn mend(asset: &Asset, own: &[FileRow], unrenderable: bool, policy: Policy) -> Plan {
+pub fn mend(
+    asset: &Asset,
+    own: &[FileRow],
+    unrenderable: bool,
+    policy: Policy,
+    presets: &PresetTable,
+) -> Plan {
     let mut plan = Plan::default();
-    let mut presets = Vec::new();
+    let mut made_by = Vec::new();
     for row in own.iter().filter(|row| row.is_damaged()) {
         let file = &row.file;
         let is_wanted = match file.kind {
@@ -23,14 +29,14 @@ pub fn mend(asset: &Asset, own: &[FileRow], unrenderable: bool, policy: Policy) 
         } else if is_wanted {
             plan.fetch.push(fetch(&ListedFile::from(file), None));
         } else if file.authored && !unrenderable && policy.generated != Generated::Off {
-            presets.extend(preset_of(file));
+            made_by.extend(preset_of(file, presets));
         }
     }
-    let original = asset.original().filter(|_| !presets.is_empty());
+    let original = asset.original().filter(|_| !made_by.is_empty());
     let render = original.map(|original| RegenerateJob {
         original: original.as_str().to_owned(),
         output_dir: asset.source_path.as_str().to_owned(),
-        presets,
+        presets: made_by,
     });
     let Some(render) = render else { return plan };
     let is_it = |path: &str| path == render.original;
@@ -49,10 +55,9 @@ pub fn mend(asset: &Asset, own: &[FileRow], unrenderable: bool, policy: Policy) 
 }
 
 /// The id of the preset that a rendition was made by.
-fn preset_of(file: &MediaFile) -> Option<String> {
-    let made_by = image_presets()
-        .into_iter()
-        .find(|preset| preset.file_name == file.path.name());
+fn preset_of(file: &MediaFile, presets: &PresetTable) -> Option<String> {
+    let mut known = presets.renditions().iter();
+    let made_by = known.find(|preset| preset.file_name == file.path.name());
     made_by.map(|preset| preset.id.as_str().to_owned())
 }
 
@@ -63,8 +68,9 @@ pub(super) fn add_what_is_not_listed(
     listed: Listed<'_>,
     here: Here<'_>,
     policy: Policy,
+    presets: &PresetTable,
 ) {
-    let mended = mend(asset, here.own, here.unrenderable, policy);
+    let mended = mend(asset, here.own, here.unrenderable, policy, presets);
     for job in mended.fetch {
         let is_listed = match job.kind {
             FileKind::Original => listed.originals.is_some(),

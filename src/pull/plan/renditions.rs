@@ -3,7 +3,7 @@
 use super::{Here, Listed, Plan, Policy};
 use crate::config::Generated;
 use crate::model::job::RegenerateJob;
-use crate::model::preset::{image_presets, is_image_format};
+use crate::model::preset::{PresetTable, is_image_format};
 use crate::model::{Asset, FileKind};
 
 /// What this node should derive itself: everything under `rebuild`; under `auto` where the author is done and lists nothing.
@@ -11,6 +11,7 @@ pub(super) fn wanted_renditions(
     asset: &Asset,
     listed: Listed<'_>,
     policy: Policy,
+    presets: &PresetTable,
 ) -> Option<RegenerateJob> {
     let renderable = !asset.is_folder
         && !asset.unrenderable
@@ -28,10 +29,11 @@ pub(super) fn wanted_renditions(
     if !by_us {
         return None;
     }
-    let presets = image_presets()
-        .into_iter()
-        .map(|preset| preset.id.as_str().to_owned())
-        .collect();
+    let made = presets.renditions().iter();
+    let presets: Vec<_> = made.map(|preset| preset.id.as_str().to_owned()).collect();
+    if presets.is_empty() {
+        return None;
+    }
     let original = asset.original()?.as_str().to_owned();
     Some(RegenerateJob {
         original,
@@ -46,6 +48,7 @@ pub(super) fn missing_renditions(
     mut render: RegenerateJob,
     here: Here<'_>,
     policy: Policy,
+    presets: &PresetTable,
 ) -> Option<RegenerateJob> {
     let on_its_way = plan
         .fetch
@@ -61,10 +64,10 @@ pub(super) fn missing_renditions(
         return None;
     }
     let made = |preset: &str| {
-        let name = image_presets()
-            .into_iter()
+        let mut known = presets.renditions().iter();
+        let name = known
             .find(|known| known.id.as_str() == preset)
-            .map(|known| known.file_name);
+            .map(|known| &known.file_name);
         name.is_some_and(|name| {
             let path = format!("{}/{name}", render.output_dir);
             let row = here

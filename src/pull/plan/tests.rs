@@ -9,7 +9,7 @@ mod renditions;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::preset::image_presets;
+use crate::model::preset::{Shipped, image_presets};
 use crate::model::{AssetId, Md5, MediaFile, Sha256};
 
 const POLICY: Policy = Policy {
@@ -27,6 +27,15 @@ const HERE: Here<'static> = Here {
     authority: Authority::Decides,
     complete_until: COMPLETE,
 };
+
+/// By the presets EMDB ships.
+fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -> Plan {
+    super::plan(asset, listed, here, policy, &shipped())
+}
+
+fn shipped() -> PresetTable {
+    PresetTable::shipped(Shipped::Webp)
+}
 
 fn path(text: &str) -> MediaPath {
     MediaPath::new(text).unwrap()

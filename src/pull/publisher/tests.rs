@@ -262,7 +262,7 @@ fn pull(
         catalogue,
         media,
         own,
-        limits,
+        (limits, config.media.presets),
         seams,
         Arc::clone(monitor) as Arc<dyn crate::monitor::Monitor>,
         Shutdown::new(),

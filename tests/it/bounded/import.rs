@@ -31,6 +31,7 @@ async fn import(mirror: &Mirror, dir: &Path, thumbs: bool, batch: usize) -> Resu
             depth: 1,
             limits: Limits::default(),
             mode: Mode::default(),
+            presets: Arc::clone(&mirror.node.config.media.presets),
         },
         batch,
         max_delete: None,

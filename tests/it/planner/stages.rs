@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use emsync::catalogue::FileRow;
 use emsync::model::job::{FetchJob, RegenerateJob, RemoveJob, Work, fetch_subject};
-use emsync::model::preset::image_presets;
+use emsync::model::preset::{PresetTable, Shipped, image_presets};
 use emsync::model::{FileKind, ListedFile, MediaFile, MediaPath, Sha256, Timestamp};
 use emsync::pull::plan::{Claim, Here, Listed, Plan, plan};
 
@@ -124,10 +124,12 @@ impl Stages {
             authority: site.authority,
             complete_until: self.complete_until,
         };
-        let said = plan(&site.asset, listed, here, self.world.policy);
+        let presets = PresetTable::shipped(Shipped::Webp);
+        let policy = self.world.policy;
+        let said = plan(&site.asset, listed, here, policy, &presets);
         assert_eq!(
             said,
-            plan(&site.asset, listed, here, self.world.policy),
+            plan(&site.asset, listed, here, policy, &presets),
             "the same question has two answers"
         );
         let planned = Planned {

@@ -75,6 +75,7 @@ pub(crate) async fn import_folder(
             depth: 2,
             limits: Limits::default(),
             mode: Mode::default(),
+            presets: Arc::clone(&node.config.media.presets),
         },
         batch: 4,
         max_delete: None,

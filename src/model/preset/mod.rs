@@ -1,0 +1,230 @@
+//! Recipes for generated files, as data: EMDB's convert presets (media spec 1 and 2).
+//!
+//! ```text
+//! shipped ─┐
+//! site's lists (lists, list_xml) ─▶ rows ─▶ read ─▶ Preset ─▶ PresetTable ─▶ for_import, by_file_name, expected
+//! [[preset]] of emsync.toml ─────┘ (first id wins; a setting of ours before a parameter row before an attribute)
+//! ```
+//!
+//! - `parts`: the words a preset is made of; `formats`: from a file format to its render type
+//! - `rows`: rows of EMDB's two list tables and which of them count; `shipped`: the rows EMDB comes with
+//! - `read`: from rows to a [`Preset`]; `name`: the names of the files it writes, and back
+//! - `table`: the presets a node uses; `expected`: the files they make of an asset
+//!
+//! A preset of any kind is data here; [`is_made_here`] says which of them this program can make itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+mod expected;
+mod formats;
+mod name;
+mod parameters;
+mod parts;
+mod read;
+mod rows;
+mod shipped;
+mod table;
+
+pub use expected::{Expected, Subject, expected};
+pub use formats::{IMAGE_FORMATS, is_image_format, render_type};
+pub use name::{Name, Requested, alias};
+pub use parts::{
+    Cut, Encoding, Extent, Gravity, Inputs, RenderType, Shape, Source, Transcoder, WEBP_METHOD,
+};
+pub use read::{Error, Settings};
+pub use rows::{Lists, Row, Whence};
+pub use shipped::Shipped;
+pub use table::PresetTable;
+
+/// Raised whenever the bytes of any rendition change, so that older ones count as stale (I11).
+pub const RENDITION_VERSION: u32 = 1;
+
+/// Id of a preset, as the `convertpreset` table spells it.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct PresetId(String);
+
+impl PresetId {
+    /// A preset id from the configuration or a job.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PresetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preset {
+    /// Its id.
+    pub id: PresetId,
+    /// Key of its parameter rows; empty where it has none.
+    pub guid: String,
+    /// Render types it is for.
+    pub inputs: Inputs,
+    /// What of EMDB runs it.
+    pub transcoder: Transcoder,
+    /// Name of the file it writes of page 1, below `generated/<source path>/`; empty where it writes none.
+    pub file_name: String,
+    /// The name EMDB looks its file up by (`generatedoutputfile`); the same for all shipped presets but two.
+    pub looked_up_as: String,
+    /// Whether `file_name` is stated (`outputfile`, or a stream's) and so holds for every page, rather than computed.
+    pub is_name_stated: bool,
+    /// Extension of its files, in lower case and without the dot; empty where it writes none.
+    pub extension: String,
+    /// Width of the box in pixels; 0 for a preset without a box.
+    pub width: u32,
+    /// Height of the box in pixels; 0 for a preset without a box.
+    pub height: u32,
+    /// How the picture meets the box.
+    pub shape: Shape,
+    /// How it is written.
+    pub encoding: Encoding,
+    /// What it is made from; [`PresetTable`] decides it, for it depends on the other presets.
+    pub source: Source,
+    /// Whether transparency is flattened on white (`layers`). Fit presets below 3000 inherit an opaque picture anyway.
+    pub flatten: bool,
+    /// Colour that transparency is flattened on and that fills an `extent`.
+    pub background: Option<String>,
+    /// Chroma sampling (`sampling-factor`), such as `4:2:0`.
+    pub sampling: Option<String>,
+    /// Degrees to turn the picture by, clockwise.
+    pub rotate: Option<i64>,
+    /// A canvas to lay the picture on.
+    pub extent: Option<Extent>,
+    /// Pixels per inch to state in the file.
+    pub dpi: Option<u32>,
+    /// Moment of a video in seconds, as EMDB writes it into names: `0`, `12.5`.
+    pub time_offset: Option<String>,
+    /// Number of a video's frame, as EMDB writes it into names.
+    pub frame: Option<String>,
+    /// Colour space of the file, such as `CMYK`.
+    pub colour_space: Option<String>,
+    /// Whether a watermark is asked for.
+    pub watermark: bool,
+    /// Whether an import makes it.
+    pub on_import: bool,
+    /// Whether people are shown it.
+    pub display: bool,
+    /// Whether only page 1 of several is made.
+    pub single_page: bool,
+    /// Place among the others; those without one come last.
+    pub ordering: Option<i64>,
+    /// Whether it is made from the original even where a large rendition is (`useoriginalasinput`).
+    pub use_original: bool,
+    /// Type of the output, where it does not follow from the extension.
+    pub output_render_type: Option<RenderType>,
+    /// Its other parameters, by EMDB's names: codecs, bit rates.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Preset {
+    /// Width and height of the box in pixels.
+    #[must_use]
+    pub fn size(&self) -> Option<(u32, u32)> {
+        (self.width > 0 && self.height > 0).then_some((self.width, self.height))
+    }
+
+    /// Name of the file it writes of a page, counted from 1, below `generated/<source path>/` (media spec 2.2).
+    #[must_use]
+    pub fn file_name_of(&self, page: u32) -> String {
+        if self.is_name_stated || self.file_name.is_empty() {
+            return self.file_name.clone();
+        }
+        self.name(page).to_string()
+    }
+
+    fn name(&self, page: u32) -> Name {
+        Name {
+            render_type: (self.output_render_type)
+                .unwrap_or_else(|| render_type(Some(&self.extension))),
+            size: self.size(),
+            page,
+            watermark: self.watermark,
+            frame: self.frame.clone(),
+            colour_space: self.colour_space.clone(),
+            cropped: matches!(self.shape, Shape::Cut(_)) || self.extent.is_some(),
+            time_offset: self.time_offset.clone(),
+            extension: self.extension.clone(),
+        }
+    }
+}
+
+/// What is made here of an image with the presets EMDB ships, in EMDB's order.
+#[must_use]
+pub fn image_presets() -> Vec<Preset> {
+    PresetTable::shipped(Shipped::Webp).renditions().to_vec()
+}
+
+/// Parameters that change pixels in ways that are not done here.
+const PIXELS: [&str; 5] = ["emautoheight", "layers", "profile", "sepia", "sepia-tone"];
+
+/// Whether this program makes the files of a preset itself. The others are known, listed and copied, and left to whoever can.
+#[must_use]
+pub fn is_made_here(preset: &Preset) -> bool {
+    let shape = matches!(preset.shape, Shape::Fit | Shape::Cut(Cut::CENTRE));
+    let encoding = match preset.encoding {
+        Encoding::WebP { .. } => true,
+        Encoding::Jpeg { .. } => preset.sampling.as_deref().is_none_or(|it| it == "4:2:0"),
+        Encoding::Other => false,
+    };
+    let colours = preset.colour_space.is_none()
+        && (preset.background.as_deref()).is_none_or(|it| it.eq_ignore_ascii_case("white"));
+    let plain = !preset.watermark
+        && preset.rotate.is_none()
+        && preset.extent.is_none()
+        && preset.dpi.is_none()
+        && preset.time_offset.is_none()
+        && preset.frame.is_none()
+        && !(preset.parameters.keys()).any(|name| PIXELS.contains(&name.as_str()));
+    preset.transcoder == Transcoder::ImageMagick
+        && preset.inputs.name(RenderType::Image)
+        && preset.size().is_some()
+        && shape
+        && encoding
+        && colours
+        && plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_makes_the_five_files_emdb_makes() {
+        let presets = image_presets();
+        let of_preset = |it: &Preset| (it.file_name.clone(), it.encoding, it.source, it.flatten);
+        let method = WEBP_METHOD;
+        let webp = |quality| Encoding::WebP { quality, method };
+        let jpeg = Encoding::Jpeg { quality: 55 };
+        let expected = [
+            ("image3000x3000.webp", webp(85), Source::Original, true),
+            ("image3000x3000.jpg", jpeg, Source::Large, true),
+            ("image550x550.webp", webp(76), Source::Large, false),
+            ("image200x200.webp", webp(76), Source::Large, false),
+            ("image110x62cropped.webp", webp(85), Source::Large, true),
+        ]
+        .map(|(name, encoding, source, flatten)| (name.to_owned(), encoding, source, flatten));
+        assert_eq!(presets.iter().map(of_preset).collect::<Vec<_>>(), expected);
+        let shapes: Vec<_> = presets.iter().map(|it| it.shape).collect();
+        let cut = Shape::Cut(Cut::CENTRE);
+        assert_eq!(
+            shapes,
+            [Shape::Fit, Shape::Fit, Shape::Fit, Shape::Fit, cut]
+        );
+    }
+}

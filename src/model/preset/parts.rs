@@ -1,0 +1,266 @@
+//! The words a preset is made of.
+
+use std::fmt;
+
+/// libwebp's own default, which EMDB's converter leaves alone.
+pub const WEBP_METHOD: u8 = 4;
+
+/// Family of a file format: it decides which presets apply (media spec 0 and 1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RenderType {
+    /// Pictures, raw camera files, fonts.
+    Image,
+    /// PDF and office files.
+    Document,
+    /// Films.
+    Video,
+    /// Sound.
+    Audio,
+    /// Plain text.
+    Text,
+    /// XML and HTML.
+    Xml,
+    /// Flash.
+    Embedded,
+    /// Programs.
+    Misc,
+    /// Every format that is not known.
+    Default,
+    /// No format at all.
+    None,
+}
+
+impl RenderType {
+    const ALL: [Self; 10] = [
+        Self::Image,
+        Self::Document,
+        Self::Video,
+        Self::Audio,
+        Self::Text,
+        Self::Xml,
+        Self::Embedded,
+        Self::Misc,
+        Self::Default,
+        Self::None,
+    ];
+
+    /// EMDB's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Document => "document",
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Text => "text",
+            Self::Xml => "xml",
+            Self::Embedded => "embedded",
+            Self::Misc => "misc",
+            Self::Default => "default",
+            Self::None => "none",
+        }
+    }
+
+    /// The type EMDB calls so.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+impl fmt::Display for RenderType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Render types a preset is for (`inputtype`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inputs {
+    /// `all`: offered for everything, and made of nothing by an import (media spec 1.3).
+    All,
+    /// Each that is named, in the order written. Words that are no render type of ours are left out: no format has one.
+    Of(Vec<RenderType>),
+}
+
+impl Inputs {
+    /// Whether the type is named; `all` names none.
+    #[must_use]
+    pub fn name(&self, render_type: RenderType) -> bool {
+        match self {
+            Self::All => false,
+            Self::Of(types) => types.contains(&render_type),
+        }
+    }
+}
+
+/// What of EMDB runs a preset (`transcoderid`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transcoder {
+    /// Nothing: the original itself.
+    Original,
+    /// Pictures.
+    ImageMagick,
+    /// A frame of a film.
+    FfmpegImage,
+    /// A film.
+    Ffmpeg,
+    /// Sound.
+    Audio,
+    /// Office files to PDF.
+    Ooffice,
+    /// Another one.
+    Other(String),
+}
+
+impl Transcoder {
+    /// The transcoder EMDB calls so.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "original" => Self::Original,
+            "imagemagick" => Self::ImageMagick,
+            "ffmpegimage" => Self::FfmpegImage,
+            "ffmpeg" => Self::Ffmpeg,
+            "audio" => Self::Audio,
+            "ooffice" => Self::Ooffice,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// EMDB's word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Original => "original",
+            Self::ImageMagick => "imagemagick",
+            Self::FfmpegImage => "ffmpegimage",
+            Self::Ffmpeg => "ffmpeg",
+            Self::Audio => "audio",
+            Self::Ooffice => "ooffice",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+/// How the picture is brought into the box (media spec 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Shrunk until it fits, never enlarged.
+    Fit,
+    /// Scaled until it fits, enlarged if need be (`scaleup`).
+    FitEnlarge,
+    /// Scaled until it covers the box, enlarged if need be, and left whole (`minsize`).
+    Fill,
+    /// Scaled until it covers the box, enlarged if need be, then cut (`crop`).
+    Cut(Cut),
+}
+
+/// Which part of the scaled picture is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Side or corner that `x` and `y` count from.
+    pub gravity: Gravity,
+    /// Pixels to the inside.
+    pub x: i64,
+    /// Pixels to the inside.
+    pub y: i64,
+    /// Width and height to keep where they are not those of the box.
+    pub size: Option<(u32, u32)>,
+    /// Whether the picture is cut first and scaled after (`croplast`).
+    pub is_before_scaling: bool,
+}
+
+impl Cut {
+    /// The box, from the middle.
+    pub const CENTRE: Self = Self {
+        gravity: Gravity::Centre,
+        x: 0,
+        y: 0,
+        size: None,
+        is_before_scaling: false,
+    };
+}
+
+/// A side, a corner or the middle of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gravity {
+    /// Top left; where a crop without gravity starts.
+    NorthWest,
+    /// Top.
+    North,
+    /// Top right.
+    NorthEast,
+    /// Left.
+    West,
+    /// The middle.
+    Centre,
+    /// Right.
+    East,
+    /// Bottom left.
+    SouthWest,
+    /// Bottom.
+    South,
+    /// Bottom right.
+    SouthEast,
+}
+
+impl Gravity {
+    /// The gravity the converter calls so, in whatever case.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let words = [
+            ("northwest", Self::NorthWest),
+            ("north", Self::North),
+            ("northeast", Self::NorthEast),
+            ("west", Self::West),
+            ("center", Self::Centre),
+            ("east", Self::East),
+            ("southwest", Self::SouthWest),
+            ("south", Self::South),
+            ("southeast", Self::SouthEast),
+        ];
+        let word = word.to_ascii_lowercase();
+        let known = words.into_iter().find(|(known, _)| *known == word);
+        known.map(|(_, gravity)| gravity)
+    }
+}
+
+/// A canvas that the picture is laid on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Where the picture lies on it.
+    pub gravity: Gravity,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+/// How the pixels are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Lossy WebP; 4:2:0 by nature.
+    WebP {
+        /// 0 to 100.
+        quality: u8,
+        /// Effort, 0 (fast) to 6 (small); EMDB knows no such setting.
+        method: u8,
+    },
+    /// Baseline JPEG with 4:2:0 chroma.
+    Jpeg {
+        /// 1 to 100.
+        quality: u8,
+    },
+    /// A format that is not written here.
+    Other,
+}
+
+/// What a rendition is made from (media spec 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The original itself.
+    Original,
+    /// The pixels of the 3000 px rendition: smaller files derive from it.
+    Large,
+}

@@ -1,0 +1,142 @@
+//! The presets a node uses.
+
+use std::collections::HashSet;
+
+use super::name::{Requested, alias};
+use super::read::{Error, Settings};
+use super::{Lists, Preset, PresetId, RenderType, Shipped, Source, is_made_here};
+use crate::model::MediaPath;
+
+/// The names of the file that smaller ones derive from, the better one first (media spec 2.3).
+const LARGE_FILES: [&str; 2] = ["image3000x3000.webp", "image3000x3000.jpg"];
+/// Render types whose files derive from one of them; those of a film derive from its frame.
+const LARGE_TYPES: [RenderType; 2] = [RenderType::Image, RenderType::Document];
+/// Widest box that derives from it.
+const LARGE_WIDTH: u32 = 3000;
+
+/// The presets a node uses, in load order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresetTable {
+    presets: Vec<Preset>,
+    renditions: Vec<Preset>,
+}
+
+impl PresetTable {
+    /// Of these presets; decides what each is made from. Of two with one id the first counts.
+    #[must_use]
+    pub fn new(presets: Vec<Preset>) -> Self {
+        let mut seen = HashSet::new();
+        let mut presets = presets;
+        presets.retain(|preset| seen.insert(preset.id.clone()));
+        let large = LARGE_TYPES.map(|of_type| (of_type, large_preset(&presets, of_type)));
+        for preset in &mut presets {
+            preset.source = source(preset, &large);
+        }
+        let renditions = renditions(&presets);
+        Self {
+            presets,
+            renditions,
+        }
+    }
+
+    /// The presets of one of EMDB's own sets.
+    #[must_use]
+    pub fn shipped(set: Shipped) -> Self {
+        let lists = Lists::new(Vec::new(), Vec::new(), set);
+        Self::of(&lists).expect("shipped rows are read by a test")
+    }
+
+    /// The presets of the lists.
+    ///
+    /// # Errors
+    /// [`Error`] for the first property that cannot be used.
+    pub fn of(lists: &Lists) -> Result<Self, Error> {
+        let rows = lists.presets().iter().filter(|row| !row.id().is_empty());
+        let presets = rows.map(|row| Preset::read(row, lists, &Settings::new()));
+        Ok(Self::new(presets.collect::<Result<_, _>>()?))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Preset> {
+        self.presets.iter()
+    }
+
+    /// What an import runs on a render type, in EMDB's order: by `ordering`, presets without one last.
+    #[must_use]
+    pub fn for_import(&self, render_type: RenderType) -> Vec<&Preset> {
+        for_import(&self.presets, render_type)
+    }
+
+    /// What this node makes of an image that it decodes, in order. No two have one file name.
+    #[must_use]
+    pub fn renditions(&self) -> &[Preset] {
+        &self.renditions
+    }
+
+    /// The preset of an id.
+    #[must_use]
+    pub fn by_id(&self, id: &PresetId) -> Option<&Preset> {
+        self.presets.iter().find(|preset| preset.id == *id)
+    }
+
+    /// The preset for a render type that a file name belongs to: the file of any page or moment, also by a name of older catalogs.
+    #[must_use]
+    pub fn by_file_name(&self, render_type: RenderType, file_name: &str) -> Option<&Preset> {
+        let called = |name: &str| {
+            let mut of_type = (self.presets.iter()).filter(|it| it.inputs.name(render_type));
+            of_type.find(|preset| preset.looked_up_as == name || preset.file_name == name)
+        };
+        let page_or_moment = || {
+            let asked = Requested::parse(file_name, "")?;
+            called(&asked.file_name)
+        };
+        // A page of a cut picture has its page in the middle of the name.
+        let page_of_cut = || {
+            let (before, after) = file_name.split_once("page")?;
+            let rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit());
+            (rest.len() < after.len()).then(|| called(&format!("{before}{rest}")))?
+        };
+        let by_alias = || called(&alias(file_name)?);
+        (called(file_name).or_else(page_or_moment))
+            .or_else(page_of_cut)
+            .or_else(by_alias)
+    }
+}
+
+fn for_import(presets: &[Preset], render_type: RenderType) -> Vec<&Preset> {
+    let is_run = |preset: &&Preset| preset.on_import && preset.inputs.name(render_type);
+    let mut run: Vec<_> = presets.iter().filter(is_run).collect();
+    run.sort_by_key(|preset| (preset.ordering.is_none(), preset.ordering));
+    run
+}
+
+fn renditions(presets: &[Preset]) -> Vec<Preset> {
+    let mut names = HashSet::new();
+    let is_plain = |name: &str| !name.contains('/') && MediaPath::new(name).is_ok();
+    let made = for_import(presets, RenderType::Image).into_iter();
+    let made = made.filter(|preset| is_made_here(preset) && is_plain(&preset.file_name));
+    made.filter(|preset| names.insert(preset.file_name.clone()))
+        .cloned()
+        .collect()
+}
+
+/// The preset that writes the file smaller ones of a render type derive from.
+fn large_preset(presets: &[Preset], render_type: RenderType) -> Option<PresetId> {
+    let of_type = for_import(presets, render_type);
+    let called = |name: &str| of_type.iter().find(|preset| preset.file_name == name);
+    let large = LARGE_FILES.into_iter().find_map(called);
+    large.map(|preset| preset.id.clone())
+}
+
+/// For a preset of several types by the first of them.
+fn source(preset: &Preset, large: &[(RenderType, Option<PresetId>)]) -> Source {
+    let of_first = (large.iter()).find(|(of_type, _)| preset.inputs.name(*of_type));
+    let large = of_first.and_then(|(_, large)| large.as_ref());
+    let derives = preset.size().is_some_and(|(width, _)| width <= LARGE_WIDTH)
+        && preset.time_offset.is_none()
+        && !preset.use_original;
+    match large {
+        Some(large) if derives && *large != preset.id => Source::Large,
+        _ => Source::Original,
+    }
+}
