@@ -93,6 +93,7 @@ impl Archive {
             sha256: Sha256::of(&content),
             md5: None,
             authored: false,
+            fingerprint: None,
         }
     }
 

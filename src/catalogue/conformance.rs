@@ -281,6 +281,7 @@ async fn a_file_makes_its_asset_listed_again() {
         sha256: Sha256::of(b"x"),
         md5: None,
         authored: false,
+        fingerprint: None,
     };
     let mut batch = catalogue.batch().await.unwrap();
     batch
@@ -616,6 +617,7 @@ async fn what_goes_is_remembered_with_its_reason_in_the_same_transaction() {
         sha256: Sha256::of(content),
         md5: None,
         authored: false,
+        fingerprint: None,
     };
     let (one, two) = (file(b"one"), file(b"two"));
     put(&catalogue, &[stated("p", false)], NOW).await;
@@ -773,6 +775,7 @@ fn original_of(asset: &str, content: &[u8]) -> MediaFile {
         sha256: Sha256::of(content),
         md5: None,
         authored: false,
+        fingerprint: None,
     }
 }
 

@@ -88,7 +88,7 @@ impl Db {
         Ok(Self {
             writer,
             readers,
-            log_index: LogIndex::open(path),
+            log_index: Some(LogIndex::of(path)),
             refreshing: Arc::default(),
         })
     }

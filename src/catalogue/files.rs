@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Row as _};
 use super::dialect::{Engine, ROWS_A_STATEMENT, Row, padded};
 use super::places::folded;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
-use crate::model::{AssetId, FileKind, Md5, MediaFile, MediaPath, Sha256, Timestamp};
+use crate::model::{AssetId, FileKind, Fingerprint, Md5, MediaFile, MediaPath, Sha256, Timestamp};
 
 /// A file's row with what this node noted about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub fn by_ref((path, asset): &(String, String)) -> (&str, &str) {
 }
 
 /// What [`media_file`] reads comes first.
-pub(super) const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at";
+pub(super) const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at, fingerprint";
 
 /// What a file is found by, beside its kind.
 #[derive(Debug, Clone, Copy)]
@@ -255,11 +255,12 @@ impl Batch {
         .await
         .map_err(during("forget a replaced file"))?;
         sqlx::query(
-            "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at, place, fold)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10, $11)
+            "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, unlisted_at, place, fold, fingerprint)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10, $11, $12)
              ON CONFLICT (kind, path, asset) DO UPDATE SET size = excluded.size, modified = excluded.modified,
              sha256 = excluded.sha256, md5 = excluded.md5, authored = excluded.authored, received_at = excluded.received_at,
-             unlisted_at = NULL, damaged_at = NULL, place = excluded.place, fold = excluded.fold",
+             unlisted_at = NULL, damaged_at = NULL, place = excluded.place, fold = excluded.fold,
+             fingerprint = excluded.fingerprint",
         )
         .bind(number(file.kind))
         .bind(file.path.as_str())
@@ -272,6 +273,7 @@ impl Batch {
         .bind(now.as_millis())
         .bind(file.place().as_str())
         .bind(folded(file.place().as_str()))
+        .bind(made_of(file))
         .execute(&mut *self.tx)
         .await
         .map_err(during("store a file row"))?;
@@ -337,6 +339,11 @@ impl Batch {
     }
 }
 
+/// What a file was made of, as it is stored.
+pub(super) fn made_of(file: &MediaFile) -> Option<&[u8]> {
+    file.fingerprint.as_ref().map(|made| &made.as_bytes()[..])
+}
+
 /// The number a kind has in the file table.
 pub(super) fn number(kind: FileKind) -> i64 {
     match kind {
@@ -379,8 +386,14 @@ fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
     };
     let received_at = Timestamp::from_millis(row.try_get(9)?);
     let (unlisted_at, damaged_at) = (time(10)?, time(11)?);
+    let fingerprint: Option<Vec<u8>> = row.try_get(12)?;
+    let fingerprint = fingerprint.and_then(|bytes| bytes.try_into().ok());
+    let fingerprint = fingerprint.map(Fingerprint::from_bytes);
     Ok(media_file(row)?.map(|file| FileRow {
-        file,
+        file: MediaFile {
+            fingerprint,
+            ..file
+        },
         received_at,
         unlisted_at,
         damaged_at,
@@ -412,6 +425,7 @@ pub(super) fn media_file(row: &Row) -> sqlx::Result<Result<MediaFile, Error>> {
             sha256: super::records::sha256("file digest", &digest)?,
             md5: md5(stated_md5),
             authored,
+            fingerprint: None,
         })
     })())
 }

@@ -15,6 +15,7 @@ mod checkpoints;
 mod conflicts;
 #[cfg(test)]
 mod conformance;
+mod crops;
 mod damage;
 mod db;
 mod dialect;
@@ -49,6 +50,7 @@ pub use absence::Audit;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, Winner};
+pub use crops::Cropped;
 pub use entries::Entry;
 pub use files::{FileRow, by_ref};
 pub use findings::Finding;

@@ -7,8 +7,8 @@
 
 use std::fs::File;
 use std::mem::ManuallyDrop;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use super::Catalogue;
 
@@ -20,26 +20,38 @@ const HEADER: usize = 48;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment([u8; HEADER]);
 
-/// The open index of the log.
+/// The index of the log, opened when it is first asked.
 ///
-/// It is never closed: with the first handle on a file that a process closes, the system takes away all locks that the process
-/// has on it, and the engine's are on this one.
+/// From then on it is never closed: with the first handle on a file that a process closes, the system takes away all locks that
+/// the process has on it, and the engine's are on this one. So whoever never asks costs no handle, and a node that serves one.
 #[derive(Debug, Clone)]
-pub(super) struct LogIndex(Arc<ManuallyDrop<File>>);
+pub(super) struct LogIndex {
+    path: Arc<Path>,
+    file: Arc<OnceLock<Option<ManuallyDrop<File>>>>,
+}
 
 impl LogIndex {
-    /// The index of an open catalogue; `None` where there is none to look at.
-    pub(super) fn open(catalogue: &Path) -> Option<Self> {
+    /// The index of the catalogue at this path.
+    pub(super) fn of(catalogue: &Path) -> Self {
         let mut path = catalogue.as_os_str().to_owned();
         path.push("-shm");
-        let file = File::open(path).ok()?;
-        Some(Self(Arc::new(ManuallyDrop::new(file))))
+        Self {
+            path: PathBuf::from(path).into(),
+            file: Arc::default(),
+        }
+    }
+
+    fn file(&self) -> Option<&File> {
+        let opened = self
+            .file
+            .get_or_init(|| File::open(&self.path).ok().map(ManuallyDrop::new));
+        opened.as_deref()
     }
 
     fn moment(&self) -> Option<Moment> {
         use std::os::unix::fs::FileExt as _;
         let mut both = [0; 2 * HEADER];
-        self.0.read_exact_at(&mut both, 0).ok()?;
+        self.file()?.read_exact_at(&mut both, 0).ok()?;
         let (one, other) = both.split_at(HEADER);
         let is_whole = one == other && one.starts_with(&VERSION);
         is_whole.then(|| Moment(one.try_into().expect("split at its length")))
@@ -100,5 +112,26 @@ mod tests {
         drop(batch);
         catalogue.keys().await.unwrap();
         assert_eq!(catalogue.moment(), seen.last().copied());
+    }
+
+    #[tokio::test]
+    async fn a_catalogue_whose_moment_nobody_asked_for_leaves_no_handle_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let handles = std::fs::read_dir("/proc/self/fd").unwrap();
+            let links = handles.filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok());
+            links.filter(|link| link.starts_with(dir.path())).count()
+        };
+        let path = dir.path().join("c.db");
+        for _ in 0..3 {
+            let catalogue = Catalogue::open(&path).await.unwrap();
+            assert!(open() > 0);
+            catalogue.close().await;
+            assert_eq!(open(), 0);
+        }
+        let catalogue = Catalogue::open(&path).await.unwrap();
+        assert_eq!(catalogue.moment(), catalogue.clone().moment());
+        catalogue.close().await;
+        assert_eq!(open(), 1, "one for as long as we run, or locks would go");
     }
 }

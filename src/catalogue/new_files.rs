@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use sqlx::QueryBuilder;
 
 use super::dialect::{Engine, ROWS_A_STATEMENT};
-use super::files::number;
+use super::files::{made_of, number};
 use super::places::folded;
 use super::{Batch, Error, during, signed};
 use crate::model::{FileKind, MediaFile, Timestamp};
@@ -98,7 +98,7 @@ impl Batch {
             return Ok(());
         }
         let mut query = QueryBuilder::<Engine>::new(
-            "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, place, fold) ",
+            "INSERT INTO file (kind, path, asset, size, modified, sha256, md5, authored, received_at, place, fold, fingerprint) ",
         );
         query.push_values(files, |mut row, file| {
             row.push_bind(number(file.kind))
@@ -111,7 +111,8 @@ impl Batch {
                 .push_bind(i64::from(file.authored))
                 .push_bind(now.as_millis())
                 .push_bind(file.place().as_str())
-                .push_bind(folded(file.place().as_str()));
+                .push_bind(folded(file.place().as_str()))
+                .push_bind(made_of(file));
         });
         query
             .build()
@@ -149,6 +150,7 @@ mod tests {
             sha256: Sha256::of(&content.to_le_bytes()),
             md5: None,
             authored: content.is_multiple_of(2),
+            fingerprint: None,
         }
     }
 

@@ -151,6 +151,7 @@ mod tests {
             sha256: Sha256::of(b"a"),
             md5: None,
             authored: false,
+            fingerprint: None,
         }
     }
 

@@ -305,6 +305,7 @@ mod tests {
             sha256: Sha256::of(content.as_bytes()),
             md5: None,
             authored: false,
+            fingerprint: None,
         }
     }
 

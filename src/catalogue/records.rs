@@ -205,6 +205,7 @@ impl Batch {
                 .await
                 .map_err(during("store records"))?;
         }
+        self.note_crops(records).await?;
         if !records.is_empty() {
             self.touch(now);
         }

@@ -23,6 +23,7 @@ use crate::node::Node;
 use crate::pipeline::{self, Options};
 use crate::pull::metadata::Scope;
 use crate::reconcile::guard;
+use crate::renditions::Settings;
 use crate::seams::Seams;
 use crate::serve;
 use crate::serve::make_key;
@@ -148,11 +149,9 @@ impl Stage {
             dir: self.photos.clone(),
             prefix: None,
             thumbs: true,
-            thumb_threads: config.media.thumb_threads,
-            handoff_depth: config.limits.handoff_depth,
+            renditions: Settings::of(config),
             batch: config.limits.publish_batch,
             max_delete: Some(guard::limit(master.catalogue.live_assets().await?, None)),
-            presets: Arc::clone(&config.media.presets),
             dry_run: false,
         };
         let own = &config.node.cluster_id;

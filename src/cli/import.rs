@@ -1,7 +1,5 @@
 //! `emsync import`: a folder becomes assets and categories of this node.
 
-use std::sync::Arc;
-
 use super::args::{Global, Import};
 use super::progress::Progress;
 use super::{ExitCode, Usage, output};
@@ -9,6 +7,7 @@ use crate::import::{self, Options, Report};
 use crate::model::MediaPath;
 use crate::node::snapshots;
 use crate::reconcile::guard;
+use crate::renditions::Settings;
 use crate::shutdown::Shutdown;
 use crate::trash;
 
@@ -29,11 +28,9 @@ pub(super) async fn run(
             .transpose()
             .map_err(|error| Usage(format!("--into: {error}")))?,
         thumbs: !args.no_thumbs,
-        thumb_threads: node.config.media.thumb_threads,
-        handoff_depth: node.config.limits.handoff_depth,
+        renditions: Settings::of(&node.config),
         batch: node.config.limits.publish_batch,
         max_delete: Some(guard::limit(node.catalogue.live_assets().await?, said)),
-        presets: Arc::clone(&node.config.media.presets),
         dry_run: args.dry_run,
     };
     let progress = Progress::new(global);

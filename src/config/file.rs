@@ -34,6 +34,7 @@ pub(super) struct Media {
     pub(super) thumb_threads: Option<At<u64>>,
     pub(super) max_pixels: Option<At<u64>>,
     pub(super) names: Option<At<String>>,
+    pub(super) mode: Option<At<String>>,
 }
 
 /// `[limits]`
@@ -124,6 +125,7 @@ impl Media {
             thumb_threads: section.whole("thumb_threads")?,
             max_pixels: section.whole("max_pixels")?,
             names: section.text("names")?,
+            mode: section.text("mode")?,
         };
         section.done()?;
         Ok(media)

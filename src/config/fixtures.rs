@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Config, Generated, Limits, MaxDelete, Media, Names, Serve};
+use crate::model::Mode;
 
 /// Planted as every key in the fixtures; must be seen nowhere.
 const PLANTED: &str = "planted";
@@ -93,6 +94,7 @@ fn minimal(config: &Config) {
         (0, Media::MAX_PIXELS)
     );
     assert_eq!(config.media.names, Names::Auto);
+    assert_eq!((config.media.mode, config.mode()), (None, Mode::Corrected));
     assert_eq!(config.state, config.dir.join("state"));
     assert_eq!(config.serve.listen, Serve::LISTEN);
     assert_eq!(config.limits, Limits::default());
@@ -135,6 +137,7 @@ fn full(config: &Config) {
         (6, 1_000_000)
     );
     assert_eq!(config.media.names, Names::Portable);
+    assert_eq!(config.media.mode, Some(Mode::Corrected));
     assert_eq!(config.serve.listen.to_string(), "[::]:7701");
     let tables: Vec<_> = config
         .relay_tables
@@ -166,7 +169,7 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(58));
+    assert_eq!(cdn.place().line, Some(59));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),

@@ -87,7 +87,10 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
          # Threads that make renditions; 0 is one for each core.\n#thumb_threads = 0\n\
          # Pictures with more pixels are refused before they are decoded.\n#max_pixels = {}\n\
          # Names on disk: \"auto\" (as they come, as far as the disk can hold them), or \"portable\" (as any system can hold them).\n\
-         #names = \"auto\"\n\n",
+         #names = \"auto\"\n\
+         # Colours and crops of renditions: \"faithful\" (as EnterMediaDB makes them), \"corrected\" (as the picture was meant), or\n\
+         # \"auto\" (faithful while generated files come from a peer with a cluster_id, else corrected).\n\
+         #mode = \"auto\"\n\n",
         Media::MAX_PIXELS
     ));
     push(&format!(

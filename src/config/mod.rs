@@ -38,7 +38,7 @@ pub use url::BaseUrl;
 
 use crate::model::id::DEFAULT_CLUSTER_ID;
 use crate::model::preset::{PresetTable, Shipped};
-use crate::model::{CatalogId, Module, NodeId};
+use crate::model::{CatalogId, Mode, Module, NodeId};
 
 /// Everything a person has decided about this node.
 #[derive(Debug, Clone)]
@@ -87,6 +87,8 @@ pub struct Media {
     pub max_pixels: u64,
     /// Which names files may have on disk.
     pub names: Names,
+    /// How renditions treat colours and crops; `None` leaves it to the peers, see [`Config::mode`].
+    pub mode: Option<Mode>,
     /// Recipes of generated files.
     pub presets: Arc<PresetTable>,
 }
@@ -197,6 +199,19 @@ impl Config {
                 name: name.to_owned(),
                 known: self.peers.iter().map(|peer| peer.name.clone()).collect(),
             })
+    }
+
+    /// How renditions treat colours and crops: as the file says, else as EMDB does while generated files come from a peer that may
+    /// be one, which is said of it by its cluster id (design section 8, Modes of rendition).
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        let is_emdb = |peer: &Peer| peer.cluster_id.is_some() && peer.generated != Generated::Off;
+        let by_peers = if self.enabled_peers().any(is_emdb) {
+            Mode::Faithful
+        } else {
+            Mode::Corrected
+        };
+        self.media.mode.unwrap_or(by_peers)
     }
 
     /// The peers of a run that names none.
@@ -324,6 +339,7 @@ fn folders(written: &file::Written, dir: &Path) -> Result<(Media, PathBuf), Erro
             1_000_000_000_000,
         )?,
         names: names(&written.media.names)?,
+        mode: mode(&written.media.mode)?,
         presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
     };
     Ok((media, state))
@@ -339,6 +355,21 @@ fn names(written: &Option<read::At<String>>) -> Result<Names, Error> {
         other => Err(Problem::Choice {
             value: other.to_owned(),
             allowed: "auto and portable",
+        }),
+    })
+}
+
+fn mode(written: &Option<read::At<String>>) -> Result<Option<Mode>, Error> {
+    let Some(at) = written else {
+        return Ok(None);
+    };
+    at.check(|text| match text.as_str() {
+        "auto" => Ok(None),
+        "faithful" => Ok(Some(Mode::Faithful)),
+        "corrected" => Ok(Some(Mode::Corrected)),
+        other => Err(Problem::Choice {
+            value: other.to_owned(),
+            allowed: "auto, faithful and corrected",
         }),
     })
 }

@@ -6,7 +6,7 @@ use super::presence::{Presence, presence};
 use super::{Error, Import, fields, ids};
 use crate::catalogue::Batch;
 use crate::model::{MediaPath, Module, NodeId, RecordKey, Timestamp};
-use crate::protocol::record::restamped;
+use crate::protocol::record::{self, restamped};
 
 /// Records read at a time.
 const PAGE: usize = 500;
@@ -97,7 +97,7 @@ fn own_path(import: &Import, record: &crate::model::Record) -> Result<Option<Med
     if record.is_deleted() {
         return Ok(None);
     }
-    let members = fields::members(record)?;
+    let members = record::members(record)?;
     let path = members
         .get("categorypath")
         .and_then(|path| MediaPath::new(path.as_str()?).ok());

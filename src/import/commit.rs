@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::gone::{Place, clear, marked_as_left, part_with};
+use super::gone::{clear, is_preset, marked_as_left, part_with};
 use super::identify::{Fate, Item};
-use super::renditions::is_preset;
 use super::{Error, Import, categories, fields};
 use crate::catalogue::{Batch, FileRow, SourceFile};
 use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaFile, MediaPath, Record, Timestamp};
+use crate::protocol::record;
+use crate::renditions::preview::Preview;
+use crate::trash::Place;
 
 /// Makes a portion durable in the catalogue.
 pub(super) async fn commit(
@@ -138,7 +140,7 @@ fn record(
     before: Option<&Record>,
     now: Timestamp,
 ) -> Result<Record, Error> {
-    let mut members = before.map(fields::members).transpose()?.unwrap_or_default();
+    let mut members = before.map(record::members).transpose()?.unwrap_or_default();
     let path = &item.found.path;
     let old_dir = members
         .get("sourcepath")
@@ -153,9 +155,9 @@ fn record(
         );
     };
     let waiting = if item.is_renderable() {
-        fields::Preview::Waiting
+        Preview::Waiting
     } else {
-        fields::Preview::Icon
+        Preview::Icon
     };
     match &item.fate {
         Fate::Added => {
@@ -199,6 +201,7 @@ fn files(item: &Item) -> Vec<MediaFile> {
         sha256: item.reading.sha256,
         md5: Some(item.reading.md5),
         authored: false,
+        fingerprint: None,
     }
     .at(item.place.clone());
     match &item.fate {

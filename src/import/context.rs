@@ -9,7 +9,8 @@ use super::{Error, Options, Report, blocking, walk};
 use crate::catalogue::{Catalogue, Placed, SourceDir, Wanted};
 use crate::model::place::mapped_text;
 use crate::model::{MediaPath, NodeId, Timestamp};
-use crate::monitor::{Counter, Monitor};
+use crate::monitor::{Counter, Monitor, Phase};
+use crate::renditions::Workshop;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
@@ -109,6 +110,23 @@ impl Import {
     /// Whether renditions are made in this run.
     pub(super) fn renders(&self) -> bool {
         self.options.thumbs && !self.options.dry_run
+    }
+
+    /// Where they are made, if they are.
+    pub(super) fn workshop(&self) -> Option<Arc<Workshop>> {
+        let staging = self.staging.clone().filter(|_| self.renders())?;
+        self.monitor.phase(Phase::Renditions);
+        Some(Arc::new(Workshop {
+            catalogue: self.catalogue.clone(),
+            store: self.store.clone(),
+            staging,
+            own: self.own.clone(),
+            settings: self.options.renditions.clone(),
+            seams: self.seams.clone(),
+            monitor: Arc::clone(&self.monitor),
+            stop: self.stop.clone(),
+            tally: Mutex::default(),
+        }))
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Class;
 use crate::protocol::record::BadRecord;
-use crate::{catalogue, media, store};
+use crate::{catalogue, renditions, store, trash};
 
 /// A failure of an import as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +63,12 @@ pub enum Error {
     /// The media tree failed as a whole.
     #[error("media tree cannot be written")]
     Store(#[from] store::Error),
-    /// Renditions cannot be made at all.
-    #[error("renditions cannot be started")]
-    Media(#[from] media::Error),
+    /// Renditions failed as a whole.
+    #[error(transparent)]
+    Renditions(#[from] renditions::Error),
+    /// What assets left could not be cleared.
+    #[error("places that assets left cannot be cleared")]
+    Trash(#[from] trash::Error),
     /// A record in the catalogue cannot be read.
     #[error("a stored record cannot be read")]
     Record(#[from] BadRecord),
@@ -94,7 +97,8 @@ impl Error {
             Self::Replaced { .. } | Self::Worker => Class::Transient,
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
-            Self::Media(error) => error.class(),
+            Self::Renditions(error) => error.class(),
+            Self::Trash(error) => error.class(),
         }
     }
 }

@@ -8,46 +8,11 @@ use super::read::{self, Reading};
 use crate::model::{
     AssetId, MediaPath, Module, NodeId, Record, RecordKey, RecordStatus, Timestamp,
 };
-use crate::protocol::record::{self, BadRecord};
+use crate::protocol::record;
+use crate::renditions::preview::{self, Preview};
 
 /// The members of a record.
 pub(super) type Members = Map<String, Value>;
-
-/// `previewstatus` of an asset, as media spec 6.2 spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Preview {
-    /// Renditions are still to be made: the durable mark that the next import goes by.
-    Waiting,
-    /// They are there.
-    Rendered,
-    /// None can be made of the original.
-    Unrenderable,
-    /// No preset applies.
-    Icon,
-}
-
-impl Preview {
-    /// As it stands in a record.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "0",
-            Self::Rendered => "2",
-            Self::Unrenderable => "3",
-            Self::Icon => "mime",
-        }
-    }
-}
-
-/// The members of a stored record, to be changed and stored again.
-pub(super) fn members(record: &Record) -> Result<Members, BadRecord> {
-    serde_json::from_str(&record.source).map_err(|error| BadRecord {
-        key: Some(record.key.clone()),
-        module: record.key.module.to_string(),
-        id: record.key.id.clone(),
-        reason: error.to_string(),
-        source: String::new(),
-    })
-}
 
 /// A save by this node, which is the record's master.
 pub(super) fn saved(
@@ -123,7 +88,7 @@ pub(super) fn content(to: &mut Members, reading: &Reading) {
 
 /// Where the asset stands with its renditions.
 pub(super) fn preview(to: &mut Members, state: Preview) {
-    set(to, "previewstatus", state.as_str());
+    set(to, preview::MEMBER, state.as_str());
 }
 
 /// Only the date of the original.

@@ -13,15 +13,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::identify::is_at;
 use super::presence::{Presence, presence};
-use super::{Error, Import, LEFT, blocking, categories, fields};
+use super::{Error, Import, LEFT, categories, fields};
 use crate::catalogue::{Batch, SourceFile};
 use crate::crash::{self, Point};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
 use crate::protocol::record::restamped;
 use crate::reconcile::guard;
-use crate::store::{self, Store};
+use crate::renditions::is_at;
+use crate::trash::{self, Place};
 
 /// Source rows worked on at once.
 const PAGE: usize = 256;
@@ -236,76 +236,24 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Where an asset was.
-pub(super) struct Place {
-    /// Its source path.
-    pub(super) path: MediaPath,
-    /// Its id.
-    pub(super) asset: AssetId,
-    /// Whether its original goes too.
-    pub(super) has_original: bool,
-    /// Where generated files lie that it is known to have had; those an import makes are looked for in any case.
-    pub(super) files: Vec<MediaPath>,
+/// Whether an import makes a generated file of this name.
+pub(super) fn is_preset(import: &Import, name: &str) -> bool {
+    let mut presets = import.options.renditions.presets.renditions().iter();
+    presets.any(|preset| preset.file_name == name)
 }
 
 /// Moves to the trash what lies at these places and has no row; answers the assets of which something could not be moved, and is
 /// reported.
-pub(super) async fn clear(
-    import: &Arc<Import>,
-    places: Vec<Place>,
-) -> Result<HashSet<AssetId>, Error> {
-    let presets = import.options.presets.renditions().iter();
-    let names: Vec<_> = presets.map(|preset| &preset.file_name).collect();
-    let (mut originals, mut generated) = (Vec::new(), Vec::new());
-    let mut uncleared = HashSet::new();
-    // Rows may be gone by now: a file without one lies under its own name, or where it goes when that is taken.
-    let rules = import.store.rules();
-    for place in places {
-        let paths = names.iter().filter_map(|name| place.path.join(name).ok());
-        let paths = paths.flat_map(|path| {
-            let places = rules.places(&path, &place.asset).take(2);
-            places.collect::<Vec<_>>()
-        });
-        let of_asset = |path| (path, place.asset.clone());
-        generated.extend(paths.chain(place.files).map(of_asset));
-        if place.has_original {
-            let paths = rules.places(&place.path, &place.asset).take(2);
-            originals.extend(paths.map(of_asset));
-        }
+pub(super) async fn clear(import: &Import, places: Vec<Place>) -> Result<HashSet<AssetId>, Error> {
+    let presets = import.options.renditions.presets.renditions().iter();
+    let names: Vec<_> = presets.map(|preset| preset.file_name.clone()).collect();
+    let stuck = trash::clear(&import.store, &import.catalogue, &names, places).await?;
+    for left in &stuck {
+        import.monitor.finding(&format!(
+            "{} cannot be moved to the trash: {}",
+            trash::shown(left.kind, &left.place),
+            left.error
+        ));
     }
-    for (kind, mut places) in [
-        (FileKind::Original, originals),
-        (FileKind::Generated, generated),
-    ] {
-        let paths: Vec<_> = places.iter().map(|(path, _)| path.clone()).collect();
-        let owned = import.catalogue.occupied(rules, kind, &paths).await?;
-        places.retain(|(path, _)| !owned.contains(path));
-        let store = import.store.clone();
-        let failed = blocking(move || trash(&store, kind, places)).await??;
-        for (path, asset, error) in failed {
-            import.monitor.finding(&format!(
-                "{}/{path} cannot be moved to the trash: {error}",
-                kind.dir()
-            ));
-            uncleared.insert(asset);
-        }
-    }
-    Ok(uncleared)
-}
-
-/// Answers what could not be moved.
-fn trash(
-    store: &Store,
-    kind: FileKind,
-    places: Vec<(MediaPath, AssetId)>,
-) -> Result<Vec<(MediaPath, AssetId, store::Error)>, Error> {
-    let mut failed = Vec::new();
-    for (path, asset) in places {
-        match store.trash(kind, &path) {
-            Ok(_) => {}
-            Err(error) if error.stops_the_pass() => return Err(error.into()),
-            Err(error) => failed.push((path, asset, error)),
-        }
-    }
-    Ok(failed)
+    Ok(stuck.into_iter().map(|left| left.asset).collect())
 }

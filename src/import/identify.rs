@@ -17,8 +17,8 @@ use super::read::{Reading, is_renderable, millis};
 use super::walk::Found;
 use super::{Error, Import, LEFT, fields, ids};
 use crate::catalogue::{FileRow, SourceFile, StoredRecord};
-use crate::model::{AssetId, FileKind, MediaPath, Record, RecordKey};
-use crate::protocol::record;
+use crate::model::{AssetId, FileKind, MediaPath, RecordKey};
+use crate::renditions::is_at;
 
 /// A file and what is to be done with it.
 #[derive(Debug)]
@@ -67,16 +67,6 @@ impl Item {
             asset: self.asset.clone(),
         }
     }
-}
-
-/// Where a record says its asset lies; `None` for one that does not say.
-pub(super) fn source_path(record: &Record) -> Option<MediaPath> {
-    record::asset(record).ok().map(|asset| asset.source_path)
-}
-
-/// Whether a record is alive and says that its asset lies at `path`.
-pub(super) fn is_at(stored: &StoredRecord, path: &MediaPath) -> bool {
-    !stored.record.is_deleted() && source_path(&stored.record).as_ref() == Some(path)
 }
 
 /// Sorts out what was read; what has to be refused is reported and left out.

@@ -9,29 +9,27 @@ use super::damage::damaged;
 use super::gone::forget;
 use super::identify::{Fate, Item, identify};
 use super::read::{self, Reading, Refusal};
-use super::renditions::{Renditions, Want};
 use super::walk::{self, Found, Portion};
 use super::{Error, Import, blocking};
 use crate::catalogue::Wanted;
 use crate::crash::{self, Point};
 use crate::model::FileKind;
 use crate::monitor::Counter;
+use crate::renditions::{Line, Original};
 use crate::store::{self, Publish};
 
 /// Takes in the whole folder, or what there is until we are asked to end.
-pub(super) async fn run(
-    import: &Arc<Import>,
-    renditions: Option<&Renditions>,
-) -> Result<(), Error> {
+pub(super) async fn run(import: &Arc<Import>, line: Option<&Line>) -> Result<(), Error> {
     let options = &import.options;
     let mut portions = walk::start(import.dir.clone(), options.prefix.clone(), options.batch)?;
     while let Some(portion) = portions.recv().await {
         if import.stop.requested() {
             break;
         }
-        for want in take(import, portion).await? {
-            let Some(renditions) = renditions else { break };
-            if !renditions.feed(want).await {
+        let originals = take(import, portion).await?;
+        let Some(line) = line else { continue };
+        for want in line.shop().wants(originals).await? {
+            if !line.feed(want).await {
                 // They broke down; whoever joins them says why.
                 return Ok(());
             }
@@ -41,7 +39,7 @@ pub(super) async fn run(
 }
 
 /// Takes in one portion; answers which of its originals are to be rendered.
-async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error> {
+async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Original>, Error> {
     let looked_at = portion.files.len() as u64;
     import.report().seen += looked_at;
     for reason in &portion.refused {
@@ -82,7 +80,7 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Want>, Error
             return Err(error.into());
         }
         import.monitor.advance(Counter::Records, looked_at);
-        return Ok(items.into_iter().filter_map(want).collect());
+        return Ok(items.into_iter().filter_map(original).collect());
     }
     Ok(Vec::new())
 }
@@ -264,7 +262,7 @@ fn count(import: &Import, items: &[Item]) {
         }
         let is_rendered = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable();
         if import.options.dry_run && import.options.thumbs && is_rendered {
-            report.renditions += import.options.presets.renditions().len() as u64;
+            report.renditions += import.options.renditions.presets.renditions().len() as u64;
         }
         drop(report);
         if !matches!(item.fate, Fate::Same) {
@@ -273,9 +271,11 @@ fn count(import: &Import, items: &[Item]) {
     }
 }
 
-fn want(item: Item) -> Option<Want> {
+fn original(item: Item) -> Option<Original> {
     let is_new = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable();
-    is_new.then_some(Want {
+    let modified = item.reading.modified();
+    is_new.then_some(Original {
+        modified,
         asset: item.asset,
         path: item.found.path,
         place: item.place,

@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::damage::damaged;
-use super::fields::{self, Preview};
-use super::renditions::{Renditions, Want};
 use super::{Error, Import};
 use crate::catalogue::StoredRecord;
 use crate::model::preset::is_image_format;
 use crate::model::{AssetId, FileKind, Module};
 use crate::protocol::record;
+use crate::renditions::preview::{self, Preview};
+use crate::renditions::{Line, Original, Workshop};
 
 /// Records read at a time.
 const PAGE: usize = 500;
 
 /// Renders them, after the walk: by then nothing else is at work on any asset.
-pub(super) async fn run(import: &Arc<Import>) -> Result<(), Error> {
-    let mut running: Option<Renditions> = None;
+pub(super) async fn run(import: &Import, shop: &Arc<Workshop>) -> Result<(), Error> {
+    let mut running: Option<Line> = None;
     let mut after = None;
     'pages: loop {
         let page = import
@@ -27,26 +27,27 @@ pub(super) async fn run(import: &Arc<Import>) -> Result<(), Error> {
             .await?;
         let Some(last) = page.last() else { break };
         after = Some(last.record.key.clone());
-        for want in waiting(import, &page).await? {
-            let renditions = match running.take() {
-                Some(renditions) => renditions,
-                None => Renditions::start(import)?,
+        let originals = waiting(import, &page).await?;
+        for want in shop.wants(originals).await? {
+            let line = match running.take() {
+                Some(line) => line,
+                None => Line::start(shop)?,
             };
-            let is_running = renditions.feed(want).await && !import.stop.requested();
-            running = Some(renditions);
+            let is_running = line.feed(want).await && !import.stop.requested();
+            running = Some(line);
             if !is_running {
                 break 'pages;
             }
         }
     }
     match running {
-        Some(renditions) => renditions.finish().await,
+        Some(line) => Ok(line.finish().await?),
         None => Ok(()),
     }
 }
 
 /// The originals among these assets that wait to be rendered, are here and sound, and are not known to be hopeless.
-async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Error> {
+async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>, Error> {
     let mut paths = HashMap::new();
     let ids: Vec<_> = page
         .iter()
@@ -61,14 +62,14 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Er
         if !is_ours {
             continue;
         }
-        let members = fields::members(record)?;
+        let members = record::members(record)?;
         let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
         let is_image = ["fileformat", "detectedfileformat"]
             .iter()
             .any(|name| text(name).is_some_and(is_image_format));
         if is_image
             && let Ok(asset) = record::asset(record)
-            && (text("previewstatus") == Some(Preview::Waiting.as_str())
+            && (text(preview::MEMBER) == Some(Preview::Waiting.as_str())
                 || damaged.contains(&asset.id))
             && let Some(path) = asset.original()
         {
@@ -87,12 +88,13 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Want>, Er
                 .any(|known| known.asset == file.asset && known.content == file.sha256)
     });
     Ok(files
-        .map(|file| Want {
+        .map(|file| Original {
             place: file.place().clone(),
             asset: file.asset,
             path: file.path,
             content: file.sha256,
             size: file.size,
+            modified: file.modified,
         })
         .collect())
 }

@@ -4,7 +4,7 @@
 //! walk        a thread: names, sizes, times -> portions                      (channel of one)
 //! intake      a portion at a time: what changed is copied, hashed, published; then one catalogue batch
 //! moves       a new path with known content whose old path is gone: the asset keeps its id and its renditions
-//! renditions  beside the walk: regenerator -> published -> rows, in groups   (channels of `handoff_depth`)
+//! line        beside the walk: what is to be rendered, see `renditions`
 //! gone        after a whole walk: what is gone from disk, under the guard; former places are cleared
 //! mend        what earlier runs left without renditions
 //! ```
@@ -27,8 +27,6 @@ mod mend;
 mod moves;
 mod presence;
 mod read;
-mod rendered;
-mod renditions;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -40,14 +38,13 @@ use std::time::Instant;
 pub use error::Error;
 
 use crate::catalogue::Catalogue;
-use crate::model::preset::PresetTable;
 use crate::model::{MediaPath, NodeId};
 use crate::monitor::{Monitor, Phase};
+use crate::renditions::{Line, Settings};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use context::Import;
-use renditions::Renditions;
 
 /// Modification time in the source row of a place that its asset has left: no file ever has it.
 const LEFT: i64 = i64::MIN;
@@ -61,16 +58,12 @@ pub struct Options {
     pub prefix: Option<MediaPath>,
     /// Whether renditions are made.
     pub thumbs: bool,
-    /// Threads that make them, 0 for one per core.
-    pub thumb_threads: usize,
-    /// Originals that may wait for a thread, and results that may wait for the disk.
-    pub handoff_depth: usize,
+    /// How much of the machine they may take.
+    pub renditions: Settings,
     /// Most entries of the folder worked on at once.
     pub batch: usize,
     /// Most assets a run may delete; `None` for the guard of design section 8.
     pub max_delete: Option<u64>,
-    /// Recipes of the renditions.
-    pub presets: Arc<PresetTable>,
     /// Whether to look only.
     pub dry_run: bool,
 }
@@ -126,22 +119,24 @@ pub async fn run(
     let import = Import::open(catalogue, store, own, options, seams, monitor, shutdown).await?;
     let import = Arc::new(import);
     let live_before = catalogue.live_assets().await?;
-    let renditions = import
-        .renders()
-        .then(|| Renditions::start(&import))
-        .transpose()?;
-    let walked = intake::run(&import, renditions.as_ref()).await;
-    if let Some(renditions) = renditions {
-        renditions.finish().await?;
+    let shop = import.workshop();
+    let line = shop.as_ref().map(Line::start).transpose()?;
+    let walked = intake::run(&import, line.as_ref()).await;
+    if let Some(line) = line {
+        line.finish().await?;
     }
     walked?;
     if !shutdown.requested() {
         gone::settle(&import, live_before).await?;
     }
-    if import.renders() && !shutdown.requested() {
-        mend::run(&import).await?;
-    }
     let mut report = *import.report();
+    if let Some(shop) = &shop {
+        if !shutdown.requested() {
+            mend::run(&import, shop).await?;
+        }
+        report.renditions += shop.tally().renditions;
+        report.unrenderable += shop.tally().unrenderable;
+    }
     report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(?report, dir = %import.dir.display(), "import done");
     Ok(report)

@@ -4,13 +4,13 @@
 //! place, with the same bytes and dates; nothing is rendered again. The former place keeps a marked source row until `gone`
 //! has cleared it.
 
-use super::identify::is_at;
 use super::presence::{Presence, presence};
 use super::read::Reading;
 use super::walk::Found;
 use super::{Error, Import, LEFT, fields};
 use crate::catalogue::{FileRow, SourceFile};
 use crate::model::{FileKind, Hasher, MediaFile, MediaPath};
+use crate::renditions::is_at;
 use crate::store::{self, Publish, Staging, Store};
 
 /// A move.

@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::catalogue::StoredRecord;
-use crate::model::preset::Shipped;
-use crate::model::{CatalogId, FileKind, RecordKey, Sha256, Timestamp};
+use crate::media::Limits;
+use crate::model::preset::{PresetTable, Shipped};
+use crate::model::{CatalogId, FileKind, Mode, RecordKey, Sha256, Timestamp};
 use crate::monitor::{Counter, TestMonitor};
+use crate::protocol::record;
 use crate::store::RealSys;
 use crate::store::faults::Faulty;
 
@@ -55,11 +57,15 @@ impl Node {
             dir: self.dir(),
             prefix: None,
             thumbs: true,
-            thumb_threads: 2,
-            handoff_depth: 2,
+            renditions: Settings {
+                threads: 2,
+                depth: 2,
+                limits: Limits::default(),
+                mode: Mode::default(),
+                presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
+            },
             batch: 4,
             max_delete: None,
-            presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
             dry_run: false,
         }
     }
@@ -137,7 +143,7 @@ impl Node {
         let records = self.records().await;
         let found: Vec<_> = records
             .iter()
-            .filter(|stored| identify::is_at(stored, &path))
+            .filter(|stored| crate::renditions::is_at(stored, &path))
             .collect();
         assert_eq!(found.len(), 1, "live assets at {path}");
         serde_json::from_str(&found[0].record.source).unwrap()
@@ -887,6 +893,7 @@ async fn a_path_of_another_nodes_asset_is_refused_for_its_content_and_mapped_for
             sha256: Sha256::of(content.as_bytes()),
             md5: None,
             authored: false,
+            fingerprint: None,
         };
         let mut staged = node.store.staging("test").unwrap().create().unwrap();
         staged.write_all(content.as_bytes()).unwrap();
@@ -1322,7 +1329,7 @@ async fn what_others_wrote_into_a_record_survives_a_replacement_and_a_move() {
     node.import().await;
     let key = RecordKey::new("asset", node.id("a.png").await).unwrap();
     let before = node.catalogue.record(&key).await.unwrap().unwrap().record;
-    let mut members = fields::members(&before).unwrap();
+    let mut members = record::members(&before).unwrap();
     members.insert("keywords".to_owned(), serde_json::json!(["sea"]));
     let status = fields::saved(
         &NodeId::new("peer").unwrap(),

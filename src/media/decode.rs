@@ -106,17 +106,12 @@ fn background(format: ImageFormat, original: &[u8]) -> Background {
 
 /// Holds what the header announces against the limits.
 fn check((width, height): (u32, u32), bytes: u64, limits: &Limits) -> Result<(), Error> {
-    let pixels = u64::from(width) * u64::from(height);
-    let limit = if width.max(height) > limits.max_side {
-        Bound::Side(limits.max_side)
-    } else if pixels > limits.max_pixels {
-        Bound::Pixels(limits.max_pixels)
-    } else if bytes > limits.max_alloc_bytes {
-        Bound::Bytes(limits.max_alloc_bytes)
-    } else {
-        return Ok(());
-    };
-    Err(Error::TooLarge {
+    let allowed = limits.check(Size::new(width, height));
+    let allowed = allowed.and_then(|()| match limits.max_alloc_bytes {
+        most if bytes > most => Err(Bound::Bytes(most)),
+        _ => Ok(()),
+    });
+    allowed.map_err(|limit| Error::TooLarge {
         width,
         height,
         limit,

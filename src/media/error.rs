@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::error::Class;
+use crate::model::preset::PresetId;
 
 /// The cause below a codec's refusal.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -36,7 +37,7 @@ pub enum Error {
     /// The content is none of the formats decoded here, whatever its name says.
     #[error("content is not an image this node decodes")]
     NotAnImage,
-    /// The header announces more than the limits allow. Nothing was decoded.
+    /// The header announces more than the limits allow, and nothing was decoded; or a crop would have to be enlarged so far.
     #[error("image of {width}x{height} is over the limit of {limit}")]
     TooLarge {
         /// Width by the header, in pixels.
@@ -53,6 +54,16 @@ pub enum Error {
         format: &'static str,
         /// What the decoder said.
         source: Cause,
+    },
+    /// Nothing of the user's rectangle lies in the picture.
+    #[error("crop of {preset} lies outside the picture of {width}x{height}")]
+    EmptyCrop {
+        /// The preset it is for.
+        preset: PresetId,
+        /// Width of the original as stored, in pixels.
+        width: u32,
+        /// Height of the original as stored, in pixels.
+        height: u32,
     },
     /// The picture could not be resized or written.
     #[error("{file_name} cannot be encoded")]

@@ -2,6 +2,8 @@
 //!
 //! Pure functions. For sides of at least 1 every result has sides of at least 1, and a window lies inside its picture.
 
+use crate::model::Crop;
+
 /// Width and height in pixels, both at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
@@ -90,6 +92,111 @@ pub(super) fn fill_centre(picture: Size, into: Size) -> Window {
     }
 }
 
+/// The size of `picture` scaled until it covers `into`, nothing cut off.
+pub(super) fn fill(picture: Size, into: Size) -> Size {
+    scaled(picture, into, !width_is_tighter(picture, into))
+}
+
+/// A rectangle inside a picture, both sides at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rect {
+    pub(super) x: u32,
+    pub(super) y: u32,
+    pub(super) size: Size,
+}
+
+/// A user's rectangle as edges: left, top, right and bottom, all allowed to lie outside the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edges {
+    left: i128,
+    top: i128,
+    right: i128,
+    bottom: i128,
+}
+
+impl From<Crop> for Edges {
+    fn from(crop: Crop) -> Self {
+        let (left, top) = (i128::from(crop.x), i128::from(crop.y));
+        Self {
+            left,
+            top,
+            right: left + i128::from(crop.width),
+            bottom: top + i128::from(crop.height),
+        }
+    }
+}
+
+impl Edges {
+    /// What the user meant on a picture that lies on its side while it is stored with the size `stored`: the editor showed
+    /// the upright picture stretched into the stored one's box (media spec 4.5). Edges are rounded to the nearest pixel.
+    pub(super) fn stretched_to_upright(self, stored: Size) -> Self {
+        let (width, height) = (i128::from(stored.width), i128::from(stored.height));
+        let across = |x| rounded(x * height, width);
+        let down = |y| rounded(y * width, height);
+        Self {
+            left: across(self.left),
+            top: down(self.top),
+            right: across(self.right),
+            bottom: down(self.bottom),
+        }
+    }
+
+    /// The same pixels of a picture, said in the grid it is stored in, for edges of the upright picture of `orientation`.
+    pub(super) fn stored(self, stored: Size, orientation: u8) -> Self {
+        let (width, height) = (i128::from(stored.width), i128::from(stored.height));
+        let Self {
+            left,
+            top,
+            right,
+            bottom,
+        } = self;
+        // Along the stored rows and columns; for 5 to 8 the upright picture's columns are the stored rows.
+        let (x, y) = if matches!(orientation, 5..=8) {
+            ((top, bottom), (left, right))
+        } else {
+            ((left, right), (top, bottom))
+        };
+        let mirrored = |(from, to), side| (side - to, side - from);
+        let x = if matches!(orientation, 2 | 3 | 7 | 8) {
+            mirrored(x, width)
+        } else {
+            x
+        };
+        let y = if matches!(orientation, 3 | 4 | 6 | 7) {
+            mirrored(y, height)
+        } else {
+            y
+        };
+        Self {
+            left: x.0,
+            top: y.0,
+            right: x.1,
+            bottom: y.1,
+        }
+    }
+
+    /// What of it lies in a picture; `None` when nothing does.
+    pub(super) fn inside(self, picture: Size) -> Option<Rect> {
+        let span = |from: i128, to: i128, side: u32| {
+            let clip = |edge: i128| u32::try_from(edge.clamp(0, i128::from(side))).unwrap_or(side);
+            let (from, to) = (clip(from), clip(to));
+            (from < to).then(|| (from, to - from))
+        };
+        let (x, width) = span(self.left, self.right, picture.width)?;
+        let (y, height) = span(self.top, self.bottom, picture.height)?;
+        Some(Rect {
+            x,
+            y,
+            size: Size::new(width, height),
+        })
+    }
+}
+
+/// `num / den` to the nearest whole number, halves upwards; `den` is at least 1.
+fn rounded(num: i128, den: i128) -> i128 {
+    (2 * num + den).div_euclid(2 * den)
+}
+
 /// Offset of a centred cut: both halves are rounded down before they are subtracted.
 const fn centre(side: u32, cut: u32) -> u32 {
     side / 2 - cut / 2
@@ -162,6 +269,23 @@ mod tests {
             prop_assert!((1..=bw).contains(&size.width));
             prop_assert!((1..=bh).contains(&size.height));
             prop_assert!(size.width <= w && size.height <= h);
+        }
+
+        #[test]
+        fn a_rectangle_is_clipped_to_the_picture_and_means_the_same_pixels_turned(
+            x in -300_i64..300, y in -300_i64..300, width in 0_u32..400, height in 0_u32..400,
+            w in 1_u32..200, h in 1_u32..200, orientation in 1_u8..=8,
+        ) {
+            let stored = Size::new(w, h);
+            let upright = if orientation > 4 { stored.turned() } else { stored };
+            let seen = Edges::from(Crop { x, y, width, height });
+            let (there, here) = (seen.inside(upright), seen.stored(stored, orientation).inside(stored));
+            prop_assert_eq!(there.is_some(), here.is_some());
+            if let (Some(there), Some(here)) = (there, here) {
+                prop_assert!(here.x + here.size.width <= w && here.y + here.size.height <= h);
+                let turned = if orientation > 4 { here.size.turned() } else { here.size };
+                prop_assert_eq!(there.size, turned);
+            }
         }
 
         #[test]

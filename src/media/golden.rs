@@ -63,7 +63,7 @@ static OURS: LazyLock<BTreeMap<String, Vec<Rendition>>> = LazyLock::new(|| {
         let task = super::Task {
             ticket: name,
             original: Box::new(move || Ok(bytes)),
-            presets: image_presets(),
+            recipe: image_presets().into(),
         };
         send.send(task).unwrap();
     }
@@ -166,6 +166,7 @@ fn what_sizes_alone_were_compared_of_follows_from_emdbs_own_large_file() {
     smaller
         .iter_mut()
         .for_each(|preset| preset.source = Source::Original);
+    let smaller = super::Recipe::from(smaller);
     let different: Vec<_> = OURS
         .keys()
         .filter(|name| BY_PROFILE.contains(&name.as_str()) || is_tiny(name))
@@ -257,7 +258,7 @@ fn the_probe_sees_what_the_original_holds() {
 fn a_preset_alone_gives_the_bytes_it_gives_among_the_others() {
     let name = "exif-o6.jpg";
     for (index, preset) in image_presets().into_iter().enumerate() {
-        let alone = render(&original(name), &[preset], &Limits::default()).unwrap();
+        let alone = render(&original(name), &vec![preset].into(), &Limits::default()).unwrap();
         assert_eq!(alone, OURS[name][index..=index]);
     }
 }
@@ -267,7 +268,12 @@ fn a_crop_of_a_turned_original_is_upright_and_has_the_size_of_its_box() {
     let mut presets = image_presets();
     presets.retain(|preset| preset.shape == Shape::Cut(Cut::CENTRE));
     presets[0].source = Source::Original;
-    let direct = render(&original("exif-o6.jpg"), &presets, &Limits::default()).unwrap();
+    let direct = render(
+        &original("exif-o6.jpg"),
+        &presets.into(),
+        &Limits::default(),
+    )
+    .unwrap();
     let through_large = &OURS["exif-o6.jpg"][4];
     assert_eq!((direct[0].width, direct[0].height), (110, 62));
     let difference = mean_difference(&pixels(&direct[0].bytes), &pixels(&through_large.bytes));

@@ -12,11 +12,9 @@
 //! Nothing here touches a disk, a network or a global: bytes in, bytes out. The same original and presets give the same
 //! bytes, however many threads work ([`Regenerator`]). No panic of a decoder gets past the regenerator.
 
-use std::borrow::Cow;
-
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use crate::model::preset::{Encoding, Preset, PresetId, Shape, Source};
+use crate::model::preset::PresetId;
 
 mod codec;
 mod decode;
@@ -32,21 +30,21 @@ mod orient;
 mod picture;
 mod pool;
 mod probe;
+mod recipe;
 mod resize;
 mod sniff;
+#[cfg(test)]
+mod specimen;
+mod stages;
 mod tiff_tags;
 
 pub use error::{Bound, Error};
 pub use pool::{Finished, Regenerator, Task};
 pub use probe::{Probe, probe};
+pub use recipe::Recipe;
 
-use decode::{Decoded, Traits, decode};
 use geometry::Size;
-use gif::Background;
-use picture::{Picture, WHITE};
-
-/// Box of the picture that smaller renditions derive from (media spec 2.3).
-const LARGE: Size = Size::new(3000, 3000);
+use stages::Stages;
 
 /// What an original may ask of this machine. Held against its header before anything is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +67,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether a picture of this size may be held in memory; otherwise the limit it is over.
+    fn check(&self, Size { width, height }: Size) -> Result<(), Bound> {
+        if width.max(height) > self.max_side {
+            Err(Bound::Side(self.max_side))
+        } else if u64::from(width) * u64::from(height) > self.max_pixels {
+            Err(Bound::Pixels(self.max_pixels))
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// One finished file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendition {
@@ -84,130 +95,33 @@ pub struct Rendition {
     pub height: u32,
 }
 
-/// Makes `presets`, in their order, of the whole file `original`, on the calling thread.
+/// Makes what `recipe` asks for, in its order, of the whole file `original`, on the calling thread.
 ///
 /// # Errors
-/// [`Error::NotAnImage`], [`Error::TooLarge`] or [`Error::Decode`] for the original, [`Error::Encode`] for the first
-/// preset that could not be made; then there is none at all. A decoder may panic on hostile input; only
-/// [`Regenerator`] turns that into [`Error::Panicked`].
-pub fn render(
-    original: &[u8],
-    presets: &[Preset],
-    limits: &Limits,
-) -> Result<Vec<Rendition>, Error> {
-    let stages = Stages::open(original, presets, limits)?;
-    presets.iter().map(|preset| stages.make(preset)).collect()
+/// [`Error::NotAnImage`], [`Error::TooLarge`] or [`Error::Decode`] for the original, [`Error::EmptyCrop`],
+/// [`Error::TooLarge`] or [`Error::Encode`] for the first preset that could not be made; then there is none at all. A
+/// decoder may panic on hostile input; only [`Regenerator`] turns that into [`Error::Panicked`].
+pub fn render(original: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Vec<Rendition>, Error> {
+    let stages = Stages::open(original, recipe, limits)?;
+    recipe
+        .presets
+        .iter()
+        .map(|preset| stages.make(preset))
+        .collect()
 }
 
 /// As [`render`], with the presets spread over the rayon pool it runs in.
 fn render_spread(
     original: &[u8],
-    presets: &[Preset],
+    recipe: &Recipe,
     limits: &Limits,
 ) -> Result<Vec<Rendition>, Error> {
-    let stages = Stages::open(original, presets, limits)?;
-    let made: Vec<_> = presets
+    let stages = Stages::open(original, recipe, limits)?;
+    let made: Vec<_> = recipe
+        .presets
         .par_iter()
         .map(|preset| stages.make(preset))
         .collect();
     // Collected before they are judged, so that the error reported is the first in order, not the first in time.
     made.into_iter().collect()
-}
-
-/// What presets are made from.
-struct Stages {
-    /// The original; dropped early when every preset derives from the large picture.
-    original: Option<Decoded>,
-    /// The large picture, upright.
-    large: Picture,
-}
-
-impl Stages {
-    fn open(original: &[u8], presets: &[Preset], limits: &Limits) -> Result<Self, Error> {
-        let decoded = decode(original, limits)?;
-        let large_of = |picture: Cow<'_, Picture>, traits| {
-            upright(picture, traits, LARGE, Shape::Fit, true).map_err(|source| Error::Encode {
-                file_name: "large picture".to_owned(),
-                source,
-            })
-        };
-        let is_needed = |preset: &Preset| preset.source == Source::Original && !is_large(preset);
-        if presets.iter().any(is_needed) {
-            let large = large_of(Cow::Borrowed(&decoded.picture), decoded.traits)?;
-            let original = Some(decoded);
-            return Ok(Self { original, large });
-        }
-        let large = large_of(Cow::Owned(decoded.picture), decoded.traits)?;
-        let original = None;
-        Ok(Self { original, large })
-    }
-
-    /// Makes one rendition.
-    fn make(&self, preset: &Preset) -> Result<Rendition, Error> {
-        let refused = |source| Error::Encode {
-            file_name: preset.file_name.clone(),
-            source,
-        };
-        let picture = self.pixels(preset).map_err(refused)?;
-        let bytes = encode::encode(&picture, preset.encoding).map_err(refused)?;
-        Ok(Rendition {
-            preset: preset.id.clone(),
-            file_name: preset.file_name.clone(),
-            bytes,
-            width: picture.size.width,
-            height: picture.size.height,
-        })
-    }
-
-    fn pixels(&self, preset: &Preset) -> Result<Cow<'_, Picture>, error::Cause> {
-        let into = Size::new(preset.width, preset.height);
-        let is_flat = preset.flatten || matches!(preset.encoding, Encoding::Jpeg { .. });
-        match &self.original {
-            Some(decoded) if preset.source == Source::Original && !is_large(preset) => {
-                let picture = Cow::Borrowed(&decoded.picture);
-                upright(picture, decoded.traits, into, preset.shape, is_flat).map(Cow::Owned)
-            }
-            _ if is_large(preset) => Ok(Cow::Borrowed(&self.large)),
-            _ => {
-                let large = Cow::Borrowed(&self.large);
-                let picture = resize::bring(large, into, preset.shape, false)?;
-                Ok(if is_flat && picture.has_alpha() {
-                    Cow::Owned(picture.into_owned().flattened(WHITE))
-                } else {
-                    picture
-                })
-            }
-        }
-    }
-}
-
-/// Whether a preset asks for the large picture itself.
-fn is_large(preset: &Preset) -> bool {
-    preset.source == Source::Original
-        && preset.shape == Shape::Fit
-        && preset.flatten
-        && Size::new(preset.width, preset.height) == LARGE
-}
-
-/// `picture`, pixels of an original, brought into the box, flattened as its format asks, and turned.
-///
-/// The box is the one of the upright picture, so it is turned too while the picture still lies on its side.
-fn upright(
-    picture: Cow<'_, Picture>,
-    traits: Traits,
-    into: Size,
-    shape: Shape,
-    is_flat: bool,
-) -> Result<Picture, error::Cause> {
-    let into = if orient::turns(traits.orientation) {
-        into.turned()
-    } else {
-        into
-    };
-    let picture = resize::bring(picture, into, shape, traits.soft)?.into_owned();
-    let picture = match traits.background {
-        Background::Colour(colour) if is_flat => picture.flattened(colour),
-        _ => picture,
-    };
-    Ok(orient::upright(picture, traits.orientation))
 }

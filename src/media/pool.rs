@@ -16,8 +16,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::mpsc;
 
-use super::{Error, Limits, Rendition, render_spread};
-use crate::model::preset::Preset;
+use super::{Error, Limits, Recipe, Rendition, render_spread};
 
 /// One original to render.
 pub struct Task<T> {
@@ -26,14 +25,14 @@ pub struct Task<T> {
     /// Reads the whole original, on a thread of the pool.
     pub original: Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>,
     /// What to make of it.
-    pub presets: Vec<Preset>,
+    pub recipe: Recipe,
 }
 
 impl<T: fmt::Debug> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
             .field("ticket", &self.ticket)
-            .field("presets", &self.presets)
+            .field("recipe", &self.recipe)
             .finish_non_exhaustive()
     }
 }
@@ -133,12 +132,12 @@ fn finish<T>(task: Task<T>, limits: &Limits) -> Finished<T> {
     let Task {
         ticket,
         original,
-        presets,
+        recipe,
     } = task;
     // Nothing outlives the closure but its result, so no half-changed state can be seen after a panic.
     let result = catch_unwind(AssertUnwindSafe(|| {
         let bytes = original().map_err(Error::Read)?;
-        render_spread(&bytes, &presets, limits)
+        render_spread(&bytes, &recipe, limits)
     }));
     let result = result.unwrap_or_else(|payload| {
         let message = message(payload.as_ref());
@@ -181,7 +180,7 @@ mod tests {
         Task {
             ticket,
             original: Box::new(original),
-            presets: image_presets(),
+            recipe: image_presets().into(),
         }
     }
 
@@ -231,7 +230,7 @@ mod tests {
 
     #[test]
     fn bytes_are_the_same_whatever_the_number_of_threads() {
-        let alone = render(&photo(700), &image_presets(), &Limits::default()).unwrap();
+        let alone = render(&photo(700), &image_presets().into(), &Limits::default()).unwrap();
         for threads in [1, 2, 4] {
             let results = run(threads, vec![task(1, || Ok(photo(700)))]);
             assert_eq!(results[&1].as_ref().unwrap(), &alone);

@@ -6,7 +6,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::error::Cause;
-use super::geometry::{Size, Window, fill_centre, fit};
+use super::geometry::{Rect, Size, Window, fill_centre, fit};
 use super::picture::{Picture, Pixels};
 use crate::model::preset::{Cut, Shape};
 
@@ -31,6 +31,19 @@ pub(super) fn bring(
     }
     let filter = filter(&picture, window.scaled, soft);
     resize(&picture, window, filter).map(Cow::Owned)
+}
+
+/// Cuts `part` out of `picture` and scales it to `scaled`; pixels outside the part have no say.
+pub(super) fn cut(
+    picture: &Picture,
+    part: Rect,
+    scaled: Size,
+    soft: bool,
+) -> Result<Picture, Cause> {
+    let picture = picture.part(part);
+    let window = Window::whole(scaled);
+    let filter = filter(&picture, window.scaled, soft);
+    resize(&picture, window, filter)
 }
 
 /// EMDB's choice: sharp for opaque pictures that shrink, soft otherwise, none where the scale is 1.

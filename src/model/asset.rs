@@ -1,6 +1,6 @@
 //! An asset as emsync sees it, and the files it owns.
 
-use super::{AssetId, Md5, MediaPath, Sha256, Timestamp};
+use super::{AssetId, Fingerprint, Md5, MediaPath, Sha256, Timestamp};
 
 /// Which of the two trees below a catalog a file lies in.
 #[derive(
@@ -201,6 +201,8 @@ pub struct MediaFile {
     pub md5: Option<Md5>,
     /// Whether this node derived it, rather than copying it from its author.
     pub authored: bool,
+    /// What this node derived it from, as far as that is known.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl MediaFile {

@@ -1,7 +1,9 @@
 //! The vocabulary: values and pure functions that every other module speaks in. No I/O, no async, no wire names.
 
 pub mod asset;
+pub mod crop;
 pub mod digest;
+pub mod fingerprint;
 pub mod id;
 pub mod job;
 pub mod path;
@@ -11,7 +13,9 @@ pub mod record;
 pub mod time;
 
 pub use asset::{Asset, FileKind, ListedFile, MediaFile};
+pub use crop::{Crop, Mode};
 pub use digest::{Digests, Hasher, Md5, Sha256};
+pub use fingerprint::Fingerprint;
 pub use id::{AssetId, CatalogId, Module, NodeId, RecordKey};
 pub use path::MediaPath;
 pub use record::{Record, RecordStatus, Resolution, Version, resolve};

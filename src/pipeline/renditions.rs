@@ -13,32 +13,24 @@ use tokio::task::spawn_blocking;
 use crate::catalogue::{Finding, Job, Lane};
 use crate::crash::{self, Point};
 use crate::error::Class;
-use crate::media::{self, Finished, Limits, Regenerator, Rendition, Task};
+use crate::media::{self, Finished, Recipe, Regenerator, Rendition, Task};
 use crate::model::job::{RegenerateJob, Work};
-use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
+use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Mode, Sha256, Timestamp};
 use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
+use crate::renditions::crops::crops_for;
+use crate::renditions::{Original, Settings};
 use crate::store::Store;
 
 /// Largest original that is read, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
 const MOST_BYTES: u64 = 2 << 30;
-
-/// How wide the lane is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Settings {
-    /// Threads of the regenerator, 0 for all cores.
-    pub(super) threads: usize,
-    /// Originals that may wait for it.
-    pub(super) depth: usize,
-    /// Largest picture, in pixels.
-    pub(super) max_pixels: u64,
-}
 
 /// What comes back with the renditions.
 struct Ticket {
     job: Job,
     token: InFlightToken,
     content: Sha256,
+    recipe: Recipe,
 }
 
 /// Starts the regenerator, and returns the task that feeds it to its end.
@@ -50,11 +42,7 @@ pub(super) fn run(
 ) -> Result<impl Future<Output = Result<(), Error>> + Send + 'static, media::Error> {
     let (hand_off, tasks) = crossbeam_channel::bounded(settings.depth);
     let (done, results) = mpsc::channel(settings.depth);
-    let limits = Limits {
-        max_pixels: settings.max_pixels,
-        ..Limits::default()
-    };
-    let regenerator = Regenerator::start(settings.threads, limits, tasks, done)?;
+    let regenerator = Regenerator::start(settings.threads, settings.limits, tasks, done)?;
     let lane = MediaLane {
         pull,
         upstream,
@@ -62,6 +50,7 @@ pub(super) fn run(
         hand_off,
         results,
         in_flight: InFlight::default(),
+        mode: settings.mode,
     };
     Ok(async move {
         let result = lane.run().await;
@@ -79,6 +68,7 @@ struct MediaLane {
     hand_off: crossbeam_channel::Sender<Task<Ticket>>,
     results: mpsc::Receiver<Finished<Ticket>>,
     in_flight: InFlight,
+    mode: Mode,
 }
 
 impl MediaLane {
@@ -198,6 +188,22 @@ impl MediaLane {
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
             .cloned()
             .collect();
+        let original = Original {
+            asset: job.asset.clone(),
+            path: MediaPath::new(render.output_dir.as_str())?,
+            place: row.file.place().clone(),
+            content: row.file.sha256,
+            size: row.file.size,
+            modified: row.file.modified,
+        };
+        let monitor = self.pull.monitor.as_ref();
+        let crops = crops_for(&self.pull.catalogue, &[&original], monitor).await?;
+        let recipe = Recipe {
+            presets,
+            large: self.pull.presets.large().cloned(),
+            crops: crops.into_values().next().unwrap_or_default(),
+            mode: self.mode,
+        };
         let store = self.pull.store.clone();
         let place = row.file.place().clone();
         let read = Box::new(move || read_whole(&store, &place));
@@ -206,9 +212,10 @@ impl MediaLane {
                 job,
                 token,
                 content: row.file.sha256,
+                recipe: recipe.clone(),
             },
             original: read,
-            presets,
+            recipe,
         }))
     }
 
@@ -217,10 +224,14 @@ impl MediaLane {
             job,
             token,
             content,
+            recipe,
         } = finished.ticket;
         let ending = match (finished.result, &job.work) {
             (Ok(renditions), Work::Regenerate(render)) => {
-                match self.stage_all(&job, render, renditions).await {
+                match self
+                    .stage_all(&job, render, renditions, (&content, &recipe))
+                    .await
+                {
                     Ok(parts) => Ending::Landed {
                         parts,
                         then: Vec::new(),
@@ -263,10 +274,15 @@ impl MediaLane {
         job: &Job,
         render: &RegenerateJob,
         renditions: Vec<Rendition>,
+        (content, recipe): (&Sha256, &Recipe),
     ) -> Result<Vec<Part>, Error> {
         let dir = MediaPath::new(render.output_dir.as_str())?;
         let mut parts = Vec::with_capacity(renditions.len());
         for rendition in renditions {
+            let made_by = recipe
+                .presets
+                .iter()
+                .find(|known| known.id == rendition.preset);
             let path = dir.join(&rendition.file_name)?;
             let modified = self.fresh_second(&path, &job.asset).await?;
             let mut staged = self.pull.staging.create()?;
@@ -287,6 +303,7 @@ impl MediaLane {
                 sha256: digests.sha256,
                 md5: None,
                 authored: true,
+                fingerprint: made_by.map(|preset| recipe.fingerprint(content, preset)),
             };
             parts.push(Part {
                 content: staged.into(),

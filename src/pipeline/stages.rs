@@ -12,6 +12,7 @@ use crate::monitor::Phase;
 use crate::node::Node;
 use crate::pull::publisher::Item;
 use crate::pull::{self, Pull, pool, publisher};
+use crate::renditions::Settings;
 
 /// The running stages and the words that end them.
 pub(super) struct Stages {
@@ -31,11 +32,7 @@ impl Stages {
         let (listing_done, listing) = watch::channel(false);
         let (files_done, files) = watch::channel(false);
         let renders = matches!(pull.policy.generated, Generated::Auto | Generated::Rebuild);
-        let media = renditions::Settings {
-            threads: node.config.media.thumb_threads,
-            depth: pull.limits.handoff_depth,
-            max_pixels: node.config.media.max_pixels,
-        };
+        let media = Settings::of(&node.config);
         let lane = |lane: Lane| {
             let lane = pool::LaneOf {
                 lane,

@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod changes;
 pub mod cookies;
+pub mod crop;
 pub mod digests;
 mod envelope;
 pub mod error;

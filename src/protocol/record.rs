@@ -101,6 +101,14 @@ pub fn stamped(
     }
 }
 
+/// The members of a record, to be changed and stored again.
+///
+/// # Errors
+/// [`BadRecord`] when the record's JSON is not an object.
+pub fn members(record: &Record) -> Result<serde_json::Map<String, Value>, BadRecord> {
+    serde_json::from_str(&record.source).map_err(|error| BadRecord::of(record, error))
+}
+
 /// The same record with another status; every other member keeps its text.
 ///
 /// # Errors

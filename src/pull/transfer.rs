@@ -61,6 +61,7 @@ impl Arrived {
             sha256: self.found.digests.sha256,
             md5: self.found.digests.md5.or(job.md5),
             authored: false,
+            fingerprint: None,
         };
         Part {
             content: self.found.content,

@@ -316,6 +316,7 @@ mod tests {
             sha256: Sha256::of(&size.to_le_bytes()),
             md5: None,
             authored: false,
+            fingerprint: None,
         }
     }
 

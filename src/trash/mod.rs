@@ -7,9 +7,11 @@
 //! ```text
 //! list       slots, oldest first, a page at a time, joined                      bounded memory
 //! retention  slots past `limits.trash_days` end after every run and import; the oldest end when the disk reserve needs it
+//! clear      places that assets have left are emptied of what has no row
 //! restore    bytes back to their place, then rows, then the name in the trash   killed anywhere, it is asked for again
 //! ```
 
+mod clear;
 mod list;
 mod pattern;
 mod restore;
@@ -17,6 +19,7 @@ mod retention;
 #[cfg(test)]
 mod tests;
 
+pub use clear::{Place, Stuck, clear};
 pub use list::{Entry, Found, Listing, Wanted, find};
 pub use pattern::Pattern;
 pub use restore::{Plan, Restorer, Step};

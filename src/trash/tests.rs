@@ -53,6 +53,7 @@ impl Fixture {
             sha256: Sha256::of(bytes),
             md5: None,
             authored: false,
+            fingerprint: None,
         };
         let publish = Publish {
             content: staged.into(),

@@ -174,6 +174,7 @@ fn file(asset: &str, path: &str, fill: u64) -> MediaFile {
         sha256: Sha256::of(&fill.to_be_bytes()),
         md5: None,
         authored: false,
+        fingerprint: None,
     }
 }
 

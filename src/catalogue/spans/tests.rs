@@ -63,6 +63,7 @@ fn file(chance: &mut Chance) -> MediaFile {
         sha256: Sha256::of(&chance.next(3).to_be_bytes()),
         md5: None,
         authored: chance.next(2) == 0,
+        fingerprint: None,
     }
 }
 

@@ -19,6 +19,7 @@ const LARGE_WIDTH: u32 = 3000;
 pub struct PresetTable {
     presets: Vec<Preset>,
     renditions: Vec<Preset>,
+    large: Option<PresetId>,
 }
 
 impl PresetTable {
@@ -33,9 +34,11 @@ impl PresetTable {
             preset.source = source(preset, &large);
         }
         let renditions = renditions(&presets);
+        let [(_, large), _] = large;
         Self {
             presets,
             renditions,
+            large,
         }
     }
 
@@ -71,6 +74,12 @@ impl PresetTable {
     #[must_use]
     pub fn renditions(&self) -> &[Preset] {
         &self.renditions
+    }
+
+    /// The preset of the file that an image's smaller ones derive from, if there is one.
+    #[must_use]
+    pub fn large(&self) -> Option<&PresetId> {
+        self.large.as_ref()
     }
 
     /// The preset of an id.

@@ -86,6 +86,7 @@ fn row(file: &ListedFile, owner: &str) -> FileRow {
             sha256: file.sha256.unwrap(),
             md5: None,
             authored: false,
+            fingerprint: None,
         },
         received_at: Timestamp::EPOCH,
         unlisted_at: None,

@@ -105,6 +105,7 @@ impl Wish {
                 sha256: Sha256::of(self.content),
                 md5: None,
                 authored: self.way == Way::Made,
+                fingerprint: None,
             },
             received: if self.way == Way::Fetched { 3 } else { 0 },
             way: self.way,

@@ -231,6 +231,7 @@ mod tests {
             sha256: Sha256::from_bytes([fill; 32]),
             md5: None,
             authored: false,
+            fingerprint: None,
         }
     }
 

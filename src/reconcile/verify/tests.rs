@@ -88,6 +88,7 @@ fn file(kind: FileKind, path: &str) -> MediaFile {
         sha256: Sha256::of(path.as_bytes()),
         md5: None,
         authored: false,
+        fingerprint: None,
     }
 }
 

@@ -118,6 +118,7 @@ async fn items_are_what_the_listing_names() {
             sha256: Sha256::of(b"x"),
             md5: Some(crate::model::Md5::from_bytes([7; 16])),
             authored: false,
+            fingerprint: None,
         };
         let mut batch = node.catalogue.batch().await.unwrap();
         batch.put_file(&file, node.clock.now()).await.unwrap();

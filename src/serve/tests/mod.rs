@@ -238,6 +238,7 @@ impl Running {
             sha256: Sha256::of(content),
             md5: None,
             authored: false,
+            fingerprint: None,
         };
         let mut staged = self.store.staging("test").unwrap().create().unwrap();
         staged.write_all(content).unwrap();

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use emsync::import::{self, Error, Options, Report};
-use emsync::model::FileKind;
+use emsync::media::Limits;
+use emsync::model::{FileKind, Mode};
 use emsync::monitor::Silent;
+use emsync::renditions::Settings;
 use emsync::shutdown::Shutdown;
 
 use super::{is_staged, on_disk, path_of, picture, say, standing, stands};
@@ -24,11 +26,15 @@ async fn import(mirror: &Mirror, dir: &Path, thumbs: bool, batch: usize) -> Resu
         dir: dir.to_owned(),
         prefix: None,
         thumbs,
-        thumb_threads: 1,
-        handoff_depth: 1,
+        renditions: Settings {
+            threads: 1,
+            depth: 1,
+            limits: Limits::default(),
+            presets: Arc::clone(&mirror.node.config.media.presets),
+            mode: Mode::default(),
+        },
         batch,
         max_delete: None,
-        presets: Arc::clone(&mirror.node.config.media.presets),
         dry_run: false,
     };
     let node = &mirror.node;

@@ -223,6 +223,7 @@ fn publish(master: &Master, (kind, path, owner, bytes, mtime): &Lying) -> MediaF
         sha256: Sha256::of(bytes),
         md5: None,
         authored: *kind == FileKind::Generated,
+        fingerprint: None,
     };
     let publish = Publish {
         content: staged.into(),

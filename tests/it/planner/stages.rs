@@ -304,6 +304,7 @@ impl Stages {
             sha256: content.sha256(),
             md5: job.md5,
             authored: false,
+            fingerprint: None,
         };
         let shares = job.sha256;
         self.publish(file, shares, job.sha256.is_none());
@@ -375,6 +376,7 @@ impl Stages {
                 sha256: Sha256::from_bytes([99; 32]),
                 md5: None,
                 authored: true,
+                fingerprint: None,
             })
             .collect();
         for file in made {

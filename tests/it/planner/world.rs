@@ -434,6 +434,7 @@ pub(super) fn row(file: &There, asset: &AssetId, with_md5: bool) -> FileRow {
             sha256: file.content.sha256(),
             md5: with_md5.then(|| file.content.md5()),
             authored: false,
+            fingerprint: None,
         },
         received_at: Timestamp::EPOCH,
         unlisted_at: None,

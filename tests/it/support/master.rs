@@ -124,6 +124,7 @@ impl Master {
             sha256: Sha256::of(content),
             md5: None,
             authored: false,
+            fingerprint: None,
         };
         let mut staged = self.node.store.staging("test").unwrap().create().unwrap();
         staged.write_all(content).unwrap();

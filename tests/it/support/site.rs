@@ -8,9 +8,12 @@ use std::sync::Arc;
 use emsync::config::edit::add_peer;
 use emsync::config::{KeySource, NewPeer, Secret};
 use emsync::import::{self, Options};
+use emsync::media::Limits;
+use emsync::model::Mode;
 use emsync::monitor::Silent;
 use emsync::node::Node;
 use emsync::pull::metadata::Scope;
+use emsync::renditions::Settings;
 use emsync::seams::Seams;
 use emsync::shutdown::Shutdown;
 use emsync::store::{RealSys, Sys};
@@ -67,11 +70,15 @@ pub(crate) async fn import_folder(
         dir: folder.to_owned(),
         prefix: None,
         thumbs: true,
-        thumb_threads: 1,
-        handoff_depth: 2,
+        renditions: Settings {
+            threads: 1,
+            depth: 2,
+            limits: Limits::default(),
+            presets: Arc::clone(&node.config.media.presets),
+            mode: Mode::default(),
+        },
         batch: 4,
         max_delete: None,
-        presets: Arc::clone(&node.config.media.presets),
         dry_run: false,
     };
     let (own, stop) = (&node.config.node.cluster_id, Shutdown::new());

@@ -4,48 +4,48 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fields::{self, Preview};
-use super::gone::{Place, clear, forget};
-use super::identify::is_at;
-use super::renditions::{Want, is_over_limit};
-use super::{Error, Import, blocking};
-use crate::catalogue::{Finding, StoredRecord, Wanted};
+use super::line::Want;
+use super::preview::{Preview, restated};
+use super::{Error, Workshop, blocking, is_at};
+use crate::catalogue::{Finding, Placed, Wanted};
 use crate::crash::{self, Point};
 use crate::error::{Class, chain};
 use crate::media::{self, Finished, Rendition};
-use crate::model::{AssetId, FileKind, MediaFile, MediaPath, RecordKey, Sha256, Timestamp};
+use crate::model::place::mapped_text;
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Module, RecordKey, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::{self, Publish};
+use crate::trash::{self, Place};
 
 /// Settles a group of results.
-pub(super) async fn settle(import: &Arc<Import>, group: Vec<Finished<Want>>) -> Result<(), Error> {
+pub(super) async fn settle(shop: &Arc<Workshop>, group: Vec<Finished<Want>>) -> Result<(), Error> {
     let (mut made, mut findings) = (Vec::new(), Vec::new());
     for Finished { ticket, result } in group {
         match result {
             Ok(renditions) => made.push((ticket, renditions)),
-            Err(error) => match reason(&ticket, &error) {
+            Err(error) => match reason(shop, &ticket, &error) {
                 Some(reason) => findings.push((ticket, reason)),
-                None => import.monitor.finding(&format!(
+                None => shop.monitor.finding(&format!(
                     "{}: not rendered yet: {}",
-                    ticket.path,
+                    ticket.original.path,
                     chain(&error)
                 )),
             },
         }
     }
-    let uncleared = strip(import, &findings).await?;
-    findings.retain(|(want, _)| !uncleared.contains(&want.asset));
-    let made = publish(import, made).await?;
+    let uncleared = strip(shop, &findings).await?;
+    findings.retain(|(want, _)| !uncleared.contains(&want.original.asset));
+    let made = publish(shop, made).await?;
     crash::point(Point::ImportRendered)?;
-    commit(import, made, findings).await
+    commit(shop, made, findings).await
 }
 
 /// Why nothing will ever come of this content; `None` when another try may do better.
-fn reason(want: &Want, error: &media::Error) -> Option<String> {
-    if is_over_limit(want.size) {
+fn reason(shop: &Workshop, want: &Want, error: &media::Error) -> Option<String> {
+    if want.original.size > shop.settings.limits.max_alloc_bytes {
         return Some(format!(
             "an original of {} bytes is too large to be rendered",
-            want.size
+            want.original.size
         ));
     }
     (error.class() != Class::Transient).then(|| chain(error))
@@ -54,7 +54,7 @@ fn reason(want: &Want, error: &media::Error) -> Option<String> {
 /// Takes away what an earlier content of an unrenderable original had: rows, then bytes. Its state changes only after that, so
 /// that a kill in between brings it here again; so does what could not be moved away, whose assets are answered.
 async fn strip(
-    import: &Arc<Import>,
+    shop: &Arc<Workshop>,
     findings: &[(Want, String)],
 ) -> Result<HashSet<AssetId>, Error> {
     if findings.is_empty() {
@@ -62,44 +62,59 @@ async fn strip(
     }
     let assets: Vec<_> = findings
         .iter()
-        .map(|(want, _)| want.asset.as_str())
+        .map(|(want, _)| want.original.asset.as_str())
         .collect();
-    let mut rows = import.catalogue.files_of(&assets).await?;
+    let mut rows = shop.catalogue.files_of(&assets).await?;
     rows.retain(|row| row.file.kind == FileKind::Generated);
     if !rows.is_empty() {
-        let now = import.now();
-        let mut batch = import.catalogue.batch().await?;
-        forget(&mut batch, rows.iter().map(|row| &row.file), now).await?;
+        let now = shop.now();
+        let mut batch = shop.catalogue.batch().await?;
+        for file in rows.iter().map(|row| &row.file) {
+            batch
+                .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
+                .await?;
+        }
         batch.commit().await?;
     }
     let places = findings.iter().map(|(want, _)| Place {
-        path: want.path.clone(),
-        asset: want.asset.clone(),
+        path: want.original.path.clone(),
+        asset: want.original.asset.clone(),
         has_original: false,
         files: rows
             .iter()
-            .filter(|row| row.file.asset == want.asset)
+            .filter(|row| row.file.asset == want.original.asset)
             .map(|row| row.file.place().clone())
             .collect(),
     });
-    clear(import, places.collect()).await
+    let presets = shop.settings.presets.renditions().iter();
+    let names: Vec<_> = presets.map(|preset| preset.file_name.clone()).collect();
+    let stuck = trash::clear(&shop.store, &shop.catalogue, &names, places.collect()).await?;
+    for left in &stuck {
+        let name = trash::shown(left.kind, &left.place);
+        let text = format!("{name} cannot be moved to the trash: {}", left.error);
+        shop.monitor.finding(&text);
+    }
+    Ok(stuck.into_iter().map(|left| left.asset).collect())
 }
 
 /// Publishes renditions; an asset of which one cannot be placed is reported and left out.
 async fn publish(
-    import: &Arc<Import>,
+    shop: &Arc<Workshop>,
     made: Vec<(Want, Vec<Rendition>)>,
 ) -> Result<Vec<(Want, Vec<MediaFile>)>, Error> {
-    let assets: Vec<_> = made.iter().map(|(want, _)| want.asset.as_str()).collect();
-    let old = import.catalogue.files_of(&assets).await?;
+    let assets: Vec<_> = made
+        .iter()
+        .map(|(want, _)| want.original.asset.as_str())
+        .collect();
+    let old = shop.catalogue.files_of(&assets).await?;
     let before = Before {
         modified: old
             .into_iter()
             .map(|row| ((row.file.asset, row.file.path), row.file.modified))
             .collect(),
-        places: places(import, &made).await?,
+        places: places(shop, &made).await?,
     };
-    let (shared, now) = (Arc::clone(import), import.now().whole_second());
+    let (shared, now) = (Arc::clone(shop), shop.now().whole_second());
     let answers = blocking(move || {
         let mut batch = Vec::new();
         let mut parts = Vec::with_capacity(made.len());
@@ -131,9 +146,9 @@ async fn publish(
         match answer {
             Ok(rows) => durable.push((want, rows)),
             Err(error) if error.stops_the_pass() => return Err(error.into()),
-            Err(error) => import.monitor.finding(&format!(
+            Err(error) => shop.monitor.finding(&format!(
                 "{}: renditions cannot be published: {error}",
-                want.path
+                want.original.path
             )),
         }
     }
@@ -150,14 +165,17 @@ struct Before {
 
 /// Decides where renditions are to lie.
 async fn places(
-    import: &Import,
+    shop: &Workshop,
     made: &[(Want, Vec<Rendition>)],
 ) -> Result<HashMap<(AssetId, MediaPath), MediaPath>, Error> {
     let keys: Vec<_> = made
         .iter()
         .flat_map(|(want, renditions)| renditions.iter().map(move |made| (want, made)))
         .filter_map(|(want, made)| {
-            Some((want.asset.clone(), want.path.join(&made.file_name).ok()?))
+            Some((
+                want.original.asset.clone(),
+                want.original.path.join(&made.file_name).ok()?,
+            ))
         })
         .collect();
     let wanted: Vec<_> = keys
@@ -170,49 +188,65 @@ async fn places(
             one_file_at: None,
         })
         .collect();
-    let places = import.places(&wanted).await?;
-    Ok(keys.into_iter().zip(places).collect())
+    let placed = shop.catalogue.places(shop.store.rules(), &wanted).await?;
+    let mut places = HashMap::with_capacity(keys.len());
+    for ((asset, path), placed) in keys.into_iter().zip(placed) {
+        let Placed::At { place, why } = placed else {
+            unreachable!("no rendition of ours shares another's content");
+        };
+        if let Some(why) = why {
+            tracing::info!(%path, %asset, %place, reason = %why, "mapped");
+            let text = mapped_text((FileKind::Generated, &path), &asset, (&place, why));
+            shop.monitor.finding(&text);
+        }
+        places.insert((asset, path), place);
+    }
+    Ok(places)
 }
 
 /// Stages the renditions of one original. Blocks.
 fn stage(
-    import: &Import,
+    shop: &Workshop,
     want: &Want,
     renditions: Vec<Rendition>,
     before: &Before,
     now: Timestamp,
 ) -> Result<Vec<(Publish, MediaFile)>, store::Error> {
-    let Some(staging) = &import.staging else {
-        return Ok(Vec::new());
-    };
     let mut files = Vec::with_capacity(renditions.len());
     for Rendition {
-        file_name, bytes, ..
+        preset,
+        file_name,
+        bytes,
+        ..
     } in renditions
     {
+        let made_by = want.recipe.presets.iter().find(|known| known.id == preset);
         let path = want
+            .original
             .path
             .join(&file_name)
             .map_err(|error| store::Error::NameTooLong { path: error.path })?;
-        let key = (want.asset.clone(), path);
+        let key = (want.original.asset.clone(), path);
         // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5).
         let after_old = (before.modified)
             .get(&key)
             .map(|old| old.whole_second().plus(Duration::from_secs(1)));
         let modified = after_old.map_or(now, |after| after.max(now));
-        let mut staged = staging.create()?;
+        let mut staged = shop.staging.create()?;
         staged.write_all(&bytes)?;
         let place = before.places.get(&key).unwrap_or(&key.1).clone();
         let row = MediaFile {
             kind: FileKind::Generated,
             path: key.1,
             place: None,
-            asset: want.asset.clone(),
+            asset: want.original.asset.clone(),
             size: bytes.len() as u64,
             modified,
             sha256: Sha256::of(&bytes),
             md5: None,
             authored: true,
+            fingerprint: made_by
+                .map(|preset| want.recipe.fingerprint(&want.original.content, preset)),
         };
         files.push((
             Publish {
@@ -229,46 +263,52 @@ fn stage(
 }
 
 async fn commit(
-    import: &Import,
+    shop: &Workshop,
     made: Vec<(Want, Vec<MediaFile>)>,
     findings: Vec<(Want, String)>,
 ) -> Result<(), Error> {
-    let now = import.now();
-    let mut batch = import.catalogue.batch().await?;
+    let now = shop.now();
+    let mut batch = shop.catalogue.batch().await?;
     let wants = || {
         made.iter()
             .map(|(want, _)| want)
             .chain(findings.iter().map(|(want, _)| want))
     };
-    let keys: Vec<_> = wants().map(|want| fields::asset_key(&want.asset)).collect();
-    let mut stored = batch.stored(&keys).await?;
+    let keys: Vec<_> = wants()
+        .map(|want| asset_key(&want.original.asset))
+        .collect();
+    let stored = batch.stored(&keys).await?;
     // An asset that was deleted or moved meanwhile, by hand or by a peer, is none of ours to touch.
     let current: HashSet<_> = wants()
         .filter(|want| {
-            let stored = stored.get(&fields::asset_key(&want.asset));
-            stored.is_some_and(|stored| is_at(stored, &want.path))
+            let stored = stored.get(&asset_key(&want.original.asset));
+            stored.is_some_and(|stored| is_at(stored, &want.original.path))
         })
-        .map(|want| want.asset.clone())
+        .map(|want| want.original.asset.clone())
         .collect();
-    let is_current = |want: &Want| current.contains(&want.asset);
+    let is_current = |want: &Want| current.contains(&want.original.asset);
     let (mut records, mut files) = (Vec::new(), 0);
-    let mut restate = |asset, state| -> Result<(), Error> {
-        records.push(restated(import, &mut stored, asset, state, now)?);
+    let mut restate = |asset: &AssetId, state| -> Result<(), Error> {
+        let before = &stored
+            .get(&asset_key(asset))
+            .expect("only assets whose record was found are restated")
+            .record;
+        records.extend(restated(before, state, &shop.own, now)?);
         Ok(())
     };
     for (want, rows) in made.iter().filter(|(want, _)| is_current(want)) {
-        restate(&want.asset, Preview::Rendered)?;
+        restate(&want.original.asset, Preview::Rendered)?;
         for row in rows {
             batch.put_file(row, now).await?;
         }
-        batch.forget_finding(&want.asset).await?;
+        batch.forget_finding(&want.original.asset).await?;
         files += rows.len() as u64;
     }
     for (want, reason) in findings.iter().filter(|(want, _)| is_current(want)) {
-        restate(&want.asset, Preview::Unrenderable)?;
+        restate(&want.original.asset, Preview::Unrenderable)?;
         let finding = Finding {
-            asset: want.asset.clone(),
-            content: want.content,
+            asset: want.original.asset.clone(),
+            content: want.original.content,
             reason: reason.clone(),
         };
         batch.put_finding(&finding, now).await?;
@@ -278,41 +318,23 @@ async fn commit(
         .await?;
     batch.commit().await?;
     crash::point(Point::ImportRestated)?;
-    report(import, made.len(), files, &findings);
+    report(shop, made.len(), files, &findings);
     Ok(())
 }
 
-fn report(import: &Import, made: usize, files: u64, findings: &[(Want, String)]) {
+fn report(shop: &Workshop, made: usize, files: u64, findings: &[(Want, String)]) {
     for (want, reason) in findings {
-        let text = format!("{}: no rendition can be made: {reason}", want.path);
-        import.monitor.finding(&text);
+        let text = format!("{}: no rendition can be made: {reason}", want.original.path);
+        shop.monitor.finding(&text);
     }
-    let mut report = import.report();
-    report.renditions += files;
-    report.unrenderable += findings.len() as u64;
-    drop(report);
+    let mut tally = shop.tally();
+    tally.renditions += files;
+    tally.unrenderable += findings.len() as u64;
+    drop(tally);
     let done = (made + findings.len()) as u64;
-    import.monitor.advance(Counter::Renditions, done);
+    shop.monitor.advance(Counter::Renditions, done);
 }
 
-/// An asset's record with another preview state.
-fn restated(
-    import: &Import,
-    stored: &mut HashMap<RecordKey, StoredRecord>,
-    asset: &AssetId,
-    state: Preview,
-    now: Timestamp,
-) -> Result<crate::model::Record, Error> {
-    let key = fields::asset_key(asset);
-    let before = stored
-        .remove(&key)
-        .expect("only assets whose record was found are restated")
-        .record;
-    let mut members = fields::members(&before)?;
-    fields::preview(&mut members, state);
-    Ok(fields::stamped(
-        members,
-        &key,
-        &fields::saved(&import.own, Some(&before), now, false),
-    ))
+fn asset_key(id: &AssetId) -> RecordKey {
+    RecordKey::new(Module::ASSET, id.as_str()).expect("an asset id is a record id")
 }

@@ -1,0 +1,121 @@
+//! What to make of one original: presets, the user's rectangles for them, and how faithful to EMDB to be.
+
+use std::collections::BTreeMap;
+
+use super::geometry::Size;
+use crate::model::preset::{Encoding, Preset, PresetId, Shape, Source, image_presets};
+use crate::model::{Crop, Fingerprint, Mode, Sha256};
+
+/// Box of the picture that smaller renditions derive from (media spec 2.3).
+pub(super) const LARGE: Size = Size::new(3000, 3000);
+
+/// The presets to make of one original, and what changes them.
+///
+/// A crop counts for its preset. That of the large picture counts for everything that derives from it too, also when the
+/// large picture itself is not among the presets (media spec 4.4).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recipe {
+    /// What to make, in this order.
+    pub presets: Vec<Preset>,
+    /// The preset of the large picture, whether or not it is to be made.
+    pub large: Option<PresetId>,
+    /// The user's rectangle for a preset; of presets that are not made, only the large picture's matters.
+    pub crops: BTreeMap<PresetId, Crop>,
+    /// How colours and rectangles are understood.
+    pub mode: Mode,
+}
+
+impl From<Vec<Preset>> for Recipe {
+    /// Presets as EMDB's import runs them, with the large picture of those EMDB ships: no crop, faithful.
+    fn from(presets: Vec<Preset>) -> Self {
+        let large = image_presets().into_iter().find(is_large);
+        Self {
+            presets,
+            large: large.map(|preset| preset.id),
+            ..Self::default()
+        }
+    }
+}
+
+impl Recipe {
+    /// The rectangle that decides what `preset` shows: its own, or that of the large picture it derives from.
+    #[must_use]
+    pub fn crop_behind(&self, preset: &Preset) -> Option<&Crop> {
+        let own = self.crops.get(&preset.id);
+        let inherited = || match preset.source {
+            Source::Large => self.large_crop().map(|(_, crop)| crop),
+            Source::Original => None,
+        };
+        own.or_else(inherited)
+    }
+
+    /// What a rendition by `preset` of the original of this content is made of.
+    #[must_use]
+    pub fn fingerprint(&self, original: &Sha256, preset: &Preset) -> Fingerprint {
+        Fingerprint::of(original, preset, self.crop_behind(preset), self.mode)
+    }
+
+    /// The rectangle of the large picture: of the first preset that makes it, or of its own when none does.
+    pub(super) fn large_crop(&self) -> Option<(&PresetId, &Crop)> {
+        let mut made = self.presets.iter().filter(|preset| is_large(preset));
+        let large = made.next().map(|preset| &preset.id);
+        self.crops.get_key_value(large.or(self.large.as_ref())?)
+    }
+}
+
+/// Whether a preset asks for the large picture itself.
+pub(super) fn is_large(preset: &Preset) -> bool {
+    preset.source == Source::Original
+        && preset.shape == Shape::Fit
+        && preset.flatten
+        && Size::new(preset.width, preset.height) == LARGE
+}
+
+/// Whether a preset leaves no transparency.
+pub(super) fn is_flat(preset: &Preset) -> bool {
+    preset.flatten || matches!(preset.encoding, Encoding::Jpeg { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CROP: Crop = Crop {
+        x: 1,
+        y: 2,
+        width: 30,
+        height: 40,
+    };
+
+    fn cropped(presets: Vec<Preset>, id: &PresetId) -> Recipe {
+        Recipe {
+            crops: [(id.clone(), CROP)].into(),
+            ..Recipe::from(presets)
+        }
+    }
+
+    #[test]
+    fn a_crop_of_the_large_picture_is_behind_all_that_derive_from_it() {
+        let all = image_presets();
+        let recipe = cropped(all.clone(), &all[0].id);
+        assert!(
+            all.iter()
+                .all(|preset| recipe.crop_behind(preset) == Some(&CROP))
+        );
+        let without_large = cropped(all[1..].to_vec(), &all[0].id);
+        assert_eq!(without_large.crop_behind(&all[2]), Some(&CROP));
+    }
+
+    #[test]
+    fn any_other_crop_is_behind_its_own_preset_alone() {
+        let all = image_presets();
+        let recipe = cropped(all.clone(), &all[3].id);
+        let behind = all
+            .iter()
+            .map(|preset| recipe.crop_behind(preset).is_some());
+        assert_eq!(
+            behind.collect::<Vec<_>>(),
+            [false, false, false, true, false]
+        );
+    }
+}

@@ -1,0 +1,426 @@
+//! From a decoded original to each rendition: the large picture once, what derives from it, and the user's crops.
+
+use std::borrow::Cow;
+
+use super::decode::{Decoded, Traits, decode};
+use super::error::{Cause, Error};
+use super::geometry::{Edges, Size, fill};
+use super::gif::Background;
+use super::picture::{Picture, WHITE};
+use super::recipe::{LARGE, Recipe, is_flat, is_large};
+use super::{Limits, Rendition, encode, orient, resize};
+use crate::model::preset::{Preset, PresetId, Shape, Source};
+use crate::model::{Crop, Mode};
+
+/// What presets are made from.
+pub(super) struct Stages<'a> {
+    recipe: &'a Recipe,
+    limits: &'a Limits,
+    /// The original; dropped early when every preset derives from the large picture.
+    original: Option<Decoded>,
+    /// The large picture, upright, cropped if the user says so.
+    large: Picture,
+}
+
+impl<'a> Stages<'a> {
+    /// Decodes the original and makes the large picture.
+    pub(super) fn open(
+        original: &[u8],
+        recipe: &'a Recipe,
+        limits: &'a Limits,
+    ) -> Result<Self, Error> {
+        let decoded = decode(original, limits)?;
+        let refused = |source| Error::Encode {
+            file_name: "large picture".to_owned(),
+            source,
+        };
+        let crop = recipe.large_crop();
+        if let Some((id, crop)) = crop {
+            let cut = Cut {
+                id,
+                crop,
+                into: LARGE,
+                is_flat: true,
+            };
+            let large = cut.of(&decoded, recipe.mode, limits)?;
+            return Ok(Self {
+                recipe,
+                limits,
+                original: Some(decoded),
+                large,
+            });
+        }
+        if recipe
+            .presets
+            .iter()
+            .any(|preset| is_of_the_original(recipe, preset))
+        {
+            let picture = Cow::Borrowed(&decoded.picture);
+            let large = upright(picture, decoded.traits, LARGE, Shape::Fit, true);
+            let large = large.map_err(refused)?;
+            return Ok(Self {
+                recipe,
+                limits,
+                original: Some(decoded),
+                large,
+            });
+        }
+        let picture = Cow::Owned(decoded.picture);
+        let large = upright(picture, decoded.traits, LARGE, Shape::Fit, true).map_err(refused)?;
+        Ok(Self {
+            recipe,
+            limits,
+            original: None,
+            large,
+        })
+    }
+
+    /// Makes one rendition.
+    pub(super) fn make(&self, preset: &Preset) -> Result<Rendition, Error> {
+        let refused = |source| Error::Encode {
+            file_name: preset.file_name.clone(),
+            source,
+        };
+        let picture = match (&self.original, self.recipe.crops.get(&preset.id)) {
+            (Some(original), Some(crop)) => {
+                let (id, into) = (&preset.id, box_of(preset));
+                let cut = Cut {
+                    id,
+                    crop,
+                    into,
+                    is_flat: is_flat(preset),
+                };
+                Cow::Owned(cut.of(original, self.recipe.mode, self.limits)?)
+            }
+            _ => self.pixels(preset).map_err(refused)?,
+        };
+        let bytes = encode::encode(&picture, preset.encoding).map_err(refused)?;
+        Ok(Rendition {
+            preset: preset.id.clone(),
+            file_name: preset.file_name.clone(),
+            bytes,
+            width: picture.size.width,
+            height: picture.size.height,
+        })
+    }
+
+    /// Pixels of a preset without a crop of its own.
+    fn pixels(&self, preset: &Preset) -> Result<Cow<'_, Picture>, Cause> {
+        let (into, is_flat) = (box_of(preset), is_flat(preset));
+        let is_cropped = self.recipe.large_crop().is_some();
+        match &self.original {
+            Some(original)
+                if preset.source == Source::Original && (is_cropped || !is_large(preset)) =>
+            {
+                let picture = Cow::Borrowed(&original.picture);
+                upright(picture, original.traits, into, preset.shape, is_flat).map(Cow::Owned)
+            }
+            _ if is_large(preset) => Ok(Cow::Borrowed(&self.large)),
+            _ => {
+                let large = Cow::Borrowed(&self.large);
+                let picture = resize::bring(large, into, preset.shape, false)?;
+                Ok(if is_flat && picture.has_alpha() {
+                    Cow::Owned(picture.into_owned().flattened(WHITE))
+                } else {
+                    picture
+                })
+            }
+        }
+    }
+}
+
+/// Whether the original is needed for a preset once the large picture is made, which the user did not crop.
+fn is_of_the_original(recipe: &Recipe, preset: &Preset) -> bool {
+    let is_cropped = recipe.crops.contains_key(&preset.id);
+    is_cropped || preset.source == Source::Original && !is_large(preset)
+}
+
+fn box_of(preset: &Preset) -> Size {
+    Size::new(preset.width, preset.height)
+}
+
+/// `picture`, pixels of an original, brought into the box, flattened as its format asks, and turned.
+///
+/// The box is the one of the upright picture, so it is turned too while the picture still lies on its side.
+fn upright(
+    picture: Cow<'_, Picture>,
+    traits: Traits,
+    into: Size,
+    shape: Shape,
+    is_flat: bool,
+) -> Result<Picture, Cause> {
+    let into = if orient::turns(traits.orientation) {
+        into.turned()
+    } else {
+        into
+    };
+    let picture = resize::bring(picture, into, shape, traits.soft)?.into_owned();
+    Ok(finished(picture, traits, is_flat))
+}
+
+/// Flattened and turned.
+fn finished(picture: Picture, traits: Traits, is_flat: bool) -> Picture {
+    let picture = match traits.background {
+        Background::Colour(colour) if is_flat => picture.flattened(colour),
+        _ => picture,
+    };
+    orient::upright(picture, traits.orientation)
+}
+
+/// A user's crop of an original for one preset.
+struct Cut<'a> {
+    id: &'a PresetId,
+    crop: &'a Crop,
+    /// The box that is covered, nothing cut off (media spec 4.2).
+    into: Size,
+    is_flat: bool,
+}
+
+impl Cut<'_> {
+    /// Cuts first and scales after, so that nothing outside the rectangle bleeds in.
+    ///
+    /// Faithful: the rectangle lies on the picture as it is stored, and the result is turned, its sides included, at the
+    /// end (media spec 4.5). Corrected: rectangle and box are those of the upright picture; they are turned to the stored
+    /// one's grid, which spares turning the whole original.
+    fn of(&self, original: &Decoded, mode: Mode, limits: &Limits) -> Result<Picture, Error> {
+        let (picture, traits) = (&original.picture, original.traits);
+        let lies = orient::turns(traits.orientation);
+        let (edges, into) = match mode {
+            Mode::Faithful => (Edges::from(*self.crop), self.into),
+            Mode::Corrected => {
+                let seen = Edges::from(*self.crop);
+                let seen = if lies {
+                    seen.stretched_to_upright(picture.size)
+                } else {
+                    seen
+                };
+                let into = if lies { self.into.turned() } else { self.into };
+                (seen.stored(picture.size, traits.orientation), into)
+            }
+        };
+        let part = edges.inside(picture.size).ok_or_else(|| Error::EmptyCrop {
+            preset: self.id.clone(),
+            width: picture.size.width,
+            height: picture.size.height,
+        })?;
+        let scaled = fill(part.size, into);
+        limits.check(scaled).map_err(|limit| Error::TooLarge {
+            width: scaled.width,
+            height: scaled.height,
+            limit,
+        })?;
+        let cut = resize::cut(picture, part, scaled, traits.soft);
+        let cut = cut.map_err(|source| Error::Encode {
+            file_name: format!("crop of {}", self.id),
+            source,
+        })?;
+        Ok(finished(cut, traits, self.is_flat))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::specimen::{laid, png, shades};
+    use super::super::{Bound, render};
+    use super::*;
+    use crate::model::preset::{Encoding, WEBP_METHOD, image_presets};
+    use image::RgbImage;
+
+    /// A preset with a crop, into a box of so many pixels.
+    fn preset(side: u32) -> Preset {
+        Preset {
+            width: side,
+            height: side,
+            encoding: Encoding::WebP {
+                quality: 100,
+                method: WEBP_METHOD,
+            },
+            ..image_presets().swap_remove(3)
+        }
+    }
+
+    fn cropped(original: &[u8], preset: Preset, crop: Crop, mode: Mode) -> Result<RgbImage, Error> {
+        let recipe = Recipe {
+            large: None,
+            crops: [(preset.id.clone(), crop)].into(),
+            presets: vec![preset],
+            mode,
+        };
+        let made = render(original, &recipe, &Limits::default())?.swap_remove(0);
+        let picture = image::load_from_memory(&made.bytes).unwrap().into_rgb8();
+        assert_eq!(picture.dimensions(), (made.width, made.height));
+        Ok(picture)
+    }
+
+    fn crop(x: i64, y: i64, width: u32, height: u32) -> Crop {
+        Crop {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+
+    /// Mean difference of 255.
+    fn difference(a: &RgbImage, b: &RgbImage) -> f64 {
+        assert_eq!(a.dimensions(), b.dimensions());
+        let sum: u64 = a
+            .iter()
+            .zip(b.iter())
+            .map(|(a, b)| u64::from(a.abs_diff(*b)))
+            .sum();
+        sum as f64 / a.len() as f64
+    }
+
+    #[test]
+    fn a_crop_covers_its_box_and_loses_nothing() {
+        let original = png(&shades(1600, 1100), 1);
+        let made = cropped(
+            &original,
+            preset(200),
+            crop(0, 0, 1500, 1000),
+            Mode::Faithful,
+        );
+        assert_eq!(made.unwrap().dimensions(), (300, 200));
+    }
+
+    #[test]
+    fn a_faithful_crop_is_cut_from_the_stored_picture_and_turned_with_its_sides() {
+        let original = png(&shades(1200, 800), 6);
+        let made = cropped(
+            &original,
+            preset(550),
+            crop(0, 0, 1000, 500),
+            Mode::Faithful,
+        );
+        assert_eq!(made.unwrap().dimensions(), (550, 1100));
+    }
+
+    #[test]
+    fn a_corrected_crop_shows_what_the_user_saw_however_the_picture_lies() {
+        let upright = shades(800, 600);
+        let seen = crop(200, 150, 400, 300);
+        let expected = cropped(&png(&upright, 1), preset(200), seen, Mode::Faithful).unwrap();
+        for orientation in 1..=8 {
+            let original = png(&laid(&upright, orientation), orientation);
+            // EMDB stores what the user drew on the picture stretched into the stored one's box.
+            let noted = match orientation {
+                5..=8 => crop(150, 200, 300, 400),
+                _ => seen,
+            };
+            let made = cropped(&original, preset(200), noted, Mode::Corrected).unwrap();
+            // Turning and scaling round in another order: less than half a value.
+            let mean = difference(&made, &expected);
+            assert!(mean < 0.5, "orientation {orientation}: {mean}");
+        }
+    }
+
+    #[test]
+    fn what_overhangs_is_cut_off() {
+        let original = png(&shades(400, 300), 1);
+        let of = |crop| cropped(&original, preset(100), crop, Mode::Faithful).unwrap();
+        assert_eq!(of(crop(-50, -20, 250, 170)), of(crop(0, 0, 200, 150)));
+        assert_eq!(of(crop(300, 200, 5000, 5000)), of(crop(300, 200, 100, 100)));
+    }
+
+    #[test]
+    fn a_crop_beside_the_picture_is_an_error_that_says_so() {
+        let original = png(&shades(40, 30), 1);
+        for (x, y, width, height) in [
+            (40, 0, 9, 9),
+            (0, -9, 9, 9),
+            (0, 0, 0, 9),
+            (i64::MAX, 0, 9, 9),
+        ] {
+            for mode in [Mode::Faithful, Mode::Corrected] {
+                let made = cropped(&original, preset(100), crop(x, y, width, height), mode);
+                let error = made.unwrap_err();
+                assert_eq!(
+                    error.to_string(),
+                    "crop of webpthumbimage lies outside the picture of 40x30"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_crop_that_would_be_enlarged_without_end_is_refused() {
+        let original = png(&shades(2, 2000), 1);
+        let made = cropped(&original, preset(200), crop(0, 0, 1, 2000), Mode::Faithful);
+        assert!(matches!(
+            made,
+            Err(Error::TooLarge {
+                width: 200,
+                height: 400_000,
+                limit: Bound::Side(65_500)
+            })
+        ));
+    }
+
+    #[test]
+    fn nothing_outside_the_rectangle_bleeds_in() {
+        let red_and_blue = RgbImage::from_fn(80, 80, |x, _| {
+            image::Rgb(if x < 40 { [200, 30, 30] } else { [30, 30, 200] })
+        });
+        let made = cropped(
+            &png(&red_and_blue, 1),
+            preset(20),
+            crop(0, 0, 40, 40),
+            Mode::Faithful,
+        );
+        let made = made.unwrap();
+        let first = *made.get_pixel(0, 0);
+        assert!(
+            made.pixels()
+                .all(|pixel| pixel.0.iter().zip(first.0).all(|(a, b)| a.abs_diff(b) < 3))
+        );
+    }
+
+    #[test]
+    fn what_derives_from_a_cropped_large_picture_shows_the_crop() {
+        let original = png(&shades(900, 600), 1);
+        let crop = crop(100, 50, 300, 300);
+        let all = image_presets();
+        let large = all[0].id.clone();
+        let made = |presets: &[Preset]| {
+            let recipe = Recipe {
+                large: Some(large.clone()),
+                presets: presets.to_vec(),
+                crops: [(large.clone(), crop)].into(),
+                mode: Mode::Faithful,
+            };
+            render(&original, &recipe, &Limits::default()).unwrap()
+        };
+        let whole = made(&all);
+        // A crop covers its box, so the large one is enlarged.
+        assert_eq!((whole[0].width, whole[0].height), (3000, 3000));
+        assert_eq!((whole[3].width, whole[3].height), (200, 200));
+        assert_eq!(
+            made(&all[1..]),
+            whole[1..],
+            "the large picture is not made and still counts"
+        );
+        let expected = cropped(&original, preset(200), crop, Mode::Faithful).unwrap();
+        let thumb = image::load_from_memory(&whole[3].bytes)
+            .unwrap()
+            .into_rgb8();
+        // Enlarged to 3000 pixels and shrunk again, encoded at a quality of 76.
+        assert!(difference(&thumb, &expected) < 3.0);
+    }
+
+    #[test]
+    fn a_crop_of_one_leaves_the_others_as_they_were() {
+        let original = png(&shades(900, 600), 1);
+        let all = image_presets();
+        let recipe = Recipe {
+            large: None,
+            presets: all.clone(),
+            crops: [(all[2].id.clone(), crop(0, 0, 90, 90))].into(),
+            mode: Mode::Faithful,
+        };
+        let cropped = render(&original, &recipe, &Limits::default()).unwrap();
+        let plain = render(&original, &all.into(), &Limits::default()).unwrap();
+        let same: Vec<_> = cropped.iter().zip(&plain).map(|(a, b)| a == b).collect();
+        assert_eq!(same, [true, true, false, true, true]);
+    }
+}

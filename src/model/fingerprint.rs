@@ -1,0 +1,128 @@
+//! What a rendition was made of, in one digest: as long as that is the same, the file is current (I11, media spec 8.5).
+
+use std::fmt::{self, Write as _};
+
+use super::preset::{Preset, RENDITION_VERSION};
+use super::{Crop, Mode, Sha256};
+
+/// Digest of everything that decides the bytes of a rendition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    /// Of a rendition of the original of this content. `crop` is the rectangle behind it, its own or that of the picture it
+    /// derives from. Turning and colours follow from the original, so its digest stands for them.
+    #[must_use]
+    pub fn of(original: &Sha256, preset: &Preset, crop: Option<&Crop>, mode: Mode) -> Self {
+        let mut text = format!("{RENDITION_VERSION}\n{original}\n");
+        let mode = match mode {
+            Mode::Faithful => "faithful",
+            Mode::Corrected => "corrected",
+        };
+        preset.write_parameters(&mut text);
+        match crop {
+            Some(crop) => writeln!(
+                text,
+                "{}x{}{:+}{:+}",
+                crop.width, crop.height, crop.x, crop.y
+            ),
+            None => writeln!(text, "-"),
+        }
+        .and_then(|()| text.write_str(mode))
+        .expect("text takes everything");
+        Self(Sha256::of(text.as_bytes()))
+    }
+
+    /// From the bytes of one.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Sha256::from_bytes(bytes))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::preset::{Cut, Encoding, Shape, Source, image_presets};
+
+    const CROP: Crop = Crop {
+        x: -1,
+        y: 2,
+        width: 3,
+        height: 4,
+    };
+
+    #[test]
+    fn whatever_decides_the_bytes_makes_another_fingerprint() {
+        let (one, other) = (Sha256::of(b"1"), Sha256::of(b"2"));
+        let preset = image_presets().swap_remove(2);
+        let changed = |change: fn(&mut Preset)| {
+            let mut preset = preset.clone();
+            change(&mut preset);
+            preset
+        };
+        let of = |preset: &Preset| Fingerprint::of(&one, preset, None, Mode::Faithful);
+        let all = [
+            of(&preset),
+            Fingerprint::of(&other, &preset, None, Mode::Faithful),
+            Fingerprint::of(&one, &preset, None, Mode::Corrected),
+            Fingerprint::of(&one, &preset, Some(&CROP), Mode::Faithful),
+            Fingerprint::of(&one, &preset, Some(&Crop { x: 1, ..CROP }), Mode::Faithful),
+            Fingerprint::of(&one, &preset, Some(&Crop { y: -2, ..CROP }), Mode::Faithful),
+            of(&changed(|preset| preset.width += 1)),
+            of(&changed(|preset| preset.height += 1)),
+            of(&changed(|preset| preset.shape = Shape::Cut(Cut::CENTRE))),
+            of(&changed(|preset| {
+                preset.encoding = Encoding::WebP {
+                    quality: 75,
+                    method: 4,
+                }
+            })),
+            of(&changed(|preset| {
+                preset.encoding = Encoding::WebP {
+                    quality: 76,
+                    method: 6,
+                }
+            })),
+            of(&changed(|preset| {
+                preset.encoding = Encoding::Jpeg { quality: 76 }
+            })),
+            of(&changed(|preset| preset.source = Source::Original)),
+            of(&changed(|preset| preset.flatten = true)),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn what_a_preset_is_called_is_none_of_it() {
+        let original = Sha256::of(b"1");
+        let preset = image_presets().swap_remove(2);
+        let named = Preset {
+            id: crate::model::preset::PresetId::new("another"),
+            file_name: "image550x550page2.webp".to_owned(),
+            ..preset.clone()
+        };
+        let of = |preset| Fingerprint::of(&original, preset, None, Mode::Corrected);
+        assert_eq!(of(&preset), of(&named));
+    }
+
+    #[test]
+    fn it_comes_back_from_its_bytes() {
+        let preset = image_presets().swap_remove(0);
+        let made = Fingerprint::of(&Sha256::of(b"1"), &preset, None, Mode::Faithful);
+        assert_eq!(Fingerprint::from_bytes(*made.as_bytes()), made);
+    }
+}

@@ -1,0 +1,151 @@
+//! The line from originals to durable renditions, for whoever finds originals that want some.
+//!
+//! Every channel is bounded by `depth`. It ends in its order once [`Line::finish`] drops the first sender; when settling fails,
+//! the others see their channels closed and end too. An original whose turn does not come is left as it was.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::settle::settle;
+use super::{Error, Workshop, blocking};
+use crate::media::{Finished, Recipe, Regenerator, Task};
+use crate::model::{AssetId, FileKind, MediaPath, Sha256, Timestamp};
+use crate::monitor::Counter;
+use crate::store::Store;
+
+/// Most results published and committed at once.
+const GROUP: usize = 32;
+
+/// An original to render, and what to make of it.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// The original.
+    pub original: Original,
+    /// Presets, and the rectangles that hold for this original.
+    pub recipe: Recipe,
+}
+
+/// An original that is here.
+#[derive(Debug, Clone)]
+pub struct Original {
+    /// Whose it is.
+    pub asset: AssetId,
+    /// The asset's source path: the directory of its renditions.
+    pub path: MediaPath,
+    /// Where the original lies.
+    pub place: MediaPath,
+    /// Its content.
+    pub content: Sha256,
+    /// Its bytes.
+    pub size: u64,
+    /// Its modification time.
+    pub modified: Timestamp,
+}
+
+/// The running line.
+#[must_use = "finish it to know that all work is settled"]
+pub struct Line {
+    shop: Arc<Workshop>,
+    wants: mpsc::Sender<Want>,
+    bridge: std::thread::JoinHandle<()>,
+    settle: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+impl Line {
+    /// Starts its threads.
+    ///
+    /// # Errors
+    /// [`Error::Media`] or [`Error::Worker`] when the system hands out no more threads.
+    pub fn start(shop: &Arc<Workshop>) -> Result<Self, Error> {
+        let settings = &shop.settings;
+        let depth = settings.depth.max(1);
+        let (wants, mut wanted) = mpsc::channel::<Want>(depth);
+        let (tasks, queue) = crossbeam_channel::bounded(depth);
+        let (done, finished) = mpsc::channel(depth);
+        let pool = Regenerator::start(settings.threads, settings.limits, queue, done)?;
+        let (store, stop) = (shop.store.clone(), shop.stop.clone());
+        let most = settings.limits.max_alloc_bytes;
+        let bridge = std::thread::Builder::new()
+            .name("renditions-bridge".to_owned())
+            .spawn(move || {
+                while let Some(want) = wanted.blocking_recv() {
+                    // Asked to end: what waits is left as it was, and found again.
+                    if !stop.requested() && tasks.send(task(store.clone(), want, most)).is_err() {
+                        break;
+                    }
+                }
+                drop(tasks);
+                pool.join();
+            })
+            .map_err(|_| Error::Worker)?;
+        let settle = tokio::spawn(settle_all(Arc::clone(shop), finished));
+        Ok(Self {
+            shop: Arc::clone(shop),
+            wants,
+            bridge,
+            settle,
+        })
+    }
+
+    /// Where it is made.
+    #[must_use]
+    pub fn shop(&self) -> &Arc<Workshop> {
+        &self.shop
+    }
+
+    /// Hands over an original, waiting while the queue is full; `false` when the line has broken down, of which
+    /// [`finish`](Self::finish) tells why.
+    pub async fn feed(&self, want: Want) -> bool {
+        self.shop.monitor.expect(Counter::Renditions, 1);
+        self.wants.send(want).await.is_ok()
+    }
+
+    /// Waits until everything handed over is settled.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn finish(self) -> Result<(), Error> {
+        drop(self.wants);
+        let settled = self.settle.await.map_err(|_| Error::Worker)?;
+        blocking(move || self.bridge.join())
+            .await?
+            .map_err(|_| Error::Worker)?;
+        settled
+    }
+}
+
+fn task(store: Store, want: Want, most: u64) -> Task<Want> {
+    let place = want.original.place.clone();
+    let recipe = want.recipe.clone();
+    let original = move || {
+        let open = store
+            .open_file(FileKind::Original, &place)
+            .map_err(io::Error::other)?;
+        let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        // No original is read into memory that is larger than its pixels may be.
+        if open.size > most {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
+        open.file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    Task {
+        ticket: want,
+        original: Box::new(original),
+        recipe,
+    }
+}
+
+async fn settle_all(
+    shop: Arc<Workshop>,
+    mut finished: mpsc::Receiver<Finished<Want>>,
+) -> Result<(), Error> {
+    let mut group = Vec::new();
+    while finished.recv_many(&mut group, GROUP).await > 0 {
+        settle(&shop, std::mem::take(&mut group)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Renditions of originals that are here: made on all cores, made durable in groups.
+//!
+//! ```text
+//! line     wants -> bridge (a thread: it may block) -> regenerator -> finished -> settle      (channels of `depth`)
+//! crops    the rectangles that hold for an original
+//! settle   bytes, then rows and the state of their assets, in one catalogue batch
+//! preview  that state: `previewstatus` in the record of an asset of ours
+//! ```
+//!
+//! Bytes come before rows. A kill between the two leaves renditions without rows, or under rows of those they replaced: they are
+//! missing or damaged to whoever looks next, and made again.
+//!
+//! Files of one asset have one writer at a time: whoever works here holds the lock of the activity that also writes them.
+
+pub mod crops;
+mod error;
+mod line;
+pub mod preview;
+mod settle;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub use error::Error;
+pub use line::{Line, Original, Want};
+
+use crate::catalogue::{Catalogue, StoredRecord};
+use crate::config::Config;
+use crate::media::{Limits, Recipe};
+use crate::model::preset::PresetTable;
+use crate::model::{MediaPath, Mode, NodeId, Timestamp};
+use crate::monitor::Monitor;
+use crate::protocol::record;
+use crate::seams::Seams;
+use crate::shutdown::Shutdown;
+use crate::store::{Staging, Store};
+
+/// How much of this machine renditions may take, and what they are.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Threads that make them, 0 for one per core.
+    pub threads: usize,
+    /// Originals that may wait for a thread, and results that may wait for the disk.
+    pub depth: usize,
+    /// What an original may ask for.
+    pub limits: Limits,
+    /// How colours and rectangles are understood.
+    pub mode: Mode,
+    /// Their recipes.
+    pub presets: Arc<PresetTable>,
+}
+
+impl Settings {
+    /// As the configuration has it.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            threads: config.media.thumb_threads,
+            depth: config.limits.handoff_depth,
+            limits: Limits {
+                max_pixels: config.media.max_pixels,
+                ..Limits::default()
+            },
+            mode: config.mode(),
+            presets: Arc::clone(&config.media.presets),
+        }
+    }
+}
+
+/// What the parts of this stage share.
+pub struct Workshop {
+    /// Our catalogue.
+    pub catalogue: Catalogue,
+    /// Our media.
+    pub store: Store,
+    /// Where renditions are written before they are published.
+    pub staging: Staging,
+    /// This node.
+    pub own: NodeId,
+    /// How much it may take.
+    pub settings: Settings,
+    /// Time and chance.
+    pub seams: Seams,
+    /// Who listens.
+    pub monitor: Arc<dyn Monitor>,
+    /// Whether we were asked to end.
+    pub stop: Shutdown,
+    /// What was done so far.
+    pub tally: Mutex<Tally>,
+}
+
+/// What came of the originals that were handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Tally {
+    /// Generated files made.
+    pub renditions: u64,
+    /// Originals found to allow none.
+    pub unrenderable: u64,
+}
+
+impl Workshop {
+    fn now(&self) -> Timestamp {
+        self.seams.clock.now()
+    }
+
+    /// What an import makes of these originals.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn wants(&self, originals: Vec<Original>) -> Result<Vec<Want>, Error> {
+        let all: Vec<_> = originals.iter().collect();
+        let mut crops = crops::crops_for(&self.catalogue, &all, self.monitor.as_ref()).await?;
+        let presets = &self.settings.presets;
+        let with_recipe = |original: Original| Want {
+            recipe: Recipe {
+                presets: presets.renditions().to_vec(),
+                large: presets.large().cloned(),
+                crops: crops.remove(&original.asset).unwrap_or_default(),
+                mode: self.settings.mode,
+            },
+            original,
+        };
+        Ok(originals.into_iter().map(with_recipe).collect())
+    }
+
+    /// What was done so far.
+    pub fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().expect("no panic while a number is added")
+    }
+}
+
+/// Whether a record is alive and says that its asset lies at `path`.
+#[must_use]
+pub fn is_at(stored: &StoredRecord, path: &MediaPath) -> bool {
+    let says = || record::asset(&stored.record).is_ok_and(|asset| asset.source_path == *path);
+    !stored.record.is_deleted() && says()
+}
+
+/// Runs blocking work off the runtime's own threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Worker)
+}
