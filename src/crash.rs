@@ -169,6 +169,10 @@ points! {
     ImportRendered = "import.rendered",
     /// Renditions are in the catalogue.
     ImportRestated = "import.restated",
+    /// A chunk of renditions is made again, and its lock is held.
+    RebuiltChunk = "thumbs.chunk-made",
+    /// It is noted how far a rebuild of everything has come.
+    RebuildNoted = "thumbs.noted",
     /// Assets that are gone from the folder have tombstones, their bytes are there.
     ImportBuried = "import.buried",
     /// Their bytes are in the trash, the marked source rows are there.

@@ -17,6 +17,7 @@ use crate::catalogue::{self, Catalogue, Found};
 use crate::config::{Config, Names};
 use crate::error::Class;
 use crate::seams::Seams;
+use crate::shutdown::Shutdown;
 use crate::store::{self, RealSys, Store, Sys};
 use crate::throttle::Throttle;
 
@@ -40,6 +41,8 @@ pub enum Error {
         holder: String,
         /// The file that is locked.
         path: PathBuf,
+        /// Whether it is held for a moment only.
+        is_brief: bool,
     },
     /// The schema has to change and the way back could not be secured.
     #[error(
@@ -156,12 +159,52 @@ impl Node {
         })
     }
 
+    /// The same for a moment, in which others wait for it; see [`turn`](Self::turn).
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody has it.
+    pub fn lock_for_a_moment(&self, activity: &str) -> Result<Lock, Error> {
+        Lock::take_for_a_moment(&self.config.state, activity)
+    }
+
+    /// Takes the lock of an activity for a moment, in which others wait for it, and waits for such others itself.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody has it for longer.
+    pub async fn turn_for_a_moment(&self, activity: &str, stop: &Shutdown) -> Result<Lock, Error> {
+        in_turn(|| self.lock_for_a_moment(activity), stop).await
+    }
+
+    /// Takes the lock of an activity as [`lock`](Self::lock) does, but waits while it is held for a moment.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody has it for longer.
+    pub async fn turn(&self, activity: &str, stop: &Shutdown) -> Result<Lock, Error> {
+        in_turn(|| self.lock(activity), stop).await
+    }
+
     /// Takes the lock of an activity, such as `run-master` or `serve`. It is held until it is dropped, or the process dies.
     ///
     /// # Errors
     /// [`Error::Busy`] when somebody has it.
     pub fn lock(&self, activity: &str) -> Result<Lock, Error> {
         Lock::take(&self.config.state, activity)
+    }
+}
+
+/// Takes a lock, waiting while it is held for a moment.
+async fn in_turn(take: impl Fn() -> Result<Lock, Error>, stop: &Shutdown) -> Result<Lock, Error> {
+    const POLL: std::time::Duration = std::time::Duration::from_millis(20);
+    loop {
+        match take() {
+            Err(Error::Busy { is_brief: true, .. }) if !stop.requested() => {
+                tokio::select! {
+                    () = tokio::time::sleep(POLL) => {}
+                    () = stop.wait() => {}
+                }
+            }
+            taken => return taken,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod aside;
 
 mod doctor;
 mod network;
+mod thumbs;
 mod verify;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use doctor::Doctor;
 pub use network::{Network, Until};
+pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
 pub use verify::Verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -111,6 +113,12 @@ pub enum Command {
     /// Keys that other nodes present to this one.
     #[command(subcommand)]
     Key(Key),
+    /// Renditions: make them again where something changed.
+    #[command(subcommand)]
+    Thumbs(Thumbs),
+    /// What part of a picture its renditions show: set, clear, list.
+    #[command(subcommand)]
+    Crop(Crop),
     /// Removed and replaced files: list, restore, empty.
     #[command(subcommand)]
     Trash(Trash),

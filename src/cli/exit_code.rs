@@ -3,6 +3,7 @@
 use super::output;
 use crate::error::Class;
 use crate::reconcile::{deletes, verify};
+use crate::renditions::{self, cropping::CropError};
 use crate::{catalogue, config, crash, import, node, peer, pipeline, pull, serve, store, trash};
 
 /// How the program ended, for scripts.
@@ -84,6 +85,12 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     }
     if let Some(error) = cause.downcast_ref::<import::Error>() {
         return of_import(error);
+    }
+    if let Some(error) = cause.downcast_ref::<renditions::Error>() {
+        return of_renditions(error);
+    }
+    if let Some(error) = cause.downcast_ref::<CropError>() {
+        return of_crop(error);
     }
     if let Some(error) = cause.downcast_ref::<trash::Error>() {
         return Some(of_trash(error));
@@ -179,6 +186,22 @@ fn of_import(error: &import::Error) -> Option<ExitCode> {
         | import::Error::NotUtf8 { .. }
         | import::Error::OtherPrefix { .. } => Some(ExitCode::Usage),
         other => Some(of_class(other.class())).filter(|code| *code != ExitCode::Other),
+    }
+}
+
+/// `None` where the cause below says more.
+fn of_renditions(error: &renditions::Error) -> Option<ExitCode> {
+    match error {
+        renditions::Error::NoCategory { .. } => Some(ExitCode::Usage),
+        other => Some(of_class(other.class())).filter(|code| *code != ExitCode::Other),
+    }
+}
+
+fn of_crop(error: &CropError) -> Option<ExitCode> {
+    match error {
+        CropError::Renditions(error) => of_renditions(error),
+        CropError::NoPreset { .. } | CropError::Outside { .. } => Some(ExitCode::Usage),
+        _ => Some(ExitCode::Other),
     }
 }
 

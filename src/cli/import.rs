@@ -17,7 +17,7 @@ pub(super) async fn run(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let node = super::open(global).await?;
-    let _lock = node.lock("import")?;
+    let _lock = node.turn("import", shutdown).await?;
     let said = args.max_delete.or(node.config.limits.max_delete);
     let options = Options {
         dir: args.dir.clone(),

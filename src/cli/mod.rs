@@ -1,6 +1,7 @@
 //! The command line: one file per command; this one opens the node and dispatches.
 
 pub mod args;
+mod crop;
 mod demo;
 mod doctor;
 pub mod exit_code;
@@ -17,6 +18,7 @@ mod record;
 mod serve;
 mod status;
 mod sync;
+mod thumbs;
 mod trash;
 mod verify;
 mod why;
@@ -84,6 +86,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
+        Command::Thumbs(command) => thumbs::run(&global, command, &shutdown).await,
+        Command::Crop(command) => crop::run(&global, command, &shutdown).await,
         Command::Trash(command) => trash::run(&global, command).await,
         Command::Quarantine(command) => quarantine::run(&global, command).await,
         Command::Why(args) => why::run(&global, &args).await,

@@ -40,7 +40,9 @@ pub(super) async fn seed(
         let asked = (Scope::Everything, &args.how);
         return plan::show(global, &node, &settings, asked, shutdown).await;
     }
-    let _lock = node.lock(&format!("run-{}", settings.name))?;
+    let _lock = node
+        .turn(&format!("run-{}", settings.name), shutdown)
+        .await?;
     let progress = Progress::new(global);
     let options = args.how.options(Scope::Everything);
     let cutoff = Arc::clone(&options.cutoff);
@@ -110,7 +112,9 @@ async fn sync_one(
     (options, how): (Options, &SyncHow),
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
-    let _lock = node.lock(&format!("run-{}", settings.name))?;
+    let _lock = node
+        .turn(&format!("run-{}", settings.name), shutdown)
+        .await?;
     let progress = Progress::new(global);
     let outcome = run(node, settings, options, &progress, shutdown).await?;
     print(global, how, &settings.name, outcome, None)

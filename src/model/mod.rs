@@ -13,7 +13,7 @@ pub mod record;
 pub mod time;
 
 pub use asset::{Asset, FileKind, ListedFile, MediaFile};
-pub use crop::{Crop, Mode};
+pub use crop::{Crop, CropError, Mode};
 pub use digest::{Digests, Hasher, Md5, Sha256};
 pub use fingerprint::Fingerprint;
 pub use id::{AssetId, CatalogId, Module, NodeId, RecordKey};

@@ -76,6 +76,22 @@ impl RecordStatus {
     }
 }
 
+impl RecordStatus {
+    /// A save by this node: of its own record, of a new one, or of another node's, who stays its master (wire spec 4.2).
+    #[must_use]
+    pub fn saved(own: &NodeId, before: Option<&Self>, now: Timestamp, deleted: bool) -> Self {
+        match before.filter(|before| before.master != *own) {
+            None => Self::saved_by_master(own, before, now, deleted),
+            Some(theirs) => Self {
+                deleted,
+                modified_by: own.clone(),
+                modified: now.max(theirs.modified.plus(Duration::from_millis(1))),
+                ..theirs.clone()
+            },
+        }
+    }
+}
+
 /// One side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
@@ -268,6 +284,22 @@ mod tests {
             assert_eq!(next.master_modified, Some(next.modified));
             assert!(next.deleted && next.master == master && next.modified_by == master);
         }
+    }
+
+    #[test]
+    fn an_edit_of_another_nodes_record_leaves_its_master_and_that_ones_date() {
+        let (own, at) = (node("B"), Timestamp::from_millis);
+        let theirs = version("A", "A", 1_000, 1_000).status.unwrap();
+        let edited = RecordStatus::saved(&own, Some(&theirs), at(2_000), false);
+        assert_eq!((&edited.master, &edited.modified_by), (&node("A"), &own));
+        assert_eq!(
+            (edited.modified, edited.master_modified),
+            (at(2_000), Some(at(1_000)))
+        );
+        let again = RecordStatus::saved(&own, Some(&edited), at(5), true);
+        assert_eq!((again.modified, again.deleted), (at(2_001), true));
+        let new = RecordStatus::saved(&own, None, at(7), false);
+        assert_eq!(new, RecordStatus::saved_by_master(&own, None, at(7), false));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use rustix::process::{Pid, test_kill_process};
 use super::Error;
 
 const SUFFIX: &str = ".lock";
+/// Stands behind the process id of who holds a lock for a moment.
+const BRIEFLY: &str = " briefly";
 
 /// A held lock; the kernel releases it with the file, also when we are killed.
 #[derive(Debug)]
@@ -24,6 +26,18 @@ impl Lock {
     /// # Errors
     /// [`Error::Busy`] when somebody has it.
     pub fn take(state: &Path, activity: &str) -> Result<Self, Error> {
+        Self::take_saying(state, activity, "")
+    }
+
+    /// The same, and says to whoever finds it locked that it is for a moment.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody has it.
+    pub fn take_for_a_moment(state: &Path, activity: &str) -> Result<Self, Error> {
+        Self::take_saying(state, activity, BRIEFLY)
+    }
+
+    fn take_saying(state: &Path, activity: &str, more: &str) -> Result<Self, Error> {
         let path = state.join(format!("{activity}{SUFFIX}"));
         let failed = |source| Error::State {
             path: path.clone(),
@@ -39,13 +53,15 @@ impl Lock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
+                let (pid, is_brief) = holder(&mut file).unzip();
                 return Err(Error::Busy {
                     activity: activity.to_owned(),
-                    holder: holder(&mut file).map_or_else(
+                    holder: pid.map_or_else(
                         || "another process".to_owned(),
                         |pid| format!("process {pid}"),
                     ),
                     path: path.clone(),
+                    is_brief: is_brief.unwrap_or(false),
                 });
             }
             Err(error) => return Err(failed(error.into())),
@@ -53,7 +69,7 @@ impl Lock {
         // Only for people: without it the lock is as good.
         let noted = file
             .set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
+            .and_then(|()| writeln!(file, "{}{more}", std::process::id()));
         if let Err(error) = noted {
             tracing::debug!(%error, "the process id is not noted in a lock file");
         }
@@ -90,7 +106,7 @@ pub fn held(state: &Path) -> Result<Vec<Held>, Error> {
         let Ok(mut file) = File::open(&path) else {
             continue;
         };
-        let Some(pid) = holder(&mut file).filter(|pid| is_alive(*pid)) else {
+        let Some((pid, _)) = holder(&mut file).filter(|(pid, _)| is_alive(*pid)) else {
             continue;
         };
         let tried = flock(&file, FlockOperation::NonBlockingLockShared);
@@ -126,11 +142,13 @@ fn files(state: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     Ok(found)
 }
 
-/// The process id in a lock's file.
-fn holder(file: &mut File) -> Option<u32> {
+/// The process id in a lock's file, and whether it holds the lock for a moment only.
+fn holder(file: &mut File) -> Option<(u32, bool)> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let text = text.trim();
+    let pid = text.strip_suffix(BRIEFLY);
+    Some((pid.unwrap_or(text).parse().ok()?, pid.is_some()))
 }
 
 fn is_alive(pid: u32) -> bool {

@@ -23,7 +23,7 @@ pub async fn crops_for(
 ) -> Result<HashMap<AssetId, Crops>, Error> {
     let assets: Vec<_> = originals.iter().map(|one| one.asset.as_str()).collect();
     let mut found = catalogue.crops_of(&assets).await?;
-    found.sort_by_key(|cropped| (saved_at(cropped), cropped.record.key.id.clone()));
+    found.sort_by_key(rank);
     let by_asset: HashMap<_, _> = originals.iter().map(|one| (&one.asset, *one)).collect();
     let mut crops: HashMap<AssetId, Crops> = HashMap::new();
     for cropped in &found {
@@ -43,6 +43,12 @@ pub async fn crops_for(
         }
     }
     Ok(crops)
+}
+
+/// Of two rectangles for one preset the one of higher rank counts.
+#[must_use]
+pub fn rank(cropped: &Cropped) -> (Option<Timestamp>, String) {
+    (saved_at(cropped), cropped.record.key.id.clone())
 }
 
 /// When a rectangle was saved last, as far as its record says.

@@ -23,6 +23,17 @@ pub enum Error {
     /// A record in the catalogue cannot be read.
     #[error("a stored record cannot be read")]
     Record(#[from] BadRecord),
+    /// The node cannot be locked.
+    #[error(transparent)]
+    Node(Box<crate::node::Error>),
+    /// No category is called so.
+    #[error(
+        "there is no category {name:?}; name one by its id or by its path, as `emsync record list category --json` shows them"
+    )]
+    NoCategory {
+        /// What was asked for.
+        name: String,
+    },
     /// A thread of ours could not be started or ended in a panic.
     #[error("a worker of the renditions broke down")]
     Worker,
@@ -37,6 +48,8 @@ impl Error {
             Self::Store(error) => error.class(),
             Self::Trash(error) => error.class(),
             Self::Media(error) => error.class(),
+            Self::Node(error) => error.class(),
+            Self::NoCategory { .. } => Class::Permanent,
             Self::Record(_) => Class::Corrupt,
             Self::Worker => Class::Transient,
         }

@@ -25,6 +25,8 @@ pub struct Want {
     pub original: Original,
     /// Presets, and the rectangles that hold for this original.
     pub recipe: Recipe,
+    /// Whether its asset has all of its renditions with these, so that its record says that they are there.
+    pub completes: bool,
 }
 
 /// An original that is here.

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! line     wants -> bridge (a thread: it may block) -> regenerator -> finished -> settle      (channels of `depth`)
+//! cropping a rectangle set or taken back here
 //! crops    the rectangles that hold for an original
 //! settle   bytes, then rows and the state of their assets, in one catalogue batch
-//! preview  that state: `previewstatus` in the record of an asset of ours
+//! stale    pure: how each rendition stands, by what it was made of
+//! rebuild  all assets -> those that are missing or stale -> line, a chunk at a time
+//! preview  the state of an asset: `previewstatus` in the record of an asset of ours
 //! ```
 //!
 //! Bytes come before rows. A kill between the two leaves renditions without rows, or under rows of those they replaced: they are
@@ -12,11 +15,15 @@
 //!
 //! Files of one asset have one writer at a time: whoever works here holds the lock of the activity that also writes them.
 
+pub mod cropping;
 pub mod crops;
 mod error;
 mod line;
 pub mod preview;
+pub mod rebuild;
 mod settle;
+pub mod shown;
+pub mod stale;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -118,6 +125,7 @@ impl Workshop {
                 mode: self.settings.mode,
             },
             original,
+            completes: true,
         };
         Ok(originals.into_iter().map(with_recipe).collect())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::line::Want;
 use super::preview::{Preview, restated};
 use super::{Error, Workshop, blocking, is_at};
-use crate::catalogue::{Finding, Placed, Wanted};
+use crate::catalogue::{FileRow, Finding, Placed, Wanted};
 use crate::crash::{self, Point};
 use crate::error::{Class, chain};
 use crate::media::{self, Finished, Rendition};
@@ -65,7 +65,8 @@ async fn strip(
         .map(|(want, _)| want.original.asset.as_str())
         .collect();
     let mut rows = shop.catalogue.files_of(&assets).await?;
-    rows.retain(|row| row.file.kind == FileKind::Generated);
+    // What was copied from another author is that one's to take back.
+    rows.retain(|row| row.file.kind == FileKind::Generated && row.file.authored);
     if !rows.is_empty() {
         let now = shop.now();
         let mut batch = shop.catalogue.batch().await?;
@@ -101,16 +102,17 @@ async fn strip(
 async fn publish(
     shop: &Arc<Workshop>,
     made: Vec<(Want, Vec<Rendition>)>,
-) -> Result<Vec<(Want, Vec<MediaFile>)>, Error> {
+) -> Result<Vec<(Want, Vec<Made>)>, Error> {
     let assets: Vec<_> = made
         .iter()
         .map(|(want, _)| want.original.asset.as_str())
         .collect();
     let old = shop.catalogue.files_of(&assets).await?;
     let before = Before {
-        modified: old
+        files: old
             .into_iter()
-            .map(|row| ((row.file.asset, row.file.path), row.file.modified))
+            .filter(|row| row.file.kind == FileKind::Generated)
+            .map(|row| ((row.file.asset.clone(), row.file.path.clone()), row))
             .collect(),
         places: places(shop, &made).await?,
     };
@@ -128,7 +130,7 @@ async fn publish(
             parts.push((want, files));
         }
         let mut published = shared.store.publish(batch).into_iter();
-        let mut settled = |rows: Vec<MediaFile>| {
+        let mut settled = |rows: Vec<Made>| {
             published
                 .by_ref()
                 .take(rows.len())
@@ -155,10 +157,17 @@ async fn publish(
     Ok(durable)
 }
 
+/// A rendition that is durable, and what its row will say.
+struct Made {
+    row: MediaFile,
+    /// Whether it is byte for byte what was there: then nobody else has to hear of it.
+    is_same: bool,
+}
+
 /// What is known about renditions before they are published.
 struct Before {
-    /// When those that they replace were made.
-    modified: HashMap<(AssetId, MediaPath), Timestamp>,
+    /// Those that they replace.
+    files: HashMap<(AssetId, MediaPath), FileRow>,
     /// Where they are to lie.
     places: HashMap<(AssetId, MediaPath), MediaPath>,
 }
@@ -211,7 +220,7 @@ fn stage(
     renditions: Vec<Rendition>,
     before: &Before,
     now: Timestamp,
-) -> Result<Vec<(Publish, MediaFile)>, store::Error> {
+) -> Result<Vec<(Publish, Made)>, store::Error> {
     let mut files = Vec::with_capacity(renditions.len());
     for Rendition {
         preset,
@@ -227,11 +236,16 @@ fn stage(
             .join(&file_name)
             .map_err(|error| store::Error::NameTooLong { path: error.path })?;
         let key = (want.original.asset.clone(), path);
-        // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5).
-        let after_old = (before.modified)
-            .get(&key)
-            .map(|old| old.whole_second().plus(Duration::from_secs(1)));
-        let modified = after_old.map_or(now, |after| after.max(now));
+        let old = before.files.get(&key);
+        let sha256 = Sha256::of(&bytes);
+        let is_same = old.is_some_and(|old| !old.is_damaged() && old.file.sha256 == sha256);
+        // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5). One that
+        // is no other keeps its date (media spec 8.4).
+        let modified = match old.map(|old| old.file.modified) {
+            None => now,
+            Some(old) if is_same => old,
+            Some(old) => now.max(old.whole_second().plus(Duration::from_secs(1))),
+        };
         let mut staged = shop.staging.create()?;
         staged.write_all(&bytes)?;
         let place = before.places.get(&key).unwrap_or(&key.1).clone();
@@ -242,7 +256,7 @@ fn stage(
             asset: want.original.asset.clone(),
             size: bytes.len() as u64,
             modified,
-            sha256: Sha256::of(&bytes),
+            sha256,
             md5: None,
             authored: true,
             fingerprint: made_by
@@ -256,7 +270,10 @@ fn stage(
                 modified,
                 keep_replaced: false,
             },
-            row.at(place),
+            Made {
+                row: row.at(place),
+                is_same,
+            },
         ));
     }
     Ok(files)
@@ -264,7 +281,7 @@ fn stage(
 
 async fn commit(
     shop: &Workshop,
-    made: Vec<(Want, Vec<MediaFile>)>,
+    made: Vec<(Want, Vec<Made>)>,
     findings: Vec<(Want, String)>,
 ) -> Result<(), Error> {
     let now = shop.now();
@@ -297,9 +314,14 @@ async fn commit(
         Ok(())
     };
     for (want, rows) in made.iter().filter(|(want, _)| is_current(want)) {
-        restate(&want.original.asset, Preview::Rendered)?;
+        if want.completes {
+            restate(&want.original.asset, Preview::Rendered)?;
+        }
         for row in rows {
-            batch.put_file(row, now).await?;
+            match row.is_same {
+                true => batch.note_made_of(&row.row).await?,
+                false => batch.put_file(&row.row, now).await?,
+            }
         }
         batch.forget_finding(&want.original.asset).await?;
         files += rows.len() as u64;

@@ -11,3 +11,9 @@ CREATE INDEX crop_asset ON crop (asset);
 INSERT INTO crop (record, asset)
 SELECT id, json_extract(source, '$.assetid') FROM record
 WHERE module = 'assetcrop' AND deleted = 0 AND json_valid(source) AND json_type(source, '$.assetid') = 'text';
+
+CREATE TABLE rebuild (
+    selection TEXT   NOT NULL PRIMARY KEY,      -- what a rebuild of everything was asked for, as JSON
+    begun_at  BIGINT NOT NULL,
+    after_id  TEXT   NOT NULL                   -- the last asset that is done, in order of ids
+);

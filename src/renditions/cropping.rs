@@ -1,0 +1,285 @@
+//! A user's rectangle set or taken back on this node: a row of `assetcrop`, as EMDB's editor writes it (media spec 4.2 and 4.3).
+//!
+//! The rendition follows when it is made again ([`rebuild`](super::rebuild)): by its fingerprint it is stale from then on.
+
+use std::io::BufReader;
+
+use serde_json::Map;
+
+use super::{Error, Original, rebuild};
+use crate::catalogue::{self, Cropped, StoredRecord};
+use crate::media::{Probe, probe};
+use crate::model::preset::{Preset, PresetId, image_presets};
+use crate::model::{
+    AssetId, Crop, FileKind, Mode, Module, Record, RecordKey, RecordStatus, Sha256,
+};
+use crate::node::Node;
+use crate::protocol::crop::{self, AssetCrop};
+use crate::protocol::record::{self, BadRecord};
+use crate::store;
+
+/// Why a rectangle cannot be set or taken back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CropError {
+    /// Making renditions fails as a whole.
+    #[error(transparent)]
+    Renditions(#[from] Error),
+    /// No live asset of ours has this id.
+    #[error("there is no asset {asset} here")]
+    NoAsset {
+        /// What was asked for.
+        asset: AssetId,
+    },
+    /// No preset is called so.
+    #[error("there is no preset {preset:?} that is made here; there are {}", known.join(", "))]
+    NoPreset {
+        /// What was asked for.
+        preset: String,
+        /// The ids there are.
+        known: Vec<String>,
+    },
+    /// The asset's renditions come from another node.
+    #[error(
+        "the renditions of asset {asset} are copied from {author}, so a crop here would be lost with the next sync; set it there, or \
+         let this node make them (generated = \"rebuild\" of that peer)"
+    )]
+    NotMadeHere {
+        /// The asset.
+        asset: AssetId,
+        /// Who makes them.
+        author: String,
+    },
+    /// There is no picture to draw a rectangle on.
+    #[error("the original of asset {asset} is no picture that is here and sound")]
+    NoPicture {
+        /// The asset.
+        asset: AssetId,
+    },
+    /// The rectangle is not inside the picture.
+    #[error("{crop} is not inside the picture, which is {width}x{height}")]
+    Outside {
+        /// The rectangle.
+        crop: Crop,
+        /// Width of the picture in pixels, as it is shown.
+        width: u32,
+        /// Height of the picture in pixels, as it is shown.
+        height: u32,
+    },
+    /// There is nothing to take back.
+    #[error("asset {asset} has no crop for preset {preset}")]
+    NoCrop {
+        /// The asset.
+        asset: AssetId,
+        /// The preset.
+        preset: PresetId,
+    },
+}
+
+impl From<catalogue::Error> for CropError {
+    fn from(error: catalogue::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<store::Error> for CropError {
+    fn from(error: store::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<BadRecord> for CropError {
+    fn from(error: BadRecord) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// Sets the rectangle of an asset for a preset; answers what stands in its row, in the grid of the stored original.
+///
+/// `crop` is what a person sees: pixels of the upright picture. In faithful mode it is taken as EMDB takes it, pixels of the
+/// stored one (media spec 4.5).
+///
+/// # Errors
+/// [`CropError`]; then nothing was changed.
+pub async fn set(
+    node: &Node,
+    asset: &AssetId,
+    preset: &PresetId,
+    seen: Crop,
+    dry_run: bool,
+) -> Result<AssetCrop, CropError> {
+    let (stored, original) = original(node, asset).await?;
+    check_preset(preset)?;
+    check_author(node, &stored)?;
+    let probe = look(node, &original)?;
+    let drawn = match node.config.mode() {
+        Mode::Faithful => seen,
+        Mode::Corrected => seen.from_upright((probe.width, probe.height), probe.orientation),
+    };
+    check_inside(seen, &probe, node.config.mode())?;
+    let row = AssetCrop {
+        asset: asset.clone(),
+        preset: preset.clone(),
+        crop: drawn,
+        drawn_on: Some(original.content),
+    };
+    if dry_run {
+        return Ok(row);
+    }
+    let before = of_preset(node, asset, preset).await?;
+    let own = &node.config.node.cluster_id;
+    let key = match &before {
+        Some(cropped) => cropped.record.key.clone(),
+        None => new_key(own.as_str(), &row),
+    };
+    let now = node.seams.clock.now();
+    let mut batch = node.catalogue.batch().await?;
+    // A row that was taken back keeps its id, so the next save has to be younger than that.
+    let known = batch.stored(std::slice::from_ref(&key)).await?;
+    let known = known.get(&key).map(|stored| &stored.record);
+    let mut members = match known.filter(|known| !known.is_deleted()) {
+        Some(record) => record::members(record)?,
+        None => Map::from_iter([("id".to_owned(), key.id.clone().into())]),
+    };
+    crop::write(&row, &mut members);
+    let status = known.and_then(|record| record.status.as_ref());
+    let status = RecordStatus::saved(own, status, now, false);
+    let record = record::stamped(members, &key, &status);
+    batch.put_records(&[&record], "", now).await?;
+    batch.commit().await?;
+    Ok(row)
+}
+
+/// Takes the rectangle of an asset for a preset back.
+///
+/// # Errors
+/// [`CropError`]; then nothing was changed.
+pub async fn clear(
+    node: &Node,
+    asset: &AssetId,
+    preset: &PresetId,
+    dry_run: bool,
+) -> Result<(), CropError> {
+    let cropped = of_preset(node, asset, preset).await?;
+    let cropped = cropped.ok_or_else(|| CropError::NoCrop {
+        asset: asset.clone(),
+        preset: preset.clone(),
+    })?;
+    if let Some(stored) = live(node, asset).await? {
+        check_author(node, &stored)?;
+    }
+    if dry_run {
+        return Ok(());
+    }
+    let now = node.seams.clock.now();
+    let mut batch = node.catalogue.batch().await?;
+    let known = batch
+        .stored(std::slice::from_ref(&cropped.record.key))
+        .await?;
+    let known = known.get(&cropped.record.key);
+    let record = known.map_or(&cropped.record, |stored| &stored.record);
+    let own = &node.config.node.cluster_id;
+    let status = RecordStatus::saved(own, record.status.as_ref(), now, true);
+    let tombstone: Record = record::restamped(record, &status)?;
+    batch.put_records(&[&tombstone], "", now).await?;
+    batch.commit().await?;
+    Ok(())
+}
+
+/// The rectangle that counts for a preset, if there is one.
+async fn of_preset(
+    node: &Node,
+    asset: &AssetId,
+    preset: &PresetId,
+) -> Result<Option<Cropped>, CropError> {
+    let found = node.catalogue.crops_of(&[asset.as_str()]).await?;
+    let mut of_preset: Vec<_> = found
+        .into_iter()
+        .filter(|cropped| cropped.row.preset == *preset)
+        .collect();
+    of_preset.sort_by_key(super::crops::rank);
+    Ok(of_preset.pop())
+}
+
+async fn live(node: &Node, asset: &AssetId) -> Result<Option<StoredRecord>, CropError> {
+    let key = RecordKey::new(Module::ASSET, asset.as_str()).expect("an asset id is a record id");
+    let stored = node.catalogue.record(&key).await?;
+    Ok(stored.filter(|stored| !stored.record.is_deleted()))
+}
+
+async fn original(node: &Node, asset: &AssetId) -> Result<(StoredRecord, Original), CropError> {
+    let stored = live(node, asset).await?.ok_or_else(|| CropError::NoAsset {
+        asset: asset.clone(),
+    })?;
+    let files = node.catalogue.files_of(&[asset.as_str()]).await?;
+    let parsed = record::asset(&stored.record)?;
+    let original = rebuild::original(&parsed, &files);
+    let original = original.ok_or_else(|| CropError::NoPicture {
+        asset: asset.clone(),
+    })?;
+    Ok((stored, original))
+}
+
+fn check_preset(preset: &PresetId) -> Result<Preset, CropError> {
+    let all = image_presets();
+    let found = all.iter().find(|known| known.id == *preset).cloned();
+    found.ok_or_else(|| CropError::NoPreset {
+        preset: preset.to_string(),
+        known: all.iter().map(|known| known.id.to_string()).collect(),
+    })
+}
+
+fn check_author(node: &Node, stored: &StoredRecord) -> Result<(), CropError> {
+    if rebuild::is_made_here(&node.config, stored) {
+        return Ok(());
+    }
+    let master = (stored.record.status.as_ref()).map(|status| status.master.to_string());
+    Err(CropError::NotMadeHere {
+        asset: AssetId::new(&stored.record.key.id).expect("it was found by an asset id"),
+        author: master.unwrap_or_else(|| stored.origin.clone()),
+    })
+}
+
+fn look(node: &Node, original: &Original) -> Result<Probe, CropError> {
+    let none = || CropError::NoPicture {
+        asset: original.asset.clone(),
+    };
+    let open = node
+        .store
+        .open_file(FileKind::Original, &original.place)?
+        .ok_or_else(none)?;
+    let probed = probe(BufReader::new(open.file)).map_err(Error::Media)?;
+    probed.ok_or_else(none)
+}
+
+fn check_inside(seen: Crop, probe: &Probe, mode: Mode) -> Result<(), CropError> {
+    let is_turned = mode == Mode::Corrected && (5..=8).contains(&probe.orientation);
+    let (width, height) = if is_turned {
+        (probe.height, probe.width)
+    } else {
+        (probe.width, probe.height)
+    };
+    let is_inside = |from: i64, side: u32, most: u32| {
+        from >= 0
+            && from
+                .checked_add(side.into())
+                .is_some_and(|end| end <= most.into())
+    };
+    if is_inside(seen.x, seen.width, width) && is_inside(seen.y, seen.height, height) {
+        return Ok(());
+    }
+    Err(CropError::Outside {
+        crop: seen,
+        width,
+        height,
+    })
+}
+
+/// The key of a new row: the same on every try, so that a kill leaves no second one.
+fn new_key(own: &str, row: &AssetCrop) -> RecordKey {
+    let text = [own, crop::TABLE, row.asset.as_str(), row.preset.as_str()].join("\0");
+    let mut id = data_encoding::BASE32_NOPAD.encode(Sha256::of(text.as_bytes()).as_bytes());
+    id.make_ascii_lowercase();
+    id.truncate(20);
+    RecordKey::new(crop::TABLE, id).expect("letters and digits are an id")
+}

@@ -1,0 +1,520 @@
+//! Making again what is missing or stale: a walk over the assets in order of their ids, a chunk of originals at a time.
+//!
+//! ```text
+//! page of assets -> files, crops, findings -> states -> those selected
+//! chunk of originals -> lock of whoever else writes them -> line -> settled -> lock given back
+//! ```
+//!
+//! New work goes before: while an import or a sync holds its lock, the originals that it may write wait for it; and it waits for a
+//! chunk at most. What is done is known by its fingerprint, so a rebuild that was cut short goes on when it is asked for again;
+//! one of everything, which fingerprints cannot tell, notes how far it has come.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::stale::{State, states};
+use super::{Error, Line, Original, Settings, Want, Workshop};
+use crate::catalogue::{FileRow, Finding, RebuildState, StoredRecord};
+use crate::config::{Config, Generated};
+use crate::crash::{self, Point};
+use crate::media::Recipe;
+use crate::model::preset::{PresetId, image_presets, is_image_format};
+use crate::model::{Asset, AssetId, FileKind, Module, RecordKey};
+use crate::monitor::{Monitor, Phase};
+use crate::node::{self, Lock, Node};
+use crate::protocol::record;
+use crate::shutdown::Shutdown;
+
+/// A rebuild that was asked for, as locks and staging know it.
+pub const ACTIVITY: &str = "thumbs";
+/// Assets looked at at once.
+const PAGE: usize = 500;
+/// Originals under one lock, for each thread: at a second for each, others wait for half a minute at most.
+const ORIGINALS_A_THREAD: usize = 32;
+/// How often it is looked whether a lock is free.
+const LOCK_POLL: Duration = Duration::from_millis(200);
+
+/// Which renditions to make.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Selection {
+    /// Those that are not here.
+    pub missing: bool,
+    /// Those made of something else than they would be made of now.
+    pub stale: bool,
+    /// Those of originals that were found to allow none.
+    pub failed: bool,
+    /// All that this node makes.
+    pub all: bool,
+    /// Only of these presets; empty for any.
+    pub presets: Vec<PresetId>,
+    /// Only of these assets; empty for any.
+    pub assets: Vec<AssetId>,
+    /// Only of assets in one of these categories, named by id or path; empty for any.
+    pub categories: Vec<String>,
+}
+
+/// What a rebuild did, or in a dry run would do. Renditions are counted unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Report {
+    /// Originals looked at that renditions can be made of.
+    pub assets: u64,
+    /// As they should be.
+    pub current: u64,
+    /// Copied from their author, who keeps them fresh.
+    pub copied: u64,
+    /// Found missing.
+    pub missing: u64,
+    /// Found stale.
+    pub stale: u64,
+    /// Originals that were found to allow none before this.
+    pub failed: u64,
+    /// Asked for.
+    pub selected: u64,
+    /// Made.
+    pub rebuilt: u64,
+    /// Originals found to allow none.
+    pub unrenderable: u64,
+    /// Wall time.
+    pub elapsed_ms: u64,
+}
+
+/// Makes again what is selected. The caller holds the lock of `activity`, under whose name files are staged.
+///
+/// When `shutdown` is requested it finishes what is in hand and answers with what it did.
+///
+/// # Errors
+/// [`Error::NoCategory`] before anything is done; the catalogue's and the store's failures, after which another call goes on.
+pub async fn rebuild(
+    node: &Node,
+    activity: &str,
+    selection: &Selection,
+    dry_run: bool,
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Result<Report, Error> {
+    let began = Instant::now();
+    monitor.phase(Phase::Renditions);
+    let mut rebuild =
+        Rebuild::open((node, activity), selection, dry_run, monitor, shutdown).await?;
+    rebuild.run().await?;
+    let mut report = rebuild.report;
+    if let Some(shop) = &rebuild.shop {
+        report.rebuilt = shop.tally().renditions;
+        report.unrenderable = shop.tally().unrenderable;
+    }
+    report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(?report, "rebuild done");
+    Ok(report)
+}
+
+/// One rebuild.
+struct Rebuild<'a> {
+    node: &'a Node,
+    selection: &'a Selection,
+    settings: Settings,
+    /// Ids of the selected categories.
+    categories: HashSet<String>,
+    /// None in a dry run.
+    shop: Option<Arc<Workshop>>,
+    /// What is to be made next, by the lock it needs.
+    chunk: BTreeMap<String, Vec<Want>>,
+    /// Of a rebuild of everything: how far it has come.
+    state: Option<RebuildState>,
+    monitor: Arc<dyn Monitor>,
+    stop: &'a Shutdown,
+    report: Report,
+}
+
+/// Who makes the renditions of an asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    /// This node.
+    Here,
+    /// Another one; what was made here all the same is kept fresh here.
+    There,
+}
+
+impl<'a> Rebuild<'a> {
+    async fn open(
+        (node, activity): (&'a Node, &str),
+        selection: &'a Selection,
+        dry_run: bool,
+        monitor: Arc<dyn Monitor>,
+        stop: &'a Shutdown,
+    ) -> Result<Self, Error> {
+        let settings = Settings::of(&node.config);
+        let mut shop = None;
+        if !dry_run {
+            let staging = node.store.staging(activity)?;
+            staging.sweep()?;
+            shop = Some(Arc::new(Workshop {
+                catalogue: node.catalogue.clone(),
+                store: node.store.clone(),
+                staging,
+                own: node.config.node.cluster_id.clone(),
+                settings,
+                seams: node.seams.clone(),
+                monitor: Arc::clone(&monitor),
+                stop: stop.clone(),
+                tally: std::sync::Mutex::default(),
+            }));
+        }
+        let mut rebuild = Self {
+            node,
+            selection,
+            settings,
+            categories: HashSet::new(),
+            shop,
+            chunk: BTreeMap::new(),
+            state: None,
+            monitor,
+            stop,
+            report: Report::default(),
+        };
+        for name in &selection.categories {
+            let id = rebuild.category(name).await?;
+            rebuild.categories.insert(id);
+        }
+        Ok(rebuild)
+    }
+
+    async fn run(&mut self) -> Result<(), Error> {
+        self.resume().await?;
+        let mut after = self
+            .state
+            .as_ref()
+            .and_then(|state| asset_key(&state.after));
+        while !self.stop.requested() {
+            let page = self.page(after.as_ref()).await?;
+            let Some(last) = page.last() else { break };
+            let last = last.record.key.clone();
+            self.look_at(&page).await?;
+            self.make_if(self.room()).await?;
+            // Nothing of the page may be left in hand where the walk is said to be behind it.
+            if self.state.is_some() {
+                self.make_if(1).await?;
+                self.note(&last.id).await?;
+            }
+            after = Some(last);
+        }
+        self.make_if(1).await?;
+        if !self.stop.requested() {
+            self.end().await?;
+        }
+        Ok(())
+    }
+
+    /// The next assets, in order of their ids.
+    async fn page(&self, after: Option<&RecordKey>) -> Result<Vec<StoredRecord>, Error> {
+        let catalogue = &self.node.catalogue;
+        if self.selection.assets.is_empty() {
+            return Ok(catalogue
+                .records_after(Some(&Module::asset()), after, PAGE)
+                .await?);
+        }
+        let mut keys: Vec<_> = (self.selection.assets.iter())
+            .filter_map(|id| asset_key(id.as_str()))
+            .filter(|key| after.is_none_or(|after| key > after))
+            .collect();
+        keys.sort();
+        keys.dedup();
+        keys.truncate(PAGE);
+        let mut stored = catalogue.stored(&keys).await?;
+        Ok(keys.iter().filter_map(|key| stored.remove(key)).collect())
+    }
+
+    /// Takes from a page what is selected.
+    async fn look_at(&mut self, page: &[StoredRecord]) -> Result<(), Error> {
+        let mut assets = Vec::with_capacity(page.len());
+        for stored in page.iter().filter(|stored| !stored.record.is_deleted()) {
+            let Ok(asset) = record::asset(&stored.record) else {
+                continue;
+            };
+            let is_renderable =
+                !asset.is_folder && asset.format.as_deref().is_some_and(is_image_format);
+            if is_renderable && self.is_in_category(stored)? {
+                assets.push((stored, asset));
+            }
+        }
+        let ids: Vec<_> = assets.iter().map(|(_, asset)| asset.id.as_str()).collect();
+        let catalogue = &self.node.catalogue;
+        let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
+        for row in catalogue.files_of(&ids).await? {
+            files.entry(row.file.asset.clone()).or_default().push(row);
+        }
+        let findings = catalogue.findings(&ids).await?;
+        let mut originals = Vec::with_capacity(assets.len());
+        for (stored, asset) in assets {
+            let files = files.remove(&asset.id).unwrap_or_default();
+            if let Some(original) = original(&asset, &files) {
+                originals.push((stored, original, files));
+            }
+        }
+        let all: Vec<_> = originals.iter().map(|(_, original, _)| original).collect();
+        let mut crops = super::crops::crops_for(catalogue, &all, self.monitor.as_ref()).await?;
+        for (stored, original, files) in originals {
+            let recipe = Recipe {
+                presets: image_presets(),
+                crops: crops.remove(&original.asset).unwrap_or_default(),
+                mode: self.settings.mode,
+            };
+            let has_failed = findings.iter().any(|known: &Finding| {
+                known.asset == original.asset && known.content == original.content
+            });
+            self.consider(stored, original, recipe, &files, has_failed);
+        }
+        Ok(())
+    }
+
+    /// Takes from an original what is selected.
+    fn consider(
+        &mut self,
+        stored: &StoredRecord,
+        original: Original,
+        mut recipe: Recipe,
+        files: &[FileRow],
+        has_failed: bool,
+    ) {
+        let (author, lock) = self.author(stored);
+        let states = states(&original, &recipe, files);
+        let (selection, report) = (self.selection, &mut self.report);
+        report.assets += 1;
+        report.failed += u64::from(has_failed);
+        let mut is_made = |id: &PresetId| {
+            let state = states[id];
+            let is_ours =
+                author == Author::Here || state == State::Stale || state == State::Current;
+            match state {
+                State::Current => report.current += 1,
+                State::Copied => report.copied += 1,
+                State::Missing if has_failed || !is_ours => {}
+                State::Missing => report.missing += 1,
+                State::Stale => report.stale += 1,
+            }
+            let is_asked_for = match state {
+                State::Copied => false,
+                _ if !is_ours => false,
+                _ if has_failed => selection.failed || selection.all,
+                State::Missing => selection.missing || selection.all,
+                State::Stale => selection.stale || selection.all,
+                State::Current => selection.all,
+            };
+            let is_selected = selection.presets.is_empty() || selection.presets.contains(id);
+            is_asked_for && is_selected
+        };
+        recipe.presets.retain(|preset| is_made(&preset.id));
+        if recipe.presets.is_empty() {
+            return;
+        }
+        self.report.selected += recipe.presets.len() as u64;
+        let completes = states.iter().all(|(id, state)| {
+            *state != State::Missing || recipe.presets.iter().any(|preset| preset.id == *id)
+        });
+        let want = Want {
+            original,
+            recipe,
+            completes,
+        };
+        self.chunk.entry(lock).or_default().push(want);
+    }
+
+    /// Who makes the renditions of an asset, and the activity that may write them beside us.
+    fn author(&self, stored: &StoredRecord) -> (Author, String) {
+        let author = match is_made_here(&self.node.config, stored) {
+            true => Author::Here,
+            false => Author::There,
+        };
+        let lock = match is_own(&self.node.config, stored) {
+            true => "import".to_owned(),
+            false => format!("run-{}", stored.origin),
+        };
+        (author, lock)
+    }
+
+    /// Originals that may be in hand before they are made.
+    fn room(&self) -> usize {
+        let threads = match self.settings.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        threads * ORIGINALS_A_THREAD
+    }
+
+    /// Makes what is in hand when it is as much as that.
+    async fn make_if(&mut self, least: usize) -> Result<(), Error> {
+        let in_hand: usize = self.chunk.values().map(Vec::len).sum();
+        if in_hand < least {
+            return Ok(());
+        }
+        let chunk = std::mem::take(&mut self.chunk);
+        let Some(shop) = self.shop.clone() else {
+            return Ok(());
+        };
+        for (activity, mut wants) in chunk {
+            while !wants.is_empty() && !self.stop.requested() {
+                let rest = wants.split_off(wants.len().min(self.room()));
+                let Some(_lock) = self.turn(&activity).await? else {
+                    return Ok(());
+                };
+                make(&shop, std::mem::replace(&mut wants, rest)).await?;
+                crash::point(Point::RebuiltChunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lock of an activity, once it is free; `None` when we are asked to end before.
+    async fn turn(&self, activity: &str) -> Result<Option<Lock>, Error> {
+        let mut has_said = false;
+        while !self.stop.requested() {
+            match self.node.lock_for_a_moment(activity) {
+                Ok(lock) => return Ok(Some(lock)),
+                Err(node::Error::Busy { holder, .. }) => {
+                    if !std::mem::replace(&mut has_said, true) {
+                        tracing::info!(activity, holder, "waiting until it is done");
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(LOCK_POLL) => {}
+                        () = self.stop.wait() => {}
+                    }
+                }
+                Err(error) => return Err(Error::Node(Box::new(error))),
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_in_category(&self, stored: &StoredRecord) -> Result<bool, Error> {
+        if self.categories.is_empty() {
+            return Ok(true);
+        }
+        let members = record::members(&stored.record)?;
+        let lists = ["category", "category-exact"].into_iter();
+        let mut ids = lists
+            .filter_map(|name| members.get(name)?.as_array())
+            .flatten();
+        Ok(ids.any(|id| id.as_str().is_some_and(|id| self.categories.contains(id))))
+    }
+
+    /// The id of a category that is named by its id or its path.
+    async fn category(&self, name: &str) -> Result<String, Error> {
+        let module = Module::category();
+        if let Ok(key) = RecordKey::new(module.as_str(), name) {
+            let stored = self.node.catalogue.record(&key).await?;
+            if stored.is_some_and(|stored| !stored.record.is_deleted()) {
+                return Ok(name.to_owned());
+            }
+        }
+        let mut after: Option<RecordKey> = None;
+        loop {
+            let page = self
+                .node
+                .catalogue
+                .records_after(Some(&module), after.as_ref(), PAGE)
+                .await?;
+            let Some(last) = page.last() else {
+                return Err(Error::NoCategory {
+                    name: name.to_owned(),
+                });
+            };
+            after = Some(last.record.key.clone());
+            for stored in page.iter().filter(|stored| !stored.record.is_deleted()) {
+                let members = record::members(&stored.record)?;
+                let path = members.get("categorypath").and_then(|path| path.as_str());
+                if path == Some(name.trim_matches('/')) {
+                    return Ok(stored.record.key.id.clone());
+                }
+            }
+        }
+    }
+
+    /// Goes on where a rebuild of everything was left.
+    async fn resume(&mut self) -> Result<(), Error> {
+        if !self.selection.all {
+            return Ok(());
+        }
+        let known = self.node.catalogue.rebuild(&self.name()).await?;
+        if let Some(state) = &known {
+            tracing::info!(begun_at = %state.begun_at, after = state.after, "going on with a rebuild");
+        }
+        let fresh = || RebuildState {
+            begun_at: self.node.seams.clock.now(),
+            after: String::new(),
+        };
+        self.state = Some(known.unwrap_or_else(fresh));
+        Ok(())
+    }
+
+    async fn note(&mut self, last: &str) -> Result<(), Error> {
+        let name = self.name();
+        if let (Some(state), Some(shop)) = (&mut self.state, &self.shop)
+            && !self.stop.requested()
+        {
+            state.after = last.to_owned();
+            let mut batch = shop.catalogue.batch().await?;
+            batch.put_rebuild(&name, state).await?;
+            batch.commit().await?;
+            crash::point(Point::RebuildNoted)?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
+        if let (Some(_), Some(shop)) = (&self.state, &self.shop) {
+            let mut batch = shop.catalogue.batch().await?;
+            batch.end_rebuild(&self.name()).await?;
+            batch.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// What a rebuild of this selection is called.
+    fn name(&self) -> String {
+        serde_json::to_string(self.selection).unwrap_or_default()
+    }
+}
+
+fn is_own(config: &Config, stored: &StoredRecord) -> bool {
+    let status = stored.record.status.as_ref();
+    status.is_some_and(|status| status.master == config.node.cluster_id)
+}
+
+/// Whether this node makes the renditions of an asset: of its own, and of those of a peer that it is told to make them of.
+pub(super) fn is_made_here(config: &Config, stored: &StoredRecord) -> bool {
+    let peer = || config.peers.iter().find(|peer| peer.name == stored.origin);
+    let is_rebuilt = || peer().is_some_and(|peer| peer.generated == Generated::Rebuild);
+    is_own(config, stored) || is_rebuilt()
+}
+
+/// The asset's original, if it is here and sound.
+pub(super) fn original(asset: &Asset, files: &[FileRow]) -> Option<Original> {
+    let path = asset.original()?;
+    let row = files
+        .iter()
+        .find(|row| row.file.kind == FileKind::Original && row.file.path == path)
+        .filter(|row| !row.is_damaged())?;
+    Some(Original {
+        asset: asset.id.clone(),
+        path: asset.source_path.clone(),
+        place: row.file.place().clone(),
+        content: row.file.sha256,
+        size: row.file.size,
+        modified: row.file.modified,
+    })
+}
+
+/// Makes all of these, and waits until they are durable.
+async fn make(shop: &Arc<Workshop>, wants: Vec<Want>) -> Result<(), Error> {
+    let line = Line::start(shop)?;
+    for want in wants {
+        if shop.stop.requested() || !line.feed(want).await {
+            break;
+        }
+    }
+    line.finish().await
+}
+
+fn asset_key(id: &str) -> Option<RecordKey> {
+    RecordKey::new(Module::ASSET, id).ok()
+}

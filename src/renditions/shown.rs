@@ -1,0 +1,112 @@
+//! Whether renditions show the rectangles that were drawn for them.
+
+use std::collections::HashMap;
+
+use super::crops::{crops_for, is_drawn_on};
+use super::rebuild::original;
+use super::stale::{State, states};
+use super::{Error, Original};
+use crate::catalogue::{Cropped, FileRow};
+use crate::media::Recipe;
+use crate::model::preset::image_presets;
+use crate::model::{AssetId, Module, RecordKey};
+use crate::monitor::Silent;
+use crate::node::Node;
+use crate::protocol::record;
+
+/// What became of a rectangle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// The rendition shows it.
+    Shown,
+    /// The rendition is still to be made.
+    Waits,
+    /// Another rectangle of the same preset was saved later.
+    Outdone,
+    /// It was drawn on an earlier original.
+    EarlierOriginal,
+    /// The rendition was copied from its author, who applies rectangles itself.
+    Copied,
+    /// No preset that is made here has this id.
+    NoPreset,
+    /// There is no picture of its asset here.
+    NoPicture,
+}
+
+impl Shown {
+    /// For people.
+    #[must_use]
+    pub const fn said(self) -> &'static str {
+        match self {
+            Self::Shown => "shown",
+            Self::Waits => "waits for `emsync thumbs rebuild`",
+            Self::Outdone => "another one was drawn later",
+            Self::EarlierOriginal => "not applied: drawn on an earlier original",
+            Self::Copied => "for its author to apply",
+            Self::NoPreset => "not applied: no such preset is made here",
+            Self::NoPicture => "not applied: there is no picture here",
+        }
+    }
+}
+
+/// What became of each of these rectangles, by the ids of their records.
+///
+/// # Errors
+/// [`Error`].
+pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String, Shown>, Error> {
+    let assets: Vec<_> = rectangles.iter().map(|one| &one.row.asset).collect();
+    let known = originals(node, &assets).await?;
+    let all: Vec<_> = known.values().map(|(original, _)| original).collect();
+    let crops = crops_for(&node.catalogue, &all, &Silent).await?;
+    let mut found = HashMap::new();
+    for cropped in rectangles {
+        let row = &cropped.row;
+        let shown = match known.get(&row.asset) {
+            None => Shown::NoPicture,
+            Some((original, _)) if !is_drawn_on(cropped, original) => Shown::EarlierOriginal,
+            Some((original, files)) => {
+                let recipe = Recipe {
+                    presets: image_presets(),
+                    crops: crops.get(&row.asset).cloned().unwrap_or_default(),
+                    mode: node.config.mode(),
+                };
+                let is_outdone = recipe.crops.get(&row.preset) != Some(&row.crop);
+                match states(original, &recipe, files).get(&row.preset) {
+                    None => Shown::NoPreset,
+                    Some(_) if is_outdone => Shown::Outdone,
+                    Some(State::Current) => Shown::Shown,
+                    Some(State::Copied) => Shown::Copied,
+                    Some(State::Missing | State::Stale) => Shown::Waits,
+                }
+            }
+        };
+        found.insert(cropped.record.key.id.clone(), shown);
+    }
+    Ok(found)
+}
+
+/// The originals of assets that live and have theirs here, each with all files of its asset.
+async fn originals(
+    node: &Node,
+    assets: &[&AssetId],
+) -> Result<HashMap<AssetId, (Original, Vec<FileRow>)>, Error> {
+    let keys: Vec<_> = assets
+        .iter()
+        .filter_map(|asset| RecordKey::new(Module::ASSET, asset.as_str()).ok())
+        .collect();
+    let ids: Vec<_> = assets.iter().map(|asset| asset.as_str()).collect();
+    let stored = node.catalogue.stored(&keys).await?;
+    let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
+    for row in node.catalogue.files_of(&ids).await? {
+        files.entry(row.file.asset.clone()).or_default().push(row);
+    }
+    let live = stored.values().filter(|one| !one.record.is_deleted());
+    let found = live.filter_map(|one| {
+        let asset = record::asset(&one.record).ok()?;
+        let files = files.remove(&asset.id)?;
+        let original = original(&asset, &files)?;
+        Some((asset.id, (original, files)))
+    });
+    Ok(found.collect())
+}
