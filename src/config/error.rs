@@ -95,6 +95,19 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Problem>,
     },
+    /// A file or folder of a site's preset lists is not one.
+    #[error(
+        "{place}: not a list of presets: {message}; mend the file, or take it away to have EMDB's own rows"
+    )]
+    List {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+    },
+    /// A preset has a property that cannot be used.
+    #[error(transparent)]
+    Preset(#[from] crate::model::preset::Error),
     /// No peer of that name.
     #[error("no peer {name:?} in {}: {}", file.display(), known_peers(known))]
     UnknownPeer {
@@ -311,6 +324,47 @@ pub enum Problem {
         /// `retry_base`.
         base: String,
     },
+    /// No folder where the site's preset lists should be.
+    #[error(
+        "{} is no folder: name the one that holds convertpreset.xml or the folder convertpreset, WEB-INF/data/<catalog>/lists of the site", .0.display()
+    )]
+    NoLists(PathBuf),
+    /// A second section for one preset.
+    #[error("the [[preset]] at line {line} is for {id:?} already: write both as one")]
+    PresetTwice {
+        /// The preset.
+        id: String,
+        /// Where the first one is.
+        line: usize,
+    },
+    /// A section for a preset nobody knows, and too little to make one of it.
+    #[error(
+        "no preset {0:?} is known, and a new one needs inputs, size, and extension or file_name: add these, or correct the id"
+    )]
+    NewPreset(String),
+    /// Two presets would write one file.
+    #[error(
+        "an import would write {file_name} by {other:?} too: give it another file_name or size, or set on_import = false for one of them"
+    )]
+    SameFile {
+        /// The file.
+        file_name: String,
+        /// The other preset.
+        other: String,
+    },
+    /// A name no generated file can have.
+    #[error(
+        "{0:?} is no name for a generated file: use one without / and without characters that paths reserve"
+    )]
+    PresetFile(String),
+    /// Not an extension.
+    #[error("{0:?} is no extension: write for example \"webp\", without a dot")]
+    Extension(String),
+    /// Not a width and a height.
+    #[error(
+        "{0:?} is no size: write width and height in pixels, from 1 to 65535, for example \"550x550\""
+    )]
+    Sides(String),
     /// Originals cannot be pushed to a peer nothing is pushed to.
     #[error("originals are pushed only along with records: add push = true, or remove this")]
     OriginalsWithoutPush,

@@ -18,6 +18,7 @@ pub(super) struct Written {
     pub(super) limits: Limits,
     pub(super) serve: Serve,
     pub(super) peers: Vec<Peer>,
+    pub(super) presets: Vec<Preset>,
 }
 
 /// `[node]`
@@ -35,6 +36,8 @@ pub(super) struct Media {
     pub(super) max_pixels: Option<At<u64>>,
     pub(super) names: Option<At<String>>,
     pub(super) mode: Option<At<String>>,
+    pub(super) presets: Option<At<String>>,
+    pub(super) preset_lists: Option<At<String>>,
 }
 
 /// `[limits]`
@@ -83,6 +86,39 @@ pub(super) struct Peer {
     pub(super) max_delete: Option<At<String>>,
 }
 
+/// `[[preset]]`
+pub(super) struct Preset {
+    pub(super) place: Place,
+    pub(super) id: Option<At<String>>,
+    pub(super) inputs: Vec<At<String>>,
+    pub(super) transcoder: Option<At<String>>,
+    pub(super) file_name: Option<At<String>>,
+    pub(super) extension: Option<At<String>>,
+    pub(super) size: Option<At<String>>,
+    pub(super) shape: Option<At<String>>,
+    pub(super) gravity: Option<At<String>>,
+    pub(super) x: Option<At<i64>>,
+    pub(super) y: Option<At<i64>>,
+    pub(super) crop_size: Option<At<String>>,
+    pub(super) crop_last: Option<At<bool>>,
+    pub(super) rotate: Option<At<i64>>,
+    pub(super) extent: Option<At<String>>,
+    pub(super) background: Option<At<String>>,
+    pub(super) flatten: Option<At<bool>>,
+    pub(super) quality: Option<At<i64>>,
+    pub(super) webp_method: Option<At<i64>>,
+    pub(super) sampling: Option<At<String>>,
+    pub(super) dpi: Option<At<i64>>,
+    pub(super) time_offset: Option<At<String>>,
+    pub(super) colour_space: Option<At<String>>,
+    pub(super) watermark: Option<At<bool>>,
+    pub(super) on_import: Option<At<bool>>,
+    pub(super) display: Option<At<bool>>,
+    pub(super) single_page: Option<At<bool>>,
+    pub(super) ordering: Option<At<i64>>,
+    pub(super) use_original: Option<At<bool>>,
+}
+
 impl Written {
     /// Takes the text apart. `file` is only named in errors.
     pub(super) fn parse(text: &str, file: &Path) -> Result<Self, Error> {
@@ -95,9 +131,14 @@ impl Written {
             limits: Limits::take(top.table("limits")?)?,
             serve: Serve::take(top.table("serve")?)?,
             peers: top
-                .tables("peer")?
+                .tables("peer", "a list, each entry headed [[peer]]")?
                 .into_iter()
                 .map(Peer::take)
+                .collect::<Result<_, _>>()?,
+            presets: top
+                .tables("preset", "a list, each entry headed [[preset]]")?
+                .into_iter()
+                .map(Preset::take)
                 .collect::<Result<_, _>>()?,
         };
         top.done()?;
@@ -126,6 +167,8 @@ impl Media {
             max_pixels: section.whole("max_pixels")?,
             names: section.text("names")?,
             mode: section.text("mode")?,
+            presets: section.text("presets")?,
+            preset_lists: section.text("preset_lists")?,
         };
         section.done()?;
         Ok(media)
@@ -190,5 +233,43 @@ impl Peer {
         };
         section.done()?;
         Ok(peer)
+    }
+}
+
+impl Preset {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let preset = Self {
+            place: section.place(),
+            id: section.text("id")?,
+            inputs: section.texts("inputs")?,
+            transcoder: section.text("transcoder")?,
+            file_name: section.text("file_name")?,
+            extension: section.text("extension")?,
+            size: section.text("size")?,
+            shape: section.text("shape")?,
+            gravity: section.text("gravity")?,
+            x: section.integer("x")?,
+            y: section.integer("y")?,
+            crop_size: section.text("crop_size")?,
+            crop_last: section.flag("crop_last")?,
+            rotate: section.integer("rotate")?,
+            extent: section.text("extent")?,
+            background: section.text("background")?,
+            flatten: section.flag("flatten")?,
+            quality: section.integer("quality")?,
+            webp_method: section.integer("webp_method")?,
+            sampling: section.text("sampling")?,
+            dpi: section.integer("dpi")?,
+            time_offset: section.amount("time_offset")?,
+            colour_space: section.text("colour_space")?,
+            watermark: section.flag("watermark")?,
+            on_import: section.flag("on_import")?,
+            display: section.flag("display")?,
+            single_page: section.flag("single_page")?,
+            ordering: section.integer("ordering")?,
+            use_original: section.flag("use_original")?,
+        };
+        section.done()?;
+        Ok(preset)
     }
 }

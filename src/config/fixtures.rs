@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use super::{Config, Generated, Limits, MaxDelete, Media, Names, Serve};
 use crate::model::Mode;
+use crate::model::preset::{
+    Cut, Encoding, Extent, Gravity, Inputs, Preset, PresetId, PresetTable, RenderType, Shape,
+    Shipped, Source, Transcoder, is_made_here,
+};
 
 /// Planted as every key in the fixtures; must be seen nowhere.
 const PLANTED: &str = "planted";
@@ -79,10 +83,12 @@ fn every_good_fixture_means_what_it_says() {
             "full.toml" => full(&config),
             "sidecar.toml" => sidecar(&config),
             "inline.toml" => inline(&config),
+            "jpg.toml" => jpg(&config),
+            "presets.toml" => presets(&config),
             _ => panic!("nothing checks good/{name}"),
         }
     }
-    assert_eq!(names.len(), 4, "a good fixture is missing");
+    assert_eq!(names.len(), 6, "a good fixture is missing");
 }
 
 fn minimal(config: &Config) {
@@ -95,6 +101,7 @@ fn minimal(config: &Config) {
     );
     assert_eq!(config.media.names, Names::Auto);
     assert_eq!((config.media.mode, config.mode()), (None, Mode::Corrected));
+    assert_eq!(*config.media.presets, PresetTable::shipped(Shipped::Webp));
     assert_eq!(config.state, config.dir.join("state"));
     assert_eq!(config.serve.listen, Serve::LISTEN);
     assert_eq!(config.limits, Limits::default());
@@ -138,6 +145,8 @@ fn full(config: &Config) {
     );
     assert_eq!(config.media.names, Names::Portable);
     assert_eq!(config.media.mode, Some(Mode::Corrected));
+    everything(preset(config, "everything"));
+    assert_eq!(preset(config, "square").width, 128, "of the site's lists");
     assert_eq!(config.serve.listen.to_string(), "[::]:7701");
     let tables: Vec<_> = config
         .relay_tables
@@ -169,7 +178,7 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(59));
+    assert_eq!(cdn.place().line, Some(61));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),
@@ -192,4 +201,109 @@ fn inline(config: &Config) {
     assert_eq!(config.node.name, "a");
     assert_eq!(config.limits.transfers, 31);
     assert_eq!(config.peers.len(), 2);
+}
+
+fn preset<'c>(config: &'c Config, id: &str) -> &'c Preset {
+    let preset = config.media.presets.by_id(&PresetId::new(id));
+    preset.unwrap_or_else(|| panic!("no preset {id}"))
+}
+
+/// A preset of which everything is said.
+fn everything(preset: &Preset) {
+    let text = |text: &str| Some(text.to_owned());
+    let cut = Cut {
+        gravity: Gravity::NorthEast,
+        x: -3,
+        y: 4,
+        size: Some((400, 300)),
+        is_before_scaling: true,
+    };
+    let expected = Preset {
+        id: PresetId::new("everything"),
+        guid: String::new(),
+        inputs: Inputs::Of(vec![RenderType::Image, RenderType::Document]),
+        transcoder: Transcoder::ImageMagick,
+        file_name: "everything.jpg".to_owned(),
+        looked_up_as: "everything.jpg".to_owned(),
+        is_name_stated: true,
+        extension: "jpg".to_owned(),
+        width: 800,
+        height: 600,
+        shape: Shape::Cut(cut),
+        encoding: Encoding::Jpeg { quality: 81 },
+        source: Source::Original,
+        flatten: true,
+        background: text("black"),
+        sampling: text("4:4:4"),
+        rotate: Some(-90),
+        extent: Some(Extent {
+            gravity: Gravity::NorthEast,
+            width: 900,
+            height: 700,
+        }),
+        dpi: Some(300),
+        time_offset: text("2.5"),
+        frame: None,
+        colour_space: text("CMYK"),
+        watermark: true,
+        on_import: false,
+        display: true,
+        single_page: true,
+        ordering: Some(7),
+        use_original: true,
+        output_render_type: None,
+        parameters: std::collections::BTreeMap::new(),
+    };
+    assert_eq!(*preset, expected);
+    assert!(!is_made_here(preset));
+}
+
+fn jpg(config: &Config) {
+    assert_eq!(*config.media.presets, PresetTable::shipped(Shipped::Jpg));
+}
+
+/// EMDB's own set, the lists of `lists/` over it, and the sections over both.
+fn presets(config: &Config) {
+    let table = &config.media.presets;
+    let names = table
+        .renditions()
+        .iter()
+        .map(|preset| preset.file_name.as_str());
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        [
+            "image3000x3000.webp",
+            "image550x550.webp",
+            "image240x240.webp",
+            "image128x128cropped.webp",
+            "image90x60.jpg",
+            "image1600x400cropped.webp",
+        ]
+    );
+    let medium = preset(config, "webpmediumimage");
+    let (quality, method) = (60, 6);
+    assert_eq!(medium.encoding, Encoding::WebP { quality, method });
+    assert_eq!(medium.sampling, None, "its row is deleted");
+    let thumb = preset(config, "webpthumbimage");
+    assert_eq!((thumb.ordering, thumb.on_import), (Some(115), true));
+    assert_eq!(thumb.looked_up_as, "image240x240.webp");
+    assert!(table.by_id(&PresetId::new("largeimage")).is_none());
+    let square = preset(config, "square");
+    assert_eq!(
+        (square.shape, square.source),
+        (Shape::Cut(Cut::CENTRE), Source::Large)
+    );
+    // A parameter without a value is passed over, and the first of the others by row id counts before any attribute.
+    let plain = preset(config, "plain");
+    assert_eq!((plain.width, plain.height), (90, 60));
+    assert_eq!(plain.encoding, Encoding::Jpeg { quality: 80 });
+    // Without gravity a cut begins at the top left, which is not made here.
+    let crop = preset(config, "webpimagecrop");
+    assert!(matches!(crop.shape, Shape::Cut(cut) if cut.gravity == Gravity::NorthWest));
+    assert!(crop.on_import && !is_made_here(crop));
+    let banner = preset(config, "banner");
+    assert_eq!(
+        (banner.transcoder.as_str(), banner.flatten),
+        ("imagemagick", false)
+    );
 }

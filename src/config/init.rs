@@ -90,7 +90,10 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
          #names = \"auto\"\n\
          # Colours and crops of renditions: \"faithful\" (as EnterMediaDB makes them), \"corrected\" (as the picture was meant), or\n\
          # \"auto\" (faithful while generated files come from a peer with a cluster_id, else corrected).\n\
-         #mode = \"auto\"\n\n",
+         #mode = \"auto\"\n\
+         # Which renditions are made: EnterMediaDB's own presets as \"webp\" or \"jpg\" (older catalogs). A site that has changed them\n\
+         # keeps its own in WEB-INF/data/<catalog>/lists: name that folder here as preset_lists = \"…\".\n\
+         #presets = \"webp\"\n\n",
         Media::MAX_PIXELS
     ));
     push(&format!(
@@ -98,6 +101,7 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
         Serve::LISTEN
     ));
     push(&limits_text(&Limits::default()));
+    push(PRESET);
     push(PEER);
     Ok(out)
 }
@@ -111,6 +115,21 @@ state = \"state\"
 
 # Tables that could grant rights (users, userprofile, settingsgroup) are passed on only when they are named here.
 #relay_tables = []
+
+";
+
+const PRESET: &str = "\
+# What is to be different about a preset, one section each; or a new one, which needs inputs, size and extension.
+#[[preset]]
+#id = \"webpmediumimage\"
+#inputs = [\"image\", \"document\", \"video\"]
+#size = \"550x550\"
+# \"fit\", \"enlarge\", \"fill\" (cover the box) or \"crop\" (cover it and cut).
+#shape = \"fit\"
+#quality = 76
+# Effort of WebP, 0 (fast) to 6 (small).
+#webp_method = 4
+#on_import = true
 
 ";
 

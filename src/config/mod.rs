@@ -3,7 +3,7 @@
 //!
 //! A [`Config`] is complete: every value is checked and has its default, relative paths start at the file's own folder,
 //! spans and sizes have types, keys print as `***`. Everything that is wrong is an [`Error`] with file, line and key that
-//! says how to mend it. Loading reads the one file and nothing else; keys are fetched by [`Peer::key`] when they are needed.
+//! says how to mend it. Loading reads the one file and the preset lists that it names, nothing else; keys are fetched by [`Peer::key`] when they are needed.
 //! What the program learns while it runs is not settings and lives in the catalogue.
 
 mod bandwidth;
@@ -14,6 +14,7 @@ pub mod init;
 pub mod limits;
 pub mod locate;
 pub mod peer;
+mod presets;
 mod read;
 pub mod secret;
 pub mod units;
@@ -37,7 +38,7 @@ pub use units::MaxDelete;
 pub use url::BaseUrl;
 
 use crate::model::id::DEFAULT_CLUSTER_ID;
-use crate::model::preset::{PresetTable, Shipped};
+use crate::model::preset::PresetTable;
 use crate::model::{CatalogId, Mode, Module, NodeId};
 
 /// Everything a person has decided about this node.
@@ -167,7 +168,8 @@ impl Config {
         let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
         let written = file::Written::parse(text, &file)?;
         let node = Node::resolve(&written.node)?;
-        let (media, state) = folders(&written, &dir)?;
+        let presets = presets::resolve(&written, &dir)?;
+        let (media, state) = folders(&written, &dir, presets)?;
         let table = |at: &read::At<String>| at.check(|name| Module::new(name.as_str()));
         Ok(Self {
             media,
@@ -314,7 +316,11 @@ fn path(text: &str, dir: &Path) -> Result<PathBuf, Problem> {
     Ok(dir.join(text).components().collect())
 }
 
-fn folders(written: &file::Written, dir: &Path) -> Result<(Media, PathBuf), Error> {
+fn folders(
+    written: &file::Written,
+    dir: &Path,
+    presets: Arc<PresetTable>,
+) -> Result<(Media, PathBuf), Error> {
     let folder = |at: &Option<read::At<String>>, default: &str| {
         at.as_ref()
             .map_or(Ok(dir.join(default)), |at| at.check(|text| path(text, dir)))
@@ -340,7 +346,7 @@ fn folders(written: &file::Written, dir: &Path) -> Result<(Media, PathBuf), Erro
         )?,
         names: names(&written.media.names)?,
         mode: mode(&written.media.mode)?,
-        presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
+        presets,
     };
     Ok((media, state))
 }

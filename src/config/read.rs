@@ -108,6 +108,14 @@ impl<'i> Section<'i> {
         })
     }
 
+    /// A whole number that may be negative.
+    pub(super) fn integer(&mut self, key: &'static str) -> Result<Option<At<i64>>, Error> {
+        self.take(key, "a whole number", |value| match value {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        })
+    }
+
     /// A number, or text such as `64MiB` or `5%`; a number comes as its digits.
     pub(super) fn amount(&mut self, key: &'static str) -> Result<Option<At<String>>, Error> {
         self.take(
@@ -153,11 +161,14 @@ impl<'i> Section<'i> {
     }
 
     /// The sections `[[key]]`, in the order of the file.
-    pub(super) fn tables(&mut self, key: &'static str) -> Result<Vec<Section<'i>>, Error> {
+    pub(super) fn tables(
+        &mut self,
+        key: &'static str,
+        wanted: &'static str,
+    ) -> Result<Vec<Section<'i>>, Error> {
         let Some((key, value)) = self.remove(key) else {
             return Ok(Vec::new());
         };
-        let wanted = "a list, each entry headed [[peer]]";
         let start = value.span().start;
         match value.into_inner() {
             DeValue::Array(array) => array

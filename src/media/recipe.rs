@@ -17,6 +17,8 @@ pub(super) const LARGE: Size = Size::new(3000, 3000);
 pub struct Recipe {
     /// What to make, in this order.
     pub presets: Vec<Preset>,
+    /// The preset of the large picture, whether or not it is to be made.
+    pub large: Option<PresetId>,
     /// The user's rectangle for a preset; of presets that are not made, only the large picture's matters.
     pub crops: BTreeMap<PresetId, Crop>,
     /// How colours and rectangles are understood.
@@ -24,10 +26,12 @@ pub struct Recipe {
 }
 
 impl From<Vec<Preset>> for Recipe {
-    /// Presets as EMDB's import runs them: no crop, faithful.
+    /// Presets as EMDB's import runs them, with the large picture of those EMDB ships: no crop, faithful.
     fn from(presets: Vec<Preset>) -> Self {
+        let large = image_presets().into_iter().find(is_large);
         Self {
             presets,
+            large: large.map(|preset| preset.id),
             ..Self::default()
         }
     }
@@ -51,15 +55,11 @@ impl Recipe {
         Fingerprint::of(original, preset, self.crop_behind(preset), self.mode)
     }
 
-    /// The rectangle of the large picture: of the first preset that makes it, or of the one EMDB ships when none does.
+    /// The rectangle of the large picture: of the first preset that makes it, or of its own when none does.
     pub(super) fn large_crop(&self) -> Option<(&PresetId, &Crop)> {
-        let crop_of = |presets: &[Preset]| {
-            let large = presets.iter().find(|preset| is_large(preset))?;
-            Some(self.crops.get_key_value(&large.id))
-        };
-        crop_of(&self.presets)
-            .or_else(|| crop_of(&image_presets()))
-            .flatten()
+        let mut made = self.presets.iter().filter(|preset| is_large(preset));
+        let large = made.next().map(|preset| &preset.id);
+        self.crops.get_key_value(large.or(self.large.as_ref())?)
     }
 }
 

@@ -223,7 +223,7 @@ mod tests {
     use super::super::specimen::{laid, png, shades};
     use super::super::{Bound, render};
     use super::*;
-    use crate::model::preset::{Encoding, image_presets};
+    use crate::model::preset::{Encoding, WEBP_METHOD, image_presets};
     use image::RgbImage;
 
     /// A preset with a crop, into a box of so many pixels.
@@ -233,7 +233,7 @@ mod tests {
             height: side,
             encoding: Encoding::WebP {
                 quality: 100,
-                method: 4,
+                method: WEBP_METHOD,
             },
             ..image_presets().swap_remove(3)
         }
@@ -241,6 +241,7 @@ mod tests {
 
     fn cropped(original: &[u8], preset: Preset, crop: Crop, mode: Mode) -> Result<RgbImage, Error> {
         let recipe = Recipe {
+            large: None,
             crops: [(preset.id.clone(), crop)].into(),
             presets: vec![preset],
             mode,
@@ -383,6 +384,7 @@ mod tests {
         let large = all[0].id.clone();
         let made = |presets: &[Preset]| {
             let recipe = Recipe {
+                large: Some(large.clone()),
                 presets: presets.to_vec(),
                 crops: [(large.clone(), crop)].into(),
                 mode: Mode::Faithful,
@@ -411,6 +413,7 @@ mod tests {
         let original = png(&shades(900, 600), 1);
         let all = image_presets();
         let recipe = Recipe {
+            large: None,
             presets: all.clone(),
             crops: [(all[2].id.clone(), crop(0, 0, 90, 90))].into(),
             mode: Mode::Faithful,

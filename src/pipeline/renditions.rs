@@ -200,6 +200,7 @@ impl MediaLane {
         let crops = crops_for(&self.pull.catalogue, &[&original], monitor).await?;
         let recipe = Recipe {
             presets,
+            large: self.pull.presets.large().cloned(),
             crops: crops.into_values().next().unwrap_or_default(),
             mode: self.mode,
         };

@@ -41,7 +41,7 @@ use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
 
-/// How much of this machine renditions may take.
+/// How much of this machine renditions may take, and what they are.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Threads that make them, 0 for one per core.
@@ -52,7 +52,7 @@ pub struct Settings {
     pub limits: Limits,
     /// How colours and rectangles are understood.
     pub mode: Mode,
-    /// What is made.
+    /// Their recipes.
     pub presets: Arc<PresetTable>,
 }
 
@@ -116,9 +116,11 @@ impl Workshop {
     pub async fn wants(&self, originals: Vec<Original>) -> Result<Vec<Want>, Error> {
         let all: Vec<_> = originals.iter().collect();
         let mut crops = crops::crops_for(&self.catalogue, &all, self.monitor.as_ref()).await?;
+        let presets = &self.settings.presets;
         let with_recipe = |original: Original| Want {
             recipe: Recipe {
-                presets: self.settings.presets.renditions().to_vec(),
+                presets: presets.renditions().to_vec(),
+                large: presets.large().cloned(),
                 crops: crops.remove(&original.asset).unwrap_or_default(),
                 mode: self.settings.mode,
             },

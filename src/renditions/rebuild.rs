@@ -255,6 +255,7 @@ impl<'a> Rebuild<'a> {
         let mut crops = super::crops::crops_for(catalogue, &all, self.monitor.as_ref()).await?;
         let mut recipe = Recipe {
             presets: self.settings.presets.renditions().to_vec(),
+            large: self.settings.presets.large().cloned(),
             crops: BTreeMap::new(),
             mode: self.settings.mode,
         };
@@ -316,6 +317,7 @@ impl<'a> Rebuild<'a> {
         });
         let recipe = Recipe {
             presets,
+            large: recipe.large.clone(),
             crops: recipe.crops.clone(),
             mode: recipe.mode,
         };

@@ -67,6 +67,7 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
             Some((original, files)) => {
                 let recipe = Recipe {
                     presets: node.config.media.presets.renditions().to_vec(),
+                    large: node.config.media.presets.large().cloned(),
                     crops: crops.get(&row.asset).cloned().unwrap_or_default(),
                     mode: node.config.mode(),
                 };

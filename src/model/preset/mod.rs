@@ -19,7 +19,6 @@ use std::fmt;
 mod expected;
 mod formats;
 mod name;
-mod parameters;
 mod parts;
 mod read;
 mod rows;
@@ -146,6 +145,39 @@ impl Preset {
             return self.file_name.clone();
         }
         self.name(page).to_string()
+    }
+
+    /// Appends what of it decides the bytes of its files, a line each. Its name and its id do not.
+    ///
+    /// Only what [`is_made_here`] lets be made by: a property that becomes of use has to be written here.
+    pub fn write_parameters(&self, to: &mut String) {
+        let shape = match self.shape {
+            Shape::Fit => "fit".to_owned(),
+            Shape::FitEnlarge => "enlarge".to_owned(),
+            Shape::Fill => "fill".to_owned(),
+            Shape::Cut(Cut::CENTRE) => "cut".to_owned(),
+            Shape::Cut(cut) => format!("{cut:?}"),
+        };
+        let encoding = match self.encoding {
+            Encoding::WebP { quality, method } => format!("webp {quality} {method}"),
+            Encoding::Jpeg { quality } => format!("jpeg {quality}"),
+            Encoding::Other => self.extension.clone(),
+        };
+        let source = match self.source {
+            Source::Original => "original",
+            Source::Large => "large",
+        };
+        let Self {
+            width,
+            height,
+            flatten,
+            ..
+        } = self;
+        let lines = [
+            format!("{width}x{height} {shape}\n"),
+            format!("{encoding}\n{source}\nflatten {flatten}\n"),
+        ];
+        to.extend(lines);
     }
 
     fn name(&self, page: u32) -> Name {

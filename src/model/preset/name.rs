@@ -128,3 +128,168 @@ impl Preset {
         asked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{PresetId, PresetTable, Shipped, image_presets};
+    use super::*;
+
+    fn name(render_type: RenderType) -> Name {
+        Name {
+            render_type,
+            size: Some((550, 350)),
+            page: 1,
+            watermark: false,
+            frame: None,
+            colour_space: None,
+            cropped: false,
+            time_offset: None,
+            extension: "webp".to_owned(),
+        }
+    }
+
+    fn all_of(render_type: RenderType) -> Name {
+        Name {
+            page: 3,
+            watermark: true,
+            frame: Some("7".to_owned()),
+            colour_space: Some("CMYK".to_owned()),
+            cropped: true,
+            time_offset: Some("12.5".to_owned()),
+            ..name(render_type)
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_name_come_in_emdbs_order_and_only_where_they_belong() {
+        let all = "550x350page3wmframe7CMYKcroppedoffset12.5.webp";
+        for (render_type, expected) in [
+            (RenderType::Image, format!("image{all}")),
+            (RenderType::Document, format!("document{all}")),
+            (RenderType::Video, format!("video{}", all.replace("wm", ""))),
+            (
+                RenderType::Audio,
+                "audioframe7CMYKcroppedoffset12.5.webp".to_owned(),
+            ),
+        ] {
+            assert_eq!(all_of(render_type).to_string(), expected);
+        }
+        assert_eq!(name(RenderType::Image).to_string(), "image550x350.webp");
+        let boxless = Name {
+            size: None,
+            extension: "pdf".to_owned(),
+            ..name(RenderType::Document)
+        };
+        assert_eq!(boxless.to_string(), "document.pdf");
+    }
+
+    #[test]
+    fn a_stated_name_is_that_of_every_page() {
+        let table = PresetTable::shipped(Shipped::Webp);
+        let of = |id: &str, page| table.by_id(&PresetId::new(id)).unwrap().file_name_of(page);
+        assert_eq!(of("webpmediumimage", 4), "image550x550.webp");
+        assert_eq!(of("webpthumbimage", 4), "image200x200page4.webp");
+        assert_eq!(of("webpimagecrop", 2), "image110x62page2cropped.webp");
+        assert_eq!(of("videohls", 2), "video.m3u8");
+        assert_eq!(of("0", 1), "");
+    }
+
+    #[test]
+    fn one_side_alone_leaves_the_other_open() {
+        let thumb = image_presets().swap_remove(3);
+        let asked = |width, height| thumb.asked_for(width, height).file_name;
+        assert_eq!(asked(Some(300), None), "image300x10000.webp");
+        assert_eq!(asked(None, Some(300)), "image10000x300.webp");
+        assert_eq!(asked(Some(300), Some(200)), "image300x200.webp");
+        assert_eq!(asked(None, None), "image200x200.webp");
+        let medium = image_presets().swap_remove(2);
+        assert_eq!(
+            medium.asked_for(Some(300), None).file_name,
+            "image550x550.webp",
+            "it is stated"
+        );
+    }
+
+    #[test]
+    fn names_are_taken_apart_as_emdb_does_it() {
+        let parsed =
+            |name| Requested::parse(name, "webp").map(|it| (it.file_name, it.page, it.time_offset));
+        let offset = |text: &str| Some(text.to_owned());
+        for (name, expected) in [
+            (
+                "image3000x3000.webp",
+                Some(("image3000x3000.webp", None, None)),
+            ),
+            (
+                "image3000x3000page12.webp",
+                Some(("image3000x3000.webp", Some(12), None)),
+            ),
+            (
+                "image1900x1080offset12.5.webp",
+                Some(("image1900x1080.webp", None, offset("12.5"))),
+            ),
+            (
+                "image1900x1080page2offset3.jpg",
+                Some(("image1900x1080.jpg", Some(2), offset("3"))),
+            ),
+            (
+                "image1900x1080offset.webp",
+                Some(("image1900x1080.webp", None, offset(""))),
+            ),
+            ("image200x200", Some(("image200x200.webp", None, None))),
+            ("image110x62page2cropped.webp", None),
+            ("image110x62page0.webp", None),
+            ("mypage.webp", None),
+        ] {
+            let expected = expected.map(|(file_name, page, at)| (file_name.to_owned(), page, at));
+            assert_eq!(parsed(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn old_and_new_medium_images_stand_for_each_other() {
+        assert_eq!(
+            alias("image550x350.jpg").as_deref(),
+            Some("image550x550.jpg")
+        );
+        assert_eq!(
+            alias("image550x550.webp").as_deref(),
+            Some("image550x350.webp")
+        );
+        assert_eq!(alias("image550x550page2.webp"), None);
+    }
+
+    prop_compose! {
+        /// Whatever can be taken apart again: nothing stands between page and moment.
+        fn plain()(
+            size in proptest::option::of((1_u32..70_000, 1_u32..70_000)),
+            page in 1_u32..100_000,
+            time_offset in proptest::option::of("[0-9]{1,5}([.][0-9]{1,3})?"),
+            extension in "(webp|jpg|png)",
+        ) -> Name {
+            Name { size, page, time_offset, extension, ..name(RenderType::Image) }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_that_is_put_together_comes_apart_again(name in plain()) {
+            let plain = Name { page: 1, time_offset: None, ..name.clone() };
+            let expected = Requested {
+                file_name: plain.to_string(),
+                page: Some(name.page).filter(|page| *page > 1),
+                time_offset: name.time_offset.clone(),
+            };
+            prop_assert_eq!(Requested::parse(&name.to_string(), ""), Some(expected));
+        }
+
+        #[test]
+        fn any_text_comes_apart_or_is_refused(text in "(image|page|offset|[0-9.]|x|é){0,9}") {
+            if let Some(asked) = Requested::parse(&text, "webp") {
+                prop_assert!(asked.file_name.contains('.') && asked.page != Some(0));
+            }
+        }
+    }
+}

@@ -31,7 +31,8 @@ pub enum RenderType {
 }
 
 impl RenderType {
-    const ALL: [Self; 10] = [
+    /// Every one.
+    pub const ALL: [Self; 10] = [
         Self::Image,
         Self::Document,
         Self::Video,

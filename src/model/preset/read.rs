@@ -325,3 +325,176 @@ fn inputs(text: &str) -> Inputs {
         });
     Inputs::Of(types)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Shipped;
+    use super::*;
+
+    fn row(properties: &[(&str, &str)]) -> Row {
+        let owned = properties
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Row {
+            properties: owned.collect(),
+            whence: Some(Whence {
+                file: "custom.xml".into(),
+                line: 7,
+            }),
+        }
+    }
+
+    fn parameter(id: &str, name: &str, value: Option<&str>) -> Row {
+        let mut row = row(&[("id", id), ("parameterdata", "g"), ("name", name)]);
+        row.properties
+            .extend(value.map(|value| ("value".to_owned(), value.to_owned())));
+        row
+    }
+
+    /// A preset with an attribute `quality` of 10, and these parameter rows and settings.
+    fn read(parameters: &[Row], settings: &[(&str, Option<&str>)]) -> Result<Preset, Error> {
+        let preset = row(&[
+            ("id", "p"),
+            ("guid", "g"),
+            ("outputextension", "jpg"),
+            ("quality", "10"),
+            ("background", "black"),
+        ]);
+        let lists = Lists::new(vec![preset.clone()], parameters.to_vec(), Shipped::Webp);
+        let owned =
+            |(name, value): &(&str, Option<&str>)| ((*name).to_owned(), value.map(str::to_owned));
+        Preset::read(&preset, &lists, &settings.iter().map(owned).collect())
+    }
+
+    fn quality(parameters: &[Row], settings: &[(&str, Option<&str>)]) -> Encoding {
+        read(parameters, settings).unwrap().encoding
+    }
+
+    #[test]
+    fn a_setting_counts_before_a_parameter_and_that_before_an_attribute() {
+        let jpeg = |quality| Encoding::Jpeg { quality };
+        let rows = [
+            parameter("c", "quality", Some("40")),
+            parameter("b", "quality", Some("30")),
+            parameter("a", "quality", None),
+        ];
+        assert_eq!(quality(&[], &[]), jpeg(10));
+        assert_eq!(
+            quality(&rows, &[]),
+            jpeg(30),
+            "the first by row id that has a value"
+        );
+        assert_eq!(quality(&rows[2..], &[]), jpeg(10));
+        assert_eq!(quality(&rows, &[("quality", Some("50"))]), jpeg(50));
+    }
+
+    #[test]
+    fn a_setting_that_says_nothing_hides_what_lies_below() {
+        let rows = [parameter("a", "background", Some("white"))];
+        assert_eq!(
+            read(&rows, &[]).unwrap().background.as_deref(),
+            Some("white")
+        );
+        assert_eq!(
+            read(&rows, &[("background", None)]).unwrap().background,
+            None
+        );
+        let default = Encoding::Jpeg { quality: QUALITY };
+        assert_eq!(quality(&[], &[("quality", None)]), default);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_row() {
+        for (name, value, wanted) in [
+            ("prefwidth", "wide", "a whole number from 1 to 65535"),
+            ("prefheight", "0", "a whole number from 1 to 65535"),
+            ("quality", "101", "a whole number from 1 to 100"),
+            ("dpi", "-1", "a whole number from 1 to 10000"),
+        ] {
+            let error = read(&[parameter("a", name, Some(value))], &[]).unwrap_err();
+            let expected = format!(
+                "custom.xml:7: preset p: {name} is \"{value}\", not {wanted}: correct it there, or give the preset a [[preset]] section \
+                 that sets it"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+        let crop = parameter("a", "crop", Some("true"));
+        let gravity = parameter("b", "gravity", Some("middle"));
+        let error = read(&[crop, gravity], &[]).unwrap_err();
+        assert_eq!(error.property, "gravity");
+        let error = read(&[parameter("a", "extent", Some("true"))], &[]).unwrap_err();
+        assert_eq!(error.property, "extent");
+    }
+
+    #[test]
+    fn one_side_of_a_box_is_no_box() {
+        let preset = read(&[parameter("a", "prefwidth", Some("100"))], &[]).unwrap();
+        assert_eq!(
+            (preset.size(), preset.file_name.as_str()),
+            (None, "image.jpg")
+        );
+    }
+
+    #[test]
+    fn a_stream_is_called_as_it_is_looked_up() {
+        let streaming = parameter("a", "streaming", Some("true"));
+        let named = |name| {
+            read(
+                std::slice::from_ref(&streaming),
+                &[("generatedoutputfile", name)],
+            )
+        };
+        assert_eq!(named(Some("video.m3u8")).unwrap().file_name, "video.m3u8");
+        assert_eq!(named(None).unwrap().file_name, "streaming.bin");
+    }
+
+    #[test]
+    fn shapes_and_the_rest_are_read_as_the_converter_reads_them() {
+        let of = |rows: &[(&str, &str)]| {
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|(name, value)| parameter(name, name, Some(value)))
+                .collect();
+            read(&rows, &[]).unwrap()
+        };
+        assert_eq!(
+            of(&[("minsize", "true"), ("scaleup", "true")]).shape,
+            Shape::Fill
+        );
+        assert_eq!(of(&[("scaleup", "TRUE")]).shape, Shape::FitEnlarge);
+        assert_eq!(of(&[("crop", "false")]).shape, Shape::Fit);
+        let cut = of(&[
+            ("crop", "true"),
+            ("x1", "-5"),
+            ("croplast", "true"),
+            ("cropwidth", "9"),
+        ])
+        .shape;
+        let expected = Cut {
+            gravity: Gravity::NorthWest,
+            x: -5,
+            is_before_scaling: true,
+            ..Cut::CENTRE
+        };
+        assert_eq!(cut, Shape::Cut(expected));
+        assert!(of(&[("layers", "flatten")]).flatten);
+        let merged = of(&[("layers", "merge"), ("acodec", "aac")]);
+        assert!(!merged.flatten);
+        assert_eq!(
+            merged.parameters.get("layers").map(String::as_str),
+            Some("merge")
+        );
+        assert_eq!(
+            merged.parameters.get("acodec").map(String::as_str),
+            Some("aac")
+        );
+    }
+
+    #[test]
+    fn input_types_are_split_and_what_is_no_type_is_left_out() {
+        let types = vec![RenderType::Image, RenderType::Video];
+        assert_eq!(inputs("image|hologram|video|image"), Inputs::Of(types));
+        assert_eq!(inputs("all"), Inputs::All);
+        assert_eq!(inputs(""), Inputs::Of(Vec::new()));
+    }
+}

@@ -19,6 +19,7 @@ const LARGE_WIDTH: u32 = 3000;
 pub struct PresetTable {
     presets: Vec<Preset>,
     renditions: Vec<Preset>,
+    large: Option<PresetId>,
 }
 
 impl PresetTable {
@@ -33,9 +34,11 @@ impl PresetTable {
             preset.source = source(preset, &large);
         }
         let renditions = renditions(&presets);
+        let [(_, large), _] = large;
         Self {
             presets,
             renditions,
+            large,
         }
     }
 
@@ -71,6 +74,12 @@ impl PresetTable {
     #[must_use]
     pub fn renditions(&self) -> &[Preset] {
         &self.renditions
+    }
+
+    /// The preset of the file that an image's smaller ones derive from, if there is one.
+    #[must_use]
+    pub fn large(&self) -> Option<&PresetId> {
+        self.large.as_ref()
     }
 
     /// The preset of an id.
@@ -138,5 +147,150 @@ fn source(preset: &Preset, large: &[(RenderType, Option<PresetId>)]) -> Source {
     match large {
         Some(large) if derives && *large != preset.id => Source::Large,
         _ => Source::Original,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(table: &PresetTable, render_type: RenderType) -> Vec<&str> {
+        let presets = table.for_import(render_type).into_iter();
+        presets.map(|preset| preset.id.as_str()).collect()
+    }
+
+    #[test]
+    fn an_import_runs_what_is_on_import_for_the_type_by_ordering() {
+        let table = PresetTable::shipped(Shipped::Webp);
+        for (render_type, expected) in [
+            (
+                RenderType::Image,
+                &[
+                    "webplargeimage",
+                    "largeimage",
+                    "webpmediumimage",
+                    "webpthumbimage",
+                    "webpimagecrop",
+                ][..],
+            ),
+            (
+                RenderType::Document,
+                &[
+                    "webplargedocumentpreview",
+                    "webpmediumimage",
+                    "webpthumbimage",
+                    "webpcropdocument",
+                ],
+            ),
+            (
+                RenderType::Video,
+                &[
+                    "webppreviewffmpegthumb",
+                    "videohls",
+                    "webpmediumimage",
+                    "webpthumbimage",
+                    "webpvideoimagelarge",
+                    "webpvideoimagecrop",
+                ],
+            ),
+            (RenderType::Audio, &["mp3audio"]),
+            (RenderType::Text, &[]),
+            (RenderType::Default, &[]),
+        ] {
+            assert_eq!(ids(&table, render_type), expected, "{render_type}");
+        }
+    }
+
+    #[test]
+    fn those_without_an_ordering_come_last_and_the_others_by_number() {
+        let mut presets = super::super::image_presets();
+        presets[0].ordering = None;
+        presets[1].ordering = Some(100);
+        presets[2].ordering = Some(9);
+        presets.truncate(3);
+        let table = PresetTable::new(presets);
+        assert_eq!(
+            ids(&table, RenderType::Image),
+            ["webpmediumimage", "largeimage", "webplargeimage"]
+        );
+    }
+
+    #[test]
+    fn of_two_presets_with_one_id_or_one_file_the_first_counts() {
+        let mut presets = super::super::image_presets();
+        let mut twin = presets[3].clone();
+        twin.width = 7;
+        presets.push(twin.clone());
+        twin.id = PresetId::new("another");
+        presets.push(twin);
+        let table = PresetTable::new(presets);
+        assert_eq!(table.iter().count(), 6);
+        assert_eq!(
+            table.by_id(&PresetId::new("webpthumbimage")).unwrap().width,
+            200
+        );
+        assert_eq!(table.renditions(), super::super::image_presets());
+    }
+
+    #[test]
+    fn files_are_found_by_type_and_by_every_name_they_have() {
+        let table = PresetTable::shipped(Shipped::Webp);
+        let (image, document, video) = (RenderType::Image, RenderType::Document, RenderType::Video);
+        for (render_type, file_name, id) in [
+            (image, "image3000x3000.webp", Some("webplargeimage")),
+            (
+                document,
+                "image3000x3000.webp",
+                Some("webplargedocumentpreview"),
+            ),
+            (video, "image3000x3000.webp", None),
+            (image, "image110x62cropped.webp", Some("webpimagecrop")),
+            (video, "image110x62cropped.webp", Some("webpvideoimagecrop")),
+            (image, "image3000x3000page7.webp", Some("webplargeimage")),
+            (image, "image110x62page7cropped.webp", Some("webpimagecrop")),
+            (video, "image1900x1080.webp", Some("webppreviewffmpegthumb")),
+            (
+                video,
+                "image1900x1080offset0.webp",
+                Some("webppreviewffmpegthumb"),
+            ),
+            (
+                video,
+                "image1900x1080offset12.5.webp",
+                Some("webppreviewffmpegthumb"),
+            ),
+            (image, "image550x350.webp", Some("webpmediumimage")),
+            (document, "document.pdf", Some("documentpdf")),
+            (image, "customthumb.jpg", None),
+            (image, "page", None),
+            (image, "", None),
+        ] {
+            let found = table.by_file_name(render_type, file_name);
+            assert_eq!(
+                found.map(|it| it.id.as_str()),
+                id,
+                "{render_type} {file_name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_without_a_large_file_makes_all_from_the_original() {
+        let table = PresetTable::new(super::super::image_presets().split_off(2));
+        assert!(table.iter().all(|preset| preset.source == Source::Original));
+        assert_eq!(table.large(), None);
+        let jpg = PresetTable::shipped(Shipped::Jpg);
+        assert_eq!(jpg.large().map(PresetId::as_str), Some("largeimage"));
+    }
+
+    #[test]
+    fn what_says_so_is_made_from_the_original_beside_a_large_file() {
+        let mut presets = super::super::image_presets();
+        presets[2].use_original = true;
+        presets[3].width = 4000;
+        let table = PresetTable::new(presets);
+        let sources: Vec<_> = table.iter().map(|preset| preset.source).collect();
+        let (original, large) = (Source::Original, Source::Large);
+        assert_eq!(sources, [original, large, original, original, large]);
     }
 }
