@@ -19,6 +19,7 @@ use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Mode, Sha256
 use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
 use crate::renditions::crops::crops_for;
+use crate::renditions::stale::{State, states};
 use crate::renditions::{Original, Settings};
 use crate::store::Store;
 
@@ -198,12 +199,25 @@ impl MediaLane {
         };
         let monitor = self.pull.monitor.as_ref();
         let crops = crops_for(&self.pull.catalogue, &[&original], monitor).await?;
-        let recipe = Recipe {
+        let mut recipe = Recipe {
             presets,
             large: self.pull.presets.large().cloned(),
             crops: crops.into_values().next().unwrap_or_default(),
             mode: self.mode,
         };
+        // A job may be done already, or ask for all because something of it changed.
+        let files = self.pull.catalogue.files_of(&[job.asset.as_str()]).await?;
+        let states = states(&original, &recipe, &files);
+        recipe
+            .presets
+            .retain(|preset| states[&preset.id] != State::Current);
+        if recipe.presets.is_empty() {
+            return Ok(Err(Box::new(Item {
+                job,
+                ending: nothing_to_do(),
+                token,
+            })));
+        }
         let store = self.pull.store.clone();
         let place = row.file.place().clone();
         let read = Box::new(move || read_whole(&store, &place));

@@ -4,6 +4,7 @@
 //! metadata   pages of the peer -> one catalogue batch each: records, conflicts, wishes for files, the listing's progress
 //! alike      whether all that is listed is here already, told by digests instead of pages
 //! page       one page: records by the conflict rule, deletes, what cannot be used
+//! recropped  rectangles of a page whose renditions are made here
 //! wishes     the files of a page's assets (claims: names of two assets; folders: members that only EMDB's uploads name)
 //! plan       pure: record + listing + what is here -> wishes
 //! damage     the files that a look at the disk found wrong, wished for as their rows say they were
@@ -31,6 +32,7 @@ mod page;
 pub mod plan;
 pub mod pool;
 pub mod publisher;
+mod recropped;
 mod transfer;
 mod window;
 mod wishes;

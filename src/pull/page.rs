@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::folders::Folders;
 use super::plan::Authority;
 use super::wishes::{outdated, plan_page};
-use super::{Counts, Error, OtherPeer, Pull};
+use super::{Counts, Error, OtherPeer, Pull, recropped};
 use crate::catalogue::{Batch, Conflict, Lane, Listing, NewJob, StoredRecord, Winner};
 use crate::model::job::{DeleteJob, Work};
 use crate::model::{Asset, AssetId, NodeId, Record, RecordKey, Resolution, Timestamp, resolve};
@@ -87,6 +87,7 @@ pub(super) async fn apply(
         .withdraw(peer, &outdated(&wishes, &keys, &planned, &sorted.deletes))
         .await?;
     planned.write(pull, &mut batch, now).await?;
+    recropped::wish(pull, &mut batch, &sorted.save, now).await?;
     batch.enqueue(&sorted.deletes, now).await?;
     let unkeyed = set_bad_aside(pull, &mut batch, page, &sorted.unusable, now).await?;
     let read = good

@@ -8,9 +8,10 @@ mod moves;
 mod renditions;
 
 pub use mend::mend;
+pub use renditions::wanted_renditions;
 
 use moves::pair_moves;
-use renditions::{missing_renditions, wanted_renditions};
+use renditions::missing_renditions;
 
 use crate::catalogue::FileRow;
 use crate::config::Generated;

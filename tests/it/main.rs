@@ -38,5 +38,6 @@ mod regenerate;
 mod serve;
 mod shutdown;
 mod support;
+mod thumbs;
 mod trash;
 mod windows;

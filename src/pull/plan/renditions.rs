@@ -7,7 +7,8 @@ use crate::model::preset::{PresetTable, is_image_format};
 use crate::model::{Asset, FileKind};
 
 /// What this node should derive itself: everything under `rebuild`; under `auto` where the author is done and lists nothing.
-pub(super) fn wanted_renditions(
+#[must_use]
+pub fn wanted_renditions(
     asset: &Asset,
     listed: Listed<'_>,
     policy: Policy,

@@ -28,17 +28,20 @@ pub(super) enum Scenario {
     Rebuild,
     /// A master takes what changed in its folder.
     Import,
+    /// A master makes its renditions again, one of which shows another part of its picture.
+    Thumbs,
     /// A new mirror fetches one file that is synced on its way.
     Big,
 }
 
 impl Scenario {
     /// Cheapest first.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Seed,
         Self::Sync,
         Self::Rebuild,
         Self::Import,
+        Self::Thumbs,
         Self::Big,
     ];
 }
@@ -54,10 +57,37 @@ pub(super) struct Scene {
     big: Files,
     /// What an import that nothing disturbs leaves.
     imported: Look,
-    brinks: [Program; 5],
+    /// What making renditions again leaves when nothing disturbs it.
+    rebuilt: Look,
+    brinks: [Program; 6],
     folder: PathBuf,
     pub(super) dir: tempfile::TempDir,
     _serving: [Serving; 2],
+}
+
+const REBUILD: [&str; 4] = ["thumbs", "rebuild", "--all", "--json"];
+
+/// Lets one rendition show another part of its picture, once it is made again.
+fn crop_one(master: &Program) {
+    let listed = master.run(&["record", "list", "asset", "--json"]).well();
+    let parse = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let picture = |record: &serde_json::Value| record["previewstatus"] == "2";
+    let asset = listed
+        .stdout
+        .lines()
+        .map(parse)
+        .find(picture)
+        .expect("a picture");
+    let asset = asset["id"].as_str().unwrap();
+    let set = [
+        "crop",
+        "set",
+        asset,
+        "webpthumbimage",
+        "3x2+1+1",
+        "--no-rebuild",
+    ];
+    master.run(&set).well();
 }
 
 fn import(master: &Program, folder: &Path) {
@@ -105,6 +135,12 @@ impl Scene {
         import(&reference, &folder);
         let imported = Look::at(&reference, &runtime);
         assert!(imported.files == after);
+        let thumbs = reference.copy(&at("thumbs"));
+        crop_one(&thumbs);
+        let reference = thumbs.copy(&at("rebuilt"));
+        reference.run(&REBUILD).well();
+        let rebuilt = Look::at(&reference, &runtime);
+        assert!(rebuilt.files != after, "nothing was to be made again");
         let (big_master, big_folder) = (Program::init(&at("b"), "big-0001"), at("big"));
         write(&big_folder, "big.bin", &content(20, BIG));
         import(&big_master, &big_folder);
@@ -115,7 +151,8 @@ impl Scene {
             before,
             after,
             imported,
-            brinks: [seed, sync, rebuild, to_import, to_big],
+            rebuilt,
+            brinks: [seed, sync, rebuild, to_import, thumbs, to_big],
             folder,
             runtime,
             dir,
@@ -133,6 +170,7 @@ impl Scene {
         match scenario {
             Scenario::Sync => vec!["sync", "master", "--json"],
             Scenario::Import => vec!["import", self.folder.to_str().unwrap(), "--json"],
+            Scenario::Thumbs => REBUILD.to_vec(),
             Scenario::Seed | Scenario::Rebuild | Scenario::Big => vec!["seed", "master", "--json"],
         }
     }
@@ -140,11 +178,12 @@ impl Scene {
     /// Nothing wrong may be under a final name, and no row may be without its file.
     pub(super) fn assert_sound(&self, scenario: Scenario, node: &Program, case: &str) {
         let mut look = Look::at(node, &self.runtime);
-        look.imports = scenario == Scenario::Import;
+        look.imports = matches!(scenario, Scenario::Import | Scenario::Thumbs);
         let nothing = Files::new();
         let (wanted, former) = match scenario {
             Scenario::Seed | Scenario::Rebuild => (&self.after, &nothing),
             Scenario::Sync | Scenario::Import => (&self.after, &self.before),
+            Scenario::Thumbs => (&self.rebuilt.files, &self.after),
             Scenario::Big => (&self.big, &nothing),
         };
         look.assert_sound(wanted, former, &case);
@@ -164,6 +203,10 @@ impl Scene {
         let look = Look::at(node, &self.runtime);
         if scenario == Scenario::Import {
             look.assert_equal(&self.imported, &case);
+            return passes;
+        }
+        if scenario == Scenario::Thumbs {
+            look.assert_equal(&self.rebuilt, &case);
             return passes;
         }
         let wanted = match scenario {
