@@ -287,6 +287,7 @@ fn slug(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::preset::{PresetTable, Shipped};
 
     fn node(dir: PathBuf, name: &str) -> NewNode {
         NewNode {
@@ -349,6 +350,7 @@ mod tests {
         assert_eq!(config.limits, expected);
         assert_eq!(config.serve.listen, Serve::LISTEN);
         assert_eq!(config.media.max_pixels, Media::MAX_PIXELS);
+        assert_eq!(*config.media.presets, PresetTable::shipped(Shipped::Webp));
         let peer = config.peer("master").unwrap();
         assert!(peer.enabled && peer.pull_originals && !peer.push && peer.insecure_session);
 

@@ -156,7 +156,7 @@ impl Config {
         Self::parse(&text, path)
     }
 
-    /// Checks the text of a configuration as if it stood in `path`, which need not exist.
+    /// Checks the text of a configuration as if it stood in `path`, which need not exist; preset lists that it names must.
     ///
     /// # Errors
     /// As [`load`](Self::load).

@@ -107,7 +107,7 @@ fn background(format: ImageFormat, original: &[u8]) -> Background {
 /// Holds what the header announces against the limits.
 fn check((width, height): (u32, u32), bytes: u64, limits: &Limits) -> Result<(), Error> {
     let allowed = limits.check(Size::new(width, height));
-    let allowed = allowed.and_then(|()| match limits.max_alloc_bytes {
+    let allowed = allowed.and(match limits.max_alloc_bytes {
         most if bytes > most => Err(Bound::Bytes(most)),
         _ => Ok(()),
     });

@@ -89,6 +89,22 @@ mod tests {
     }
 
     #[test]
+    fn webp_takes_the_effort_it_is_told() {
+        let shades = (0..64 * 64 * 3_u32).map(|n| (n * n % 251) as u8).collect();
+        let picture = Picture::rgb(Size::new(64, 64), shades);
+        let quality = 76;
+        let made = |method| encode(&picture, Encoding::WebP { quality, method }).unwrap();
+        assert_ne!(made(0), made(6));
+        assert_eq!(made(4), made(4));
+    }
+
+    #[test]
+    fn what_is_not_written_here_is_an_error() {
+        let picture = Picture::rgb(Size::new(1, 1), vec![0; 3]);
+        assert!(encode(&picture, Encoding::Other).is_err());
+    }
+
+    #[test]
     fn a_side_too_long_for_jpeg_is_an_error() {
         let picture = Picture::rgb(Size::new(70_000, 1), vec![0; 210_000]);
         assert!(encode(&picture, Encoding::Jpeg { quality: 55 }).is_err());

@@ -1,8 +1,10 @@
 //! Verified originals go on to the regenerator; what it cannot render is a finding and no failure.
 
-use emsync::config::Generated;
+use std::sync::Arc;
+
+use emsync::config::{Config, Generated};
 use emsync::model::FileKind;
-use emsync::model::preset::image_presets;
+use emsync::model::preset::{PresetTable, Shipped, image_presets};
 
 use crate::support::master::Master;
 use crate::support::node::Mirror;
@@ -105,5 +107,57 @@ async fn a_replaced_original_gets_fresh_renditions_with_a_later_second() {
         "EMDB would not see the change"
     );
     mirror.assert_in_sync().await;
+    master.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_renders_by_its_own_presets() {
+    let master = master_without_renditions().await;
+    let twins = Mirror::with(&master.url, &master.key, None, |config| {
+        config.peers[0].generated = Generated::Rebuild;
+        config.media.presets = Arc::new(PresetTable::shipped(Shipped::Jpg));
+    })
+    .await;
+    assert_eq!(twins.seed().await.report.files_written, 7);
+    assert_eq!(
+        renditions(&twins, "a/photo.jpg"),
+        ["a/photo.jpg/image3000x3000.jpg"]
+    );
+    for name in [
+        "image550x550.jpg",
+        "image200x200.jpg",
+        "image110x62cropped.jpg",
+    ] {
+        let path = format!("a/photo.jpg/{name}");
+        let bytes = twins.read(FileKind::Generated, &path).unwrap();
+        assert_eq!(
+            image::guess_format(&bytes).unwrap(),
+            image::ImageFormat::Jpeg,
+            "{name}"
+        );
+    }
+    twins.assert_in_sync().await;
+
+    // Of EMDB's own presets without the crop, and with one of ours.
+    let text = format!(
+        "node = {{ name = \"n\", cluster_id = \"n-1\" }}\n\
+         peer = [{{ name = \"m\", base_url = \"{}\", key = \"k\" }}]\n\
+         [[preset]]\nid = \"webpimagecrop\"\non_import = false\n\
+         [[preset]]\nid = \"strip\"\ninputs = [\"image\"]\nsize = \"300x90\"\nextension = \"webp\"\nshape = \"crop\"\n\
+         gravity = \"Center\"\non_import = true\n",
+        master.url
+    );
+    let said = Config::parse(&text, std::path::Path::new("/n/emsync.toml")).unwrap();
+    let own = Mirror::with(&master.url, &master.key, None, |config| {
+        config.peers[0].generated = Generated::Rebuild;
+        config.media.presets = Arc::clone(&said.media.presets);
+    })
+    .await;
+    assert_eq!(own.seed().await.report.files_written, 8);
+    assert_eq!(renditions(&own, "a/photo.jpg").len(), 4);
+    let strip = own.read(FileKind::Generated, "a/photo.jpg/image300x90cropped.webp");
+    let strip = image::load_from_memory(&strip.unwrap()).unwrap();
+    assert_eq!((strip.width(), strip.height()), (300, 90));
+    own.assert_in_sync().await;
     master.end().await;
 }

@@ -36,17 +36,15 @@ impl<'w> Sections<'w> {
                     mend: "write the id of a preset to change, or of a new one",
                 });
             };
-            if id.value.trim().is_empty() {
+            if id.check(|text| plain(text))?.is_empty() {
                 return Err(id.wrong(Problem::Empty));
             }
             let line = one.place.line.unwrap_or_default();
             if let Some(line) = lines.insert(id.value.as_str(), line) {
-                let id = id.value.clone();
-                return Err(one
-                    .id
-                    .as_ref()
-                    .expect("checked above")
-                    .wrong(Problem::PresetTwice { id, line }));
+                return Err(id.wrong(Problem::PresetTwice {
+                    id: id.value.clone(),
+                    line,
+                }));
             }
             sections.push(Section {
                 id,

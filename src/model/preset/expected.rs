@@ -39,7 +39,7 @@ pub fn expected(asset: Subject<'_>, table: &PresetTable) -> Vec<Expected> {
     let render_type = render_type(asset.format);
     let mut files = Vec::new();
     if asset.format.is_some_and(is_office_format) {
-        let mut of_type = table.iter().filter(|it| it.inputs.name(render_type));
+        let mut of_type = table.iter().filter(|it| it.inputs.names(render_type));
         let pdf = of_type.find(|preset| preset.transcoder == Transcoder::Ooffice);
         files.extend(pdf.map(|preset| file(preset, 1, OFFICE_PDF.to_owned())));
     }

@@ -1,9 +1,9 @@
 //! Recipes for generated files, as data: EMDB's convert presets (media spec 1 and 2).
 //!
 //! ```text
-//! shipped ─┐
-//! site's lists (lists, list_xml) ─▶ rows ─▶ read ─▶ Preset ─▶ PresetTable ─▶ for_import, by_file_name, expected
-//! [[preset]] of emsync.toml ─────┘ (first id wins; a setting of ours before a parameter row before an attribute)
+//! EMDB's own rows ─────────┐
+//! a site's lists over them ┼─▶ rows ─▶ read ─▶ Preset ─▶ PresetTable ─▶ for_import, by_file_name, expected, renditions
+//! [[preset]] over both ────┘     of rows with one id the first counts; a setting of ours, then a parameter row, then an attribute
 //! ```
 //!
 //! - `parts`: the words a preset is made of; `formats`: from a file format to its render type
@@ -224,7 +224,7 @@ pub fn is_made_here(preset: &Preset) -> bool {
         && preset.frame.is_none()
         && !(preset.parameters.keys()).any(|name| PIXELS.contains(&name.as_str()));
     preset.transcoder == Transcoder::ImageMagick
-        && preset.inputs.name(RenderType::Image)
+        && preset.inputs.names(RenderType::Image)
         && preset.size().is_some()
         && shape
         && encoding

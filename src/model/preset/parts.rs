@@ -87,7 +87,7 @@ pub enum Inputs {
 impl Inputs {
     /// Whether the type is named; `all` names none.
     #[must_use]
-    pub fn name(&self, render_type: RenderType) -> bool {
+    pub fn names(&self, render_type: RenderType) -> bool {
         match self {
             Self::All => false,
             Self::Of(types) => types.contains(&render_type),

@@ -92,7 +92,7 @@ impl PresetTable {
     #[must_use]
     pub fn by_file_name(&self, render_type: RenderType, file_name: &str) -> Option<&Preset> {
         let called = |name: &str| {
-            let mut of_type = (self.presets.iter()).filter(|it| it.inputs.name(render_type));
+            let mut of_type = (self.presets.iter()).filter(|it| it.inputs.names(render_type));
             of_type.find(|preset| preset.looked_up_as == name || preset.file_name == name)
         };
         let page_or_moment = || {
@@ -113,7 +113,7 @@ impl PresetTable {
 }
 
 fn for_import(presets: &[Preset], render_type: RenderType) -> Vec<&Preset> {
-    let is_run = |preset: &&Preset| preset.on_import && preset.inputs.name(render_type);
+    let is_run = |preset: &&Preset| preset.on_import && preset.inputs.names(render_type);
     let mut run: Vec<_> = presets.iter().filter(is_run).collect();
     run.sort_by_key(|preset| (preset.ordering.is_none(), preset.ordering));
     run
@@ -139,7 +139,7 @@ fn large_preset(presets: &[Preset], render_type: RenderType) -> Option<PresetId>
 
 /// For a preset of several types by the first of them.
 fn source(preset: &Preset, large: &[(RenderType, Option<PresetId>)]) -> Source {
-    let of_first = (large.iter()).find(|(of_type, _)| preset.inputs.name(*of_type));
+    let of_first = (large.iter()).find(|(of_type, _)| preset.inputs.names(*of_type));
     let large = of_first.and_then(|(_, large)| large.as_ref());
     let derives = preset.size().is_some_and(|(width, _)| width <= LARGE_WIDTH)
         && preset.time_offset.is_none()
