@@ -386,6 +386,9 @@ pub struct Demo {
     /// Leave both nodes running, and print their addresses; Ctrl-C ends them.
     #[arg(long)]
     pub keep: bool,
+    /// Draw the mirror's thumbnails before and after into a PNG.
+    #[arg(long, value_name = "FILE")]
+    pub sheet: Option<PathBuf>,
     /// Where the nodes are made [default: a temporary directory that goes again].
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,

@@ -3,6 +3,7 @@
 //! Everything goes through the same drivers as the other commands. Both nodes live in a directory that goes again.
 
 mod sample;
+mod sheet;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,12 +19,15 @@ use crate::config::edit::add_peer;
 use crate::config::init::{NewNode, write};
 use crate::config::{Config, KeySource, NewPeer, Secret};
 use crate::import;
+use crate::model::preset::PresetId;
+use crate::model::{FileKind, MediaPath};
 use crate::monitor::Silent;
 use crate::node::Node;
 use crate::pipeline::{self, Options};
 use crate::pull::metadata::Scope;
 use crate::reconcile::guard;
-use crate::renditions::Settings;
+use crate::renditions::rebuild::{Selection, rebuild};
+use crate::renditions::{Settings, cropping};
 use crate::seams::Seams;
 use crate::serve;
 use crate::serve::make_key;
@@ -45,14 +49,16 @@ pub(super) async fn run(
     };
     let photos = dir.join("photos");
     sample::unpack(&photos)?;
-    let demo = Stage { dir, photos };
-    let code = demo.play(args.keep, shutdown).await?;
-    Ok(code)
+    let sheet = args.sheet.as_deref().map(super::absolute).transpose()?;
+    let demo = Stage { dir, photos, sheet };
+    demo.play(args.keep, shutdown).await
 }
 
 struct Stage {
     dir: PathBuf,
     photos: PathBuf,
+    /// Where the mirror's thumbnails before and after are to be drawn.
+    sheet: Option<PathBuf>,
 }
 
 impl Stage {
@@ -68,9 +74,14 @@ impl Stage {
         let mirror = self.mirror(&master, &url).await?;
         sync(&mirror, Scope::Everything, shutdown).await?;
 
-        say("3. On the master: one file added, one replaced, one moved, one deleted")?;
+        let before = sheet::thumbs(&mirror).await?;
+
+        say(
+            "3. On the master: one file added, one replaced, one moved, one deleted; one thumbnail cropped",
+        )?;
         sample::change(&self.photos)?;
         self.import(&master, shutdown).await?;
+        crop(&master, shutdown).await?;
 
         say("4. The mirror syncs: only what changed")?;
         sync(&mirror, Scope::Changes, shutdown).await?;
@@ -89,6 +100,13 @@ impl Stage {
             "The nodes are NOT equal."
         })?;
 
+        if let Some(to) = &self.sheet {
+            sheet::write(to, &before, &sheet::thumbs(&mirror).await?)?;
+            say(&format!(
+                "The mirror's thumbnails, before and after: {}",
+                to.display()
+            ))?;
+        }
         if keep && parity.in_sync {
             let (mirror_url, mirror_served) = start_serving(&mirror, &stop).await?;
             say(&format!(
@@ -167,6 +185,25 @@ impl Stage {
         .await?;
         say(&format!("   {}", super::import::summary(&report, false)))
     }
+}
+
+/// Lets the thumbnail of one asset show a part of its picture.
+async fn crop(master: &Node, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let path = MediaPath::new(sample::CROPPED)?;
+    let rows = master
+        .catalogue
+        .files_at(FileKind::Original, &[path.as_str()])
+        .await?;
+    let asset = rows.first().context(sample::CROPPED)?.file.asset.clone();
+    let preset = PresetId::new("webpthumbimage");
+    cropping::set(master, &asset, &preset, sample::CROP, false).await?;
+    let selection = Selection {
+        stale: true,
+        ..Selection::default()
+    };
+    let monitor = Arc::new(Silent);
+    let report = rebuild(master, "demo", &selection, false, monitor, shutdown).await?;
+    say(&format!("   {}", super::thumbs::summary(&report, false)))
 }
 
 async fn start_serving(

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::write_file;
+use crate::model::Crop;
 
 macro_rules! sample {
     ($($path:literal),* $(,)?) => {
@@ -33,6 +34,16 @@ const FILES: &[(&str, &[u8])] = sample![
     "Space/astronaut.jpg",
     "Space/rocket.jpg",
 ];
+
+/// The file whose thumbnail is cropped.
+pub(super) const CROPPED: &str = "Space/astronaut.jpg";
+/// What it shows then: the face.
+pub(super) const CROP: Crop = Crop {
+    x: 320,
+    y: 30,
+    width: 320,
+    height: 320,
+};
 
 /// Writes the sample media into a folder.
 pub(super) fn unpack(dir: &Path) -> anyhow::Result<()> {
