@@ -1,6 +1,6 @@
 //! A user's rectangle set or taken back on this node: a row of `assetcrop`, as EMDB's editor writes it (media spec 4.2 and 4.3).
 //!
-//! The rendition follows when it is made again ([`rebuild`](super::rebuild)): by its fingerprint it is stale from then on.
+//! The rendition follows when it is made again ([`rebuild`]): by its fingerprint it is stale from then on.
 
 use std::io::BufReader;
 

@@ -259,4 +259,64 @@ mod tests {
             [Shape::Fit, Shape::Fit, Shape::Fit, Shape::Fit, cut]
         );
     }
+
+    #[test]
+    fn what_asks_for_more_than_is_done_here_is_not_made_here() {
+        let made = image_presets();
+        assert!(made.iter().all(is_made_here));
+        let changes: [fn(&mut Preset); 18] = [
+            |it| it.transcoder = Transcoder::Ffmpeg,
+            |it| it.inputs = Inputs::All,
+            |it| it.inputs = Inputs::Of(vec![RenderType::Document]),
+            |it| it.width = 0,
+            |it| it.shape = Shape::Fill,
+            |it| it.shape = Shape::FitEnlarge,
+            |it| {
+                it.shape = Shape::Cut(Cut {
+                    x: 1,
+                    ..Cut::CENTRE
+                })
+            },
+            |it| it.encoding = Encoding::Other,
+            |it| {
+                it.encoding = Encoding::Jpeg { quality: 90 };
+                it.sampling = Some("4:4:4".to_owned());
+            },
+            |it| it.colour_space = Some("CMYK".to_owned()),
+            |it| it.background = Some("black".to_owned()),
+            |it| it.watermark = true,
+            |it| it.rotate = Some(90),
+            |it| {
+                it.extent = Some(Extent {
+                    gravity: Gravity::Centre,
+                    width: 1,
+                    height: 1,
+                });
+            },
+            |it| it.dpi = Some(300),
+            |it| it.time_offset = Some("0".to_owned()),
+            |it| it.frame = Some("1".to_owned()),
+            |it| {
+                drop(
+                    it.parameters
+                        .insert("layers".to_owned(), "merge".to_owned()),
+                )
+            },
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut preset = made[2].clone();
+            change(&mut preset);
+            assert!(!is_made_here(&preset), "change {number}");
+        }
+        let harmless: [fn(&mut Preset); 3] = [
+            |it| it.background = Some("White".to_owned()),
+            |it| it.sampling = Some("4:4:4".to_owned()),
+            |it| drop(it.parameters.insert("bitrate".to_owned(), "64".to_owned())),
+        ];
+        for (number, change) in harmless.into_iter().enumerate() {
+            let mut preset = made[2].clone();
+            change(&mut preset);
+            assert!(is_made_here(&preset), "change {number}");
+        }
+    }
 }

@@ -52,8 +52,8 @@ impl Row {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lists {
     presets: Vec<Row>,
-    /// Sorted by row id.
-    parameters: Vec<Row>,
+    /// By guid; those of one sorted by row id.
+    parameters: BTreeMap<String, Vec<Row>>,
 }
 
 impl Lists {
@@ -64,11 +64,17 @@ impl Lists {
     pub fn new(site_presets: Vec<Row>, site_parameters: Vec<Row>, shipped: Shipped) -> Self {
         let presets = site_presets.into_iter().chain(shipped.presets());
         let parameters = site_parameters.into_iter().chain(shipped.parameters());
-        let mut parameters = first_of_each_id(parameters);
-        parameters.sort_by(|a, b| a.id().cmp(b.id()));
+        let mut by_guid: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        for row in first_of_each_id(parameters) {
+            let guid = row.get("parameterdata").unwrap_or_default().to_owned();
+            by_guid.entry(guid).or_default().push(row);
+        }
+        for rows in by_guid.values_mut() {
+            rows.sort_by(|a, b| a.id().cmp(b.id()));
+        }
         Self {
             presets: first_of_each_id(presets),
-            parameters,
+            parameters: by_guid,
         }
     }
 
@@ -79,9 +85,9 @@ impl Lists {
     }
 
     /// Rows of `presetparameter` of one guid, by row id. No guid has none.
-    pub(super) fn parameters_of<'a>(&'a self, guid: &'a str) -> impl Iterator<Item = &'a Row> {
-        let of_guid = move |row: &&Row| !guid.is_empty() && row.get("parameterdata") == Some(guid);
-        self.parameters.iter().filter(of_guid)
+    pub(super) fn parameters_of(&self, guid: &str) -> impl Iterator<Item = &Row> {
+        let of_guid = self.parameters.get(guid).filter(|_| !guid.is_empty());
+        of_guid.into_iter().flatten()
     }
 }
 
