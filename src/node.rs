@@ -218,3 +218,42 @@ fn make_state(state: &Path) -> Result<(), Error> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn a_lock_that_is_held_for_a_moment_is_waited_for_and_any_other_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (stop, tries) = (Shutdown::new(), Cell::new(0));
+        let briefly = Cell::new(Some(Lock::take_for_a_moment(dir.path(), "import").unwrap()));
+        let taken = in_turn(
+            || {
+                tries.set(tries.get() + 1);
+                let taken = Lock::take(dir.path(), "import");
+                // Given back only once somebody found it taken.
+                drop(briefly.take());
+                taken
+            },
+            &stop,
+        );
+        let held = taken.await.unwrap();
+        assert_eq!(tries.get(), 2);
+        let refused = in_turn(|| Lock::take(dir.path(), "import"), &stop).await;
+        assert!(matches!(
+            refused,
+            Err(Error::Busy {
+                is_brief: false,
+                ..
+            })
+        ));
+        drop(held);
+        // Who is asked to end does not wait.
+        let _briefly = Lock::take_for_a_moment(dir.path(), "import").unwrap();
+        stop.request();
+        let refused = in_turn(|| Lock::take(dir.path(), "import"), &stop).await;
+        assert!(matches!(refused, Err(Error::Busy { is_brief: true, .. })));
+    }
+}

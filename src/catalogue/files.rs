@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use sqlx::{QueryBuilder, Row as _};
 
-use super::dialect::{Engine, ROWS_A_STATEMENT, Row, padded};
+use super::dialect::{Engine, PACKED_FILES, ROWS_A_STATEMENT, Row, padded};
+use super::packed;
 use super::places::folded;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{AssetId, FileKind, Fingerprint, Md5, MediaFile, MediaPath, Sha256, Timestamp};
@@ -96,22 +97,22 @@ impl Catalogue {
     pub async fn files_of(&self, assets: &[&str]) -> Result<Vec<FileRow>, Error> {
         let mut found = Vec::new();
         for chunk in assets.chunks(ROWS_A_STATEMENT) {
-            let mut query = QueryBuilder::<Engine>::new("SELECT ");
-            query.push(COLUMNS).push(" FROM file WHERE asset IN (");
+            // In one row, since each that is handed over by itself costs more than it holds.
+            let mut query = QueryBuilder::<Engine>::new(PACKED_FILES);
+            query.push(" FROM file WHERE asset IN (");
             let mut list = query.separated(", ");
-            for asset in chunk {
+            for asset in padded(chunk) {
                 list.push_bind(*asset);
             }
-            query.push(") ORDER BY asset, kind, path");
-            let rows = query
-                .build()
-                .fetch_all(&self.db.readers)
+            query.push(")");
+            let rows: String = query
+                .build_query_scalar()
+                .fetch_one(&self.db.readers)
                 .await
                 .map_err(during("read files of assets"))?;
-            for row in &rows {
-                found.push(file_row(row)?);
-            }
+            found.extend(packed::files(&rows)?);
         }
+        found.sort_by(|one, other| in_order(one).cmp(&in_order(other)));
         Ok(found)
     }
 
@@ -342,6 +343,11 @@ impl Batch {
 /// What a file was made of, as it is stored.
 pub(super) fn made_of(file: &MediaFile) -> Option<&[u8]> {
     file.fingerprint.as_ref().map(|made| &made.as_bytes()[..])
+}
+
+fn in_order(row: &FileRow) -> (&str, i64, &str) {
+    let file = &row.file;
+    (file.asset.as_str(), number(file.kind), file.path.as_str())
 }
 
 /// The number a kind has in the file table.

@@ -29,6 +29,7 @@ mod leftovers;
 mod moment;
 mod new_files;
 mod open_ends;
+mod packed;
 mod places;
 mod quarantine;
 mod rebuilds;

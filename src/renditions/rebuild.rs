@@ -283,7 +283,11 @@ impl<'a> Rebuild<'a> {
         report.assets += 1;
         report.failed += u64::from(has_failed);
         let mut is_made = |id: &PresetId| {
-            let state = states[id];
+            // Of what was copied while that was the rule nobody here knows what it was made of.
+            let state = match states[id] {
+                State::Copied if author == Author::Here => State::Stale,
+                state => state,
+            };
             let is_ours =
                 author == Author::Here || state == State::Stale || state == State::Current;
             match state {
@@ -382,7 +386,8 @@ impl<'a> Rebuild<'a> {
                 Ok(lock) => return Ok(Some(lock)),
                 Err(node::Error::Busy { holder, .. }) => {
                     if !std::mem::replace(&mut has_said, true) {
-                        tracing::info!(activity, holder, "waiting until it is done");
+                        let text = format!("waiting for {activity} ({holder}) to end");
+                        self.monitor.finding(&text);
                     }
                     tokio::select! {
                         () = tokio::time::sleep(LOCK_POLL) => {}

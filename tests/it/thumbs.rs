@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use emsync::model::FileKind;
 use serde_json::Value;
@@ -386,4 +388,65 @@ fn a_crop_on_the_master_reaches_a_mirror_that_copies_and_one_that_makes_its_own(
         makes.run(&["thumbs", "rebuild", "--json"]).well().json()["selected"],
         0
     );
+}
+
+#[test]
+fn a_mirror_that_is_to_make_its_own_makes_again_what_it_had_copied() {
+    let world = world(2);
+    let serving = world.master.serve("127.0.0.1:0");
+    let node = mirror(&world, &serving, "copies", "copy");
+    let before = node.files();
+    let again = || node.run(&["thumbs", "rebuild", "--json"]).well().json();
+    let copied = 2 * PRESETS;
+    assert_counts(&again(), &[("copied", copied), ("selected", 0)]);
+    let settings = node.dir().join("emsync.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(
+        &settings,
+        text.replace("generated = \"copy\"", "generated = \"rebuild\""),
+    )
+    .unwrap();
+    assert_counts(&again(), &[("stale", copied), ("rebuilt", copied)]);
+    assert_eq!(
+        node.files(),
+        before,
+        "the same program makes the same bytes"
+    );
+    assert_counts(&again(), &[("current", copied), ("selected", 0)]);
+    node.run(&["sync", "master", "--json"]).well();
+    node.run(&["verify", "master", "--json"]).well();
+}
+
+#[test]
+fn a_rebuild_waits_for_who_else_writes() {
+    let world = world(2);
+    let state = world.master.dir().join("state");
+    let lock = emsync::node::Lock::take(&state, "import").unwrap();
+    let id = world.ids().remove("0/p0.png").unwrap();
+    let set = [
+        "crop",
+        "set",
+        &id,
+        "webpthumbimage",
+        "20x20+5+3",
+        "--no-rebuild",
+    ];
+    world.master.run(&set).well();
+    // Nothing to make: nobody has to wait.
+    world.master.run(&["thumbs", "rebuild", "--missing"]).well();
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_emsync"))
+        .arg("-C")
+        .arg(world.master.dir())
+        .args(["thumbs", "rebuild", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("waiting for import")));
+    drop(lock);
+    let ended = waiting.wait_with_output().unwrap();
+    assert!(ended.status.success());
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_counts(&report, &[("rebuilt", 1)]);
 }

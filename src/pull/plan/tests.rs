@@ -6,6 +6,8 @@ mod moves;
 mod names;
 mod renditions;
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -30,12 +32,11 @@ const HERE: Here<'static> = Here {
 
 /// By the presets EMDB ships.
 fn plan(asset: &Asset, listed: Listed<'_>, here: Here<'_>, policy: Policy) -> Plan {
-    super::plan(asset, listed, here, policy, &shipped())
+    super::plan(asset, listed, here, policy, &SHIPPED)
 }
 
-fn shipped() -> PresetTable {
-    PresetTable::shipped(Shipped::Webp)
-}
+/// Read once: properties are tried with many plans.
+static SHIPPED: LazyLock<PresetTable> = LazyLock::new(|| PresetTable::shipped(Shipped::Webp));
 
 fn path(text: &str) -> MediaPath {
     MediaPath::new(text).unwrap()

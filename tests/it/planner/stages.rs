@@ -2,15 +2,19 @@
 //! `places`, `deletes` and `due` let them, and listings of which some are never finished.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use emsync::catalogue::FileRow;
 use emsync::model::job::{FetchJob, RegenerateJob, RemoveJob, Work, fetch_subject};
-use emsync::model::preset::{PresetTable, Shipped, image_presets};
+use emsync::model::preset::{PresetTable, Shipped};
 use emsync::model::{FileKind, ListedFile, MediaFile, MediaPath, Sha256, Timestamp};
 use emsync::pull::plan::{Claim, Here, Listed, Plan, plan};
 
 use super::world::{Site, World, path};
 use crate::support::chance::Chance;
+
+/// Read once: thousands of plans are made.
+static PRESETS: LazyLock<PresetTable> = LazyLock::new(|| PresetTable::shipped(Shipped::Webp));
 
 /// A file of an asset.
 pub(super) type Name = (FileKind, String, String);
@@ -124,12 +128,12 @@ impl Stages {
             authority: site.authority,
             complete_until: self.complete_until,
         };
-        let presets = PresetTable::shipped(Shipped::Webp);
+        let presets = &*PRESETS;
         let policy = self.world.policy;
-        let said = plan(&site.asset, listed, here, policy, &presets);
+        let said = plan(&site.asset, listed, here, policy, presets);
         assert_eq!(
             said,
-            plan(&site.asset, listed, here, policy, &presets),
+            plan(&site.asset, listed, here, policy, presets),
             "the same question has two answers"
         );
         let planned = Planned {
@@ -364,7 +368,7 @@ impl Stages {
         if !self.world.rows.iter().any(|row| is_original(&row)) {
             return;
         }
-        let made: Vec<MediaFile> = (image_presets().into_iter())
+        let made: Vec<MediaFile> = (PRESETS.renditions().iter())
             .filter(|preset| job.presets.iter().any(|id| id == preset.id.as_str()))
             .map(|preset| MediaFile {
                 kind: FileKind::Generated,

@@ -29,7 +29,7 @@ fn mended(own: &[FileRow], unrenderable: bool, originals: bool, generated: Gener
         originals,
         generated,
     };
-    mend(&asset(AT), own, unrenderable, policy, &shipped())
+    mend(&asset(AT), own, unrenderable, policy, &SHIPPED)
 }
 
 /// The wish for the presets with these numbers.
@@ -149,11 +149,11 @@ fn nothing_is_made_of_another_file_than_the_original() {
         (FileKind::Generated, "x/a.jpg", false),
     ] {
         let own = [file(kind, at, false), rendition.clone()];
-        let plan = mend(&folder, &own, false, POLICY, &shipped());
+        let plan = mend(&folder, &own, false, POLICY, &SHIPPED);
         assert_eq!(plan.regenerate.is_some(), is_made, "{kind:?} {at}");
         // Nor of one that is on its way.
         let own = [file(kind, at, true), rendition.clone()];
-        let plan = mend(&folder, &own, false, POLICY, &shipped());
+        let plan = mend(&folder, &own, false, POLICY, &SHIPPED);
         let then = plan.fetch.iter().find_map(|job| job.then.as_ref());
         assert_eq!(then.is_some(), is_made, "{kind:?} {at}");
         assert_eq!(plan.regenerate, None);
