@@ -2,9 +2,9 @@
 //! any pixel is decoded, and what is broken or cut short is an error.
 //!
 //! In faithful mode metadata and colour profiles are dropped and the values kept, as EMDB does (media spec 3.5.1); in
-//! corrected mode an embedded profile of RGB or grey leads to sRGB. CMYK becomes RGB by (1 - C)(1 - K) in the decoders: JPEG values are taken
-//! as inverted, which is what Adobe writes and EMDB assumes, with YCCK turned to CMYK first. The first frame, page or icon is
-//! the picture.
+//! corrected mode an embedded profile of RGB or grey leads to sRGB. CMYK becomes RGB by (1 - C)(1 - K) in the decoders,
+//! whatever its profile: JPEG values are taken as inverted, which is what Adobe writes and EMDB assumes, with YCCK turned
+//! to CMYK first. The first frame, page or icon is the picture.
 
 use std::io::{BufRead, Cursor, Seek};
 
@@ -178,6 +178,7 @@ fn decode_as<R: BufRead + Seek>(
     })
 }
 
+/// Whether the pixels are stored as cyan, magenta, yellow and black.
 fn is_of_inks(format: ImageFormat, original: &[u8], decoder: &impl ImageDecoder) -> bool {
     use image::ExtendedColorType::{Cmyk8, Cmyk16};
     match format {

@@ -9,6 +9,9 @@
 //! EMDB derives the smaller files from its *encoded* 3000 px file; we take the pixels before encoding, which spares a
 //! decode and a generation of loss, and stays within the tolerance of media spec 9.7.
 //!
+//! Most photographs are JPEG, which holds luma and chroma apart. They stay apart to the end: pixels of red, green and blue
+//! are made only where a profile or another format asks for them.
+//!
 //! Nothing here touches a disk, a network or a global: bytes in, bytes out. The same original and presets give the same
 //! bytes, however many threads work ([`Regenerator`]). No panic of a decoder gets past the regenerator.
 
