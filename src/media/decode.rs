@@ -1,22 +1,26 @@
 //! From the bytes of an original to pixels: content decides the format, the header is held against the limits before
 //! any pixel is decoded, and what is broken or cut short is an error.
 //!
-//! Metadata and colour profiles are dropped and the values kept, as EMDB does (media spec 3.5.1). CMYK becomes RGB by
-//! (1 - C)(1 - K) in the decoders: JPEG values are taken as inverted, which is what Adobe writes and EMDB assumes, with
-//! YCCK turned to CMYK first. The first frame, page or icon is the picture.
+//! In faithful mode metadata and colour profiles are dropped and the values kept, as EMDB does (media spec 3.5.1); in
+//! corrected mode an embedded profile of RGB or grey leads to sRGB. CMYK becomes RGB by (1 - C)(1 - K) in the decoders: JPEG values are taken
+//! as inverted, which is what Adobe writes and EMDB assumes, with YCCK turned to CMYK first. The first frame, page or icon is
+//! the picture.
 
 use std::io::{BufRead, Cursor, Seek};
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 use super::Limits;
+use super::colour::{Conversion, conversion};
 use super::error::{Bound, Error};
-use super::geometry::Size;
+use super::geometry::{Edges, Rect, Size};
 use super::gif::{self, Background};
 use super::picture::Picture;
 use super::probe::{FirstIcon, of_opened};
+use super::recipe::{LARGE, Recipe};
 use super::sniff::{sniff, spelling};
 use super::{jpeg, metadata, tiff_tags};
+use crate::model::Mode;
 
 /// A decoded original, not yet turned.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(super) struct Decoded {
 }
 
 /// What the file says about its pixels.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Traits {
     /// EXIF orientation, 1 to 8.
     pub(super) orientation: u8,
@@ -34,24 +38,83 @@ pub(super) struct Traits {
     pub(super) background: Background,
     /// The file has an alpha channel or a transparent palette, even if nothing is transparent: it is resized softly.
     pub(super) soft: bool,
+    /// What the pixels still need to be sRGB, once there are fewer of them.
+    pub(super) colours: Option<Conversion>,
 }
 
-/// Decodes the whole file `original`.
-pub(super) fn decode(original: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+/// Decodes the whole file `original`. Of a picture that `recipe` needs parts of alone, the rest may be left black.
+pub(super) fn decode(original: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Decoded, Error> {
     let format = sniff(&mut Cursor::new(original))
         .map_err(Error::Read)?
         .ok_or(Error::NotAnImage)?;
+    let mode = recipe.mode;
+    if format == ImageFormat::Jpeg
+        && let Some(decoded) = ordinary_jpeg(original, recipe, limits)?
+    {
+        return Ok(decoded);
+    }
     if format == ImageFormat::Ico {
         let input = FirstIcon::new(Cursor::new(original)).map_err(Error::Read)?;
-        return decode_as(format, input, original, limits);
+        return decode_as(format, input, original, mode, limits);
     }
-    decode_as(format, Cursor::new(original), original, limits)
+    decode_as(format, Cursor::new(original), original, mode, limits)
+}
+
+/// A JPEG of the kind that is decoded to planes; `None` leaves it to the general decoder.
+fn ordinary_jpeg(
+    original: &[u8],
+    recipe: &Recipe,
+    limits: &Limits,
+) -> Result<Option<Decoded>, Error> {
+    let mut input = Cursor::new(original);
+    let Ok(Some((width, height))) = jpeg::dimensions(&mut input) else {
+        return Ok(None);
+    };
+    check(
+        (width, height),
+        3 * u64::from(width) * u64::from(height),
+        limits,
+    )?;
+    let colours = match recipe.mode {
+        Mode::Faithful => None,
+        Mode::Corrected => conversion(jpeg::profile(original)),
+    };
+    if colours.as_ref().is_some_and(|colours| !colours.is_rgb()) {
+        return Ok(None);
+    }
+    let (size, orientation) = (
+        Size::new(width, height),
+        metadata::of_jpeg(&mut input).orientation,
+    );
+    let part = |crop| Edges::stored_of(crop, recipe.mode, size, orientation).inside(size);
+    // A crop beside the picture is an error later on.
+    let parts = recipe
+        .parts()
+        .map(|crops| crops.into_iter().filter_map(part));
+    let part = parts.and_then(|parts| parts.reduce(Rect::around));
+    let Some(mut planes) = jpeg::planes(original, part.unwrap_or(Rect::whole(size))) else {
+        return Ok(None);
+    };
+    if width <= LARGE.width && height <= LARGE.height {
+        // Everybody else's chroma went through pixels, which shows where no scaling follows.
+        planes = planes.softened();
+    }
+    Ok(Some(Decoded {
+        picture: Picture::planes(planes),
+        traits: Traits {
+            orientation,
+            background: Background::default(),
+            soft: false,
+            colours,
+        },
+    }))
 }
 
 fn decode_as<R: BufRead + Seek>(
     format: ImageFormat,
     input: R,
     original: &[u8],
+    mode: Mode,
     limits: &Limits,
 ) -> Result<Decoded, Error> {
     let broken = |error: image::ImageError| Error::Decode {
@@ -63,7 +126,14 @@ fn decode_as<R: BufRead + Seek>(
     allowed.max_alloc = Some(limits.max_alloc_bytes);
     reader.limits(allowed);
     let mut decoder = reader.into_decoder().map_err(broken)?;
-    check(decoder.dimensions(), decoder.total_bytes(), limits)?;
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(Error::Decode {
+            format: spelling(format),
+            source: "a picture without pixels".into(),
+        });
+    }
+    check((width, height), decoder.total_bytes(), limits)?;
     let tags = tags(format, original);
     let about = if format == ImageFormat::Jpeg {
         if let Some(fault) = jpeg::fault(original) {
@@ -77,15 +147,43 @@ fn decode_as<R: BufRead + Seek>(
         of_opened(&mut decoder, format, &tags)
     };
     let soft = decoder.color_type().has_alpha();
-    let image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    let colours = match mode {
+        Mode::Faithful => None,
+        // The decoder makes RGB of inks before any profile of theirs could be applied.
+        Mode::Corrected if is_of_inks(format, original, &decoder) => None,
+        // A profile that the decoder cannot find is as good as none.
+        Mode::Corrected => conversion(decoder.icc_profile().ok().flatten()),
+    };
+    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    if let Some(colours) = &colours
+        && !tags.has_associated_alpha
+    {
+        image = colours.image(image);
+    }
+    let mut picture = picture(image, tags.has_associated_alpha);
+    if let Some(colours) = &colours
+        && tags.has_associated_alpha
+    {
+        // Profiles describe colours before alpha is multiplied in.
+        picture = colours.picture(picture);
+    }
     Ok(Decoded {
-        picture: picture(image, tags.has_associated_alpha),
+        picture,
         traits: Traits {
             orientation: about.orientation,
             background: background(format, original),
             soft,
+            colours: None,
         },
     })
+}
+
+fn is_of_inks(format: ImageFormat, original: &[u8], decoder: &impl ImageDecoder) -> bool {
+    use image::ExtendedColorType::{Cmyk8, Cmyk16};
+    match format {
+        ImageFormat::Jpeg => jpeg::channels(original) == Some(4),
+        _ => matches!(decoder.original_color_type(), Cmyk8 | Cmyk16),
+    }
 }
 
 /// Only a TIFF has tags.
@@ -144,8 +242,13 @@ fn divide_by_alpha(pixel: &mut [u8; 4]) {
 #[cfg(test)]
 mod tests {
     use super::super::picture::Pixels;
+    use super::decode as decode_in;
     use super::*;
     use std::time::{Duration, Instant};
+
+    fn decode(original: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+        decode_in(original, &Recipe::default(), limits)
+    }
 
     fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());

@@ -1,12 +1,10 @@
 //! From pixels to the bytes of a file. No EXIF, no XMP, no profile: the pixels are upright and sRGB by agreement.
 
-use std::borrow::Cow;
-
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
-
 use super::codec::webp::{self, Samples};
 use super::error::Cause;
+use super::jpeg;
 use super::picture::{Picture, Pixels, WHITE};
+use super::planes::Planes;
 use crate::model::preset::Encoding;
 
 /// Writes `picture`. JPEG has no alpha: what is still transparent is laid on white.
@@ -19,36 +17,30 @@ pub(super) fn encode(picture: &Picture, encoding: Encoding) -> Result<Vec<u8>, C
 }
 
 fn webp(picture: &Picture, quality: u8, method: u8) -> Result<Vec<u8>, webp::Error> {
+    let limited;
     let samples = match &picture.pixels {
         Pixels::Rgb(bytes) => Samples::Rgb(bytes),
         Pixels::Rgba(bytes) => Samples::Rgba(bytes),
+        Pixels::Planes(planes) => {
+            limited = planes.limited();
+            let [blue, red] = &limited.chroma;
+            Samples::Planes([&limited.luma.samples, &blue.samples, &red.samples])
+        }
     };
     let size = picture.size;
     webp::encode(samples, size.width, size.height, quality, method)
 }
 
 fn jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>, Cause> {
-    let picture = if picture.has_alpha() {
-        Cow::Owned(picture.clone().flattened(WHITE))
-    } else {
-        Cow::Borrowed(picture)
-    };
-    let Pixels::Rgb(bytes) = &picture.pixels else {
-        unreachable!("a flattened picture has no alpha")
-    };
-    let (width, height) = (
-        picture.size.width.try_into()?,
-        picture.size.height.try_into()?,
-    );
-    let mut out = Vec::new();
-    let mut encoder = Encoder::new(&mut out, quality);
-    encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
-    // Tables made for the picture would save some bytes, but this encoder then writes each channel as a scan of its
-    // own, which few writers do and not every reader, our own included, gets right.
-    encoder.set_optimized_huffman_tables(false);
-    encoder.encode(bytes, width, height, ColorType::Rgb)?;
-    Ok(out)
+    let of_rgb = |bytes| jpeg::encode(&Planes::of_rgb(picture.size, bytes), quality);
+    Ok(match &picture.pixels {
+        Pixels::Planes(planes) => jpeg::encode(planes, quality),
+        Pixels::Rgb(bytes) => of_rgb(bytes),
+        Pixels::Rgba(_) => match picture.clone().flattened(WHITE).pixels {
+            Pixels::Rgb(bytes) => of_rgb(&bytes),
+            _ => unreachable!("a flattened picture has no alpha"),
+        },
+    }?)
 }
 
 #[cfg(test)]

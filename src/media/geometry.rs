@@ -2,7 +2,7 @@
 //!
 //! Pure functions. For sides of at least 1 every result has sides of at least 1, and a window lies inside its picture.
 
-use crate::model::Crop;
+use crate::model::{Crop, Mode};
 
 /// Width and height in pixels, both at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,22 @@ pub(super) struct Rect {
     pub(super) size: Size,
 }
 
+impl Rect {
+    /// The picture as a whole.
+    pub(super) const fn whole(size: Size) -> Self {
+        Self { x: 0, y: 0, size }
+    }
+
+    /// The smallest rectangle around both.
+    pub(super) fn around(self, other: Self) -> Self {
+        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
+        let right = (self.x + self.size.width).max(other.x + other.size.width);
+        let lower = (self.y + self.size.height).max(other.y + other.size.height);
+        let size = Size::new(right - x, lower - y);
+        Self { x, y, size }
+    }
+}
+
 /// A user's rectangle as edges: left, top, right and bottom, all allowed to lie outside the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edges {
@@ -127,9 +143,22 @@ impl From<Crop> for Edges {
 }
 
 impl Edges {
+    /// Where a user's rectangle lies on a picture as it is stored: there it is in faithful mode; in corrected mode it lies on the
+    /// upright picture, and is turned to the stored one's grid.
+    pub(super) fn stored_of(crop: Crop, mode: Mode, stored: Size, orientation: u8) -> Self {
+        let edges = Self::from(crop);
+        match (mode, orientation) {
+            (Mode::Faithful, _) => edges,
+            (Mode::Corrected, 5..=8) => edges
+                .stretched_to_upright(stored)
+                .stored(stored, orientation),
+            (Mode::Corrected, _) => edges.stored(stored, orientation),
+        }
+    }
+
     /// What the user meant on a picture that lies on its side while it is stored with the size `stored`: the editor showed
     /// the upright picture stretched into the stored one's box (media spec 4.5). Edges are rounded to the nearest pixel.
-    pub(super) fn stretched_to_upright(self, stored: Size) -> Self {
+    fn stretched_to_upright(self, stored: Size) -> Self {
         let (width, height) = (i128::from(stored.width), i128::from(stored.height));
         let across = |x| rounded(x * height, width);
         let down = |y| rounded(y * width, height);
@@ -142,7 +171,7 @@ impl Edges {
     }
 
     /// The same pixels of a picture, said in the grid it is stored in, for edges of the upright picture of `orientation`.
-    pub(super) fn stored(self, stored: Size, orientation: u8) -> Self {
+    fn stored(self, stored: Size, orientation: u8) -> Self {
         let (width, height) = (i128::from(stored.width), i128::from(stored.height));
         let Self {
             left,

@@ -12,22 +12,31 @@
 //! Nothing here touches a disk, a network or a global: bytes in, bytes out. The same original and presets give the same
 //! bytes, however many threads work ([`Regenerator`]). No panic of a decoder gets past the regenerator.
 
+use std::io::Cursor;
+
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::model::preset::PresetId;
 
+mod budget;
 mod codec;
+mod colour;
 mod decode;
+#[cfg(test)]
+mod difference;
 mod encode;
 mod error;
 mod geometry;
 mod gif;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod hostile;
 mod jpeg;
 mod metadata;
 mod orient;
 mod picture;
+mod planes;
 mod pool;
 mod probe;
 mod recipe;
@@ -55,6 +64,8 @@ pub struct Limits {
     pub max_side: u32,
     /// Most bytes the decoded original may take, per image in work.
     pub max_alloc_bytes: u64,
+    /// Most bytes the decoded originals in work may take together, but for a single one that takes more alone.
+    pub max_in_work_bytes: u64,
 }
 
 impl Default for Limits {
@@ -63,6 +74,7 @@ impl Default for Limits {
             max_pixels: 268_000_000,
             max_side: 65_500,
             max_alloc_bytes: 2 << 30,
+            max_in_work_bytes: 1 << 30,
         }
     }
 }
@@ -108,6 +120,17 @@ pub fn render(original: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Vec<R
         .iter()
         .map(|preset| stages.make(preset))
         .collect()
+}
+
+/// Bytes that the pixels of `original` take while it is in work, as its header announces them; 0 when it is no image.
+///
+/// A JPEG becomes planes, or three bytes a pixel; other formats may have sixteen bits a channel until they have eight.
+fn footprint(original: &[u8]) -> u64 {
+    let Ok(Some(probe)) = probe(Cursor::new(original)) else {
+        return 0;
+    };
+    let bytes = if probe.format == "jpg" { 3 } else { 12 };
+    u64::from(probe.width) * u64::from(probe.height) * bytes
 }
 
 /// As [`render`], with the presets spread over the rayon pool it runs in.

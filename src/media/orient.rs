@@ -5,6 +5,7 @@
 
 use super::geometry::Size;
 use super::picture::{Picture, Pixels};
+use super::planes::{Plane, Planes};
 
 /// Side of the squares in which a turned picture is copied, so that both its rows and its columns stay in cache.
 const TILE: usize = 32;
@@ -23,13 +24,25 @@ pub(super) fn upright(picture: Picture, orientation: u8) -> Picture {
     let pixels = match pixels {
         Pixels::Rgb(bytes) => Pixels::Rgb(moved::<3>(bytes, size, orientation)),
         Pixels::Rgba(bytes) => Pixels::Rgba(moved::<4>(bytes, size, orientation)),
+        Pixels::Planes(Planes { luma, chroma }) => {
+            let plane = |Plane { size, samples }| Plane {
+                samples: moved::<1>(samples, size, orientation),
+                size: moved_size(size, orientation),
+            };
+            let (luma, chroma) = (plane(luma), chroma.map(plane));
+            Pixels::Planes(Planes { luma, chroma })
+        }
     };
-    let size = if turns(orientation) {
+    let size = moved_size(size, orientation);
+    Picture { size, pixels }
+}
+
+fn moved_size(size: Size, orientation: u8) -> Size {
+    if turns(orientation) {
         size.turned()
     } else {
         size
-    };
-    Picture { size, pixels }
+    }
 }
 
 /// The bytes of a picture of `size` and `N` channels, in their new order.

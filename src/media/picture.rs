@@ -1,6 +1,7 @@
-//! Decoded pixels: eight bits a channel, row by row without padding, with or without alpha.
+//! Decoded pixels: eight bits a channel, row by row without padding, with or without alpha, or luma and chroma apart.
 
-use super::geometry::{Rect, Size};
+use super::geometry::Size;
+use super::planes::Planes;
 
 /// A colour without alpha.
 pub(super) type Rgb = [u8; 3];
@@ -22,12 +23,21 @@ pub(super) enum Pixels {
     Rgb(Vec<u8>),
     /// Four bytes a pixel; at least one pixel may be transparent.
     Rgba(Vec<u8>),
+    /// Of a JPEG, which holds them so.
+    Planes(Planes),
 }
 
 impl Picture {
     /// From rows of RGB.
     pub(super) fn rgb(size: Size, bytes: Vec<u8>) -> Self {
         let pixels = Pixels::Rgb(bytes);
+        Self { size, pixels }
+    }
+
+    /// From luma and chroma.
+    pub(super) fn planes(planes: Planes) -> Self {
+        let size = planes.luma.size;
+        let pixels = Pixels::Planes(planes);
         Self { size, pixels }
     }
 
@@ -47,18 +57,6 @@ impl Picture {
         matches!(self.pixels, Pixels::Rgba(_))
     }
 
-    /// A copy of the pixels inside `part`, which lies in the picture.
-    pub(super) fn part(&self, part: Rect) -> Self {
-        let pixels = match &self.pixels {
-            Pixels::Rgb(bytes) => Pixels::Rgb(part_of(bytes, 3, self.size, part)),
-            Pixels::Rgba(bytes) => Pixels::Rgba(part_of(bytes, 4, self.size, part)),
-        };
-        Self {
-            size: part.size,
-            pixels,
-        }
-    }
-
     /// The picture laid on `colour`; an opaque one is handed back untouched.
     pub(super) fn flattened(self, colour: Rgb) -> Self {
         let Pixels::Rgba(bytes) = &self.pixels else {
@@ -75,15 +73,6 @@ impl Picture {
         }
         Self::rgb(self.size, flat)
     }
-}
-
-/// The rows of `part`, of a picture of `size` with so many bytes a pixel.
-fn part_of(bytes: &[u8], channels: usize, size: Size, part: Rect) -> Vec<u8> {
-    let [left, top, width, height] =
-        [part.x, part.y, part.size.width, part.size.height].map(|side| side as usize);
-    let rows = bytes.chunks_exact(size.width as usize * channels);
-    let row = |row: &[u8]| row[left * channels..][..width * channels].to_vec();
-    rows.skip(top).take(height).flat_map(row).collect()
 }
 
 /// `over` on `under` at `alpha` of 255, rounded to the nearest value.

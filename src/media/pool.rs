@@ -1,8 +1,14 @@
 //! Rendering on all cores: tasks in by a crossbeam channel, results out by a tokio channel, both bounded by the caller.
 //!
-//! One thread, the dispatcher, takes tasks and hands each to a rayon pool of its own, never more at once than the pool
-//! has threads: so at most that many originals are in memory, and a slow disk or a full result channel slows the
-//! sender of tasks. A photo's presets are spread over the same pool, so the last photo of a queue still uses every core.
+//! ```text
+//! dispatcher: task -> pool: read it, look at its header -> dispatcher: room for its pixels? -> pool: render -> result
+//! ```
+//!
+//! One thread, the dispatcher, takes tasks, never more at once than its rayon pool has threads: so at most that many files are
+//! in memory, and a slow disk or a full result channel slows the sender of tasks. What their pixels take together stays below
+//! [`Limits::max_in_work_bytes`], so forty huge originals are rendered one after the other; one that is larger alone is
+//! rendered while nothing else is. A photo's presets are spread over the same pool, so the last photo of a queue still uses
+//! every core. No thread of the pool ever waits for memory: it may be the one whose work below on its stack would free it.
 //!
 //! Started by [`Regenerator::start`]. Ends when every sender of tasks is gone and all work is handed back, or when
 //! nobody receives results any more; [`Regenerator::join`] waits for that.
@@ -13,10 +19,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use tokio::sync::mpsc;
 
-use super::{Error, Limits, Recipe, Rendition, render_spread};
+use super::budget::Budget;
+use super::{Error, Limits, Recipe, Rendition, footprint, render_spread};
 
 /// One original to render.
 pub struct Task<T> {
@@ -50,7 +57,7 @@ pub struct Finished<T> {
 #[derive(Debug)]
 #[must_use = "join it to know that all work is handed back"]
 pub struct Regenerator {
-    dispatcher: JoinHandle<()>,
+    dispatcher: JoinHandle<u64>,
 }
 
 impl Regenerator {
@@ -77,74 +84,128 @@ impl Regenerator {
     }
 
     /// Waits until every sender of tasks is dropped and every result is handed over. Blocks: not for async code.
-    pub fn join(self) {
-        if self.dispatcher.join().is_err() {
+    ///
+    /// Returns the most bytes that the pixels of originals in work took at one moment, as their headers announced them.
+    pub fn join(self) -> u64 {
+        self.dispatcher.join().unwrap_or_else(|_| {
             tracing::error!("media dispatcher panicked");
-        }
+            0
+        })
     }
 }
 
-/// Hands tasks to the pool until there are none, then waits for those in work.
+/// What the pool tells the dispatcher.
+enum News<T> {
+    /// An original is read, and its pixels will take so many bytes.
+    Read(u64, Task<T>, Vec<u8>),
+    /// A result is handed over, and so many bytes are free.
+    Done(u64),
+}
+
+/// Hands tasks to the pool until there are none, then waits for those in work; the most memory that was in use.
 fn dispatch<T: Send + 'static>(
     pool: &rayon::ThreadPool,
     limits: Limits,
     tasks: &Receiver<Task<T>>,
     done: &mpsc::Sender<Finished<T>>,
-) {
-    // A permit is an item in the channel: taken out before a task, put back when its result is handed over.
+) -> u64 {
     let workers = pool.current_num_threads();
-    let (permits, free) = bounded(workers);
-    for _ in 0..workers {
-        drop(Permit(permits.clone()));
-    }
+    // Room for both news of every task in work, so no thread of the pool waits here.
+    let (tell, news) = bounded(2 * workers);
+    let mut budget = Budget::<(Task<T>, Vec<u8>)>::new(limits.max_in_work_bytes);
+    let (mut in_work, mut are_more) = (0, true);
+    let nothing = never();
     loop {
-        free.recv().expect("this function holds a sender");
-        let permit = Permit(permits.clone());
-        if done.is_closed() {
-            break;
+        while let Some((bytes, (task, original))) = budget.admit() {
+            let (done, end) = (
+                done.clone(),
+                Ending {
+                    tell: tell.clone(),
+                    bytes,
+                },
+            );
+            pool.spawn(move || {
+                let result = guarded(|| render_spread(&original, &task.recipe, &limits));
+                hand_over(task.ticket, result, &done, end);
+            });
         }
-        let Ok(task) = tasks.recv() else { break };
-        let done = done.clone();
-        pool.spawn(move || {
-            let finished = finish(task, &limits);
-            // Refused only when nobody wants results any more; the dispatcher sees that too.
-            let _unwanted = done.blocking_send(finished);
-            drop(permit);
-        });
-    }
-    for _ in 0..workers {
-        free.recv().expect("this function holds a sender");
+        // Nobody wants results any more: no new task is taken, so its sender sees that too.
+        are_more &= !done.is_closed();
+        if !are_more && in_work == 0 {
+            return budget.peak();
+        }
+        let source = if are_more && in_work < workers {
+            tasks
+        } else {
+            &nothing
+        };
+        select! {
+            recv(source) -> task => match task {
+                Ok(task) => {
+                    in_work += 1;
+                    let (tell, done) = (tell.clone(), done.clone());
+                    pool.spawn(move || read(task, tell, &done));
+                }
+                Err(_) => are_more = false,
+            },
+            recv(news) -> told => match told.expect("this function holds a sender") {
+                News::Read(bytes, task, original) => budget.wait(bytes, (task, original)),
+                News::Done(bytes) => {
+                    budget.free(bytes);
+                    in_work -= 1;
+                }
+            },
+        }
     }
 }
 
-/// Puts itself back when dropped, also by a panic.
-struct Permit(Sender<()>);
+/// Tells the dispatcher of the end of a task when dropped, also by a panic.
+struct Ending<T> {
+    tell: Sender<News<T>>,
+    bytes: u64,
+}
 
-impl Drop for Permit {
+impl<T> Drop for Ending<T> {
     fn drop(&mut self) {
-        // Never full: there is room for as many as there are permits.
-        let _full = self.0.try_send(());
+        // Never full, see above; without a dispatcher nobody has to know.
+        let _gone = self.tell.try_send(News::Done(self.bytes));
     }
 }
 
-/// Reads and renders one original; a panic on the way is this original's error.
-fn finish<T>(task: Task<T>, limits: &Limits) -> Finished<T> {
-    let Task {
-        ticket,
-        original,
-        recipe,
-    } = task;
+/// Reads an original and hands it to the dispatcher, or its error to whoever waits for results.
+fn read<T>(mut task: Task<T>, tell: Sender<News<T>>, done: &mpsc::Sender<Finished<T>>) {
+    let reader = std::mem::replace(&mut task.original, Box::new(|| Ok(Vec::new())));
+    let read = guarded(|| {
+        let original = reader().map_err(Error::Read)?;
+        Ok((footprint(&original), original))
+    });
+    match read {
+        Ok((bytes, original)) => {
+            let _gone = tell.try_send(News::Read(bytes, task, original));
+        }
+        Err(error) => hand_over(task.ticket, Err(error), done, Ending { tell, bytes: 0 }),
+    }
+}
+
+fn hand_over<T>(
+    ticket: T,
+    result: Result<Vec<Rendition>, Error>,
+    done: &mpsc::Sender<Finished<T>>,
+    end: Ending<T>,
+) {
+    // Refused only when nobody wants results any more; the dispatcher sees that too.
+    let _unwanted = done.blocking_send(Finished { ticket, result });
+    drop(end);
+}
+
+/// Does one original's work; a panic on the way is this original's error.
+fn guarded<R>(work: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
     // Nothing outlives the closure but its result, so no half-changed state can be seen after a panic.
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let bytes = original().map_err(Error::Read)?;
-        render_spread(&bytes, &recipe, limits)
-    }));
-    let result = result.unwrap_or_else(|payload| {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let message = message(payload.as_ref());
         tracing::warn!(panic = message, "rendering panicked");
         Err(Error::Panicked { message })
-    });
-    Finished { ticket, result }
+    })
 }
 
 /// What a panic said, when it said it in words.
@@ -162,6 +223,7 @@ mod tests {
     use crate::media::render;
     use crate::model::preset::image_presets;
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::{Arc, Barrier};
 
     fn photo(side: u32) -> Vec<u8> {
@@ -188,9 +250,14 @@ mod tests {
 
     /// Runs `tasks` through a pool with channels of one place and returns everything it handed back.
     fn run(threads: usize, tasks: Vec<Task<u32>>) -> Results {
+        run_within(threads, Limits::default(), tasks).0
+    }
+
+    /// The same within limits, with the most memory that was in use.
+    fn run_within(threads: usize, limits: Limits, tasks: Vec<Task<u32>>) -> (Results, u64) {
         let (send, receive) = bounded(1);
         let (done, mut finished) = mpsc::channel(1);
-        let pool = Regenerator::start(threads, Limits::default(), receive, done).unwrap();
+        let pool = Regenerator::start(threads, limits, receive, done).unwrap();
         let feeder = std::thread::spawn(move || {
             for task in tasks {
                 send.send(task).unwrap();
@@ -201,8 +268,50 @@ mod tests {
             assert!(results.insert(ticket, result).is_none(), "{ticket} twice");
         }
         feeder.join().unwrap();
-        pool.join();
-        results
+        (results, pool.join())
+    }
+
+    #[test]
+    fn originals_in_work_share_the_memory_there_is() {
+        let original = photo(300);
+        let each = footprint(&original);
+        assert!(each >= 300 * 150 * 3);
+        let read = Arc::new(AtomicU32::new(0));
+        let tasks = || {
+            let task = |ticket| {
+                let (read, original) = (Arc::clone(&read), original.clone());
+                task(ticket, move || {
+                    read.fetch_add(1, Ordering::Relaxed);
+                    Ok(original)
+                })
+            };
+            (0..40).map(task).collect()
+        };
+        for (max_in_work_bytes, most) in [(each * 5 / 2, each * 2), (each / 2, each)] {
+            let limits = Limits {
+                max_in_work_bytes,
+                ..Limits::default()
+            };
+            read.store(0, Ordering::Relaxed);
+            let (results, peak) = run_within(8, limits, tasks());
+            assert_eq!(read.load(Ordering::Relaxed), 40);
+            assert_eq!(results.values().filter(|result| result.is_ok()).count(), 40);
+            assert!((each..=most).contains(&peak), "{peak} of {most}");
+        }
+    }
+
+    #[test]
+    fn one_task_of_many_presets_and_many_tasks_end_with_the_least_memory() {
+        // A thread that waits for its own photo's presets may take up another photo meanwhile.
+        let limits = Limits {
+            max_in_work_bytes: 1,
+            ..Limits::default()
+        };
+        let tasks = (0..12)
+            .map(|ticket| task(ticket, || Ok(photo(200))))
+            .collect();
+        let (results, _) = run_within(3, limits, tasks);
+        assert!(results.values().all(Result::is_ok));
     }
 
     #[test]

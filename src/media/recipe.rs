@@ -55,12 +55,48 @@ impl Recipe {
         Fingerprint::of(original, preset, self.crop_behind(preset), self.mode)
     }
 
+    /// What a preset's pixels come from.
+    pub(super) fn origin(&self, preset: &Preset) -> Origin<'_> {
+        let large = self.large_crop();
+        match self.crops.get(&preset.id) {
+            Some(_) if is_large(preset) && large.is_some_and(|(id, _)| *id == preset.id) => {
+                Origin::Large
+            }
+            Some(crop) => Origin::Crop(crop),
+            None if preset.source == Source::Large => Origin::Large,
+            // A large picture without a crop, beside one with a crop, is another one.
+            None if is_large(preset) && large.is_none() => Origin::Large,
+            None => Origin::Original,
+        }
+    }
+
+    /// The crops that show all that is needed of the original; `None` when the whole is.
+    pub(super) fn parts(&self) -> Option<Vec<Crop>> {
+        let part = |preset: &Preset| match self.origin(preset) {
+            Origin::Crop(crop) => Some(*crop),
+            Origin::Large => self.large_crop().map(|(_, crop)| *crop),
+            Origin::Original => None,
+        };
+        self.presets.iter().map(part).collect()
+    }
+
     /// The rectangle of the large picture: of the first preset that makes it, or of its own when none does.
     pub(super) fn large_crop(&self) -> Option<(&PresetId, &Crop)> {
         let mut made = self.presets.iter().filter(|preset| is_large(preset));
         let large = made.next().map(|preset| &preset.id);
         self.crops.get_key_value(large.or(self.large.as_ref())?)
     }
+}
+
+/// What the pixels of a preset come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin<'a> {
+    /// The large picture, itself or shrunk.
+    Large,
+    /// A part of the original.
+    Crop(&'a Crop),
+    /// The original as a whole.
+    Original,
 }
 
 /// Whether a preset asks for the large picture itself.
@@ -104,6 +140,18 @@ mod tests {
         );
         let without_large = cropped(all[1..].to_vec(), &all[0].id);
         assert_eq!(without_large.crop_behind(&all[2]), Some(&CROP));
+    }
+
+    #[test]
+    fn parts_are_enough_only_where_everything_is_cropped() {
+        let all = image_presets();
+        assert_eq!(cropped(all.clone(), &all[2].id).parts(), None);
+        assert_eq!(
+            cropped(vec![all[2].clone()], &all[2].id).parts(),
+            Some(vec![CROP])
+        );
+        let all_of_a_cropped_large = cropped(all.clone(), &all[0].id).parts();
+        assert_eq!(all_of_a_cropped_large, Some(vec![CROP; all.len()]));
     }
 
     #[test]

@@ -7,19 +7,19 @@ use super::error::{Cause, Error};
 use super::geometry::{Edges, Size, fill};
 use super::gif::Background;
 use super::picture::{Picture, WHITE};
-use super::recipe::{LARGE, Recipe, is_flat, is_large};
+use super::recipe::{LARGE, Origin, Recipe, is_flat, is_large};
 use super::{Limits, Rendition, encode, orient, resize};
-use crate::model::preset::{Preset, PresetId, Shape, Source};
+use crate::model::preset::{Preset, PresetId, Shape};
 use crate::model::{Crop, Mode};
 
 /// What presets are made from.
 pub(super) struct Stages<'a> {
     recipe: &'a Recipe,
     limits: &'a Limits,
-    /// The original; dropped early when every preset derives from the large picture.
+    /// The original, while anything is still made of it.
     original: Option<Decoded>,
-    /// The large picture, upright, cropped if the user says so.
-    large: Picture,
+    /// The large picture, upright, cropped if the user says so; if anything is made of it.
+    large: Option<Picture>,
 }
 
 impl<'a> Stages<'a> {
@@ -29,50 +29,55 @@ impl<'a> Stages<'a> {
         recipe: &'a Recipe,
         limits: &'a Limits,
     ) -> Result<Self, Error> {
-        let decoded = decode(original, limits)?;
+        let decoded = decode(original, recipe, limits)?;
+        let is_made = |of: fn(Origin<'_>) -> bool| {
+            recipe
+                .presets
+                .iter()
+                .any(|preset| of(recipe.origin(preset)))
+        };
+        let is_of_large = is_made(|origin| matches!(origin, Origin::Large));
+        let is_of_original = is_made(|origin| !matches!(origin, Origin::Large));
         let refused = |source| Error::Encode {
             file_name: "large picture".to_owned(),
             source,
         };
-        let crop = recipe.large_crop();
-        if let Some((id, crop)) = crop {
-            let cut = Cut {
-                id,
-                crop,
-                into: LARGE,
-                is_flat: true,
-            };
-            let large = cut.of(&decoded, recipe.mode, limits)?;
-            return Ok(Self {
-                recipe,
-                limits,
-                original: Some(decoded),
-                large,
-            });
-        }
-        if recipe
-            .presets
-            .iter()
-            .any(|preset| is_of_the_original(recipe, preset))
-        {
-            let picture = Cow::Borrowed(&decoded.picture);
-            let large = upright(picture, decoded.traits, LARGE, Shape::Fit, true);
-            let large = large.map_err(refused)?;
-            return Ok(Self {
-                recipe,
-                limits,
-                original: Some(decoded),
-                large,
-            });
-        }
-        let picture = Cow::Owned(decoded.picture);
-        let large = upright(picture, decoded.traits, LARGE, Shape::Fit, true).map_err(refused)?;
-        Ok(Self {
+        let mut stages = Self {
             recipe,
             limits,
             original: None,
-            large,
-        })
+            large: None,
+        };
+        if let Some((id, crop)) = recipe.large_crop().filter(|_| is_of_large) {
+            let (into, is_flat) = (LARGE, true);
+            let cut = Cut {
+                id,
+                crop,
+                into,
+                is_flat,
+            };
+            stages.large = Some(cut.of(&decoded, recipe.mode, limits)?);
+        } else if is_of_large {
+            let traits = decoded.traits.clone();
+            let picture = if is_of_original {
+                Cow::Borrowed(&decoded.picture)
+            } else {
+                // Dropped as soon as it is shrunk.
+                let large = upright(
+                    Cow::Owned(decoded.picture),
+                    &traits,
+                    LARGE,
+                    Shape::Fit,
+                    true,
+                );
+                stages.large = Some(large.map_err(refused)?);
+                return Ok(stages);
+            };
+            let large = upright(picture, &traits, LARGE, Shape::Fit, true);
+            stages.large = Some(large.map_err(refused)?);
+        }
+        stages.original = is_of_original.then_some(decoded);
+        Ok(stages)
     }
 
     /// Makes one rendition.
@@ -81,18 +86,30 @@ impl<'a> Stages<'a> {
             file_name: preset.file_name.clone(),
             source,
         };
-        let picture = match (&self.original, self.recipe.crops.get(&preset.id)) {
-            (Some(original), Some(crop)) => {
-                let (id, into) = (&preset.id, box_of(preset));
+        let picture = match self.recipe.origin(preset) {
+            Origin::Crop(crop) => {
+                let (id, into, is_flat) = (&preset.id, box_of(preset), is_flat(preset));
                 let cut = Cut {
                     id,
                     crop,
                     into,
-                    is_flat: is_flat(preset),
+                    is_flat,
                 };
-                Cow::Owned(cut.of(original, self.recipe.mode, self.limits)?)
+                Cow::Owned(cut.of(self.original(), self.recipe.mode, self.limits)?)
             }
-            _ => self.pixels(preset).map_err(refused)?,
+            Origin::Original => {
+                let Decoded { picture, traits } = self.original();
+                let picture = Cow::Borrowed(picture);
+                let made = upright(
+                    picture,
+                    traits,
+                    box_of(preset),
+                    preset.shape,
+                    is_flat(preset),
+                );
+                Cow::Owned(made.map_err(refused)?)
+            }
+            Origin::Large => self.derived(preset).map_err(refused)?,
         };
         let bytes = encode::encode(&picture, preset.encoding).map_err(refused)?;
         Ok(Rendition {
@@ -104,35 +121,27 @@ impl<'a> Stages<'a> {
         })
     }
 
-    /// Pixels of a preset without a crop of its own.
-    fn pixels(&self, preset: &Preset) -> Result<Cow<'_, Picture>, Cause> {
-        let (into, is_flat) = (box_of(preset), is_flat(preset));
-        let is_cropped = self.recipe.large_crop().is_some();
-        match &self.original {
-            Some(original)
-                if preset.source == Source::Original && (is_cropped || !is_large(preset)) =>
-            {
-                let picture = Cow::Borrowed(&original.picture);
-                upright(picture, original.traits, into, preset.shape, is_flat).map(Cow::Owned)
-            }
-            _ if is_large(preset) => Ok(Cow::Borrowed(&self.large)),
-            _ => {
-                let large = Cow::Borrowed(&self.large);
-                let picture = resize::bring(large, into, preset.shape, false)?;
-                Ok(if is_flat && picture.has_alpha() {
-                    Cow::Owned(picture.into_owned().flattened(WHITE))
-                } else {
-                    picture
-                })
-            }
-        }
+    fn original(&self) -> &Decoded {
+        let kept = "kept for the presets that are made of it";
+        self.original.as_ref().expect(kept)
     }
-}
 
-/// Whether the original is needed for a preset once the large picture is made, which the user did not crop.
-fn is_of_the_original(recipe: &Recipe, preset: &Preset) -> bool {
-    let is_cropped = recipe.crops.contains_key(&preset.id);
-    is_cropped || preset.source == Source::Original && !is_large(preset)
+    /// The large picture itself, or what is made of it.
+    fn derived(&self, preset: &Preset) -> Result<Cow<'_, Picture>, Cause> {
+        let large = self
+            .large
+            .as_ref()
+            .expect("made for the presets that need it");
+        if is_large(preset) {
+            return Ok(Cow::Borrowed(large));
+        }
+        let picture = resize::bring(Cow::Borrowed(large), box_of(preset), preset.shape, false)?;
+        Ok(if is_flat(preset) && picture.has_alpha() {
+            Cow::Owned(picture.into_owned().flattened(WHITE))
+        } else {
+            picture
+        })
+    }
 }
 
 fn box_of(preset: &Preset) -> Size {
@@ -144,7 +153,7 @@ fn box_of(preset: &Preset) -> Size {
 /// The box is the one of the upright picture, so it is turned too while the picture still lies on its side.
 fn upright(
     picture: Cow<'_, Picture>,
-    traits: Traits,
+    traits: &Traits,
     into: Size,
     shape: Shape,
     is_flat: bool,
@@ -158,8 +167,12 @@ fn upright(
     Ok(finished(picture, traits, is_flat))
 }
 
-/// Flattened and turned.
-fn finished(picture: Picture, traits: Traits, is_flat: bool) -> Picture {
+/// In sRGB if that is asked for, flattened and turned.
+fn finished(picture: Picture, traits: &Traits, is_flat: bool) -> Picture {
+    let picture = match &traits.colours {
+        Some(colours) => colours.picture(picture),
+        None => picture,
+    };
     let picture = match traits.background {
         Background::Colour(colour) if is_flat => picture.flattened(colour),
         _ => picture,
@@ -183,20 +196,11 @@ impl Cut<'_> {
     /// end (media spec 4.5). Corrected: rectangle and box are those of the upright picture; they are turned to the stored
     /// one's grid, which spares turning the whole original.
     fn of(&self, original: &Decoded, mode: Mode, limits: &Limits) -> Result<Picture, Error> {
-        let (picture, traits) = (&original.picture, original.traits);
-        let lies = orient::turns(traits.orientation);
-        let (edges, into) = match mode {
-            Mode::Faithful => (Edges::from(*self.crop), self.into),
-            Mode::Corrected => {
-                let seen = Edges::from(*self.crop);
-                let seen = if lies {
-                    seen.stretched_to_upright(picture.size)
-                } else {
-                    seen
-                };
-                let into = if lies { self.into.turned() } else { self.into };
-                (seen.stored(picture.size, traits.orientation), into)
-            }
+        let (picture, traits) = (&original.picture, &original.traits);
+        let edges = Edges::stored_of(*self.crop, mode, picture.size, traits.orientation);
+        let into = match mode {
+            Mode::Corrected if orient::turns(traits.orientation) => self.into.turned(),
+            _ => self.into,
         };
         let part = edges.inside(picture.size).ok_or_else(|| Error::EmptyCrop {
             preset: self.id.clone(),

@@ -45,6 +45,8 @@ pub(in crate::media) enum Samples<'a> {
     Rgb(&'a [u8]),
     /// Four bytes a pixel, alpha not multiplied in.
     Rgba(&'a [u8]),
+    /// Luma, and blue and red chroma of half its sides, rounded up; in limited range.
+    Planes([&'a [u8]; 3]),
 }
 
 /// Writes a picture as lossy WebP, `quality` 0 to 100, `method` 0 (fast) to 6 (small).
@@ -57,34 +59,48 @@ pub(in crate::media) fn encode(
     quality: u8,
     method: u8,
 ) -> Result<Vec<u8>, Error> {
-    let (bytes, channels) = match samples {
-        Samples::Rgb(bytes) => (bytes, 3_u32),
-        Samples::Rgba(bytes) => (bytes, 4),
-    };
     let (c_width, c_height) = dimensions(width, height)?;
-    let expected = u64::from(width) * u64::from(height) * u64::from(channels);
-    if bytes.len() as u64 != expected {
-        return Err(Error::Length {
+    let config = config(quality, method)?;
+    let mut session = Session::new(c_width, c_height)?;
+    let is_length = |bytes: &[u8], width: u32, height: u32, channels: u32| {
+        let expected = u64::from(width) * u64::from(height) * u64::from(channels);
+        if bytes.len() as u64 == expected {
+            return Ok(());
+        }
+        let found = bytes.len();
+        Err(Error::Length {
             width,
             height,
             expected,
-            found: bytes.len(),
-        });
-    }
-    let config = config(quality, method)?;
-    let mut session = Session::new(c_width, c_height)?;
-    // At most 16,383 * 4: far from the end of the type.
-    let stride = c_width * channels.cast_signed();
-    // SAFETY: `picture` was initialised by the library and carries the dimensions; `bytes` holds exactly
-    // `height` rows of `stride` bytes (checked above) and is only read, during the call.
-    let imported = unsafe {
-        match samples {
-            Samples::Rgb(_) => {
-                ffi::WebPPictureImportRGB(&raw mut session.picture, bytes.as_ptr(), stride)
-            }
-            Samples::Rgba(_) => {
-                ffi::WebPPictureImportRGBA(&raw mut session.picture, bytes.as_ptr(), stride)
-            }
+            found,
+        })
+    };
+    let picture = &mut session.picture;
+    let imported = match samples {
+        Samples::Rgb(bytes) => {
+            is_length(bytes, width, height, 3)?;
+            // SAFETY: `picture` was initialised by the library and carries the dimensions; `bytes` holds exactly that many
+            // rows of that many pixels (checked above) and is only read, during the call. A row is at most 16,383 * 3 bytes.
+            unsafe { ffi::WebPPictureImportRGB(&raw mut *picture, bytes.as_ptr(), c_width * 3) }
+        }
+        Samples::Rgba(bytes) => {
+            is_length(bytes, width, height, 4)?;
+            // SAFETY: as above, with four bytes a pixel.
+            unsafe { ffi::WebPPictureImportRGBA(&raw mut *picture, bytes.as_ptr(), c_width * 4) }
+        }
+        Samples::Planes([luma, blue, red]) => {
+            let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
+            is_length(luma, width, height, 1)?;
+            is_length(blue, half_width, half_height, 1)?;
+            is_length(red, half_width, half_height, 1)?;
+            // Not imported but pointed to: the library reads planes where they lie. It writes to none of a picture without
+            // alpha, and frees only memory of its own, which this picture has none of. Both outlive the session.
+            picture.y = luma.as_ptr().cast_mut();
+            picture.u = blue.as_ptr().cast_mut();
+            picture.v = red.as_ptr().cast_mut();
+            picture.y_stride = c_width;
+            picture.uv_stride = half_width.cast_signed();
+            1
         }
     };
     if imported == 0 {
@@ -117,7 +133,7 @@ fn config(quality: u8, method: u8) -> Result<ffi::WebPConfig, Error> {
     Ok(config)
 }
 
-/// One picture and the memory its encoded bytes go to; both belong to libwebp and are freed on drop.
+/// One picture and the memory its encoded bytes go to; what the library allocated for both is freed on drop.
 struct Session {
     picture: ffi::WebPPicture,
     /// Boxed, so that the pointer in `picture.custom_ptr` survives a move of the session.
@@ -146,7 +162,8 @@ impl Session {
     /// Encodes the imported pixels and copies the result out of C's memory.
     fn encode(mut self, config: &ffi::WebPConfig) -> Result<Vec<u8>, Error> {
         self.picture.custom_ptr = (&raw mut *self.writer).cast();
-        // SAFETY: `config` was validated; `picture` holds pixels the library allocated itself, and its writer
+        // SAFETY: `config` was validated; `picture` holds pixels the library allocated itself or points to planes of the
+        // right length that are borrowed for longer than `self` lives, and its writer
         // function receives `custom_ptr`, an initialised writer that nobody else touches during the call.
         let done = unsafe { ffi::WebPEncode(config, &raw mut self.picture) };
         if done == 0 {
@@ -212,6 +229,37 @@ mod tests {
         assert_eq!(color, ColorType::Rgba8);
         let alpha = |bytes: &[u8]| bytes.iter().skip(3).step_by(4).copied().collect::<Vec<_>>();
         assert_eq!(alpha(&pixels), alpha(&back));
+    }
+
+    #[test]
+    fn planes_come_back_nearly_the_same_and_stay_as_they_were() {
+        let luma: Vec<u8> = (0..31 * 17_u32)
+            .map(|at| 60 + (at % 31) as u8 * 4)
+            .collect();
+        let (blue, red) = (vec![100; 16 * 9], vec![150; 16 * 9]);
+        let before = luma.clone();
+        let bytes = encode(Samples::Planes([&luma, &blue, &red]), 31, 17, 95, 4).unwrap();
+        assert_eq!(luma, before);
+        let (width, height, color, back) = decoded(&bytes);
+        assert_eq!((width, height, color), (31, 17, ColorType::Rgb8));
+        for (luma, pixel) in luma.iter().zip(back.as_chunks::<3>().0) {
+            let [r, g, b] = pixel.map(f64::from);
+            let seen = 16.0 + 0.257 * r + 0.504 * g + 0.098 * b;
+            assert!((seen - f64::from(*luma)).abs() < 8.0);
+        }
+    }
+
+    #[test]
+    fn planes_of_another_size_are_refused() {
+        let (luma, half) = (vec![0; 6], vec![0; 2]);
+        for planes in [
+            [&luma[..5], &half, &half],
+            [&luma, &half[..1], &half],
+            [&luma, &half, &luma],
+        ] {
+            let error = encode(Samples::Planes(planes), 3, 2, 85, 4).unwrap_err();
+            assert!(matches!(error, Error::Length { .. }));
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Walking the markers of a JPEG file: how large it says it is, and whether its decoder can be trusted with it. No
+//! Walking the markers of a file: how large it says it is, and whether its decoder can be trusted with it. No
 //! pixels.
 
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,7 +7,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 ///
 /// # Errors
 /// What reading said; an early end is `UnexpectedEof`.
-pub(super) fn dimensions<R: Read + Seek>(input: &mut R) -> io::Result<Option<(u32, u32)>> {
+pub(in crate::media) fn dimensions<R: Read + Seek>(
+    input: &mut R,
+) -> io::Result<Option<(u32, u32)>> {
     input.seek(SeekFrom::Start(2))?;
     loop {
         let marker = next_marker(input)?;
@@ -34,7 +36,7 @@ pub(super) fn dimensions<R: Read + Seek>(input: &mut R) -> io::Result<Option<(u3
 /// What a file cut short lacks it fills with grey; such a file has no end-of-image marker. Thumbnails inside a segment
 /// have one of their own, so segments are stepped over by their length. And channels stored one after the other, each in
 /// a sequential scan of its own, come out garbled when they differ in height or restart within the scan.
-pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
+pub(in crate::media) fn fault(bytes: &[u8]) -> Option<&'static str> {
     let (mut channels, mut is_tall, mut restarts) = (0, false, false);
     let mut at = 2;
     loop {
@@ -59,12 +61,52 @@ pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// How many channels the frame header states.
+pub(in crate::media) fn channels(bytes: &[u8]) -> Option<u8> {
+    let mut at = 2;
+    loop {
+        let (marker, segment, next) = segment(bytes, at)?;
+        match marker {
+            0xc4 | 0xc8 | 0xcc => {}
+            0xc0..=0xcf => return segment.get(5).copied(),
+            0xd9 | 0xda => return None,
+            _ => {}
+        }
+        at = next;
+    }
+}
+
+/// The embedded colour profile, put together from its parts.
+pub(in crate::media) fn profile(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = Vec::new();
+    let mut at = 2;
+    loop {
+        let (marker, segment, next) = segment(bytes, at)?;
+        match marker {
+            0xe2 => {
+                if let Some([number, _count, part @ ..]) = segment.strip_prefix(b"ICC_PROFILE\0") {
+                    parts.push((*number, part));
+                }
+            }
+            0xd9 | 0xda => break,
+            _ => {}
+        }
+        at = next;
+    }
+    // Parts may come in any order; each is numbered.
+    parts.sort_by_key(|(number, _)| *number);
+    let whole: Vec<u8> = parts.iter().flat_map(|(_, part)| *part).copied().collect();
+    (!whole.is_empty()).then_some(whole)
+}
+
 /// The next marker at or after `at`, what its segment holds, and where to look for the one after it.
-fn segment(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
+pub(super) fn segment(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
     let rest = bytes.get(at..)?;
-    let start = rest
-        .windows(2)
-        .position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff))?;
+    let is_marker = |at: &usize| {
+        rest.get(at + 1)
+            .is_some_and(|next| !matches!(next, 0 | 0xff))
+    };
+    let start = memchr::memchr_iter(0xff, rest).find(is_marker)?;
     let (marker, after) = (rest[start + 1], at + start + 2);
     if marker == 0xd9 || is_bare(marker) {
         return Some((marker, &[], after));
@@ -118,6 +160,20 @@ mod tests {
         let bare = b"\xff\xd8\xff\xfe\x00\x04hi\xff\xda";
         let size = dimensions(&mut Cursor::new([bare.as_slice(), &[0, 2]].concat()));
         assert_eq!(size.unwrap(), None);
+    }
+
+    #[test]
+    fn a_profile_is_put_together_by_the_numbers_of_its_parts() {
+        let part = |number: u8, text: &[u8]| {
+            let content = [b"ICC_PROFILE\0", [number, 2].as_slice(), text].concat();
+            let length = u16::try_from(content.len() + 2).unwrap().to_be_bytes();
+            [b"\xff\xe2", length.as_slice(), &content].concat()
+        };
+        let file =
+            |parts: &[Vec<u8>]| [b"\xff\xd8", &parts.concat()[..], b"\xff\xda\0\x02"].concat();
+        let found = profile(&file(&[part(2, b"world"), part(1, b"hello ")]));
+        assert_eq!(found.as_deref(), Some(b"hello world".as_slice()));
+        assert_eq!(profile(&file(&[])), None);
     }
 
     #[test]
