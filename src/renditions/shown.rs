@@ -1,6 +1,7 @@
 //! Whether renditions show the rectangles that were drawn for them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::crops::{crops_for, is_drawn_on};
 use super::rebuild::original;
@@ -8,7 +9,7 @@ use super::stale::{State, states};
 use super::{Error, Original};
 use crate::catalogue::{Cropped, FileRow};
 use crate::media::Recipe;
-use crate::model::{AssetId, Module, RecordKey};
+use crate::model::{AssetId, FileKind, Module, RecordKey};
 use crate::monitor::Silent;
 use crate::node::Node;
 use crate::protocol::record;
@@ -27,6 +28,8 @@ pub enum Shown {
     EarlierOriginal,
     /// The rendition was copied from its author, who applies rectangles itself.
     Copied,
+    /// The same, and that author made it later than the rectangle was drawn: EMDB forgets rectangles when it makes renditions again.
+    MayBeLost,
     /// No preset that is made here has this id.
     NoPreset,
     /// There is no picture of its asset here.
@@ -43,6 +46,9 @@ impl Shown {
             Self::Outdone => "another one was drawn later",
             Self::EarlierOriginal => "not applied: drawn on an earlier original",
             Self::Copied => "for its author to apply",
+            Self::MayBeLost => {
+                "may be lost: its author made the rendition later; draw it again there, or let this node make it (generated = \"rebuild\")"
+            }
             Self::NoPreset => "not applied: no such preset is made here",
             Self::NoPicture => "not applied: there is no picture here",
         }
@@ -76,7 +82,7 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
                     None => Shown::NoPreset,
                     Some(_) if is_outdone => Shown::Outdone,
                     Some(State::Current) => Shown::Shown,
-                    Some(State::Copied) => Shown::Copied,
+                    Some(State::Copied) => copied(cropped, original, &recipe, files),
                     Some(State::Missing | State::Stale) => Shown::Waits,
                 }
             }
@@ -84,6 +90,25 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
         found.insert(cropped.record.key.id.clone(), shown);
     }
     Ok(found)
+}
+
+/// In one crop EMDB writes the file first and the row then (media spec 4.2 and 8.5), so a file that is clearly younger than its
+/// row was made without it.
+fn copied(cropped: &Cropped, original: &Original, recipe: &Recipe, files: &[FileRow]) -> Shown {
+    const CLEARLY: Duration = Duration::from_secs(10);
+    let made_by = recipe
+        .presets
+        .iter()
+        .find(|preset| preset.id == cropped.row.preset);
+    let path = made_by.and_then(|preset| original.path.join(&preset.file_name).ok());
+    let file = files
+        .iter()
+        .find(|row| row.file.kind == FileKind::Generated && Some(&row.file.path) == path.as_ref());
+    let saved = cropped.record.status.as_ref().map(|status| status.modified);
+    match (file, saved) {
+        (Some(row), Some(saved)) if row.file.modified > saved.plus(CLEARLY) => Shown::MayBeLost,
+        _ => Shown::Copied,
+    }
 }
 
 /// The originals of assets that live and have theirs here, each with all files of its asset.

@@ -450,3 +450,40 @@ fn a_rebuild_waits_for_who_else_writes() {
     let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_counts(&report, &[("rebuilt", 1)]);
 }
+
+#[test]
+fn a_copied_rendition_that_is_younger_than_its_crop_may_have_lost_it() {
+    let world = world(2);
+    let id = world.ids().remove("0/p0.png").unwrap();
+    let set = ["crop", "set", &id, "webpthumbimage", "20x20+5+3"];
+    world.master.run(&set).well();
+    let serving = world.master.serve("127.0.0.1:0");
+    let node = mirror(&world, &serving, "copies", "copy");
+    let listed = || {
+        let listed = node.run(&["crop", "list", "--json"]).well();
+        serde_json::from_str::<Value>(&listed.stdout).unwrap()["state"].clone()
+    };
+    assert_eq!(listed(), "copied");
+    // As EMDB leaves it when it makes a rendition again: a younger file, and the row as it was.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let config = emsync::config::Config::load(&node.dir().join("emsync.toml")).unwrap();
+        let opened = emsync::node::Node::open(config, emsync::seams::Seams::os())
+            .await
+            .unwrap();
+        let mut rows = opened.catalogue.files_of(&[&id]).await.unwrap();
+        rows.retain(|row| row.file.path.name() == "image200x200.webp");
+        let mut file = rows.remove(0).file;
+        file.modified = file.modified.plus(std::time::Duration::from_secs(60));
+        let mut batch = opened.catalogue.batch().await.unwrap();
+        batch
+            .put_file(&file, opened.seams.clock.now())
+            .await
+            .unwrap();
+        batch.commit().await.unwrap();
+        opened.catalogue.close().await;
+    });
+    assert_eq!(listed(), "may_be_lost");
+    let said = node.run(&["crop", "list"]).well();
+    assert!(said.stdout.contains("may be lost"), "{}", said.stdout);
+}
