@@ -5,6 +5,20 @@ use std::fmt::{self, Write as _};
 use super::preset::{Preset, RENDITION_VERSION};
 use super::{Crop, Mode, Sha256};
 
+/// What of a preset decides the bytes of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters(String);
+
+impl Parameters {
+    /// Of a preset.
+    #[must_use]
+    pub fn of(preset: &Preset) -> Self {
+        let mut text = String::new();
+        preset.write_parameters(&mut text);
+        Self(text)
+    }
+}
+
 /// Digest of everything that decides the bytes of a rendition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(Sha256);
@@ -14,12 +28,18 @@ impl Fingerprint {
     /// derives from. Turning and colours follow from the original, so its digest stands for them.
     #[must_use]
     pub fn of(original: &Sha256, preset: &Preset, crop: Option<&Crop>, mode: Mode) -> Self {
+        Self::with(original, &Parameters::of(preset), crop, mode)
+    }
+
+    /// The same, for whoever asks about many originals of one preset.
+    #[must_use]
+    pub fn with(original: &Sha256, preset: &Parameters, crop: Option<&Crop>, mode: Mode) -> Self {
         let mut text = format!("{RENDITION_VERSION}\n{original}\n");
+        text.push_str(&preset.0);
         let mode = match mode {
             Mode::Faithful => "faithful",
             Mode::Corrected => "corrected",
         };
-        preset.write_parameters(&mut text);
         match crop {
             Some(crop) => writeln!(
                 text,

@@ -15,7 +15,7 @@ pub mod time;
 pub use asset::{Asset, FileKind, ListedFile, MediaFile};
 pub use crop::{Crop, CropError, Mode};
 pub use digest::{Digests, Hasher, Md5, Sha256};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, Parameters};
 pub use id::{AssetId, CatalogId, Module, NodeId, RecordKey};
 pub use path::MediaPath;
 pub use record::{Record, RecordStatus, Resolution, Version, resolve};

@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::stale::{State, states};
+use super::stale::{State, parameters, states_with};
 use super::{Error, Line, Original, Settings, Want, Workshop};
 use crate::catalogue::{FileRow, Finding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
 use crate::model::preset::{PresetId, is_image_format};
-use crate::model::{Asset, AssetId, FileKind, Module, RecordKey};
+use crate::model::{Asset, AssetId, FileKind, Module, Parameters, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
 use crate::protocol::record;
@@ -259,12 +259,18 @@ impl<'a> Rebuild<'a> {
             crops: BTreeMap::new(),
             mode: self.settings.mode,
         };
+        let parameters = parameters(&recipe);
         for (stored, original, files) in originals {
             recipe.crops = crops.remove(&original.asset).unwrap_or_default();
             let has_failed = findings.iter().any(|known: &Finding| {
                 known.asset == original.asset && known.content == original.content
             });
-            self.consider(stored, original, &recipe, (&files, has_failed));
+            self.consider(
+                stored,
+                original,
+                (&recipe, &parameters),
+                (&files, has_failed),
+            );
         }
         Ok(())
     }
@@ -274,17 +280,17 @@ impl<'a> Rebuild<'a> {
         &mut self,
         stored: &StoredRecord,
         original: Original,
-        recipe: &Recipe,
+        (recipe, parameters): (&Recipe, &[Parameters]),
         (files, has_failed): (&[FileRow], bool),
     ) {
         let (author, lock) = self.author(stored);
-        let states = states(&original, recipe, files);
+        let states = states_with(&original, recipe, parameters, files);
         let (selection, report) = (self.selection, &mut self.report);
         report.assets += 1;
         report.failed += u64::from(has_failed);
-        let mut is_made = |id: &PresetId| {
+        let mut is_made = |id: &PresetId, state: State| {
             // Of what was copied while that was the rule nobody here knows what it was made of.
-            let state = match states[id] {
+            let state = match state {
                 State::Copied if author == Author::Here => State::Stale,
                 state => state,
             };
@@ -308,17 +314,18 @@ impl<'a> Rebuild<'a> {
             let is_selected = selection.presets.is_empty() || selection.presets.contains(id);
             is_asked_for && is_selected
         };
-        let presets: Vec<_> = (recipe.presets.iter())
-            .filter(|preset| is_made(&preset.id))
-            .cloned()
-            .collect();
+        let (mut presets, mut left_missing) = (Vec::new(), 0);
+        for (preset, state) in recipe.presets.iter().zip(&states) {
+            if is_made(&preset.id, *state) {
+                presets.push(preset.clone());
+            } else {
+                left_missing += usize::from(*state == State::Missing);
+            }
+        }
         if presets.is_empty() {
             return;
         }
         self.report.selected += presets.len() as u64;
-        let completes = states.iter().all(|(id, state)| {
-            *state != State::Missing || presets.iter().any(|preset| preset.id == *id)
-        });
         let recipe = Recipe {
             presets,
             large: recipe.large.clone(),
@@ -328,7 +335,7 @@ impl<'a> Rebuild<'a> {
         let want = Want {
             original,
             recipe,
-            completes,
+            completes: left_missing == 0,
         };
         self.chunk.entry(lock).or_default().push(want);
     }

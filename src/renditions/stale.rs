@@ -6,7 +6,7 @@ use super::Original;
 use crate::catalogue::FileRow;
 use crate::media::Recipe;
 use crate::model::preset::{Preset, PresetId};
-use crate::model::{FileKind, MediaPath};
+use crate::model::{FileKind, Fingerprint, MediaFile, Parameters};
 
 /// How a rendition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -29,14 +29,34 @@ pub fn states(
     recipe: &Recipe,
     files: &[FileRow],
 ) -> BTreeMap<PresetId, State> {
-    let state = |preset: &Preset| {
-        let path = original.path.join(&preset.file_name).ok();
-        let row = path.and_then(|path| rendition(files, &path));
+    let parameters = parameters(recipe);
+    let presets = recipe.presets.iter().map(|preset| preset.id.clone());
+    presets
+        .zip(states_with(original, recipe, &parameters, files))
+        .collect()
+}
+
+/// What decides about each preset of a recipe, in their order, for whoever asks about many originals.
+#[must_use]
+pub fn parameters(recipe: &Recipe) -> Vec<Parameters> {
+    recipe.presets.iter().map(Parameters::of).collect()
+}
+
+/// As [`states`], in the order of the presets, whose `parameters` are known already.
+pub fn states_with(
+    original: &Original,
+    recipe: &Recipe,
+    parameters: &[Parameters],
+    files: &[FileRow],
+) -> Vec<State> {
+    let state = |(preset, parameters): (&Preset, &Parameters)| {
+        let row = rendition(files, original, preset);
         match row.filter(|row| !row.is_damaged()) {
             None => State::Missing,
             Some(row) if !row.file.authored => State::Copied,
             Some(row) => {
-                let expected = recipe.fingerprint(&original.content, preset);
+                let crop = recipe.crop_behind(preset);
+                let expected = Fingerprint::with(&original.content, parameters, crop, recipe.mode);
                 match row.file.fingerprint == Some(expected) {
                     true => State::Current,
                     false => State::Stale,
@@ -44,25 +64,26 @@ pub fn states(
             }
         }
     };
-    let states = recipe
-        .presets
-        .iter()
-        .map(|preset| (preset.id.clone(), state(preset)));
-    states.collect()
+    recipe.presets.iter().zip(parameters).map(state).collect()
 }
 
-fn rendition<'a>(files: &'a [FileRow], path: &MediaPath) -> Option<&'a FileRow> {
-    let mut generated = files
-        .iter()
-        .filter(|row| row.file.kind == FileKind::Generated);
-    generated.find(|row| row.file.path == *path)
+fn rendition<'a>(
+    files: &'a [FileRow],
+    original: &Original,
+    preset: &Preset,
+) -> Option<&'a FileRow> {
+    let is_it = |file: &MediaFile| {
+        file.kind == FileKind::Generated
+            && file.path.below(&original.path) == Some(preset.file_name.as_str())
+    };
+    files.iter().find(|row| is_it(&row.file))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::preset::{Encoding, image_presets};
-    use crate::model::{AssetId, Crop, MediaFile, Mode, Sha256, Timestamp};
+    use crate::model::{AssetId, Crop, MediaPath, Mode, Sha256, Timestamp};
     use State::{Copied, Current, Missing, Stale};
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
