@@ -15,6 +15,7 @@
 //! Nothing here touches a disk, a network or a global: bytes in, bytes out. The same original and presets give the same
 //! bytes, however many threads work ([`Regenerator`]). No panic of a decoder gets past the regenerator.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -113,16 +114,39 @@ pub struct Rendition {
 /// Makes what `recipe` asks for, in its order, of the whole file `original`, on the calling thread.
 ///
 /// # Errors
-/// [`Error::NotAnImage`], [`Error::TooLarge`] or [`Error::Decode`] for the original, [`Error::EmptyCrop`],
-/// [`Error::TooLarge`] or [`Error::Encode`] for the first preset that could not be made; then there is none at all. A
-/// decoder may panic on hostile input; only [`Regenerator`] turns that into [`Error::Panicked`].
+/// [`Error::NotAnImage`], [`Error::TooLarge`] or [`Error::Decode`] for the original, [`Error::Encode`] for the first preset
+/// that could not be made; then there is none at all. A crop that shows nothing of the picture, or would have to be
+/// enlarged beyond the limits, is as none: one bad row of a peer must not cost an asset its renditions. A decoder may panic
+/// on hostile input; only [`Regenerator`] turns that into [`Error::Panicked`].
 pub fn render(original: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Vec<Rendition>, Error> {
+    let recipe = &*usable(recipe, original, limits);
     let stages = Stages::open(original, recipe, limits)?;
     recipe
         .presets
         .iter()
         .map(|preset| stages.make(preset))
         .collect()
+}
+
+/// The recipe without crops that cannot be applied to this original.
+fn usable<'a>(recipe: &'a Recipe, original: &[u8], limits: &Limits) -> Cow<'a, Recipe> {
+    if recipe.crops.is_empty() {
+        return Cow::Borrowed(recipe);
+    }
+    // Of one without headers something else is wrong.
+    let Ok(Some(probe)) = probe(Cursor::new(original)) else {
+        return Cow::Borrowed(recipe);
+    };
+    let size = Size::new(probe.width, probe.height);
+    let mut usable = recipe.clone();
+    usable.crops.retain(|id, crop| {
+        let can_be = recipe.can_be_cut(id, *crop, (size, probe.orientation), limits);
+        if !can_be {
+            tracing::warn!(preset = %id, %crop, ?size, "a crop cannot be applied to its picture");
+        }
+        can_be
+    });
+    Cow::Owned(usable)
 }
 
 /// Bytes that the pixels of `original` take while it is in work, as its header announces them; 0 when it is no image.
@@ -142,6 +166,7 @@ fn render_spread(
     recipe: &Recipe,
     limits: &Limits,
 ) -> Result<Vec<Rendition>, Error> {
+    let recipe = &*usable(recipe, original, limits);
     let stages = Stages::open(original, recipe, limits)?;
     let made: Vec<_> = recipe
         .presets

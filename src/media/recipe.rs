@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::geometry::Size;
+use super::geometry::{Edges, Size, fill};
+use super::{Limits, orient};
 use crate::model::preset::{Encoding, Preset, PresetId, Shape, Source, image_presets};
 use crate::model::{Crop, Fingerprint, Mode, Sha256};
 
@@ -68,6 +69,25 @@ impl Recipe {
             None if is_large(preset) && large.is_none() => Origin::Large,
             None => Origin::Original,
         }
+    }
+
+    /// Whether a crop shows anything of a picture of this size and orientation, and its box can be filled with it.
+    pub(super) fn can_be_cut(
+        &self,
+        id: &PresetId,
+        crop: Crop,
+        (size, orientation): (Size, u8),
+        limits: &Limits,
+    ) -> bool {
+        let edges = Edges::stored_of(crop, self.mode, size, orientation);
+        let preset = self.presets.iter().find(|preset| preset.id == *id);
+        let into = preset.map_or(LARGE, |preset| Size::new(preset.width, preset.height));
+        let into = match self.mode {
+            Mode::Corrected if orient::turns(orientation) => into.turned(),
+            _ => into,
+        };
+        let part = edges.inside(size);
+        part.is_some_and(|part| limits.check(fill(part.size, into)).is_ok())
     }
 
     /// The crops that show all that is needed of the original; `None` when the whole is.
