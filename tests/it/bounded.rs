@@ -23,6 +23,7 @@ use crate::support::disk::{Call, Disk};
 use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::fault::{Fault, Meter};
 use crate::support::node::Mirror;
+use crate::support::said::say;
 
 const CLUSTER: &str = "node-a-cluster";
 const MTIME: i64 = 1_772_201_000_000;
@@ -31,11 +32,6 @@ const CLAIMED_AHEAD: u64 = 256;
 /// How long nothing may change for what is counted to stand.
 const A_WHILE: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-#[expect(clippy::print_stderr, reason = "counts for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
 
 /// What a counter stands at once it has stood for [`A_WHILE`], or as soon as it is above `most`.
 async fn stands(most: u64, count: impl Fn() -> u64) -> u64 {

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use emsync::crash::Point;
 
-use crate::kill::stage::say;
+use crate::support::said::say;
 use scene::{Scenario, Scene};
 
 /// Cases at a time; each is mostly a process that waits for the disk.

@@ -14,13 +14,9 @@ mod passes;
 
 use std::ops::Range;
 
-const CASES: u64 = 100_000;
+use crate::support::said::say;
 
-/// For `--nocapture`.
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
+const CASES: u64 = 100_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)

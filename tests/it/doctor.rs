@@ -19,6 +19,7 @@ use crate::support::pair::{
     assert_equal, import, key, master, mirror, mirrored, pair, put, seed, sync, verify,
 };
 use crate::support::process::{Place, Ran};
+use crate::support::said::say;
 
 fn files(count: usize) -> Vec<(String, Vec<u8>)> {
     let file = |n: usize| {
@@ -35,11 +36,6 @@ fn borrowed(files: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
     pairs
         .map(|(path, bytes)| (path.as_str(), bytes.as_slice()))
         .collect()
-}
-
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 fn database(place: &Place, node: &str) -> PathBuf {

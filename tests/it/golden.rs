@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::support::said::say;
+
 /// Scenarios that must be there: one that was lost with its folder would not be missed otherwise.
 const SCENARIOS: usize = 14;
 
@@ -79,11 +81,6 @@ fn first_difference(expected: &str, found: &str) -> Option<String> {
         "after the last line\n   found:    {}",
         ours.next().unwrap_or("(other line breaks)")
     ))
-}
-
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 #[test]

@@ -23,17 +23,12 @@ use serde_json::{Value, json};
 use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup};
 use crate::support::master::Master;
 use crate::support::node::Mirror;
+use crate::support::said::say;
 
 const CLUSTER: &str = "node-a-cluster";
 const MTIME: i64 = 1_772_201_000_000;
 /// A name beside the media root; what is in it must stay as it is.
 const SENTINEL: &str = "sentinel";
-
-/// For `--nocapture`.
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
 
 /// What an asset is listed with: each file must be here, or the asset set aside.
 struct Listed {

@@ -19,7 +19,8 @@ use serde_json::json;
 
 use crate::support::program::{Files, Program};
 use crate::support::proxy::Sent;
-use stage::{Chance, Look, PUBLISH_BATCH, Stage, TRANSFERS, kills, say};
+use crate::support::said::say;
+use stage::{Chance, Look, PUBLISH_BATCH, Stage, TRANSFERS, kills};
 
 const SEED: [&str; 3] = ["seed", "master", "--json"];
 const SYNC: [&str; 3] = ["sync", "master", "--json"];

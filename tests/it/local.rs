@@ -19,10 +19,11 @@ use emsync::model::Timestamp;
 use emsync::seams::{Clock, Os, Seams};
 use rustix::io::Errno;
 
-use crate::kill::stage::{Look, say};
+use crate::kill::stage::Look;
 use crate::support::disk::{Call, Disk, Fails};
 use crate::support::node::{Mirror, chain};
 use crate::support::program::{Done, Files, Program, Serving};
+use crate::support::said::say;
 use crate::support::site::{Brink, Site, copy};
 
 /// What a case needs.

@@ -23,6 +23,7 @@ use emsync::store::RealSys;
 use futures_util::StreamExt as _;
 
 use crate::support::node::{Mirror, chain};
+use crate::support::said::say;
 use ops::{Damage, Op, sequence};
 use peers::{Peer, Sort};
 use reference::Reference;
@@ -254,11 +255,6 @@ fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     let number = text.parse();
     Some(number.unwrap_or_else(|error| panic!("{variable}: {error}")))
-}
-
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 async fn sequences_against(sort: Sort) {

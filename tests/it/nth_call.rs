@@ -16,9 +16,9 @@ use std::time::Duration;
 use emsync::cli::ExitCode;
 use rustix::io::Errno;
 
-use crate::kill::stage::say;
 use crate::support::disk::{Call, Disk, Fails};
 use crate::support::node::chain;
+use crate::support::said::say;
 use crate::support::site::{Brink, Site};
 
 /// What the disk answers, and whether that ends the pass because the next file would fare no better.

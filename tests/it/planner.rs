@@ -19,18 +19,13 @@ use emsync::model::{FileKind, ListedFile, MediaFile};
 use emsync::pull::plan::{Authority, Claim};
 
 use crate::support::chance::Chance;
+use crate::support::said::say;
 use stages::{Planned, Stages, name_of};
 use world::World;
 
 const CASES: u64 = 100_000;
 /// I6: so many listings after the last change, at most.
 const MOST_ROUNDS: u64 = 200;
-
-/// For `--nocapture`.
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)

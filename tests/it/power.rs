@@ -20,10 +20,11 @@ use emsync::seams::Seams;
 use emsync::store::{RealSys, Sys};
 use tempfile::TempDir;
 
-use crate::kill::stage::{Look, say};
+use crate::kill::stage::Look;
 use crate::support::node::chain;
 use crate::support::power::{Dice, Recorder, Recording};
 use crate::support::program::Program;
+use crate::support::said::say;
 use crate::support::site::{Brink, Site, copy, import_folder};
 
 /// Cuts of one recording.

@@ -17,16 +17,12 @@ use crate::support::pair::{
 };
 use crate::support::process::{Place, Ran, Running, Serving, Silence};
 use crate::support::proxy::{Proxy, Sent};
+use crate::support::said::say;
 
 /// What the issue promises.
 const LIMIT: Duration = Duration::from_secs(30);
 /// What the program allows itself.
 const PATIENCE: Duration = Duration::from_secs(25);
-
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
-}
 
 /// Bytes that nothing compresses.
 fn noise(len: usize, seed: u64) -> Vec<u8> {

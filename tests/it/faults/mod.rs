@@ -31,6 +31,8 @@ use case::Case;
 use catalogue::{Entry, Group};
 use futures_util::StreamExt as _;
 
+use crate::support::said::say;
+
 /// Cases that run at once; most of them wait.
 const AT_ONCE: usize = 8;
 /// Cases that take longer are named.
@@ -104,12 +106,6 @@ async fn run(group: Group) {
         "missing: {:?}",
         declared.difference(&accounted)
     );
-}
-
-/// For `--nocapture`.
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

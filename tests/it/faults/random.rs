@@ -20,9 +20,9 @@ use serde_json::json;
 use super::case::{one_pass, recover};
 use super::faulty;
 use super::invariants::{self, MayGo};
-use super::say;
 use super::world::{Door, MTIME, World, md5};
 use crate::support::chance::Chance;
+use crate::support::said::say;
 
 /// How long the seeds of an ordinary run may take.
 const ORDINARY: Duration = Duration::from_secs(12);

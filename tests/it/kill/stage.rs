@@ -42,12 +42,6 @@ pub(crate) fn kills(always: u64) -> u64 {
     }
 }
 
-/// For `--nocapture`.
-#[expect(clippy::print_stderr, reason = "a summary for whoever runs the tests")]
-pub(crate) fn say(text: &str) {
-    eprintln!("{text}");
-}
-
 /// A runtime for the proxy and for looking into catalogues.
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()

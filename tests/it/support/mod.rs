@@ -15,4 +15,5 @@ pub(crate) mod power;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod said;
 pub(crate) mod site;
