@@ -192,7 +192,9 @@ fn of_import(error: &import::Error) -> Option<ExitCode> {
 /// `None` where the cause below says more.
 fn of_renditions(error: &renditions::Error) -> Option<ExitCode> {
     match error {
-        renditions::Error::NoCategory { .. } => Some(ExitCode::Usage),
+        renditions::Error::NoCategory { .. } | renditions::Error::NoAsset { .. } => {
+            Some(ExitCode::Usage)
+        }
         other => Some(of_class(other.class())).filter(|code| *code != ExitCode::Other),
     }
 }

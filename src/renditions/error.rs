@@ -1,6 +1,7 @@
 //! What can end the making of renditions. What concerns one original is a finding and ends nothing.
 
 use crate::error::Class;
+use crate::model::AssetId;
 use crate::protocol::record::BadRecord;
 use crate::{catalogue, media, store, trash};
 
@@ -34,6 +35,12 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// No live asset here has this id.
+    #[error("there is no asset {asset} here")]
+    NoAsset {
+        /// What was asked for.
+        asset: AssetId,
+    },
     /// A thread of ours could not be started or ended in a panic.
     #[error("a worker of the renditions broke down")]
     Worker,
@@ -49,7 +56,7 @@ impl Error {
             Self::Trash(error) => error.class(),
             Self::Media(error) => error.class(),
             Self::Node(error) => error.class(),
-            Self::NoCategory { .. } => Class::Permanent,
+            Self::NoCategory { .. } | Self::NoAsset { .. } => Class::Permanent,
             Self::Record(_) => Class::Corrupt,
             Self::Worker => Class::Transient,
         }

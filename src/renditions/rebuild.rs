@@ -84,7 +84,7 @@ pub struct Report {
 /// When `shutdown` is requested it finishes what is in hand and answers with what it did.
 ///
 /// # Errors
-/// [`Error::NoCategory`] before anything is done; the catalogue's and the store's failures, after which another call goes on.
+/// [`Error::NoCategory`] or [`Error::NoAsset`] before anything is done; the catalogue's and the store's failures, after which another call goes on.
 pub async fn rebuild(
     node: &Node,
     activity: &str,
@@ -172,6 +172,19 @@ impl<'a> Rebuild<'a> {
             stop,
             report: Report::default(),
         };
+        let keys: Vec<_> = (selection.assets.iter())
+            .filter_map(|asset| asset_key(asset.as_str()))
+            .collect();
+        let stored = node.catalogue.stored(&keys).await?;
+        let is_live = |key| stored.get(key).is_some_and(|one| !one.record.is_deleted());
+        let unknown = keys
+            .iter()
+            .zip(&selection.assets)
+            .find(|(key, _)| !is_live(*key));
+        if let Some((_, asset)) = unknown {
+            let asset = asset.clone();
+            return Err(Error::NoAsset { asset });
+        }
         for name in &selection.categories {
             let id = rebuild.category(name).await?;
             rebuild.categories.insert(id);

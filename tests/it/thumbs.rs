@@ -229,6 +229,7 @@ fn what_is_missing_is_made_and_selections_narrow_it_down() {
     for (args, says) in [
         (["--category", "nowhere"], "no category \"nowhere\""),
         (["--preset", "nothing"], "there is no such preset"),
+        (["--asset", "nobody"], "there is no asset nobody"),
     ] {
         let refused = world
             .master
