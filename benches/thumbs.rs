@@ -16,6 +16,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use emsync::media::Recipe;
 use emsync::model::{AssetId, FileKind, MediaFile, MediaPath, Record, Sha256, Timestamp};
 use emsync::protocol::record::{members, stamped};
@@ -94,12 +96,7 @@ async fn fill(node: &Node, assets: u64) -> u64 {
     let node = records::open(&node.dir).await;
     let own = &node.config.node.cluster_id;
     let table = &node.config.media.presets;
-    let recipe = Recipe {
-        presets: table.renditions().to_vec(),
-        large: table.large().cloned(),
-        mode: node.config.mode(),
-        ..Recipe::default()
-    };
+    let recipe = Recipe::by(table, BTreeMap::new(), node.config.mode());
     let now = node.seams.clock.now();
     for first in (0..assets).step_by(usize::try_from(CHUNK).unwrap()) {
         let numbers = first..assets.min(first + CHUNK);

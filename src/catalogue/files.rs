@@ -374,6 +374,14 @@ pub(super) fn media_path(text: String) -> Result<MediaPath, Error> {
     })
 }
 
+/// The id of an asset as a row holds it.
+pub(super) fn asset_id(text: String) -> Result<AssetId, Error> {
+    AssetId::new(text).map_err(|error| Error::Row {
+        what: "asset id",
+        value: error.to_string(),
+    })
+}
+
 pub(super) fn md5(bytes: Option<Vec<u8>>) -> Option<Md5> {
     bytes
         .and_then(|bytes| bytes.try_into().ok())
@@ -422,10 +430,7 @@ pub(super) fn media_file(row: &Row) -> sqlx::Result<Result<MediaFile, Error>> {
             kind: kind(kind_number),
             place: (place != path).then(|| media_path(place)).transpose()?,
             path: media_path(path)?,
-            asset: AssetId::new(asset).map_err(|error| Error::Row {
-                what: "asset id",
-                value: error.to_string(),
-            })?,
+            asset: asset_id(asset)?,
             size: unsigned(size),
             modified: Timestamp::from_millis(modified),
             sha256: super::records::sha256("file digest", &digest)?,

@@ -3,6 +3,7 @@
 use sqlx::QueryBuilder;
 
 use super::dialect::{Engine, ROWS_A_STATEMENT};
+use super::files::asset_id;
 use super::{Batch, Catalogue, Error, during, unsigned};
 use crate::model::{AssetId, Sha256, Timestamp};
 
@@ -39,10 +40,7 @@ impl Catalogue {
                 .await
                 .map_err(during("read findings"))?;
             for (asset, content, reason) in rows {
-                let asset = AssetId::new(asset).map_err(|error| Error::Row {
-                    what: "asset id",
-                    value: error.to_string(),
-                })?;
+                let asset = asset_id(asset)?;
                 found.push(Finding {
                     asset,
                     content: super::records::sha256("file digest", &content)?,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::{QueryBuilder, Row as _};
 
 use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
+use super::files::asset_id;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::job::Work;
 use crate::model::{AssetId, Timestamp};
@@ -233,10 +234,7 @@ impl Catalogue {
                 .await
                 .map_err(during("read who wishes"))?;
             for (subject, asset) in rows {
-                let asset = AssetId::new(asset).map_err(|error| Error::Row {
-                    what: "asset id",
-                    value: error.to_string(),
-                })?;
+                let asset = asset_id(asset)?;
                 found.push((subject, asset));
             }
         }
@@ -417,10 +415,7 @@ fn job(row: &Row) -> Result<Job, Error> {
         generation: row.try_get(1).map_err(during("read a job"))?,
         peer: row.try_get(2).map_err(during("read a job"))?,
         subject: row.try_get(3).map_err(during("read a job"))?,
-        asset: AssetId::new(asset).map_err(|error| Error::Row {
-            what: "asset id",
-            value: error.to_string(),
-        })?,
+        asset: asset_id(asset)?,
         size: unsigned(size),
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         work: serde_json::from_str(&payload).map_err(|_| Error::Row {

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::files::{kind, media_path};
+use super::files::{asset_id, kind, media_path};
 use super::{Error, FileRow};
-use crate::model::{AssetId, Fingerprint, Md5, MediaFile, Sha256, Timestamp};
+use crate::model::{Fingerprint, Md5, MediaFile, Sha256, Timestamp};
 
 /// One of those, in the order of the statement. Digests that are not there are empty.
 #[derive(Deserialize)]
@@ -58,10 +58,7 @@ fn file_row(row: Packed) -> Result<FileRow, Error> {
             kind: kind(kind_number),
             place: (place != path).then(|| media_path(place)).transpose()?,
             path: media_path(path)?,
-            asset: AssetId::new(asset).map_err(|error| Error::Row {
-                what: "asset id",
-                value: error.to_string(),
-            })?,
+            asset: asset_id(asset)?,
             size: super::unsigned(size),
             modified: Timestamp::from_millis(modified),
             sha256,
@@ -80,7 +77,7 @@ fn file_row(row: Packed) -> Result<FileRow, Error> {
 mod tests {
     use super::super::conformance::empty;
     use super::*;
-    use crate::model::{FileKind, MediaPath};
+    use crate::model::{AssetId, FileKind, MediaPath};
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 

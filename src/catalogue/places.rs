@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use super::files::{By, number};
 use super::{Catalogue, Error, FileRow, StoredRecord, during};
 use crate::model::place::{Rules, Why, fold};
-use crate::model::{AssetId, FileKind, MediaPath, Module, RecordKey, Sha256};
+use crate::model::{AssetId, FileKind, MediaPath, RecordKey, Sha256};
 use crate::protocol::record;
 
 /// A file that wants a place.
@@ -167,7 +167,7 @@ impl Catalogue {
             let of_kind: Vec<&str> = of_kind.map(|(_, text)| text.as_str()).collect();
             known.rows.extend(self.files_by(by, kind, &of_kind).await?);
         }
-        let keys: HashSet<RecordKey> = known.rows.iter().filter_map(owner_key).collect();
+        let keys: HashSet<RecordKey> = known.rows.iter().map(|row| row.file.asset.key()).collect();
         known.owners = self.stored(&keys.into_iter().collect::<Vec<_>>()).await?;
         Ok(known)
     }
@@ -240,7 +240,7 @@ fn is_free(rules: Rules, file: &Wanted<'_>, place: &MediaPath, there: &Known) ->
 impl Known {
     /// Whether the asset of a row is gone, does not name the file any more, or cannot have it beside the new one.
     fn gives_way(&self, row: &FileRow, to: &Wanted<'_>) -> bool {
-        let owner = owner_key(row).and_then(|key| self.owners.get(&key));
+        let owner = self.owners.get(&row.file.asset.key());
         let Some(owner) = owner.filter(|owner| !owner.record.is_deleted()) else {
             return true;
         };
@@ -250,10 +250,6 @@ impl Known {
             row.file.path == *to.path && to.one_file_at == Some(owner.origin.as_str());
         !names || is_one_file
     }
-}
-
-fn owner_key(row: &FileRow) -> Option<RecordKey> {
-    RecordKey::new(Module::ASSET, row.file.asset.as_str()).ok()
 }
 
 #[cfg(test)]

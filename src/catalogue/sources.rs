@@ -3,6 +3,7 @@
 use sqlx::QueryBuilder;
 
 use super::dialect::{Engine, ROWS_A_STATEMENT};
+use super::files::asset_id;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{AssetId, Sha256, Timestamp};
 
@@ -221,9 +222,6 @@ fn source_file((path, size, modified_ns, digest, asset): Columns) -> Result<Sour
         size: unsigned(size),
         modified_ns,
         sha256: super::records::sha256("source digest", &digest)?,
-        asset: AssetId::new(asset).map_err(|error| Error::Row {
-            what: "asset id",
-            value: error.to_string(),
-        })?,
+        asset: asset_id(asset)?,
     })
 }

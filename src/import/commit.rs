@@ -89,10 +89,7 @@ async fn records(
     items: &[Item],
     now: Timestamp,
 ) -> Result<Vec<Record>, Error> {
-    let keys: Vec<_> = items
-        .iter()
-        .map(|item| fields::asset_key(&item.asset))
-        .collect();
+    let keys: Vec<_> = items.iter().map(|item| item.asset.key()).collect();
     let before = batch.stored(&keys).await?;
     let changed = items
         .iter()
@@ -182,11 +179,7 @@ fn record(
         }
     }
     let status = fields::saved(&import.own, before, now, false);
-    Ok(fields::stamped(
-        members,
-        &fields::asset_key(&item.asset),
-        &status,
-    ))
+    Ok(fields::stamped(members, &item.asset.key(), &status))
 }
 
 /// The file rows an item gains.

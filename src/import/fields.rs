@@ -5,9 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::ids;
 use super::read::{self, Reading};
-use crate::model::{
-    AssetId, MediaPath, Module, NodeId, Record, RecordKey, RecordStatus, Timestamp,
-};
+use crate::model::{AssetId, MediaPath, NodeId, Record, RecordKey, RecordStatus, Timestamp};
 use crate::protocol::record;
 use crate::renditions::preview::{self, Preview};
 
@@ -23,11 +21,6 @@ pub(super) fn saved(
 ) -> RecordStatus {
     let before = before.and_then(|record| record.status.as_ref());
     RecordStatus::saved_by_master(own, before, now, deleted)
-}
-
-/// The key of an asset's record.
-pub(super) fn asset_key(id: &AssetId) -> RecordKey {
-    RecordKey::new(Module::ASSET, id.as_str()).expect("an asset id is a record id")
 }
 
 /// What only a first import sets.

@@ -151,10 +151,7 @@ pub(super) async fn bury(
     let files = import.catalogue.files_of(&assets).await?;
     let now = import.now();
     let mut batch = import.catalogue.batch().await?;
-    let keys: Vec<_> = gone
-        .iter()
-        .map(|row| fields::asset_key(&row.asset))
-        .collect();
+    let keys: Vec<_> = gone.iter().map(|row| row.asset.key()).collect();
     let stored = batch.stored(&keys).await?;
     let (mut tombstones, mut ended) = (Vec::new(), HashSet::new());
     for (row, key) in gone.iter().zip(&keys) {
@@ -245,15 +242,7 @@ pub(super) fn is_preset(import: &Import, name: &str) -> bool {
 /// Moves to the trash what lies at these places and has no row; answers the assets of which something could not be moved, and is
 /// reported.
 pub(super) async fn clear(import: &Import, places: Vec<Place>) -> Result<HashSet<AssetId>, Error> {
-    let presets = import.options.renditions.presets.renditions().iter();
-    let names: Vec<_> = presets.map(|preset| preset.file_name.clone()).collect();
-    let stuck = trash::clear(&import.store, &import.catalogue, &names, places).await?;
-    for left in &stuck {
-        import.monitor.finding(&format!(
-            "{} cannot be moved to the trash: {}",
-            trash::shown(left.kind, &left.place),
-            left.error
-        ));
-    }
-    Ok(stuck.into_iter().map(|left| left.asset).collect())
+    let presets = &import.options.renditions.presets;
+    let (store, catalogue) = (&import.store, &import.catalogue);
+    Ok(trash::clear(store, catalogue, presets, places, import.monitor.as_ref()).await?)
 }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use super::moves::{self, Move};
 use super::read::{Reading, is_renderable, millis};
 use super::walk::Found;
-use super::{Error, Import, LEFT, fields, ids};
+use super::{Error, Import, LEFT, ids};
 use crate::catalogue::{FileRow, SourceFile, StoredRecord};
 use crate::model::{AssetId, FileKind, MediaPath, RecordKey};
 use crate::renditions::is_at;
@@ -79,7 +79,7 @@ pub(super) async fn identify(
     let mut items = Vec::with_capacity(read.len());
     for (found, reading) in read {
         let row = rows.get(&found.rel).filter(|row| row.modified_ns != LEFT);
-        let stored = row.and_then(|row| known.records.get(&fields::asset_key(&row.asset)));
+        let stored = row.and_then(|row| known.records.get(&row.asset.key()));
         let decided = match (row, stored) {
             (Some(row), Some(stored)) if is_at(stored, &found.path) => {
                 let mut owners = known.owners.get(&found.path).into_iter().flatten();
@@ -142,19 +142,16 @@ impl Known {
             .catalogue
             .files_at(FileKind::Original, &paths)
             .await?;
-        let mut keys: Vec<_> = owners
-            .iter()
-            .map(|row| fields::asset_key(&row.file.asset))
-            .collect();
+        let mut keys: Vec<_> = owners.iter().map(|row| row.file.asset.key()).collect();
         keys.extend(
             read.iter()
                 .filter_map(|(found, _)| rows.get(&found.rel))
-                .map(|row| fields::asset_key(&row.asset)),
+                .map(|row| row.asset.key()),
         );
         let first = |found: &Found| {
             ids::assets(&import.own, &found.path)
                 .next()
-                .map(|id| fields::asset_key(&id))
+                .map(|id| id.key())
         };
         keys.extend(read.iter().filter_map(|(found, _)| first(found)));
         keys.sort_unstable();
@@ -175,7 +172,7 @@ impl Known {
         let rows = self.owners.get(path).into_iter().flatten();
         let mut living: Vec<_> = rows
             .filter_map(|row| {
-                let stored = self.records.get(&fields::asset_key(&row.file.asset))?;
+                let stored = self.records.get(&row.file.asset.key())?;
                 let status = stored.record.status.as_ref();
                 let is_ours = status.is_some_and(|status| status.master == import.own);
                 is_at(stored, path).then_some((row, is_ours))
@@ -288,7 +285,7 @@ async fn is_here(dir: &str, found: &Found, import: &Import) -> bool {
 async fn free_id(import: &Import, known: &Known, found: &Found) -> Result<AssetId, Error> {
     let mut is_first = true;
     for id in ids::assets(&import.own, &found.path) {
-        let key = fields::asset_key(&id);
+        let key = id.key();
         let stored = if std::mem::take(&mut is_first) {
             known.records.get(&key).cloned()
         } else {

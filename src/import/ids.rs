@@ -1,10 +1,9 @@
 //! Ids of what an import makes: derived from the cluster id and the first path, so that the same folder imported into a
 //! fresh node of the same name gives the same ids (design section 8, Identity and Import).
 
-use crate::model::{AssetId, MediaPath, Module, NodeId, Sha256};
+use crate::model::id::derived;
+use crate::model::{AssetId, MediaPath, Module, NodeId};
 
-/// Characters kept of the digest: 100 bits.
-const LENGTH: usize = 20;
 /// The root category. It is built in: no record stands for it.
 pub(super) const ROOT_CATEGORY: &str = "index";
 
@@ -27,14 +26,6 @@ pub(super) fn category(own: &NodeId, path: &str) -> String {
     derived(own, Module::CATEGORY, path)
 }
 
-fn derived(own: &NodeId, table: &str, path: &str) -> String {
-    let text = [own.as_str(), table, path].join("\0");
-    let mut id = data_encoding::BASE32_NOPAD.encode(Sha256::of(text.as_bytes()).as_bytes());
-    id.make_ascii_lowercase();
-    id.truncate(LENGTH);
-    id
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +38,7 @@ mod tests {
         assert_eq!(first(&a), first(&a));
         assert_ne!(first(&a), first(&b));
         assert_ne!(first(&a), category(&a, "x/y.jpg"));
-        assert_eq!(first(&a).len(), LENGTH);
+        assert_eq!(first(&a).len(), 20);
         assert!(
             first(&a)
                 .chars()

@@ -88,13 +88,6 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>
                 .any(|known| known.asset == file.asset && known.content == file.sha256)
     });
     Ok(files
-        .map(|file| Original {
-            place: file.place().clone(),
-            asset: file.asset,
-            path: file.path,
-            content: file.sha256,
-            size: file.size,
-            modified: file.modified,
-        })
+        .map(|file| Original::of(file.path.clone(), &file))
         .collect())
 }

@@ -7,7 +7,7 @@
 use super::presence::{Presence, presence};
 use super::read::Reading;
 use super::walk::Found;
-use super::{Error, Import, LEFT, fields};
+use super::{Error, Import, LEFT};
 use crate::catalogue::{FileRow, SourceFile};
 use crate::model::{FileKind, Hasher, MediaFile, MediaPath};
 use crate::renditions::is_at;
@@ -59,10 +59,7 @@ pub(super) async fn find(
         let Some(old) = import.path_of(&from.path) else {
             continue;
         };
-        let stored = import
-            .catalogue
-            .record(&fields::asset_key(&from.asset))
-            .await?;
+        let stored = import.catalogue.record(&from.asset.key()).await?;
         if stored.is_none_or(|stored| !is_at(&stored, &old)) {
             continue;
         }

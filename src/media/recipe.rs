@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::geometry::{Edges, Size, fill};
 use super::{Limits, orient};
-use crate::model::preset::{Encoding, Preset, PresetId, Shape, Source, image_presets};
+use crate::model::preset::{Encoding, Preset, PresetId, PresetTable, Shape, Source, image_presets};
 use crate::model::{Crop, Fingerprint, Mode, Sha256};
 
 /// Box of the picture that smaller renditions derive from (media spec 2.3).
@@ -39,6 +39,28 @@ impl From<Vec<Preset>> for Recipe {
 }
 
 impl Recipe {
+    /// What a node with these presets makes of an image.
+    #[must_use]
+    pub fn by(table: &PresetTable, crops: BTreeMap<PresetId, Crop>, mode: Mode) -> Self {
+        Self {
+            presets: table.renditions().to_vec(),
+            large: table.large().cloned(),
+            crops,
+            mode,
+        }
+    }
+
+    /// The same for some of its presets.
+    #[must_use]
+    pub fn only(&self, presets: Vec<Preset>) -> Self {
+        Self {
+            presets,
+            large: self.large.clone(),
+            crops: self.crops.clone(),
+            mode: self.mode,
+        }
+    }
+
     /// The rectangle that decides what `preset` shows: its own, or that of the large picture it derives from.
     #[must_use]
     pub fn crop_behind(&self, preset: &Preset) -> Option<&Crop> {
@@ -48,6 +70,13 @@ impl Recipe {
             Source::Original => None,
         };
         own.or_else(inherited)
+    }
+
+    /// What one of its renditions of the original of this content is made of.
+    #[must_use]
+    pub fn made_of(&self, original: &Sha256, id: &PresetId) -> Option<Fingerprint> {
+        let preset = self.presets.iter().find(|preset| preset.id == *id)?;
+        Some(self.fingerprint(original, preset))
     }
 
     /// What a rendition by `preset` of the original of this content is made of.

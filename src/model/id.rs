@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Sha256;
+
 /// A value that cannot be the name it was offered as.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -206,6 +208,30 @@ impl RecordKey {
     pub fn as_asset(&self) -> Option<AssetId> {
         self.module.is_asset().then(|| AssetId(self.id.clone()))
     }
+}
+
+impl AssetId {
+    /// The key of its record.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        RecordKey {
+            module: Module::asset(),
+            id: self.0.clone(),
+        }
+    }
+}
+
+/// Characters kept of a derived id's digest: 100 bits.
+const DERIVED: usize = 20;
+
+/// An id that follows from the node that makes a record, its table, and what it is first about: the same on every try.
+#[must_use]
+pub fn derived(own: &NodeId, table: &str, first: &str) -> String {
+    let text = [own.as_str(), table, first].join("\0");
+    let mut id = data_encoding::BASE32_NOPAD.encode(Sha256::of(text.as_bytes()).as_bytes());
+    id.make_ascii_lowercase();
+    id.truncate(DERIVED);
+    id
 }
 
 impl fmt::Display for RecordKey {

@@ -4,7 +4,6 @@
 //! results come back over a bounded tokio channel. It ends like a download lane: upstream is done, nothing is in flight and
 //! nothing is claimable. Dropping the hand-off then ends the regenerator, which is joined.
 
-use std::io::Read as _;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -20,8 +19,7 @@ use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
 use crate::renditions::crops::crops_for;
 use crate::renditions::stale::{State, states};
-use crate::renditions::{Original, Settings};
-use crate::store::Store;
+use crate::renditions::{Original, Settings, fresh_second};
 
 /// Largest original that is read, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
 const MOST_BYTES: u64 = 2 << 30;
@@ -189,14 +187,7 @@ impl MediaLane {
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
             .cloned()
             .collect();
-        let original = Original {
-            asset: job.asset.clone(),
-            path: MediaPath::new(render.output_dir.as_str())?,
-            place: row.file.place().clone(),
-            content: row.file.sha256,
-            size: row.file.size,
-            modified: row.file.modified,
-        };
+        let original = Original::of(MediaPath::new(render.output_dir.as_str())?, &row.file);
         let monitor = self.pull.monitor.as_ref();
         let crops = crops_for(&self.pull.catalogue, &[&original], monitor).await?;
         let mut recipe = Recipe {
@@ -219,8 +210,7 @@ impl MediaLane {
             })));
         }
         let store = self.pull.store.clone();
-        let place = row.file.place().clone();
-        let read = Box::new(move || read_whole(&store, &place));
+        let read = Box::new(move || original.read(&store, MOST_BYTES));
         Ok(Ok(Task {
             ticket: Ticket {
                 job,
@@ -293,10 +283,7 @@ impl MediaLane {
         let dir = MediaPath::new(render.output_dir.as_str())?;
         let mut parts = Vec::with_capacity(renditions.len());
         for rendition in renditions {
-            let made_by = recipe
-                .presets
-                .iter()
-                .find(|known| known.id == rendition.preset);
+            let fingerprint = recipe.made_of(content, &rendition.preset);
             let path = dir.join(&rendition.file_name)?;
             let modified = self.fresh_second(&path, &job.asset).await?;
             let mut staged = self.pull.staging.create()?;
@@ -317,7 +304,7 @@ impl MediaLane {
                 sha256: digests.sha256,
                 md5: None,
                 authored: true,
-                fingerprint: made_by.map(|preset| recipe.fingerprint(content, preset)),
+                fingerprint,
             };
             parts.push(Part {
                 content: staged.into(),
@@ -335,25 +322,13 @@ impl MediaLane {
     /// A whole second later than any this name was ever published with, so that EMDB's comparison sees the change (media
     /// spec 8.4).
     async fn fresh_second(&self, path: &MediaPath, asset: &AssetId) -> Result<Timestamp, Error> {
-        let now = self.pull.seams.clock.now().whole_second();
+        let now = self.pull.seams.clock.now();
         let last = self
             .pull
             .catalogue
             .file_named(FileKind::Generated, path, Some(asset))
             .await?
-            .map(|row| row.file.modified.whole_second());
-        Ok(last.map_or(now, |last| {
-            now.max(last.plus(std::time::Duration::from_secs(1)))
-        }))
+            .map(|row| row.file.modified);
+        Ok(fresh_second(now, last))
     }
-}
-
-fn read_whole(store: &Store, place: &MediaPath) -> std::io::Result<Vec<u8>> {
-    let open = store
-        .open_file(FileKind::Original, place)
-        .map_err(std::io::Error::other)?;
-    let mut open = open.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
-    let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
-    open.file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -71,7 +71,7 @@ async fn claims(
     let keys: BTreeSet<RecordKey> = rows
         .iter()
         .filter(|row| !on_page.contains_key(row.file.asset.as_str()))
-        .filter_map(|row| RecordKey::new("asset", row.file.asset.as_str()).ok())
+        .map(|row| row.file.asset.key())
         .collect();
     let stored = pull
         .catalogue

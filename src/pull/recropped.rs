@@ -10,7 +10,7 @@ use super::{Error, Pull};
 use crate::catalogue::{Batch, Lane, NewJob};
 use crate::config::Generated;
 use crate::model::job::Work;
-use crate::model::{Module, Record, RecordKey, Timestamp};
+use crate::model::{Record, Timestamp};
 use crate::protocol::{crop, record};
 
 /// Wishes for what these records, which are stored by now, make stale.
@@ -28,9 +28,7 @@ pub(super) async fn wish(
         .filter(|record| record.key.module.as_str() == crop::TABLE)
         .filter_map(|record| crop::read(record).ok());
     // A set, since several presets of one asset may have a rectangle.
-    let keys: BTreeSet<_> = rows
-        .filter_map(|row| RecordKey::new(Module::ASSET, row.asset.as_str()).ok())
-        .collect();
+    let keys: BTreeSet<_> = rows.map(|row| row.asset.key()).collect();
     let keys: Vec<_> = keys.into_iter().collect();
     let stored = batch.stored(&keys).await?;
     let jobs = stored.values().filter_map(|stored| {

@@ -9,10 +9,9 @@ use serde_json::Map;
 use super::{Error, Original, rebuild};
 use crate::catalogue::{self, Cropped, StoredRecord};
 use crate::media::{Probe, probe};
+use crate::model::id::derived;
 use crate::model::preset::PresetId;
-use crate::model::{
-    AssetId, Crop, FileKind, Mode, Module, Record, RecordKey, RecordStatus, Sha256,
-};
+use crate::model::{AssetId, Crop, FileKind, Mode, NodeId, Record, RecordKey, RecordStatus};
 use crate::node::Node;
 use crate::protocol::crop::{self, AssetCrop};
 use crate::protocol::record::{self, BadRecord};
@@ -130,7 +129,7 @@ pub async fn set(
     let own = &node.config.node.cluster_id;
     let key = match &before {
         Some(cropped) => cropped.record.key.clone(),
-        None => new_key(own.as_str(), &row),
+        None => new_key(own, &row),
     };
     let now = node.seams.clock.now();
     let mut batch = node.catalogue.batch().await?;
@@ -202,8 +201,7 @@ async fn of_preset(
 }
 
 async fn live(node: &Node, asset: &AssetId) -> Result<Option<StoredRecord>, CropError> {
-    let key = RecordKey::new(Module::ASSET, asset.as_str()).expect("an asset id is a record id");
-    let stored = node.catalogue.record(&key).await?;
+    let stored = node.catalogue.record(&asset.key()).await?;
     Ok(stored.filter(|stored| !stored.record.is_deleted()))
 }
 
@@ -278,10 +276,8 @@ fn check_inside(seen: Crop, probe: &Probe, mode: Mode) -> Result<(), CropError> 
 }
 
 /// The key of a new row: the same on every try, so that a kill leaves no second one.
-fn new_key(own: &str, row: &AssetCrop) -> RecordKey {
-    let text = [own, crop::TABLE, row.asset.as_str(), row.preset.as_str()].join("\0");
-    let mut id = data_encoding::BASE32_NOPAD.encode(Sha256::of(text.as_bytes()).as_bytes());
-    id.make_ascii_lowercase();
-    id.truncate(20);
-    RecordKey::new(crop::TABLE, id).expect("letters and digits are an id")
+fn new_key(own: &NodeId, row: &AssetCrop) -> RecordKey {
+    let about = [row.asset.as_str(), row.preset.as_str()].join("\0");
+    RecordKey::new(crop::TABLE, derived(own, crop::TABLE, &about))
+        .expect("letters and digits are an id")
 }

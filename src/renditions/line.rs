@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::settle::settle;
 use super::{Error, Workshop, blocking};
 use crate::media::{Finished, Recipe, Regenerator, Task};
-use crate::model::{AssetId, FileKind, MediaPath, Sha256, Timestamp};
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::Store;
 
@@ -44,6 +44,38 @@ pub struct Original {
     pub size: u64,
     /// Its modification time.
     pub modified: Timestamp,
+}
+
+impl Original {
+    /// The original that a row speaks of, of an asset with this source path.
+    #[must_use]
+    pub fn of(path: MediaPath, file: &MediaFile) -> Self {
+        Self {
+            asset: file.asset.clone(),
+            path,
+            place: file.place().clone(),
+            content: file.sha256,
+            size: file.size,
+            modified: file.modified,
+        }
+    }
+
+    /// Its whole content, unless that is more than so many bytes. Blocks.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::FileTooLarge`], and [`io::ErrorKind::NotFound`] when it is not there.
+    pub fn read(&self, store: &Store, most: u64) -> io::Result<Vec<u8>> {
+        let open = store
+            .open_file(FileKind::Original, &self.place)
+            .map_err(io::Error::other)?;
+        let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        if open.size > most {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
+        open.file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 /// The running line.
@@ -119,25 +151,12 @@ impl Line {
 }
 
 fn task(store: Store, want: Want, most: u64) -> Task<Want> {
-    let place = want.original.place.clone();
-    let recipe = want.recipe.clone();
-    let original = move || {
-        let open = store
-            .open_file(FileKind::Original, &place)
-            .map_err(io::Error::other)?;
-        let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        // No original is read into memory that is larger than its pixels may be.
-        if open.size > most {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
-        open.file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
+    let original = want.original.clone();
     Task {
+        recipe: want.recipe.clone(),
         ticket: want,
-        original: Box::new(original),
-        recipe,
+        // No original is read into memory that is larger than its pixels may be.
+        original: Box::new(move || original.read(&store, most)),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod shown;
 pub mod stale;
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 pub use error::Error;
 pub use line::{Line, Original, Want};
@@ -116,14 +117,13 @@ impl Workshop {
     pub async fn wants(&self, originals: Vec<Original>) -> Result<Vec<Want>, Error> {
         let all: Vec<_> = originals.iter().collect();
         let mut crops = crops::crops_for(&self.catalogue, &all, self.monitor.as_ref()).await?;
-        let presets = &self.settings.presets;
+        let (table, mode) = (&self.settings.presets, self.settings.mode);
         let with_recipe = |original: Original| Want {
-            recipe: Recipe {
-                presets: presets.renditions().to_vec(),
-                large: presets.large().cloned(),
-                crops: crops.remove(&original.asset).unwrap_or_default(),
-                mode: self.settings.mode,
-            },
+            recipe: Recipe::by(
+                table,
+                crops.remove(&original.asset).unwrap_or_default(),
+                mode,
+            ),
             original,
             completes: true,
         };
@@ -134,6 +134,16 @@ impl Workshop {
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("no panic while a number is added")
     }
+}
+
+/// The date of a rendition: a whole second, and later than what it replaces, the only way a peer sees that it is another (wire
+/// spec 4.5).
+#[must_use]
+pub fn fresh_second(now: Timestamp, replaced: Option<Timestamp>) -> Timestamp {
+    let now = now.whole_second();
+    replaced.map_or(now, |old| {
+        now.max(old.whole_second().plus(Duration::from_secs(1)))
+    })
 }
 
 /// Whether a record is alive and says that its asset lies at `path`.

@@ -126,15 +126,6 @@ struct Rebuild<'a> {
     report: Report,
 }
 
-/// Who makes the renditions of an asset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Author {
-    /// This node.
-    Here,
-    /// Another one; what was made here all the same is kept fresh here.
-    There,
-}
-
 impl<'a> Rebuild<'a> {
     async fn open(
         (node, activity): (&'a Node, &str),
@@ -172,9 +163,7 @@ impl<'a> Rebuild<'a> {
             stop,
             report: Report::default(),
         };
-        let keys: Vec<_> = (selection.assets.iter())
-            .filter_map(|asset| asset_key(asset.as_str()))
-            .collect();
+        let keys: Vec<_> = selection.assets.iter().map(AssetId::key).collect();
         let stored = node.catalogue.stored(&keys).await?;
         let is_live = |key| stored.get(key).is_some_and(|one| !one.record.is_deleted());
         let unknown = keys
@@ -197,7 +186,7 @@ impl<'a> Rebuild<'a> {
         let mut after = self
             .state
             .as_ref()
-            .and_then(|state| asset_key(&state.after));
+            .and_then(|state| RecordKey::new(Module::ASSET, &state.after).ok());
         while !self.stop.requested() {
             let page = self.page(after.as_ref()).await?;
             let Some(last) = page.last() else { break };
@@ -227,7 +216,7 @@ impl<'a> Rebuild<'a> {
                 .await?);
         }
         let mut keys: Vec<_> = (self.selection.assets.iter())
-            .filter_map(|id| asset_key(id.as_str()))
+            .map(AssetId::key)
             .filter(|key| after.is_none_or(|after| key > after))
             .collect();
         keys.sort();
@@ -266,12 +255,8 @@ impl<'a> Rebuild<'a> {
         }
         let all: Vec<_> = originals.iter().map(|(_, original, _)| original).collect();
         let mut crops = super::crops::crops_for(catalogue, &all, self.monitor.as_ref()).await?;
-        let mut recipe = Recipe {
-            presets: self.settings.presets.renditions().to_vec(),
-            large: self.settings.presets.large().cloned(),
-            crops: BTreeMap::new(),
-            mode: self.settings.mode,
-        };
+        let (table, mode) = (&self.settings.presets, self.settings.mode);
+        let mut recipe = Recipe::by(table, BTreeMap::new(), mode);
         let parameters = parameters(&recipe);
         for (stored, original, files) in originals {
             recipe.crops = crops.remove(&original.asset).unwrap_or_default();
@@ -296,7 +281,8 @@ impl<'a> Rebuild<'a> {
         (recipe, parameters): (&Recipe, &[Parameters]),
         (files, has_failed): (&[FileRow], bool),
     ) {
-        let (author, lock) = self.author(stored);
+        // Of what others make, what was made here all the same is kept fresh here.
+        let is_made_here = is_made_here(&self.node.config, stored);
         let states = states_with(&original, recipe, parameters, files);
         let (selection, report) = (self.selection, &mut self.report);
         report.assets += 1;
@@ -304,11 +290,10 @@ impl<'a> Rebuild<'a> {
         let mut is_made = |id: &PresetId, state: State| {
             // Of what was copied while that was the rule nobody here knows what it was made of.
             let state = match state {
-                State::Copied if author == Author::Here => State::Stale,
+                State::Copied if is_made_here => State::Stale,
                 state => state,
             };
-            let is_ours =
-                author == Author::Here || state == State::Stale || state == State::Current;
+            let is_ours = is_made_here || state == State::Stale || state == State::Current;
             match state {
                 State::Current => report.current += 1,
                 State::Copied => report.copied += 1,
@@ -339,31 +324,22 @@ impl<'a> Rebuild<'a> {
             return;
         }
         self.report.selected += presets.len() as u64;
-        let recipe = Recipe {
-            presets,
-            large: recipe.large.clone(),
-            crops: recipe.crops.clone(),
-            mode: recipe.mode,
-        };
+        let recipe = recipe.only(presets);
         let want = Want {
             original,
             recipe,
             completes: left_missing == 0,
         };
-        self.chunk.entry(lock).or_default().push(want);
+        self.chunk.entry(self.lock(stored)).or_default().push(want);
     }
 
-    /// Who makes the renditions of an asset, and the activity that may write them beside us.
-    fn author(&self, stored: &StoredRecord) -> (Author, String) {
-        let author = match is_made_here(&self.node.config, stored) {
-            true => Author::Here,
-            false => Author::There,
-        };
-        let lock = match is_own(&self.node.config, stored) {
-            true => "import".to_owned(),
-            false => format!("run-{}", stored.origin),
-        };
-        (author, lock)
+    /// The activity that may write the renditions of an asset beside us.
+    fn lock(&self, stored: &StoredRecord) -> String {
+        if is_own(&self.node.config, stored) {
+            "import".to_owned()
+        } else {
+            format!("run-{}", stored.origin)
+        }
     }
 
     /// Originals that may be in hand before they are made.
@@ -529,14 +505,7 @@ pub(super) fn original(asset: &Asset, files: &[FileRow]) -> Option<Original> {
         .iter()
         .find(|row| row.file.kind == FileKind::Original && row.file.path == path)
         .filter(|row| !row.is_damaged())?;
-    Some(Original {
-        asset: asset.id.clone(),
-        path: asset.source_path.clone(),
-        place: row.file.place().clone(),
-        content: row.file.sha256,
-        size: row.file.size,
-        modified: row.file.modified,
-    })
+    Some(Original::of(asset.source_path.clone(), &row.file))
 }
 
 /// Makes all of these, and waits until they are durable.
@@ -548,8 +517,4 @@ async fn make(shop: &Arc<Workshop>, wants: Vec<Want>) -> Result<(), Error> {
         }
     }
     line.finish().await
-}
-
-fn asset_key(id: &str) -> Option<RecordKey> {
-    RecordKey::new(Module::ASSET, id).ok()
 }

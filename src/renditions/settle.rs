@@ -2,17 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::line::Want;
 use super::preview::{Preview, restated};
-use super::{Error, Workshop, blocking, is_at};
+use super::{Error, Workshop, blocking, fresh_second, is_at};
 use crate::catalogue::{FileRow, Finding, Placed, Wanted};
 use crate::crash::{self, Point};
 use crate::error::{Class, chain};
 use crate::media::{self, Finished, Rendition};
 use crate::model::place::mapped_text;
-use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Module, RecordKey, Sha256, Timestamp};
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::{self, Publish};
 use crate::trash::{self, Place};
@@ -87,15 +86,15 @@ async fn strip(
             .map(|row| row.file.place().clone())
             .collect(),
     });
-    let presets = shop.settings.presets.renditions().iter();
-    let names: Vec<_> = presets.map(|preset| preset.file_name.clone()).collect();
-    let stuck = trash::clear(&shop.store, &shop.catalogue, &names, places.collect()).await?;
-    for left in &stuck {
-        let name = trash::shown(left.kind, &left.place);
-        let text = format!("{name} cannot be moved to the trash: {}", left.error);
-        shop.monitor.finding(&text);
-    }
-    Ok(stuck.into_iter().map(|left| left.asset).collect())
+    let (presets, monitor) = (&shop.settings.presets, shop.monitor.as_ref());
+    let cleared = trash::clear(
+        &shop.store,
+        &shop.catalogue,
+        presets,
+        places.collect(),
+        monitor,
+    );
+    Ok(cleared.await?)
 }
 
 /// Publishes renditions; an asset of which one cannot be placed is reported and left out.
@@ -229,7 +228,6 @@ fn stage(
         ..
     } in renditions
     {
-        let made_by = want.recipe.presets.iter().find(|known| known.id == preset);
         let path = want
             .original
             .path
@@ -239,12 +237,10 @@ fn stage(
         let old = before.files.get(&key);
         let sha256 = Sha256::of(&bytes);
         let is_same = old.is_some_and(|old| !old.is_damaged() && old.file.sha256 == sha256);
-        // A whole second, and later than what it replaces: the only way a peer sees that it is another (wire spec 4.5). One that
-        // is no other keeps its date (media spec 8.4).
+        // One that is no other keeps its date (media spec 8.4).
         let modified = match old.map(|old| old.file.modified) {
-            None => now,
             Some(old) if is_same => old,
-            Some(old) => now.max(old.whole_second().plus(Duration::from_secs(1))),
+            old => fresh_second(now, old),
         };
         let mut staged = shop.staging.create()?;
         staged.write_all(&bytes)?;
@@ -259,8 +255,7 @@ fn stage(
             sha256,
             md5: None,
             authored: true,
-            fingerprint: made_by
-                .map(|preset| want.recipe.fingerprint(&want.original.content, preset)),
+            fingerprint: want.recipe.made_of(&want.original.content, &preset),
         };
         files.push((
             Publish {
@@ -291,14 +286,12 @@ async fn commit(
             .map(|(want, _)| want)
             .chain(findings.iter().map(|(want, _)| want))
     };
-    let keys: Vec<_> = wants()
-        .map(|want| asset_key(&want.original.asset))
-        .collect();
+    let keys: Vec<_> = wants().map(|want| want.original.asset.key()).collect();
     let stored = batch.stored(&keys).await?;
     // An asset that was deleted or moved meanwhile, by hand or by a peer, is none of ours to touch.
     let current: HashSet<_> = wants()
         .filter(|want| {
-            let stored = stored.get(&asset_key(&want.original.asset));
+            let stored = stored.get(&want.original.asset.key());
             stored.is_some_and(|stored| is_at(stored, &want.original.path))
         })
         .map(|want| want.original.asset.clone())
@@ -307,7 +300,7 @@ async fn commit(
     let (mut records, mut files) = (Vec::new(), 0);
     let mut restate = |asset: &AssetId, state| -> Result<(), Error> {
         let before = &stored
-            .get(&asset_key(asset))
+            .get(&asset.key())
             .expect("only assets whose record was found are restated")
             .record;
         records.extend(restated(before, state, &shop.own, now)?);
@@ -355,8 +348,4 @@ fn report(shop: &Workshop, made: usize, files: u64, findings: &[(Want, String)])
     drop(tally);
     let done = (made + findings.len()) as u64;
     shop.monitor.advance(Counter::Renditions, done);
-}
-
-fn asset_key(id: &AssetId) -> RecordKey {
-    RecordKey::new(Module::ASSET, id.as_str()).expect("an asset id is a record id")
 }

@@ -9,7 +9,7 @@ use super::stale::{State, states};
 use super::{Error, Original};
 use crate::catalogue::{Cropped, FileRow};
 use crate::media::Recipe;
-use crate::model::{AssetId, FileKind, Module, RecordKey};
+use crate::model::{AssetId, FileKind};
 use crate::monitor::Silent;
 use crate::node::Node;
 use crate::protocol::record;
@@ -71,12 +71,8 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
             None => Shown::NoPicture,
             Some((original, _)) if !is_drawn_on(cropped, original) => Shown::EarlierOriginal,
             Some((original, files)) => {
-                let recipe = Recipe {
-                    presets: node.config.media.presets.renditions().to_vec(),
-                    large: node.config.media.presets.large().cloned(),
-                    crops: crops.get(&row.asset).cloned().unwrap_or_default(),
-                    mode: node.config.mode(),
-                };
+                let of_asset = crops.get(&row.asset).cloned().unwrap_or_default();
+                let recipe = Recipe::by(&node.config.media.presets, of_asset, node.config.mode());
                 let is_outdone = recipe.crops.get(&row.preset) != Some(&row.crop);
                 match states(original, &recipe, files).get(&row.preset) {
                     None => Shown::NoPreset,
@@ -116,10 +112,7 @@ async fn originals(
     node: &Node,
     assets: &[&AssetId],
 ) -> Result<HashMap<AssetId, (Original, Vec<FileRow>)>, Error> {
-    let keys: Vec<_> = assets
-        .iter()
-        .filter_map(|asset| RecordKey::new(Module::ASSET, asset.as_str()).ok())
-        .collect();
+    let keys: Vec<_> = assets.iter().map(|asset| asset.key()).collect();
     let ids: Vec<_> = assets.iter().map(|asset| asset.as_str()).collect();
     let stored = node.catalogue.stored(&keys).await?;
     let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();

@@ -1,8 +1,12 @@
 //! Emptying the places that assets have left: what lies there without a row goes to the trash.
 
-use super::{Error, blocking};
+use std::collections::HashSet;
+
+use super::{Error, blocking, shown};
 use crate::catalogue::Catalogue;
+use crate::model::preset::PresetTable;
 use crate::model::{AssetId, FileKind, MediaPath};
+use crate::monitor::Monitor;
 use crate::store::{self, Store};
 
 /// Where an asset was.
@@ -19,20 +23,14 @@ pub struct Place {
 }
 
 /// A file that lies there and could not be moved.
-#[derive(Debug)]
-pub struct Stuck {
-    /// Which tree.
-    pub kind: FileKind,
-    /// Where in it.
-    pub place: MediaPath,
-    /// Whose it was.
-    pub asset: AssetId,
-    /// What the store says.
-    pub error: store::Error,
+struct Stuck {
+    place: MediaPath,
+    asset: AssetId,
+    error: store::Error,
 }
 
-/// Moves to the trash what lies at these places and has no row: renditions of these `names`, those that are known, and the
-/// originals where that is asked for. Answers what could not be moved.
+/// Moves to the trash what lies at these places and has no row: renditions that the presets make, those that are known, and the
+/// originals where that is asked for. Answers the assets of which something could not be moved, which is reported.
 ///
 /// Rows are to be forgotten before: a file that has one stays.
 ///
@@ -41,14 +39,16 @@ pub struct Stuck {
 pub async fn clear(
     store: &Store,
     catalogue: &Catalogue,
-    names: &[String],
+    presets: &PresetTable,
     places: Vec<Place>,
-) -> Result<Vec<Stuck>, Error> {
+    monitor: &dyn Monitor,
+) -> Result<HashSet<AssetId>, Error> {
     let (mut originals, mut generated) = (Vec::new(), Vec::new());
     // Rows may be gone by now: a file without one lies under its own name, or where it goes when that is taken.
     let rules = store.rules();
     for place in places {
-        let paths = names.iter().filter_map(|name| place.path.join(name).ok());
+        let names = presets.renditions().iter().map(|preset| &preset.file_name);
+        let paths = names.filter_map(|name| place.path.join(name).ok());
         let paths = paths.flat_map(|path| {
             let places = rules.places(&path, &place.asset).take(2);
             places.collect::<Vec<_>>()
@@ -60,7 +60,7 @@ pub async fn clear(
             originals.extend(paths.map(of_asset));
         }
     }
-    let mut stuck = Vec::new();
+    let mut uncleared = HashSet::new();
     for (kind, mut places) in [
         (FileKind::Original, originals),
         (FileKind::Generated, generated),
@@ -69,9 +69,18 @@ pub async fn clear(
         let owned = catalogue.occupied(rules, kind, &paths).await?;
         places.retain(|(path, _)| !owned.contains(path));
         let store = store.clone();
-        stuck.extend(blocking(move || trash(&store, kind, places)).await??);
+        for Stuck {
+            place,
+            asset,
+            error,
+        } in blocking(move || trash(&store, kind, places)).await??
+        {
+            let name = shown(kind, &place);
+            monitor.finding(&format!("{name} cannot be moved to the trash: {error}"));
+            uncleared.insert(asset);
+        }
     }
-    Ok(stuck)
+    Ok(uncleared)
 }
 
 /// Answers what could not be moved. Blocks.
@@ -86,7 +95,6 @@ fn trash(
             Ok(_) => {}
             Err(error) if error.stops_the_pass() => return Err(error.into()),
             Err(error) => stuck.push(Stuck {
-                kind,
                 place,
                 asset,
                 error,

@@ -19,7 +19,7 @@ mod retention;
 #[cfg(test)]
 mod tests;
 
-pub use clear::{Place, Stuck, clear};
+pub use clear::{Place, clear};
 pub use list::{Entry, Found, Listing, Wanted, find};
 pub use pattern::Pattern;
 pub use restore::{Plan, Restorer, Step};
