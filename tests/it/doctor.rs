@@ -510,3 +510,25 @@ fn a_catalogue_of_an_older_emsync_is_copied_before_its_schema_changes() {
     assert!(began.contains("-before-"), "{rebuilt}");
     place.run(&["-C", "m", "doctor"]).ends(0);
 }
+
+#[test]
+fn a_preset_that_is_not_made_here_is_named_with_what_it_asks_for() {
+    let place = Place::new();
+    let _serving = pair(&place, &borrowed(&files(1)));
+    let looked = || place.run(&["-C", "r", "doctor", "--json"]).ends(0).json();
+    let checks = looked();
+    let is_named = |check: &Value| check["name"] == "presets";
+    assert!(!checks["checks"].as_array().unwrap().iter().any(is_named));
+    let settings = place.path("r/emsync.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let section = "\n[[preset]]\nid = \"webpthumbimage\"\nrotate = 90\n";
+    fs::write(settings, text + section).unwrap();
+    let checks = looked();
+    let presets = check(&checks, "presets");
+    assert_eq!(presets["state"], "warning", "{checks}");
+    let detail = presets["detail"].as_str().unwrap();
+    assert_eq!(
+        detail,
+        "webpthumbimage is not made here: it asks for rotate"
+    );
+}
