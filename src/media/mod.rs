@@ -152,12 +152,17 @@ fn usable<'a>(recipe: &'a Recipe, original: &[u8], limits: &Limits) -> Cow<'a, R
 
 /// Bytes that the pixels of `original` take while it is in work, as its header announces them; 0 when it is no image.
 ///
-/// A JPEG becomes planes, or three bytes a pixel; other formats may have sixteen bits a channel until they have eight.
+/// A JPEG becomes planes, or three bytes a pixel, or seven where it is of inks; other formats may have sixteen bits a channel
+/// until they have eight.
 fn footprint(original: &[u8]) -> u64 {
     let Ok(Some(probe)) = probe(Cursor::new(original)) else {
         return 0;
     };
-    let bytes = if probe.format == "jpg" { 3 } else { 12 };
+    let bytes = match probe.format {
+        "jpg" if jpeg::channels(original) == Some(4) => 7,
+        "jpg" => 3,
+        _ => 12,
+    };
     u64::from(probe.width) * u64::from(probe.height) * bytes
 }
 

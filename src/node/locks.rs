@@ -14,7 +14,7 @@ const SUFFIX: &str = ".lock";
 /// Stands behind the process id of who holds a lock for a moment.
 const BRIEFLY: &str = " briefly";
 
-/// A held lock; the kernel releases it with the file, also when we are killed.
+/// A held lock; released when dropped, and by the kernel when we are killed.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -81,6 +81,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // A number that outlives its process may be another one's later.
         let _ = self.file.set_len(0);
+        // Not left to the closing: a child that is being started holds a copy of the handle, and with it the lock, for a moment.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -176,7 +178,11 @@ mod tests {
         assert_eq!(names(held(dir.path()).unwrap()), ["run-a", "run-b"]);
         drop(other);
         assert_eq!(names(held(dir.path()).unwrap()), ["run-a"]);
+        // As a child that is being started has it.
+        let copy = lock.file.try_clone().unwrap();
         drop(lock);
+        drop(Lock::take(dir.path(), "run-a").unwrap());
+        drop(copy);
         // What a killed process left names it, and holds nothing.
         std::fs::write(dir.path().join("run-a.lock"), format!("{pid}\n")).unwrap();
         assert_eq!(held(dir.path()).unwrap(), []);
