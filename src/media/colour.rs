@@ -1,8 +1,8 @@
 //! From the colours that an embedded profile describes to sRGB, for [`Mode::Corrected`](crate::model::Mode).
 //!
 //! A profile that cannot be read, or that is of another kind than the pixels, says nothing: the values stay. So they do where
-//! the profile is sRGB itself, as most are, or so near that no value of eight bits would move by more than one. Inks (CMYK) are RGB
-//! by the simple rule before a profile could be applied: theirs are not looked at.
+//! the profile is sRGB itself, as most are, or so near that no value of eight bits would move by more than one. Inks (CMYK) are
+//! RGB by the simple rule by the time they come here, unless [`inks`](super::inks) took them as they are stored.
 
 use std::sync::Arc;
 
@@ -44,6 +44,17 @@ impl Conversion {
     /// Whether the profile is of a kind of pixels that are red, green and blue.
     pub(super) fn is_rgb(&self) -> bool {
         self.profile.color_space == DataColorSpace::Rgb
+    }
+
+    /// Whether the profile is of cyan, magenta, yellow and black.
+    pub(super) fn is_of_inks(&self) -> bool {
+        self.profile.color_space == DataColorSpace::Cmyk
+    }
+
+    /// Inks, four bytes a pixel and 255 for full ink, as rows of RGB.
+    pub(super) fn inks(&self, inks: &[u8]) -> Option<Vec<u8>> {
+        // A layout of four channels is what inks are given in, whatever its name.
+        self.eight(inks, Layout::Rgba, Layout::Rgb)
     }
 
     /// Whether values stay as they are, within one of 255, for colours all over the cube.
@@ -462,30 +473,128 @@ mod tests {
         }
     }
 
-    #[test]
-    fn inks_follow_the_simple_rule_whatever_their_profile_is() {
-        let inks: Vec<Vec<u8>> = (0..16_u8)
-            .map(|at| vec![at % 4 * 70, at / 4 * 60, 90, at * 5])
-            .collect();
-        let (width, height, pixels) = patches(&inks);
-        let of = |icc: Option<&[u8]>| {
-            let mut file = Vec::new();
-            let mut encoder = Encoder::new(&mut file, 100);
-            if let Some(icc) = icc {
-                encoder.add_icc_profile(icc).unwrap();
-            }
-            encoder
-                .encode(&pixels, width as u16, height as u16, ColorType::Cmyk)
-                .unwrap();
-            rendered(&file, Mode::Corrected)
+    /// A press, and what littlecms makes of its inks (`assets-fixtures/colour`).
+    const PRESS: &[u8] = include_bytes!("../../assets-fixtures/colour/press.icc");
+    const PRINTED: &str = include_str!("../../assets-fixtures/colour/press-to-srgb.txt");
+
+    /// Inks, and the colours that they are seen as.
+    fn printed() -> (Vec<Vec<u8>>, Vec<[u8; 3]>) {
+        let lines = PRINTED.lines().filter(|line| !line.starts_with('#'));
+        let numbers = |line: &str| -> Vec<u8> {
+            let words = line.split_whitespace();
+            words.map(|word| word.parse().unwrap()).collect()
         };
+        let split = |line: Vec<u8>| (line[..4].to_vec(), [line[4], line[5], line[6]]);
+        lines.map(numbers).map(split).unzip()
+    }
+
+    fn ink_jpeg(inks: &[Vec<u8>], kind: ColorType, icc: Option<&[u8]>) -> Vec<u8> {
+        let (width, height, pixels) = patches(inks);
+        let mut file = Vec::new();
+        let mut encoder = Encoder::new(&mut file, 100);
+        if let Some(icc) = icc {
+            encoder.add_icc_profile(icc).unwrap();
+        }
+        encoder
+            .encode(&pixels, width as u16, height as u16, kind)
+            .unwrap();
+        file
+    }
+
+    /// The same file without the segment by which Adobe's programs say that theirs is what is left white.
+    fn not_of_adobe(file: &[u8]) -> Vec<u8> {
+        let mark = b"\xff\xee\0\x0eAdobe";
+        let at = file.windows(mark.len()).position(|part| part == mark);
+        let at = at.unwrap();
+        [&file[..at], &file[at + 16..]].concat()
+    }
+
+    /// An uncompressed TIFF of inks, of eight or sixteen bits.
+    fn ink_tiff(inks: &[Vec<u8>], bits: u16, icc: &[u8]) -> Vec<u8> {
+        let (width, height, mut pixels) = patches(inks);
+        if bits == 16 {
+            pixels = pixels.iter().flat_map(|ink| [*ink, *ink]).collect();
+        }
+        let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+        let tags = 11_u16;
+        let depths = 8 + 2 + u32::from(tags) * 12 + 4;
+        let profile = depths + 8;
+        let data = profile + icc.len() as u32;
+        bytes.extend(tags.to_le_bytes());
+        for (tag, kind, count, value) in [
+            (256_u16, 4_u16, 1_u32, width),
+            (257, 4, 1, height),
+            (258, 3, 4, depths),
+            (259, 3, 1, 1),
+            (262, 3, 1, 5),
+            (273, 4, 1, data),
+            (277, 3, 1, 4),
+            (278, 4, 1, height),
+            (279, 4, 1, pixels.len() as u32),
+            (332, 3, 1, 1),
+            (34_675, 7, icc.len() as u32, profile),
+        ] {
+            bytes.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+            bytes.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+        }
+        bytes.extend([0; 4]);
+        bytes.extend([bits; 4].map(u16::to_le_bytes).concat());
+        bytes.extend([icc, &pixels].concat());
+        bytes
+    }
+
+    /// By (1 - C)(1 - K) and so on.
+    fn simple(inks: &[u8]) -> [u8; 3] {
         let white = |ink: u8| f64::from(255 - ink) / 255.0;
-        let simple = |inks: &Vec<u8>| {
-            std::array::from_fn(|at| (white(inks[at]) * white(inks[3]) * 255.0).round() as u8)
-        };
-        let expected: Vec<[u8; 3]> = inks.iter().map(simple).collect();
-        assert_same(&of(None), &expected);
+        std::array::from_fn(|at| (white(inks[at]) * white(inks[3]) * 255.0).round() as u8)
+    }
+
+    #[test]
+    fn inks_are_seen_as_their_press_prints_them() {
+        let (inks, expected) = printed();
+        let adobe = ink_jpeg(&inks, ColorType::Cmyk, Some(PRESS));
+        let plain: Vec<Vec<u8>> = inks
+            .iter()
+            .map(|of| of.iter().map(|ink| 255 - ink).collect())
+            .collect();
+        for original in [
+            ink_jpeg(&inks, ColorType::CmykAsYcck, Some(PRESS)),
+            ink_tiff(&inks, 8, PRESS),
+            ink_tiff(&inks, 16, PRESS),
+            not_of_adobe(&ink_jpeg(&plain, ColorType::Cmyk, Some(PRESS))),
+            adobe,
+        ] {
+            assert_same(&rendered(&original, Mode::Corrected), &expected);
+        }
+    }
+
+    #[test]
+    fn inks_without_a_profile_of_inks_follow_the_simple_rule() {
+        let (inks, _) = printed();
+        let expected: Vec<_> = inks.iter().map(|inks| simple(inks)).collect();
         let screen = ColorProfile::new_adobe_rgb().encode().unwrap();
-        assert_same(&of(Some(&screen)), &expected);
+        for icc in [None, Some(&screen[..])] {
+            let original = ink_jpeg(&inks, ColorType::Cmyk, icc);
+            assert_same(&rendered(&original, Mode::Corrected), &expected);
+        }
+        // Faithful renditions take no notice of the press.
+        for original in [
+            ink_jpeg(&inks, ColorType::Cmyk, Some(PRESS)),
+            ink_tiff(&inks, 8, PRESS),
+        ] {
+            assert_same(&rendered(&original, Mode::Faithful), &expected);
+        }
+    }
+
+    #[test]
+    fn a_profile_of_inks_changes_no_pixels_of_a_screen() {
+        let values: Vec<_> = colours().iter().map(|colour| colour.to_vec()).collect();
+        for original in [
+            png(&values, ExtendedColorType::Rgb8, 3, PRESS),
+            jpeg(&values, PRESS),
+        ] {
+            let seen = rendered(&original, Mode::Corrected);
+            assert_eq!(seen, rendered(&original, Mode::Faithful));
+        }
     }
 }

@@ -2,9 +2,9 @@
 //! any pixel is decoded, and what is broken or cut short is an error.
 //!
 //! In faithful mode metadata and colour profiles are dropped and the values kept, as EMDB does (media spec 3.5.1); in
-//! corrected mode an embedded profile of RGB or grey leads to sRGB. CMYK becomes RGB by (1 - C)(1 - K) in the decoders,
-//! whatever its profile: JPEG values are taken as inverted, which is what Adobe writes and EMDB assumes, with YCCK turned
-//! to CMYK first. The first frame, page or icon is the picture.
+//! corrected mode an embedded profile leads to sRGB. CMYK without one, and in faithful mode whatever its profile, becomes RGB
+//! by (1 - C)(1 - K) in the decoders: JPEG values are taken as inverted, which is what Adobe writes and EMDB assumes, with
+//! YCCK turned to CMYK first. The first frame, page or icon is the picture.
 
 use std::io::{BufRead, Cursor, Seek};
 
@@ -19,7 +19,7 @@ use super::picture::Picture;
 use super::probe::{FirstIcon, of_opened};
 use super::recipe::{LARGE, Recipe};
 use super::sniff::{sniff, spelling};
-use super::{jpeg, metadata, tiff_tags};
+use super::{inks, jpeg, metadata, tiff_tags};
 use crate::model::Mode;
 
 /// A decoded original, not yet turned.
@@ -77,7 +77,10 @@ fn ordinary_jpeg(
     )?;
     let colours = match recipe.mode {
         Mode::Faithful => None,
-        Mode::Corrected => conversion(jpeg::profile(original)),
+        // Inks are for the general decoder, and a profile of theirs says nothing of anything else.
+        Mode::Corrected => {
+            conversion(jpeg::profile(original)).filter(|colours| !colours.is_of_inks())
+        }
     };
     if colours.as_ref().is_some_and(|colours| !colours.is_rgb()) {
         return Ok(None);
@@ -149,11 +152,28 @@ fn decode_as<R: BufRead + Seek>(
     let soft = decoder.color_type().has_alpha();
     let colours = match mode {
         Mode::Faithful => None,
-        // The decoder makes RGB of inks before any profile of theirs could be applied.
-        Mode::Corrected if is_of_inks(format, original, &decoder) => None,
         // A profile that the decoder cannot find is as good as none.
-        Mode::Corrected => conversion(decoder.icc_profile().ok().flatten()),
+        Mode::Corrected => {
+            let of_inks = is_of_inks(format, original, &decoder);
+            let profile = match format {
+                // Its decoder finds none that is large beside its pixels.
+                ImageFormat::Tiff => tiff_tags::profile(original),
+                _ => decoder.icc_profile().ok().flatten(),
+            };
+            conversion(profile).filter(|colours| colours.is_of_inks() == of_inks)
+        }
     };
+    let size = Size::new(width, height);
+    let of_inks = |colours: &Conversion| inks::picture(original, format, size, colours, limits);
+    if let Some(picture) = colours.as_ref().and_then(of_inks) {
+        let traits = Traits {
+            orientation: about.orientation,
+            background: Background::default(),
+            soft: false,
+            colours: None,
+        };
+        return Ok(Decoded { picture, traits });
+    }
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     if let Some(colours) = &colours
         && !tags.has_associated_alpha

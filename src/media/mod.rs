@@ -36,6 +36,7 @@ mod gif;
 mod golden;
 #[cfg(test)]
 mod hostile;
+mod inks;
 mod jpeg;
 mod metadata;
 mod orient;

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use exif::experimental::Writer;
 use exif::{Field, In, Tag, Value};
 use image::codecs::png::PngEncoder;
+use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
 /// A picture without symmetry: soft shades across and down, so that every turn and every cut shows.
@@ -58,4 +59,45 @@ pub(super) fn png(picture: &RgbImage, orientation: u8) -> Vec<u8> {
         .write_image(picture, width, height, ExtendedColorType::Rgb8)
         .unwrap();
     bytes
+}
+
+/// The same as a JPEG, whose colours are not to be trusted to the last value.
+pub(super) fn jpeg(picture: &RgbImage, orientation: u8) -> Vec<u8> {
+    let mut file = Vec::new();
+    let (width, height) = picture.dimensions();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut file, 100);
+    let block = [b"Exif\0\0".to_vec(), exif(orientation)].concat();
+    encoder.add_app_segment(1, block).unwrap();
+    let kind = jpeg_encoder::ColorType::Rgb;
+    encoder
+        .encode(picture, width as u16, height as u16, kind)
+        .unwrap();
+    file
+}
+
+/// The same as a lossless WebP.
+pub(super) fn webp(picture: &RgbImage, orientation: u8) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = WebPEncoder::new_lossless(&mut file);
+    encoder.set_exif_metadata(exif(orientation)).unwrap();
+    let (width, height) = picture.dimensions();
+    encoder
+        .write_image(picture, width, height, ExtendedColorType::Rgb8)
+        .unwrap();
+    file
+}
+
+/// The same as a TIFF, which has the note among its own tags.
+pub(super) fn tiff(picture: &RgbImage, orientation: u8) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+    let (width, height) = picture.dimensions();
+    let mut page = encoder
+        .new_image::<tiff::encoder::colortype::RGB8>(width, height)
+        .unwrap();
+    page.encoder()
+        .write_tag(tiff::tags::Tag::Orientation, u16::from(orientation))
+        .unwrap();
+    page.write_data(picture).unwrap();
+    file.into_inner()
 }

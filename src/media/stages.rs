@@ -225,7 +225,7 @@ impl Cut<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::render;
-    use super::super::specimen::{laid, png, shades};
+    use super::super::specimen::{self, laid, png, shades};
     use super::*;
     use crate::model::preset::{Encoding, WEBP_METHOD, image_presets};
     use image::RgbImage;
@@ -316,6 +316,71 @@ mod tests {
             // Turning and scaling round in another order: less than half a value.
             let mean = difference(&made, &expected);
             assert!(mean < 0.5, "orientation {orientation}: {mean}");
+        }
+    }
+
+    /// A file of the stored picture, with a note how to hold it.
+    type Written = fn(&RgbImage, u8) -> Vec<u8>;
+
+    #[test]
+    fn every_format_is_held_as_it_says_before_it_is_cut() {
+        let formats: [(&str, Written); 4] = [
+            ("jpg", specimen::jpeg),
+            ("png", specimen::png),
+            ("tif", specimen::tiff),
+            ("webp", specimen::webp),
+        ];
+        let upright = shades(800, 600);
+        let whole = |original: &[u8], mode| {
+            let mut presets = vec![preset(200), preset(200)];
+            // One of the whole, the other cut from the middle of what is upright.
+            (presets[1].shape, presets[1].height) =
+                (Shape::Cut(crate::model::preset::Cut::CENTRE), 80);
+            let recipe = Recipe {
+                mode,
+                ..Recipe::from(presets)
+            };
+            let made = render(original, &recipe, &Limits::default()).unwrap();
+            let pixels = |it: Rendition| image::load_from_memory(&it.bytes).unwrap().into_rgb8();
+            made.into_iter().map(pixels).collect::<Vec<_>>()
+        };
+        for mode in [Mode::Faithful, Mode::Corrected] {
+            let expected = whole(&png(&upright, 1), mode);
+            let sizes: Vec<_> = expected.iter().map(RgbImage::dimensions).collect();
+            assert_eq!(sizes, [(200, 150), (200, 80)]);
+            for (name, file) in formats {
+                for orientation in 1..=8 {
+                    let original = file(&laid(&upright, orientation), orientation);
+                    let made = whole(&original, mode);
+                    for (made, expected) in made.iter().zip(&expected) {
+                        let mean = difference(made, expected);
+                        // Held wrongly it is more than 20; luma and chroma of a JPEG round by themselves.
+                        assert!(mean < 2.0, "{name} {orientation} {mode:?}: {mean}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_crop_is_turned_alike_in_every_format() {
+        let seen = crop(200, 150, 400, 300);
+        let upright = shades(800, 600);
+        let formats: [(&str, Written); 3] = [
+            ("jpg", specimen::jpeg),
+            ("tif", specimen::tiff),
+            ("webp", specimen::webp),
+        ];
+        for mode in [Mode::Faithful, Mode::Corrected] {
+            for orientation in 1..=8 {
+                let stored = laid(&upright, orientation);
+                let of = |original: Vec<u8>| cropped(&original, preset(200), seen, mode).unwrap();
+                let expected = of(png(&stored, orientation));
+                for (name, file) in formats {
+                    let mean = difference(&of(file(&stored, orientation)), &expected);
+                    assert!(mean < 1.0, "{name} {orientation} {mode:?}: {mean}");
+                }
+            }
         }
     }
 

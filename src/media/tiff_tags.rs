@@ -3,7 +3,7 @@
 //!
 //! Reads the first directory and the EXIF directory it points to, nothing else, however large the file.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 const NEW_SUBFILE_TYPE: u16 = 254;
 const EXTRA_SAMPLES: u16 = 338;
@@ -136,6 +136,12 @@ fn directory<R: Read + Seek>(input: &mut R, order: Order, at: u32) -> io::Result
         }
     };
     Ok(lines.into_iter().map(entry).collect())
+}
+
+/// The embedded colour profile of the first page.
+pub(super) fn profile(original: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = tiff::decoder::Decoder::new(Cursor::new(original)).ok()?;
+    decoder.get_tag_u8_vec(tiff::tags::Tag::IccProfile).ok()
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ const REBUILD: &str = "stop `serve` and every run, then `emsync doctor --rebuild
 /// Looks at everything; `deep` also compares every index of the catalogue with its table.
 pub async fn examine(config: &Config, seams: &Seams, deep: bool) -> Vec<Check> {
     let mut checks = vec![Check::ok("config", config.file.display().to_string())];
+    checks.extend(presets(config));
     let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys));
     checks.push(marker(config, &store));
     checks.extend(adapters(
@@ -135,6 +136,16 @@ fn adapters(found: &Adapters, chosen: &BTreeMap<&'static str, Program>) -> Vec<C
         }
     };
     TOOLS.iter().map(check).collect()
+}
+
+/// Silent where all is made that can be asked for.
+fn presets(config: &Config) -> Option<Check> {
+    let left = config.media.presets.left_to_others();
+    let left: Vec<_> = left
+        .map(|(preset, asks)| format!("{} is not made here: it asks for {asks}", preset.id))
+        .collect();
+    let advice = "its files are copied from peers that have them; change the preset by a [[preset]] section to make them here";
+    (!left.is_empty()).then(|| Check::not_ok("presets", State::Warning, left.join("; "), advice))
 }
 
 fn marker(config: &Config, store: &Result<Store, store::Error>) -> Check {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use emsync::catalogue::{Catalogue, examine_copy};
 use emsync::model::Timestamp;
+use emsync::model::preset::{PresetTable, image_presets};
+use emsync::node::doctor::{Check, State, examine};
 use emsync::node::{Node, snapshots};
 use emsync::seams::{Clock, Seams};
 use emsync::shutdown::Shutdown;
@@ -509,4 +511,25 @@ fn a_catalogue_of_an_older_emsync_is_copied_before_its_schema_changes() {
     let began = rebuilt["began_with"]["path"].as_str().unwrap();
     assert!(began.contains("-before-"), "{rebuilt}");
     place.run(&["-C", "m", "doctor"]).ends(0);
+}
+
+#[tokio::test]
+async fn a_preset_that_is_not_made_here_is_named_with_what_it_asks_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = new_node(&dir.path().join("n"), "Node");
+    Node::init(&config).await.unwrap();
+    let is_named = |check: &Check| check.name == "presets";
+    let checks = examine(&config, &Seams::os(), false).await;
+    assert!(!checks.iter().any(is_named));
+    let mut presets = image_presets();
+    presets[3].rotate = Some(90);
+    config.media.presets = Arc::new(PresetTable::new(presets));
+    let checks = examine(&config, &Seams::os(), false).await;
+    let named: Vec<_> = checks.into_iter().filter(is_named).collect();
+    assert_eq!(named.len(), 1);
+    assert_eq!(named[0].state, State::Warning);
+    assert_eq!(
+        named[0].detail,
+        "webpthumbimage is not made here: it asks for rotate"
+    );
 }

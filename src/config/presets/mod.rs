@@ -31,6 +31,9 @@ pub(super) fn resolve(written: &file::Written, dir: &Path) -> Result<Arc<PresetT
     let sections = Sections::check(&written.presets)?;
     let table = PresetTable::new(sections.over(&lists)?);
     sections.judge(&table)?;
+    for (preset, asks) in table.left_to_others() {
+        tracing::warn!(preset = %preset.id, asks, "the files of a preset are copied where a peer has them, and not made here");
+    }
     Ok(Arc::new(table))
 }
 

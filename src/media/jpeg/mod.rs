@@ -14,7 +14,7 @@ mod walk;
 
 pub(super) use decode::planes;
 pub(super) use encode::encode;
-pub(super) use walk::{channels, dimensions, fault, profile};
+pub(super) use walk::{channels, dimensions, fault, is_of_adobe, profile};
 
 /// Where the coefficients of a block lie, in the order they are written in: from the top left in diagonals.
 const ZIGZAG: [u8; 64] = [

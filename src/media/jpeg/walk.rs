@@ -76,6 +76,20 @@ pub(in crate::media) fn channels(bytes: &[u8]) -> Option<u8> {
     }
 }
 
+/// Whether a program of Adobe's, or one that does as they do, says that it wrote the pixels.
+pub(in crate::media) fn is_of_adobe(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some((marker, segment, next)) = segment(bytes, at) {
+        match marker {
+            0xee if segment.starts_with(b"Adobe") => return true,
+            0xd9 | 0xda => break,
+            _ => {}
+        }
+        at = next;
+    }
+    false
+}
+
 /// The embedded colour profile, put together from its parts.
 pub(in crate::media) fn profile(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut parts = Vec::new();

@@ -37,7 +37,7 @@ pub use shipped::Shipped;
 pub use table::PresetTable;
 
 /// Raised whenever the bytes of any rendition change, so that older ones count as stale (I11).
-pub const RENDITION_VERSION: u32 = 2;
+pub const RENDITION_VERSION: u32 = 3;
 
 /// Id of a preset, as the `convertpreset` table spells it.
 #[derive(
@@ -208,28 +208,55 @@ const PIXELS: [&str; 5] = ["emautoheight", "layers", "profile", "sepia", "sepia-
 /// Whether this program makes the files of a preset itself. The others are known, listed and copied, and left to whoever can.
 #[must_use]
 pub fn is_made_here(preset: &Preset) -> bool {
-    let shape = matches!(preset.shape, Shape::Fit | Shape::Cut(Cut::CENTRE));
-    let encoding = match preset.encoding {
-        Encoding::WebP { .. } => true,
-        Encoding::Jpeg { .. } => preset.sampling.as_deref().is_none_or(|it| it == "4:2:0"),
-        Encoding::Other => false,
-    };
-    let colours = preset.colour_space.is_none()
-        && (preset.background.as_deref()).is_none_or(|it| it.eq_ignore_ascii_case("white"));
-    let plain = !preset.watermark
-        && preset.rotate.is_none()
-        && preset.extent.is_none()
-        && preset.dpi.is_none()
-        && preset.time_offset.is_none()
-        && preset.frame.is_none()
-        && !(preset.parameters.keys()).any(|name| PIXELS.contains(&name.as_str()));
-    preset.transcoder == Transcoder::ImageMagick
-        && preset.inputs.names(RenderType::Image)
-        && preset.size().is_some()
-        && shape
-        && encoding
-        && colours
-        && plain
+    why_not_made_here(preset).is_none()
+}
+
+/// What a preset asks for that is not done here; `None` for one whose files this program makes.
+#[must_use]
+pub fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
+    let is_halved = preset.sampling.as_deref().is_none_or(|it| it == "4:2:0");
+    let is_white = (preset.background.as_deref()).is_none_or(|it| it.eq_ignore_ascii_case("white"));
+    let is_jpeg = matches!(preset.encoding, Encoding::Jpeg { .. });
+    let asks = [
+        (
+            preset.transcoder != Transcoder::ImageMagick,
+            "another transcoder than imagemagick",
+        ),
+        (
+            !preset.inputs.names(RenderType::Image),
+            "other originals than images",
+        ),
+        (preset.size().is_none(), "a picture without a box"),
+        (
+            matches!(preset.shape, Shape::Fill | Shape::FitEnlarge),
+            "enlarging (minsize or scaleup)",
+        ),
+        (
+            matches!(preset.shape, Shape::Cut(cut) if cut != Cut::CENTRE),
+            "a crop that is not the box, from the middle (gravity, x1, y1, cropwidth, cropheight, croplast)",
+        ),
+        (
+            preset.encoding == Encoding::Other,
+            "another format than WebP and JPEG",
+        ),
+        (is_jpeg && !is_halved, "a sampling-factor other than 4:2:0"),
+        (preset.colour_space.is_some(), "a colorspace"),
+        (!is_white, "a background other than white"),
+        (preset.watermark, "a watermark"),
+        (preset.rotate.is_some(), "rotate"),
+        (preset.extent.is_some(), "an extent"),
+        (preset.dpi.is_some(), "dpi"),
+        (
+            preset.time_offset.is_some() || preset.frame.is_some(),
+            "a moment of a film (timeoffset or frame)",
+        ),
+        (
+            (preset.parameters.keys()).any(|name| PIXELS.contains(&name.as_str())),
+            "emautoheight, other layers than flatten, a profile or a sepia tone",
+        ),
+    ];
+    let asked = asks.into_iter().find(|(is_asked, _)| *is_asked);
+    asked.map(|(_, what)| what)
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use super::name::{Requested, alias};
 use super::read::{Error, Settings};
-use super::{Lists, Preset, PresetId, RenderType, Shipped, Source, is_made_here};
+use super::{
+    Lists, Preset, PresetId, RenderType, Shipped, Source, Transcoder, is_made_here,
+    why_not_made_here,
+};
 use crate::model::MediaPath;
 
 /// The names of the file that smaller ones derive from, the better one first (media spec 2.3).
@@ -74,6 +77,13 @@ impl PresetTable {
     #[must_use]
     pub fn renditions(&self) -> &[Preset] {
         &self.renditions
+    }
+
+    /// What an import in EMDB makes of an image by its converter and this node does not, each with what it asks for.
+    pub fn left_to_others(&self) -> impl Iterator<Item = (&Preset, &'static str)> {
+        let run = self.for_import(RenderType::Image).into_iter();
+        let pictures = run.filter(|preset| preset.transcoder == Transcoder::ImageMagick);
+        pictures.filter_map(|preset| Some((preset, why_not_made_here(preset)?)))
     }
 
     /// The preset of the file that an image's smaller ones derive from, if there is one.
@@ -157,6 +167,21 @@ mod tests {
     fn ids(table: &PresetTable, render_type: RenderType) -> Vec<&str> {
         let presets = table.for_import(render_type).into_iter();
         presets.map(|preset| preset.id.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_left_to_others_is_named_with_what_it_asks_for() {
+        for set in [Shipped::Webp, Shipped::Jpg] {
+            assert_eq!(PresetTable::shipped(set).left_to_others().count(), 0);
+        }
+        let mut presets = super::super::image_presets();
+        presets[2].rotate = Some(90);
+        presets[3].rotate = Some(90);
+        presets[3].on_import = false;
+        let table = PresetTable::new(presets);
+        let left = table.left_to_others();
+        let left: Vec<_> = left.map(|(it, why)| (it.id.as_str(), why)).collect();
+        assert_eq!(left, [("webpmediumimage", "rotate")]);
     }
 
     #[test]
