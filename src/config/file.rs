@@ -17,6 +17,8 @@ pub(super) struct Written {
     pub(super) relay_tables: Vec<At<String>>,
     pub(super) limits: Limits,
     pub(super) serve: Serve,
+    /// `[adapters]`: empty text for one that is switched off.
+    pub(super) adapters: Vec<(&'static str, At<String>)>,
     pub(super) peers: Vec<Peer>,
     pub(super) presets: Vec<Preset>,
 }
@@ -130,6 +132,7 @@ impl Written {
             relay_tables: top.texts("relay_tables")?,
             limits: Limits::take(top.table("limits")?)?,
             serve: Serve::take(top.table("serve")?)?,
+            adapters: adapters(top.table("adapters")?)?,
             peers: top
                 .tables("peer", "a list, each entry headed [[peer]]")?
                 .into_iter()
@@ -144,6 +147,15 @@ impl Written {
         top.done()?;
         Ok(written)
     }
+}
+
+fn adapters(mut section: Section<'_>) -> Result<Vec<(&'static str, At<String>)>, Error> {
+    let mut chosen = Vec::new();
+    for name in super::ADAPTERS {
+        chosen.extend(section.program(name)?.map(|at| (name, at)));
+    }
+    section.done()?;
+    Ok(chosen)
 }
 
 impl Node {

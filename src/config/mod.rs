@@ -21,6 +21,7 @@ pub mod units;
 pub mod url;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{self as std_path, Component, Path, PathBuf};
@@ -62,6 +63,28 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// Tables passed on although they could grant rights (design section 8, Tables).
     pub relay_tables: Vec<Module>,
+    /// What was decided about programs that read formats for us, by their names in [`ADAPTERS`]; the others are looked for.
+    pub adapters: BTreeMap<&'static str, Program>,
+}
+
+/// Programs that `[adapters]` may speak of.
+pub const ADAPTERS: [&str; 7] = [
+    "pdftoppm",
+    "ghostscript",
+    "rsvg",
+    "vips",
+    "heif",
+    "ffmpeg",
+    "libraw",
+];
+
+/// What was decided about a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// It is not used.
+    Off,
+    /// It lies here.
+    At(PathBuf),
 }
 
 /// Who we are.
@@ -182,6 +205,7 @@ impl Config {
                 .iter()
                 .map(table)
                 .collect::<Result<_, _>>()?,
+            adapters: adapters(&written.adapters, &dir)?,
             node,
             dir,
             file,
@@ -314,6 +338,20 @@ fn path(text: &str, dir: &Path) -> Result<PathBuf, Problem> {
     }
     // Rebuilt from its components, so that `./media/` and `media` are the same path.
     Ok(dir.join(text).components().collect())
+}
+
+fn adapters(
+    written: &[(&'static str, read::At<String>)],
+    dir: &Path,
+) -> Result<BTreeMap<&'static str, Program>, Error> {
+    let decided = |at: &read::At<String>| {
+        at.check(|text| match text.as_str() {
+            "" => Ok(Program::Off),
+            text => path(text, dir).map(Program::At),
+        })
+    };
+    let chosen = written.iter();
+    chosen.map(|(name, at)| Ok((*name, decided(at)?))).collect()
 }
 
 fn folders(

@@ -101,6 +101,15 @@ impl<'i> Section<'i> {
         })
     }
 
+    /// A program: its path, or whether it is used at all.
+    pub(super) fn program(&mut self, key: &'static str) -> Result<Option<At<String>>, Error> {
+        let expected = "false, or a path in quotes";
+        self.take(key, expected, |value| match value {
+            DeValue::Boolean(false) => Some(String::new()),
+            other => plain_text(other).filter(|text| !text.is_empty()),
+        })
+    }
+
     pub(super) fn whole(&mut self, key: &'static str) -> Result<Option<At<u64>>, Error> {
         self.take(key, "a whole number, 0 or more", |value| match value {
             DeValue::Integer(number) => whole_number(number),

@@ -88,10 +88,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later: only reading may.
+    /// Whether the same call may succeed later: only reading may, unless the reader says that the content is to blame.
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
+            Self::Read(error) if error.kind() == io::ErrorKind::InvalidData => Class::Permanent,
             Self::Read(_) => Class::Transient,
             _ => Class::Permanent,
         }
@@ -108,6 +109,8 @@ mod tests {
             Error::Read(io::Error::other("disk")).class(),
             Class::Transient
         );
+        let content = io::Error::new(io::ErrorKind::InvalidData, "content");
+        assert_eq!(Error::Read(content).class(), Class::Permanent);
         let message = "index".to_owned();
         for error in [Error::NotAnImage, Error::Panicked { message }] {
             assert_eq!(error.class(), Class::Permanent);

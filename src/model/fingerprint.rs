@@ -53,6 +53,15 @@ impl Fingerprint {
         Self(Sha256::of(text.as_bytes()))
     }
 
+    /// The same for an original that a program turned into a picture first, by the program's name and version. What is decoded
+    /// here keeps its fingerprint.
+    #[must_use]
+    pub fn decoded_by(self, decoder: Option<&str>) -> Self {
+        decoder.map_or(self, |decoder| {
+            Self(Sha256::of(format!("{}\n{decoder}", self.0).as_bytes()))
+        })
+    }
+
     /// From the bytes of one.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -139,6 +148,22 @@ mod tests {
         };
         let of = |preset| Fingerprint::of(&original, preset, None, Mode::Corrected);
         assert_eq!(of(&preset), of(&named));
+    }
+
+    #[test]
+    fn the_program_that_decoded_and_its_version_decide_too() {
+        let preset = image_presets().swap_remove(0);
+        let made = Fingerprint::of(&Sha256::of(b"1"), &preset, None, Mode::Faithful);
+        assert_eq!(made.decoded_by(None), made);
+        let all = [
+            None,
+            Some("vips: 8.14"),
+            Some("vips: 8.15"),
+            Some("heif: 8.15"),
+        ];
+        let different: std::collections::BTreeSet<_> =
+            all.into_iter().map(|by| made.decoded_by(by)).collect();
+        assert_eq!(different.len(), all.len());
     }
 
     #[test]

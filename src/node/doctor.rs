@@ -3,12 +3,14 @@
 //! It works where nothing else does: with a damaged catalogue, without the media volume, beside a running `serve`. The clock
 //! is compared with peers by `peer test`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::snapshots::INTERVAL;
 use super::{Held, database, held};
+use crate::adapters::{Adapters, TOOLS, Tool};
 use crate::catalogue::{self, Health};
-use crate::config::Config;
+use crate::config::{Config, Program};
 use crate::error::chain;
 use crate::seams::Seams;
 use crate::store::{self, RealSys, Snapshot, Store};
@@ -68,6 +70,10 @@ pub async fn examine(config: &Config, seams: &Seams, deep: bool) -> Vec<Check> {
     checks.extend(presets(config));
     let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys));
     checks.push(marker(config, &store));
+    checks.extend(adapters(
+        &Adapters::find(&config.adapters),
+        &config.adapters,
+    ));
     let locks = held(&config.state);
     catalogue_checks(config, deep, locks.as_deref().unwrap_or(&[]), &mut checks).await;
     checks.push(match &locks {
@@ -91,6 +97,45 @@ pub async fn examine(config: &Config, seams: &Seams, deep: bool) -> Vec<Check> {
         checks.push(file_system(&store));
     }
     checks
+}
+
+/// A line for each program that could read formats for us. One that is not here is nothing wrong, unless a person named it.
+fn adapters(found: &Adapters, chosen: &BTreeMap<&'static str, Program>) -> Vec<Check> {
+    let check = |tool: &Tool| {
+        let (name, formats) = (tool.name, tool.formats.join(" "));
+        if let Some(here) = found.all().iter().find(|here| here.tool.name == name) {
+            let program = here.program.display();
+            return match here.version() {
+                Some(version) => Check::ok(
+                    "adapter",
+                    format!("{name}: {program}, {version}, reads {formats}"),
+                ),
+                None => Check::not_ok(
+                    "adapter",
+                    State::Warning,
+                    format!("{name}: {program} does not say its version"),
+                    &tool.how_to_enable(),
+                ),
+            };
+        }
+        match chosen.get(name) {
+            Some(Program::Off) => Check::ok(
+                "adapter",
+                format!("{name}: switched off; would read {formats}"),
+            ),
+            Some(Program::At(place)) => Check::not_ok(
+                "adapter",
+                State::Warning,
+                format!("{name}: {} is no program", place.display()),
+                &tool.how_to_enable(),
+            ),
+            None => Check {
+                advice: Some(tool.how_to_enable()),
+                ..Check::ok("adapter", format!("{name}: not here; would read {formats}"))
+            },
+        }
+    };
+    TOOLS.iter().map(check).collect()
 }
 
 /// Silent where all is made that can be asked for.

@@ -1,0 +1,241 @@
+//! Each way a program can misbehave, as a script; and real pictures where the programs are on this machine.
+
+use std::io::{Seek as _, Write as _};
+
+use super::run::Failure;
+use super::*;
+use crate::config::ADAPTERS;
+use crate::error::Class;
+use std::time::Instant;
+
+/// Limits that a misbehaving script meets soon.
+const TIGHT: Limits = Limits {
+    wall: Duration::from_secs(20),
+    cpu_seconds: 1,
+    memory_bytes: 512 << 20,
+    file_bytes: 64 << 10,
+};
+
+fn original(content: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(content).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// A script in the place of the program that reads SVG, and the folder it lies in.
+fn scripted(script: &str, limits: Limits) -> (Adapters, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("-a program; with 'odd' $letters");
+    let asked = "if [ \"$1\" = --version ]; then echo fake 7.1; exit; fi";
+    std::fs::write(&program, format!("#!/bin/sh\n{asked}\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let tool = TOOLS.iter().find(|tool| tool.name == "rsvg").unwrap();
+    let found = Arc::new(vec![Adapter::new(tool, program, limits)]);
+    let stop = Shutdown::new();
+    (Adapters { found, stop }, dir)
+}
+
+fn failed(script: &str, limits: Limits) -> (Failure, String, Class) {
+    let (adapters, _dir) = scripted(script, limits);
+    let error = adapters.picture(original(b"<svg/>"), "svg").unwrap_err();
+    let class = error.class();
+    match error {
+        Error::Failed { failure, said, .. } => (failure, said, class),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_program_reads_the_original_and_sees_nothing_else_of_ours() {
+    let script = "{ cat \"$5\"; echo; pwd; echo \"$HOME\"; env | sort | cut -d= -f1; } > \"$4\"";
+    let (adapters, _dir) = scripted(script, TIGHT);
+    let made = adapters.picture(original(b"the original"), "SVG").unwrap();
+    let made = String::from_utf8(made).unwrap();
+    let lines: Vec<_> = made.lines().collect();
+    assert_eq!((lines[0], lines[1]), ("the original", lines[2]));
+    let allowed = [
+        "HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHLVL", "TMPDIR", "_",
+    ];
+    assert!(
+        lines[3..].iter().all(|name| allowed.contains(name)),
+        "{made}"
+    );
+    assert!(!Path::new(lines[1]).exists(), "its directory is gone");
+    assert_eq!(adapters.all()[0].said(), "rsvg: fake 7.1");
+}
+
+#[test]
+fn each_failure_is_told_apart() {
+    let (failure, said, class) = failed("echo a line; echo no such glyph >&2; exit 3", TIGHT);
+    assert_eq!((failure, class), (Failure::Exit(3), Class::Permanent));
+    assert_eq!(said, "a line; no such glyph");
+    let (failure, _, class) = failed("while :; do :; done", TIGHT);
+    assert_eq!((failure, class), (Failure::Processor(1), Class::Permanent));
+    let (failure, _, class) = failed("exec cat /dev/zero > \"$4\"", TIGHT);
+    let file_size = Failure::FileSize(TIGHT.file_bytes);
+    assert_eq!((failure, class), (file_size, Class::Permanent));
+    let (failure, _, class) = failed("kill -9 $$", TIGHT);
+    assert_eq!((failure, class), (Failure::Signal(9), Class::Transient));
+    let (failure, ..) = failed("kill -6 $$", TIGHT);
+    assert_eq!(failure.class(), Class::Permanent);
+}
+
+#[test]
+fn memory_ends_at_its_limit() {
+    let small = Limits {
+        memory_bytes: 64 << 20,
+        ..TIGHT
+    };
+    let eats = "dd if=/dev/zero of=/dev/null bs=256M count=1 || exit 9; echo fed > \"$4\"";
+    assert_eq!(failed(eats, small).0, Failure::Exit(9));
+    let enough = scripted(
+        eats,
+        Limits {
+            memory_bytes: 1 << 30,
+            ..TIGHT
+        },
+    );
+    assert_eq!(enough.0.picture(original(b""), "svg").unwrap(), b"fed\n");
+}
+
+#[test]
+fn time_ends_the_whole_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let alive = dir.path().join("alive");
+    let made = std::process::Command::new("mkfifo").arg(&alive).status();
+    assert!(made.unwrap().success());
+    // Its children hold the fifo open for writing as long as they live.
+    let script = format!("exec 3<>'{}'; sleep 600 & sleep 600", alive.display());
+    let short = Limits {
+        wall: Duration::from_millis(300),
+        ..TIGHT
+    };
+    let began = Instant::now();
+    let (failure, _, class) = failed(&script, short);
+    assert_eq!(
+        (failure, class),
+        (Failure::Time(short.wall), Class::Permanent)
+    );
+    assert!(began.elapsed() < Duration::from_secs(60));
+    // Ends only when no writer is left.
+    let reader = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
+    let fifo = rustix::fs::open(&alive, reader, rustix::fs::Mode::empty()).unwrap();
+    let is_left = || rustix::io::read(&fifo, &mut [0; 1]) == Err(rustix::io::Errno::AGAIN);
+    while is_left() {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "somebody is left"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn whoever_is_to_end_does_not_wait() {
+    let (adapters, _dir) = scripted("sleep 600", TIGHT);
+    adapters.all()[0].version();
+    let stop = Shutdown::new();
+    stop.request();
+    let error = adapters.until(&stop).picture(original(b""), "svg");
+    let error = error.unwrap_err();
+    assert_eq!(error.class(), Class::Cancelled, "{error}");
+}
+
+#[test]
+fn a_flood_of_words_is_kept_short_and_no_picture_is_a_failure() {
+    let flood = "i=0; while [ $i -lt 3000 ]; do echo 'garbage \u{1b}[31m and more of it, at some length'; i=$((i+1)); done; echo last";
+    let (adapters, _dir) = scripted(
+        flood,
+        Limits {
+            cpu_seconds: 20,
+            ..TIGHT
+        },
+    );
+    let error = adapters.picture(original(b""), "svg").unwrap_err();
+    let Error::Nothing { said, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert!(said.len() <= 400 && said.ends_with("last") && !said.contains('\u{1b}'));
+    let io = std::io::Error::from(error);
+    assert_eq!(io.kind(), std::io::ErrorKind::InvalidData);
+    // A link that it leaves leads nowhere.
+    let (adapters, _dir) = scripted("ln -s /etc/passwd \"$4\"", TIGHT);
+    let error = adapters.picture(original(b""), "svg").unwrap_err();
+    assert!(matches!(error, Error::Nothing { .. }), "{error:?}");
+}
+
+#[test]
+fn a_person_names_a_program_or_switches_it_off() {
+    let (fake, _dir) = scripted("echo x > \"$4\"", TIGHT);
+    let program = fake.all()[0].program.clone();
+    let mut chosen: BTreeMap<_, _> = ADAPTERS.map(|name| (name, Program::Off)).into();
+    assert!(Adapters::find(&chosen).all().is_empty());
+    chosen.insert("rsvg", Program::At(program));
+    let found = Adapters::find(&chosen);
+    assert_eq!(found.formats().collect::<Vec<_>>(), ["svg"]);
+    assert_eq!(found.picture(original(b""), "svg").unwrap(), b"x\n");
+    let error = found
+        .picture(original(b""), "heic")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("vips") && error.contains("install libvips-tools"),
+        "{error}"
+    );
+    chosen.insert("rsvg", Program::At("/nowhere".into()));
+    assert!(Adapters::find(&chosen).for_format("svg").is_none());
+}
+
+#[test]
+fn every_tool_can_be_named_and_writes_what_it_is_told_to() {
+    let mut names: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
+    assert_eq!(names, ADAPTERS);
+    names.dedup();
+    assert_eq!(names.len(), TOOLS.len());
+    for tool in TOOLS {
+        let arguments = tool.arguments_for("input.x");
+        assert!(arguments.contains(&"input.x".to_owned()), "{}", tool.name);
+    }
+}
+
+const PDF: &str = "%PDF-1.1\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 400]/Contents 4 0 R>>endobj\n4 0 obj<</Length 34>>stream\n1 0 0 rg 0 0 300 400 re f\n         \nendstream endobj\ntrailer<</Root 1 0 R>>\n";
+const SVG: &str = "<svg xmlns='http://www.w3.org/2000/svg' width='30' height='20'><rect width='30' height='20' fill='red'/></svg>";
+
+/// Every real program here that reads one of these makes a picture of the right size, red in the middle.
+#[test]
+fn real_programs_make_pictures() {
+    let found = Adapters::find(&BTreeMap::new());
+    let mut left_out = Vec::new();
+    for (name, format, content, size) in [
+        ("pdftoppm", "pdf", PDF, (2250, 3000)),
+        ("ghostscript", "pdf", PDF, (1250, 1667)),
+        ("rsvg", "svg", SVG, (30, 20)),
+    ] {
+        let Some(adapter) = found.all().iter().find(|it| it.tool.name == name) else {
+            left_out.push(name);
+            continue;
+        };
+        let made = adapter.picture(original(content.as_bytes()), format, &Shutdown::new());
+        let made = image::load_from_memory(&made.unwrap()).unwrap().to_rgb8();
+        assert!(
+            made.width().abs_diff(size.0) <= 1 && made.height().abs_diff(size.1) <= 1,
+            "{name}: {:?}",
+            made.dimensions()
+        );
+        assert_eq!(
+            made.get_pixel(size.0 / 2, size.1 / 2).0,
+            [255, 0, 0],
+            "{name}"
+        );
+    }
+    if !left_out.is_empty() {
+        #[expect(clippy::print_stderr, reason = "what was not tested is said aloud")]
+        {
+            eprintln!(
+                "left out, for they are not on this machine: {}",
+                left_out.join(", ")
+            );
+        }
+    }
+}
