@@ -158,7 +158,7 @@ fn footprint(original: &[u8]) -> u64 {
     let Ok(Some(probe)) = probe(Cursor::new(original)) else {
         return 0;
     };
-    let bytes = match probe.format {
+    let bytes = match &*probe.format {
         "jpg" if jpeg::channels(original) == Some(4) => 7,
         "jpg" => 3,
         _ => 12,
