@@ -109,6 +109,21 @@ pub fn members(record: &Record) -> Result<serde_json::Map<String, Value>, BadRec
     serde_json::from_str(&record.source).map_err(|error| BadRecord::of(record, error))
 }
 
+/// The members of a record without its status.
+///
+/// # Errors
+/// [`BadRecord`] when the record's JSON is not an object.
+pub fn unstamped(record: &Record) -> Result<serde_json::Map<String, Value>, BadRecord> {
+    let mut members = members(record)?;
+    take_stamp(&mut members);
+    Ok(members)
+}
+
+/// Takes the status out of the members of a record.
+pub fn take_stamp(members: &mut serde_json::Map<String, Value>) {
+    members.remove(STATUS);
+}
+
 /// The same record with another status; every other member keeps its text.
 ///
 /// # Errors
