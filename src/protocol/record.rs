@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// The member that holds the record status.
-const STATUS: &str = "emrecordstatus";
+pub(super) const STATUS: &str = "emrecordstatus";
 /// Most of a bad record's text that is kept with it.
 const KEPT: usize = 64 * 1024;
 
