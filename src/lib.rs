@@ -30,7 +30,8 @@
 //!    [`trash`] joins two of them: what lies in the trash, and what it was.
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
-//!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`serve`] (the HTTP node), [`cli`].
+//!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
+//!    records, made here), [`serve`] (the HTTP node), [`cli`].
 //!
 //! # Invariants
 //!
@@ -75,6 +76,7 @@ pub mod reconcile;
 
 // Drivers.
 pub mod cli;
+pub mod edits;
 pub mod import;
 pub mod node;
 pub mod pipeline;

@@ -30,38 +30,81 @@ pub struct Conflict {
     pub remote_source: String,
 }
 
+/// A conflict with the number it is kept under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptConflict {
+    /// Rises with every new one.
+    pub id: i64,
+    /// Both sides.
+    pub conflict: Conflict,
+}
+
+type Columns = (i64, String, String, String, i64, String, String, String);
+
+const COLUMNS: &str = "id, module, record, peer, at, winner, local_source, remote_source";
+
+fn kept(columns: Columns) -> Result<KeptConflict, Error> {
+    let (id, module, record, peer, at, winner, local_source, remote_source) = columns;
+    let conflict = Conflict {
+        key: super::records::key(module, record)?,
+        peer,
+        at: Timestamp::from_millis(at),
+        winner: read_winner(&winner),
+        local_source,
+        remote_source,
+    };
+    Ok(KeptConflict { id, conflict })
+}
+
+fn read_winner(text: &str) -> Winner {
+    match text {
+        "local" => Winner::Local,
+        _ => Winner::Remote,
+    }
+}
+
 impl Catalogue {
-    /// The newest `limit` conflicts.
+    /// The newest `limit` conflicts of those before the number `before`, newest first; of all without one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn conflicts_before(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<KeptConflict>, Error> {
+        let text =
+            format!("SELECT {COLUMNS} FROM conflict WHERE id < $1 ORDER BY id DESC LIMIT $2");
+        let rows: Vec<Columns> = sqlx::query_as(sqlx::AssertSqlSafe(text))
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(signed(limit as u64))
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read conflicts"))?;
+        rows.into_iter().map(kept).collect()
+    }
+
+    /// The newest `limit` conflicts, without their numbers.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, Error> {
-        type Columns = (String, String, String, i64, String, String, String);
-        let rows: Vec<Columns> = sqlx::query_as(
-            "SELECT module, record, peer, at, winner, local_source, remote_source FROM conflict ORDER BY id DESC LIMIT $1",
-        )
-        .bind(signed(limit as u64))
-        .fetch_all(&self.db.readers)
-        .await
-        .map_err(during("read conflicts"))?;
-        rows.into_iter()
-            .map(
-                |(module, record, peer, at, winner, local_source, remote_source)| {
-                    Ok(Conflict {
-                        key: super::records::key(module, record)?,
-                        peer,
-                        at: Timestamp::from_millis(at),
-                        winner: if winner == "local" {
-                            Winner::Local
-                        } else {
-                            Winner::Remote
-                        },
-                        local_source,
-                        remote_source,
-                    })
-                },
-            )
-            .collect()
+        let kept = self.conflicts_before(None, limit).await?;
+        Ok(kept.into_iter().map(|kept| kept.conflict).collect())
+    }
+
+    /// The conflict of this number.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn conflict(&self, id: i64) -> Result<Option<KeptConflict>, Error> {
+        let text = format!("SELECT {COLUMNS} FROM conflict WHERE id = $1");
+        let row: Option<Columns> = sqlx::query_as(sqlx::AssertSqlSafe(text))
+            .bind(id)
+            .fetch_optional(&self.db.readers)
+            .await
+            .map_err(during("read a conflict"))?;
+        row.map(kept).transpose()
     }
 
     /// When conflicts over one record were found, newest first: the peer and which side was stored; at most `limit`.
@@ -82,12 +125,8 @@ impl Catalogue {
         .fetch_all(&self.db.readers)
         .await
         .map_err(during("read the conflicts over a record"))?;
-        let winner = |text: &str| match text {
-            "local" => Winner::Local,
-            _ => Winner::Remote,
-        };
         let read = |(peer, at, text): (String, i64, String)| {
-            (peer, Timestamp::from_millis(at), winner(&text))
+            (peer, Timestamp::from_millis(at), read_winner(&text))
         };
         Ok(rows.into_iter().map(read).collect())
     }

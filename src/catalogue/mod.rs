@@ -51,7 +51,7 @@ use std::path::{Path, PathBuf};
 pub use absence::Audit;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
-pub use conflicts::{Conflict, Winner};
+pub use conflicts::{Conflict, KeptConflict, Winner};
 pub use crops::Cropped;
 pub use entries::Entry;
 pub use files::{FileRow, by_ref};

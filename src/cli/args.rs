@@ -3,6 +3,7 @@
 mod aside;
 
 mod doctor;
+mod edits;
 mod network;
 mod thumbs;
 mod verify;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use doctor::Doctor;
+pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use network::{Network, Until};
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
 pub use verify::Verify;
@@ -110,6 +112,9 @@ pub enum Command {
     /// Records of this node.
     #[command(subcommand)]
     Record(Record),
+    /// What lost when two nodes edited one record: list, show, restore.
+    #[command(subcommand)]
+    Conflicts(Conflicts),
     /// Keys that other nodes present to this one.
     #[command(subcommand)]
     Key(Key),
@@ -307,39 +312,6 @@ pub struct Json {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// See [`Command::Record`].
-#[derive(Debug, Subcommand)]
-pub enum Record {
-    /// The live records of a table, in order of id.
-    List {
-        /// The table, such as asset or category.
-        table: String,
-        /// One record a line, as stored.
-        #[arg(long)]
-        json: bool,
-        /// Tombstones as well.
-        #[arg(long)]
-        deleted: bool,
-    },
-    /// One record, as stored.
-    Get {
-        /// The table.
-        table: String,
-        /// Its id.
-        id: String,
-    },
-    /// Delete a record that this node owns; its files go to the trash.
-    Delete {
-        /// The table.
-        table: String,
-        /// Its id.
-        id: String,
-        /// Say what would happen, and do nothing.
-        #[arg(short = 'n', long)]
-        dry_run: bool,
-    },
 }
 
 /// See [`Command::Key`].

@@ -1,6 +1,7 @@
 //! The command line: one file per command; this one opens the node and dispatches.
 
 pub mod args;
+mod conflicts;
 mod crop;
 mod demo;
 mod doctor;
@@ -85,6 +86,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => verify::run(&global, &args, &shutdown).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,
+        Command::Conflicts(command) => conflicts::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
         Command::Thumbs(command) => thumbs::run(&global, command, &shutdown).await,
         Command::Crop(command) => crop::run(&global, command, &shutdown).await,

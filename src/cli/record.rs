@@ -1,9 +1,11 @@
 //! `emsync record …`: records of this node.
 
 use anyhow::Context as _;
+use serde_json::Value;
 
-use super::args::{Global, Record};
+use super::args::{Global, Record, RecordPut};
 use super::{ExitCode, Usage, output};
+use crate::edits::{self, Change, Edit};
 use crate::model::{Module, RecordKey};
 use crate::monitor::Silent;
 use crate::node::Node;
@@ -14,7 +16,10 @@ use crate::trash;
 const PAGE: usize = 1_000;
 
 pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<ExitCode> {
-    let looks_only = matches!(command, Record::Delete { dry_run: true, .. });
+    let looks_only = matches!(
+        command,
+        Record::Delete { dry_run: true, .. } | Record::Put(RecordPut { dry_run: true, .. })
+    );
     let node = if looks_only {
         super::open_to_look(global).await?
     } else {
@@ -58,6 +63,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
                 .with_context(|| format!("there is no record {key}"))?;
             output::line(&one_line(&stored.record.source))?;
         }
+        Record::Put(args) => put(&node, args).await?,
         Record::Delete { table, id, .. } if looks_only => {
             say_delete(&node, &RecordKey::new(table, id).map_err(usage)?).await?;
         }
@@ -77,6 +83,57 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
     }
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+async fn put(node: &Node, args: RecordPut) -> anyhow::Result<()> {
+    let key = RecordKey::new(&args.table, &args.id).map_err(usage)?;
+    let change = if args.set.is_empty() {
+        let text = match &args.file {
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| usage(format!("{}: {error}", file.display())))?,
+            None => std::io::read_to_string(std::io::stdin()).context("standard input")?,
+        };
+        let members = serde_json::from_str(&text);
+        Change::All(members.map_err(|error| {
+            usage(format!(
+                "the members of a record are one JSON object: {error}"
+            ))
+        })?)
+    } else {
+        let members = args.set.iter().map(|text| member(text));
+        Change::Some(members.collect::<Result<_, _>>()?)
+    };
+    let edit = edits::put(node, &key, &change, args.dry_run).await?;
+    say(node, &key, edit.as_ref(), args.dry_run)
+}
+
+/// `name=value`: a value that reads as JSON is taken as such, any other is text.
+fn member(text: &str) -> Result<(String, Value), Usage> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| usage(format!("--set {text}: write NAME=VALUE")))?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
+}
+
+/// Says what an edit changed, or would change.
+pub(super) fn say(
+    node: &Node,
+    key: &RecordKey,
+    edit: Option<&Edit>,
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    let Some(edit) = edit else {
+        return Ok(output::line(&format!("{key} is like that already"))?);
+    };
+    let verb = if dry_run { "would save" } else { "saved" };
+    let whose = match edit.master == node.config.node.cluster_id {
+        true => "owned here".to_owned(),
+        false => format!("owned by {}", edit.master),
+    };
+    let changed = edit.changed.join(", ");
+    Ok(output::line(&format!("{verb} {key} ({whose}): {changed}"))?)
 }
 
 /// Says what a delete would do, or why it would be refused.

@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod changes;
+pub mod conflict;
 pub mod cookies;
 pub mod crop;
 pub mod digests;

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// The member that holds the record status.
-const STATUS: &str = "emrecordstatus";
+pub(super) const STATUS: &str = "emrecordstatus";
 /// Most of a bad record's text that is kept with it.
 const KEPT: usize = 64 * 1024;
 
@@ -107,6 +107,21 @@ pub fn stamped(
 /// [`BadRecord`] when the record's JSON is not an object.
 pub fn members(record: &Record) -> Result<serde_json::Map<String, Value>, BadRecord> {
     serde_json::from_str(&record.source).map_err(|error| BadRecord::of(record, error))
+}
+
+/// The members of a record without its status.
+///
+/// # Errors
+/// [`BadRecord`] when the record's JSON is not an object.
+pub fn unstamped(record: &Record) -> Result<serde_json::Map<String, Value>, BadRecord> {
+    let mut members = members(record)?;
+    take_stamp(&mut members);
+    Ok(members)
+}
+
+/// Takes the status out of the members of a record.
+pub fn take_stamp(members: &mut serde_json::Map<String, Value>) {
+    members.remove(STATUS);
 }
 
 /// The same record with another status; every other member keeps its text.

@@ -14,6 +14,7 @@ mod crash;
 mod delete_safety;
 mod digests;
 mod doctor;
+mod edits;
 mod emdb_server;
 mod faults;
 mod forgetful;
