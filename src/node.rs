@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 pub use locks::{Held, Lock, held};
 
+use crate::adapters::Adapters;
 use crate::catalogue::{self, Catalogue, Found};
 use crate::config::{Config, Names};
 use crate::error::Class;
+use crate::model::preset::PresetTable;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{self, RealSys, Store, Sys};
@@ -82,6 +84,8 @@ pub struct Node {
     pub catalogue: Catalogue,
     /// Its media.
     pub store: Store,
+    /// Programs that read formats for it, as they were found when it was opened.
+    pub adapters: Adapters,
     /// Time and chance.
     pub seams: Seams,
     /// How fast it may send, fetch and ask.
@@ -134,7 +138,9 @@ impl Node {
             snapshots::before_migration(&config, &found, (&store, &seams), version).await?;
         }
         let catalogue = found.migrate().await?;
+        let adapters = look_for_programs(&mut config);
         Ok(Self {
+            adapters,
             throttle: Throttle::new(&config.limits, seams.clock.clone()),
             config: Arc::new(config),
             catalogue,
@@ -147,10 +153,12 @@ impl Node {
     ///
     /// # Errors
     /// [`Error`]; as [`open`](Self::open), and when the catalogue is not of the present schema.
-    pub async fn open_read_only(config: Config, seams: Seams) -> Result<Self, Error> {
+    pub async fn open_read_only(mut config: Config, seams: Seams) -> Result<Self, Error> {
         let store = Store::open(&config.media.root, &config.node.catalog, Arc::new(RealSys))?;
         let catalogue = Catalogue::open_read_only(&database(&config)).await?;
+        let adapters = look_for_programs(&mut config);
         Ok(Self {
+            adapters,
             throttle: Throttle::new(&config.limits, seams.clock.clone()),
             config: Arc::new(config),
             catalogue,
@@ -190,6 +198,14 @@ impl Node {
     pub fn lock(&self, activity: &str) -> Result<Lock, Error> {
         Lock::take(&self.config.state, activity)
     }
+}
+
+/// The programs that are here, whose formats the presets then apply to.
+fn look_for_programs(config: &mut Config) -> Adapters {
+    let adapters = Adapters::find(&config.adapters);
+    let presets = &mut config.media.presets;
+    *presets = Arc::new(PresetTable::clone(presets).with_programs_for(adapters.formats()));
+    adapters
 }
 
 /// Takes a lock, waiting while it is held for a moment.

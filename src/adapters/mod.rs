@@ -118,6 +118,13 @@ impl Adapters {
         all.copied()
     }
 
+    /// Name and version of the program that reads a format, as fingerprints have it; `None` where there is none. Blocks when it
+    /// was not asked before.
+    #[must_use]
+    pub fn decoder(&self, format: Option<&str>) -> Option<String> {
+        Some(self.for_format(format?)?.said())
+    }
+
     /// Turns an original of a format into a PNG or PPM file, and answers with its content. Blocks.
     ///
     /// # Errors

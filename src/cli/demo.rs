@@ -167,7 +167,7 @@ impl Stage {
             dir: self.photos.clone(),
             prefix: None,
             thumbs: true,
-            renditions: Settings::of(config),
+            renditions: Settings::of(master),
             batch: config.limits.publish_batch,
             max_delete: Some(guard::limit(master.catalogue.live_assets().await?, None)),
             dry_run: false,

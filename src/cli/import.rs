@@ -28,7 +28,7 @@ pub(super) async fn run(
             .transpose()
             .map_err(|error| Usage(format!("--into: {error}")))?,
         thumbs: !args.no_thumbs,
-        renditions: Settings::of(&node.config),
+        renditions: Settings::of(&node),
         batch: node.config.limits.publish_batch,
         max_delete: Some(guard::limit(node.catalogue.live_assets().await?, said)),
         dry_run: args.dry_run,

@@ -106,13 +106,14 @@ async fn records(
 /// Rows that end with this portion: what a moved asset left, and renditions of a replaced original that will not be made
 /// anew. Those that will are replaced when they are, so that there is one to show until then.
 async fn stale(import: &Import, items: &[Item]) -> Result<Vec<FileRow>, Error> {
+    let presets = &import.options.renditions.presets;
     let replaced: HashMap<_, _> = items
         .iter()
         .filter(|item| matches!(item.fate, Fate::Replaced))
         .map(|item| {
             (
                 item.asset.as_str(),
-                import.renders() && item.is_renderable(),
+                import.renders() && item.is_renderable(presets),
             )
         })
         .collect();
@@ -151,7 +152,7 @@ fn record(
             &chain(path.parent().as_ref()),
         );
     };
-    let waiting = if item.is_renderable() {
+    let waiting = if item.is_renderable(&import.options.renditions.presets) {
         Preview::Waiting
     } else {
         Preview::Icon

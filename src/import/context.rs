@@ -1,10 +1,11 @@
 //! What the stages of one import share: its doors, its folder, its numbers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::read::extension;
 use super::{Error, Options, Report, blocking, walk};
 use crate::catalogue::{Catalogue, Placed, SourceDir, Wanted};
 use crate::model::place::mapped_text;
@@ -45,6 +46,8 @@ pub(super) struct Import {
     pub(super) claimed: Mutex<HashSet<String>>,
     /// Sizes of files that this walk could not read: each may be one that was moved, and is known under another path.
     unread: Mutex<HashSet<u64>>,
+    /// How many new originals nothing here reads for want of a program, by format.
+    lacking: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Import {
@@ -104,6 +107,7 @@ impl Import {
             report: Mutex::default(),
             claimed: Mutex::default(),
             unread: Mutex::default(),
+            lacking: Mutex::default(),
         })
     }
 
@@ -177,6 +181,29 @@ impl Import {
     pub(super) fn refuse(&self, reason: &str) {
         self.report().refused += 1;
         self.monitor.finding(reason);
+    }
+
+    /// Notes a new original that no renditions are made of, if a program could read it.
+    pub(super) fn left_unread(&self, path: &MediaPath) {
+        let format = extension(path.name());
+        let lacks = |format: &String| self.options.renditions.lacks(format).is_some();
+        if let Some(format) = format.filter(lacks) {
+            *self.lacking().entry(format).or_default() += 1;
+        }
+    }
+
+    /// Says what was left so, and what to do about it.
+    pub(super) fn say_what_lacks(&self) {
+        for (format, originals) in &*self.lacking() {
+            if let Some(reason) = self.options.renditions.lacks(format) {
+                let text = format!("no renditions of {originals} new originals: {reason}");
+                self.monitor.finding(&text);
+            }
+        }
+    }
+
+    fn lacking(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.lacking.lock().expect("no panic while it is counted")
     }
 
     /// The folder must still be the one that was walked before anything is said to be gone from it.

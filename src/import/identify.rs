@@ -17,6 +17,7 @@ use super::read::{Reading, is_renderable, millis};
 use super::walk::Found;
 use super::{Error, Import, LEFT, ids};
 use crate::catalogue::{FileRow, SourceFile, StoredRecord};
+use crate::model::preset::PresetTable;
 use crate::model::{AssetId, FileKind, MediaPath, RecordKey};
 use crate::renditions::is_at;
 
@@ -52,9 +53,9 @@ pub(super) enum Fate {
 
 impl Item {
     /// Whether renditions are tried.
-    pub(super) fn is_renderable(&self) -> bool {
+    pub(super) fn is_renderable(&self, presets: &PresetTable) -> bool {
         let detected = self.reading.look.detected.as_deref();
-        is_renderable(self.found.path.name(), detected)
+        is_renderable(self.found.path.name(), detected, presets)
     }
 
     /// The source row to remember it by.

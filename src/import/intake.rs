@@ -8,12 +8,13 @@ use super::commit::commit;
 use super::damage::damaged;
 use super::gone::forget;
 use super::identify::{Fate, Item, identify};
-use super::read::{self, Reading, Refusal};
+use super::read::{self, Reading, Refusal, extension};
 use super::walk::{self, Found, Portion};
 use super::{Error, Import, blocking};
 use crate::catalogue::Wanted;
 use crate::crash::{self, Point};
 use crate::model::FileKind;
+use crate::model::preset::PresetTable;
 use crate::monitor::Counter;
 use crate::renditions::{Line, Original};
 use crate::store::{self, Publish};
@@ -80,7 +81,11 @@ async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Original>, E
             return Err(error.into());
         }
         import.monitor.advance(Counter::Records, looked_at);
-        return Ok(items.into_iter().filter_map(original).collect());
+        let presets = &import.options.renditions.presets;
+        let originals = items.into_iter();
+        return Ok(originals
+            .filter_map(|item| original(item, presets))
+            .collect());
     }
     Ok(Vec::new())
 }
@@ -260,23 +265,29 @@ fn count(import: &Import, items: &[Item]) {
             Fate::Replaced | Fate::Touched | Fate::Mended => report.changed += 1,
             Fate::Moved(_) => report.moved += 1,
         }
-        let is_rendered = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable();
-        if import.options.dry_run && import.options.thumbs && is_rendered {
-            report.renditions += import.options.renditions.presets.renditions().len() as u64;
+        let presets = &import.options.renditions.presets;
+        let is_new = matches!(item.fate, Fate::Added | Fate::Replaced) && import.options.thumbs;
+        let is_rendered = is_new && item.is_renderable(presets);
+        if import.options.dry_run && is_rendered {
+            report.renditions += presets.renditions().len() as u64;
         }
         drop(report);
+        if is_new && !is_rendered {
+            import.left_unread(&item.found.path);
+        }
         if !matches!(item.fate, Fate::Same) {
             import.count_bytes(item.reading.size);
         }
     }
 }
 
-fn original(item: Item) -> Option<Original> {
-    let is_new = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable();
+fn original(item: Item, presets: &PresetTable) -> Option<Original> {
+    let is_new = matches!(item.fate, Fate::Added | Fate::Replaced) && item.is_renderable(presets);
     let modified = item.reading.modified();
     is_new.then_some(Original {
         modified,
         asset: item.asset,
+        format: extension(item.found.path.name()),
         path: item.found.path,
         place: item.place,
         content: item.reading.sha256,

@@ -53,6 +53,7 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>
         .iter()
         .map(|stored| stored.record.key.id.as_str())
         .collect();
+    let presets = &import.options.renditions.presets;
     let damaged = damaged(import, FileKind::Generated, &ids).await?;
     for StoredRecord { record, .. } in page {
         let is_ours = record
@@ -64,16 +65,15 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>
         }
         let members = record::members(record)?;
         let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str);
-        let is_image = ["fileformat", "detectedfileformat"]
-            .iter()
-            .any(|name| text(name).is_some_and(is_image_format));
-        if is_image
+        let is_renderable = text("fileformat").is_some_and(|format| presets.renders(format))
+            || text("detectedfileformat").is_some_and(is_image_format);
+        if is_renderable
             && let Ok(asset) = record::asset(record)
             && (text(preview::MEMBER) == Some(Preview::Waiting.as_str())
                 || damaged.contains(&asset.id))
             && let Some(path) = asset.original()
         {
-            paths.insert(asset.id, path);
+            paths.insert(asset.id, (path, asset.format));
         }
     }
     let assets: Vec<_> = paths.keys().map(AssetId::as_str).collect();
@@ -82,12 +82,15 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>
     let sound = files.into_iter().filter(|row| !row.is_damaged());
     let files = sound.map(|row| row.file).filter(|file| {
         file.kind == FileKind::Original
-            && paths.get(&file.asset) == Some(&file.path)
+            && (paths.get(&file.asset)).is_some_and(|(path, _)| *path == file.path)
             && !hopeless
                 .iter()
                 .any(|known| known.asset == file.asset && known.content == file.sha256)
     });
     Ok(files
-        .map(|file| Original::of(file.path.clone(), &file))
+        .map(|file| {
+            let format = (paths.get(&file.asset)).and_then(|(_, format)| format.clone());
+            Original::of(file.path.clone(), format, &file)
+        })
         .collect())
 }

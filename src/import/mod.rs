@@ -126,6 +126,7 @@ pub async fn run(
         line.finish().await?;
     }
     walked?;
+    import.say_what_lacks();
     if !shutdown.requested() {
         gone::settle(&import, live_before).await?;
     }

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::walk::{Found, modified_ns};
 use crate::media;
-use crate::model::preset::is_image_format;
+use crate::model::preset::{PresetTable, is_image_format};
 use crate::model::{Digests, Hasher, Md5, Sha256, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Staged, Staging};
@@ -250,15 +250,17 @@ pub(super) fn extension(name: &str) -> Option<String> {
     (!stem.is_empty() && !extension.is_empty()).then(|| extension.to_lowercase())
 }
 
-/// Whether renditions are tried: by content, or because the name promises an image, so that a broken one is reported.
-pub(super) fn is_renderable(name: &str, detected: Option<&str>) -> bool {
+/// Whether renditions are tried: by content, or because the name promises an image, so that a broken one is reported. Programs
+/// are chosen by name alone.
+pub(super) fn is_renderable(name: &str, detected: Option<&str>, presets: &PresetTable) -> bool {
     detected.is_some_and(is_image_format)
-        || extension(name).is_some_and(|format| is_image_format(&format))
+        || extension(name).is_some_and(|format| presets.renders(&format))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::preset::Shipped;
 
     #[test]
     fn a_plain_file_is_hashed_and_kept_still() {
@@ -316,7 +318,11 @@ mod tests {
         assert_eq!(extension(".hidden"), None);
         assert_eq!(extension("none"), None);
         assert_eq!(extension("dot."), None);
-        assert!(is_renderable("x.jpg", None) && is_renderable("x.txt", Some("png")));
-        assert!(!is_renderable("x.txt", Some("pdf")));
+        let table = PresetTable::shipped(Shipped::Webp);
+        let is_tried = |name, detected| is_renderable(name, detected, &table);
+        assert!(is_tried("x.jpg", None) && is_tried("x.txt", Some("png")));
+        assert!(!is_tried("x.txt", Some("pdf")) && !is_tried("x.svg", None));
+        let table = table.clone().with_programs_for(["svg"]);
+        assert!(is_renderable("x.SVG", None, &table));
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::*;
+use crate::adapters::Adapters;
 use crate::catalogue::StoredRecord;
 use crate::media::Limits;
 use crate::model::preset::{PresetTable, Shipped};
@@ -63,6 +64,7 @@ impl Node {
                 limits: Limits::default(),
                 mode: Mode::default(),
                 presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
+                adapters: Adapters::none(),
             },
             batch: 4,
             max_delete: None,

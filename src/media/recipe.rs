@@ -24,6 +24,8 @@ pub struct Recipe {
     pub crops: BTreeMap<PresetId, Crop>,
     /// How colours and rectangles are understood.
     pub mode: Mode,
+    /// Name and version of the program that makes the picture to start from; none for what is decoded here.
+    pub decoder: Option<String>,
 }
 
 impl From<Vec<Preset>> for Recipe {
@@ -47,6 +49,7 @@ impl Recipe {
             large: table.large().cloned(),
             crops,
             mode,
+            decoder: None,
         }
     }
 
@@ -58,6 +61,7 @@ impl Recipe {
             large: self.large.clone(),
             crops: self.crops.clone(),
             mode: self.mode,
+            decoder: self.decoder.clone(),
         }
     }
 
@@ -83,6 +87,7 @@ impl Recipe {
     #[must_use]
     pub fn fingerprint(&self, original: &Sha256, preset: &Preset) -> Fingerprint {
         Fingerprint::of(original, preset, self.crop_behind(preset), self.mode)
+            .decoded_by(self.decoder.as_deref())
     }
 
     /// What a preset's pixels come from.

@@ -249,6 +249,7 @@ mod tests {
             crops: [(preset.id.clone(), crop)].into(),
             presets: vec![preset],
             mode,
+            decoder: None,
         };
         let made = render(original, &recipe, &Limits::default())?.swap_remove(0);
         let picture = image::load_from_memory(&made.bytes).unwrap().into_rgb8();
@@ -452,6 +453,7 @@ mod tests {
                 presets: presets.to_vec(),
                 crops: [(large.clone(), crop)].into(),
                 mode: Mode::Faithful,
+                decoder: None,
             };
             render(&original, &recipe, &Limits::default()).unwrap()
         };
@@ -481,6 +483,7 @@ mod tests {
             presets: all.clone(),
             crops: [(all[2].id.clone(), crop(0, 0, 90, 90))].into(),
             mode: Mode::Faithful,
+            decoder: None,
         };
         let cropped = render(&original, &recipe, &Limits::default()).unwrap();
         let plain = render(&original, &all.into(), &Limits::default()).unwrap();

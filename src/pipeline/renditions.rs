@@ -14,12 +14,13 @@ use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::media::{self, Finished, Recipe, Regenerator, Rendition, Task};
 use crate::model::job::{RegenerateJob, Work};
-use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Mode, Sha256, Timestamp};
+use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
+use crate::protocol::record;
 use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
 use crate::renditions::crops::crops_for;
 use crate::renditions::stale::{State, states};
-use crate::renditions::{Original, Settings, fresh_second};
+use crate::renditions::{Original, Settings, decoder, fresh_second};
 
 /// Largest original that is read, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
 const MOST_BYTES: u64 = 2 << 30;
@@ -49,7 +50,7 @@ pub(super) fn run(
         hand_off,
         results,
         in_flight: InFlight::default(),
-        mode: settings.mode,
+        settings,
     };
     Ok(async move {
         let result = lane.run().await;
@@ -67,7 +68,7 @@ struct MediaLane {
     hand_off: crossbeam_channel::Sender<Task<Ticket>>,
     results: mpsc::Receiver<Finished<Ticket>>,
     in_flight: InFlight,
-    mode: Mode,
+    settings: Settings,
 }
 
 impl MediaLane {
@@ -187,14 +188,29 @@ impl MediaLane {
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
             .cloned()
             .collect();
-        let original = Original::of(MediaPath::new(render.output_dir.as_str())?, &row.file);
+        let format = self.format(&job.asset).await?;
+        // Planned while there was a program for it. Without, its author's renditions are copied, which the next pass plans.
+        if let Some(reason) = format.as_deref().and_then(|it| self.settings.lacks(it)) {
+            let monitor = &self.pull.monitor;
+            monitor.finding(&format!("{original}: not rendered: {reason}"));
+            return Ok(Err(Box::new(Item {
+                job,
+                ending: nothing_to_do(),
+                token,
+            })));
+        }
+        let dir = MediaPath::new(render.output_dir.as_str())?;
+        let original = Original::of(dir, format, &row.file);
+        let decoder = decoder(&self.settings.adapters, &original).await;
+        let decoder = decoder.map_err(|_| Error::Worker)?;
         let monitor = self.pull.monitor.as_ref();
         let crops = crops_for(&self.pull.catalogue, &[&original], monitor).await?;
         let mut recipe = Recipe {
             presets,
             large: self.pull.presets.large().cloned(),
             crops: crops.into_values().next().unwrap_or_default(),
-            mode: self.mode,
+            mode: self.settings.mode,
+            decoder,
         };
         // A job may be done already, or ask for all because something of it changed.
         let files = self.pull.catalogue.files_of(&[job.asset.as_str()]).await?;
@@ -210,7 +226,8 @@ impl MediaLane {
             })));
         }
         let store = self.pull.store.clone();
-        let read = Box::new(move || original.read(&store, MOST_BYTES));
+        let adapters = self.settings.adapters.until(&self.pull.stop);
+        let read = Box::new(move || original.picture(&store, &adapters, MOST_BYTES));
         Ok(Ok(Task {
             ticket: Ticket {
                 job,
@@ -221,6 +238,13 @@ impl MediaLane {
             original: read,
             recipe,
         }))
+    }
+
+    /// The format of an asset by its record.
+    async fn format(&self, asset: &AssetId) -> Result<Option<String>, Error> {
+        let stored = self.pull.catalogue.record(&asset.key()).await?;
+        let asset = stored.and_then(|stored| record::asset(&stored.record).ok());
+        Ok(asset.and_then(|asset| asset.format))
     }
 
     async fn stage(&self, finished: Finished<Ticket>) -> Result<(), Error> {

@@ -32,7 +32,7 @@ impl Stages {
         let (listing_done, listing) = watch::channel(false);
         let (files_done, files) = watch::channel(false);
         let renders = matches!(pull.policy.generated, Generated::Auto | Generated::Rebuild);
-        let media = Settings::of(&node.config);
+        let media = Settings::of(node);
         let lane = |lane: Lane| {
             let lane = pool::LaneOf {
                 lane,

@@ -59,6 +59,10 @@ pub(super) fn rules(policy: Policy, presets: &PresetTable) -> Sha256 {
     for preset in presets.renditions() {
         text.push_str(&format!("\n{} {}", preset.id, preset.file_name));
     }
+    // A program that was installed since lets us make what was copied before.
+    for format in presets.by_programs() {
+        text.push_str(&format!("\n+ {format}"));
+    }
     Sha256::of(text.as_bytes())
 }
 
@@ -148,7 +152,7 @@ mod tests {
     use crate::model::preset::Shipped;
 
     #[test]
-    fn every_policy_with_every_set_of_presets_is_a_rule_of_its_own() {
+    fn every_policy_with_every_set_of_presets_and_programs_is_a_rule_of_its_own() {
         let mut all = std::collections::HashSet::new();
         for originals in [true, false] {
             for generated in [
@@ -162,10 +166,12 @@ mod tests {
                         originals,
                         generated,
                     };
-                    all.insert(rules(policy, &PresetTable::shipped(set)));
+                    let table = PresetTable::shipped(set);
+                    all.insert(rules(policy, &table));
+                    all.insert(rules(policy, &table.with_programs_for(["heic"])));
                 }
             }
         }
-        assert_eq!(all.len(), 16);
+        assert_eq!(all.len(), 32);
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             asset: AssetId::new("a").unwrap(),
             place: path.clone(),
             path,
+            format: None,
             content: Sha256::of(b"now"),
             size: 1,
             modified: Timestamp::from_millis(10_500),

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::settle::settle;
 use super::{Error, Workshop, blocking};
+use crate::adapters::Adapters;
 use crate::media::{Finished, Recipe, Regenerator, Task};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
@@ -38,6 +39,8 @@ pub struct Original {
     pub path: MediaPath,
     /// Where the original lies.
     pub place: MediaPath,
+    /// Format by its record, which decides what reads it.
+    pub format: Option<String>,
     /// Its content.
     pub content: Sha256,
     /// Its bytes.
@@ -47,30 +50,37 @@ pub struct Original {
 }
 
 impl Original {
-    /// The original that a row speaks of, of an asset with this source path.
+    /// The original that a row speaks of, of an asset with this source path and format.
     #[must_use]
-    pub fn of(path: MediaPath, file: &MediaFile) -> Self {
+    pub fn of(path: MediaPath, format: Option<String>, file: &MediaFile) -> Self {
         Self {
             asset: file.asset.clone(),
             path,
             place: file.place().clone(),
+            format,
             content: file.sha256,
             size: file.size,
             modified: file.modified,
         }
     }
 
-    /// Its whole content, unless that is more than so many bytes. Blocks.
+    /// What its renditions are made of: its whole content, or the picture that the program for its format makes of it. Blocks.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::FileTooLarge`], and [`io::ErrorKind::NotFound`] when it is not there.
-    pub fn read(&self, store: &Store, most: u64) -> io::Result<Vec<u8>> {
+    /// What the system says; [`io::ErrorKind::FileTooLarge`] for more than `most` bytes, [`io::ErrorKind::NotFound`] when it is
+    /// not there, and [`io::ErrorKind::InvalidData`] when the program can do nothing with it.
+    pub fn picture(&self, store: &Store, adapters: &Adapters, most: u64) -> io::Result<Vec<u8>> {
         let open = store
             .open_file(FileKind::Original, &self.place)
             .map_err(io::Error::other)?;
         let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         if open.size > most {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        if let Some(format) = &self.format
+            && adapters.for_format(format).is_some()
+        {
+            return Ok(adapters.picture(open.file, format)?);
         }
         let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
         open.file.read_to_end(&mut bytes)?;
@@ -101,12 +111,17 @@ impl Line {
         let pool = Regenerator::start(settings.threads, settings.limits, queue, done)?;
         let (store, stop) = (shop.store.clone(), shop.stop.clone());
         let most = settings.limits.max_alloc_bytes;
+        let adapters = settings.adapters.until(&shop.stop);
         let bridge = std::thread::Builder::new()
             .name("renditions-bridge".to_owned())
             .spawn(move || {
                 while let Some(want) = wanted.blocking_recv() {
                     // Asked to end: what waits is left as it was, and found again.
-                    if !stop.requested() && tasks.send(task(store.clone(), want, most)).is_err() {
+                    if stop.requested() {
+                        continue;
+                    }
+                    let task = task(store.clone(), adapters.clone(), want, most);
+                    if tasks.send(task).is_err() {
                         break;
                     }
                 }
@@ -150,13 +165,13 @@ impl Line {
     }
 }
 
-fn task(store: Store, want: Want, most: u64) -> Task<Want> {
+fn task(store: Store, adapters: Adapters, want: Want, most: u64) -> Task<Want> {
     let original = want.original.clone();
     Task {
         recipe: want.recipe.clone(),
         ticket: want,
         // No original is read into memory that is larger than its pixels may be.
-        original: Box::new(move || original.read(&store, most)),
+        original: Box::new(move || original.picture(&store, &adapters, most)),
     }
 }
 

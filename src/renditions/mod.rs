@@ -31,12 +31,13 @@ use std::time::Duration;
 pub use error::Error;
 pub use line::{Line, Original, Want};
 
+use crate::adapters::{self, Adapters};
 use crate::catalogue::{Catalogue, StoredRecord};
-use crate::config::Config;
 use crate::media::{Limits, Recipe};
-use crate::model::preset::PresetTable;
+use crate::model::preset::{PresetTable, RenderType, render_type};
 use crate::model::{MediaPath, Mode, NodeId, Timestamp};
 use crate::monitor::Monitor;
+use crate::node::Node;
 use crate::protocol::record;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -55,12 +56,15 @@ pub struct Settings {
     pub mode: Mode,
     /// Their recipes.
     pub presets: Arc<PresetTable>,
+    /// Programs that read originals which no decoder here knows.
+    pub adapters: Adapters,
 }
 
 impl Settings {
-    /// As the configuration has it.
+    /// As the configuration of a node has it.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn of(node: &Node) -> Self {
+        let config = &node.config;
         Self {
             threads: config.media.thumb_threads,
             depth: config.limits.handoff_depth,
@@ -70,7 +74,17 @@ impl Settings {
             },
             mode: config.mode(),
             presets: Arc::clone(&config.media.presets),
+            adapters: node.adapters.clone(),
         }
+    }
+
+    /// What is missing here for renditions of a format that some program could read, and how to get it; `None` where they are
+    /// made, and for every format that no known program reads.
+    #[must_use]
+    pub fn lacks(&self, format: &str) -> Option<String> {
+        let is_image = render_type(Some(format)) == RenderType::Image;
+        let is_left = is_image && !self.presets.renders(format);
+        is_left.then(|| adapters::missing(format)).flatten()
     }
 }
 
@@ -118,22 +132,38 @@ impl Workshop {
         let all: Vec<_> = originals.iter().collect();
         let mut crops = crops::crops_for(&self.catalogue, &all, self.monitor.as_ref()).await?;
         let (table, mode) = (&self.settings.presets, self.settings.mode);
-        let with_recipe = |original: Original| Want {
-            recipe: Recipe::by(
-                table,
-                crops.remove(&original.asset).unwrap_or_default(),
-                mode,
-            ),
-            original,
-            completes: true,
-        };
-        Ok(originals.into_iter().map(with_recipe).collect())
+        let mut wants = Vec::with_capacity(originals.len());
+        for original in originals {
+            let crops = crops.remove(&original.asset).unwrap_or_default();
+            wants.push(Want {
+                recipe: Recipe {
+                    decoder: decoder(&self.settings.adapters, &original).await?,
+                    ..Recipe::by(table, crops, mode)
+                },
+                original,
+                completes: true,
+            });
+        }
+        Ok(wants)
     }
 
     /// What was done so far.
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("no panic while a number is added")
     }
+}
+
+/// Name and version of the program that reads an original, `None` when it is decoded here.
+///
+/// # Errors
+/// [`Error::Worker`].
+pub async fn decoder(adapters: &Adapters, original: &Original) -> Result<Option<String>, Error> {
+    let has_program = |format: &String| adapters.for_format(format).is_some();
+    let Some(format) = original.format.clone().filter(has_program) else {
+        return Ok(None);
+    };
+    let adapters = adapters.clone();
+    blocking(move || adapters.decoder(Some(&format))).await
 }
 
 /// The date of a rendition: a whole second, and later than what it replaces, the only way a peer sees that it is another (wire

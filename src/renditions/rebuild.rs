@@ -19,7 +19,7 @@ use crate::catalogue::{FileRow, Finding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
-use crate::model::preset::{PresetId, is_image_format};
+use crate::model::preset::PresetId;
 use crate::model::{Asset, AssetId, FileKind, Module, Parameters, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
@@ -121,6 +121,8 @@ struct Rebuild<'a> {
     chunk: BTreeMap<String, Vec<Want>>,
     /// Of a rebuild of everything: how far it has come.
     state: Option<RebuildState>,
+    /// Formats of originals here that nothing here reads.
+    unread: HashSet<String>,
     monitor: Arc<dyn Monitor>,
     stop: &'a Shutdown,
     report: Report,
@@ -134,7 +136,7 @@ impl<'a> Rebuild<'a> {
         monitor: Arc<dyn Monitor>,
         stop: &'a Shutdown,
     ) -> Result<Self, Error> {
-        let settings = Settings::of(&node.config);
+        let settings = Settings::of(node);
         let mut shop = None;
         if !dry_run {
             let staging = node.store.staging(activity)?;
@@ -159,6 +161,7 @@ impl<'a> Rebuild<'a> {
             shop,
             chunk: BTreeMap::new(),
             state: None,
+            unread: HashSet::new(),
             monitor,
             stop,
             report: Report::default(),
@@ -233,10 +236,16 @@ impl<'a> Rebuild<'a> {
             let Ok(asset) = record::asset(&stored.record) else {
                 continue;
             };
-            let is_renderable =
-                !asset.is_folder && asset.format.as_deref().is_some_and(is_image_format);
-            if is_renderable && self.is_in_category(stored)? {
+            let Some(format) = asset.format.as_deref().filter(|_| !asset.is_folder) else {
+                continue;
+            };
+            if !self.is_in_category(stored)? {
+                continue;
+            }
+            if self.settings.presets.renders(format) {
                 assets.push((stored, asset));
+            } else if is_made_here(&self.node.config, stored) {
+                self.leave(format);
             }
         }
         let ids: Vec<_> = assets.iter().map(|(_, asset)| asset.id.as_str()).collect();
@@ -260,6 +269,7 @@ impl<'a> Rebuild<'a> {
         let parameters = parameters(&recipe);
         for (stored, original, files) in originals {
             recipe.crops = crops.remove(&original.asset).unwrap_or_default();
+            recipe.decoder = super::decoder(&self.settings.adapters, &original).await?;
             let has_failed = findings.iter().any(|known: &Finding| {
                 known.asset == original.asset && known.content == original.content
             });
@@ -271,6 +281,15 @@ impl<'a> Rebuild<'a> {
             );
         }
         Ok(())
+    }
+
+    /// Says once why originals of a format are left as they are, if something can be done about it.
+    fn leave(&mut self, format: &str) {
+        if let Some(reason) = self.settings.lacks(format)
+            && self.unread.insert(format.to_owned())
+        {
+            self.monitor.finding(&format!("left as they are: {reason}"));
+        }
     }
 
     /// Takes from an original what is selected.
@@ -505,7 +524,8 @@ pub(super) fn original(asset: &Asset, files: &[FileRow]) -> Option<Original> {
         .iter()
         .find(|row| row.file.kind == FileKind::Original && row.file.path == path)
         .filter(|row| !row.is_damaged())?;
-    Some(Original::of(asset.source_path.clone(), &row.file))
+    let (path, format) = (asset.source_path.clone(), asset.format.clone());
+    Some(Original::of(path, format, &row.file))
 }
 
 /// Makes all of these, and waits until they are durable.

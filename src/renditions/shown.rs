@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::crops::{crops_for, is_drawn_on};
 use super::rebuild::original;
 use super::stale::{State, states};
-use super::{Error, Original};
+use super::{Error, Original, decoder};
 use crate::catalogue::{Cropped, FileRow};
 use crate::media::Recipe;
 use crate::model::{AssetId, FileKind};
@@ -72,7 +72,10 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
             Some((original, _)) if !is_drawn_on(cropped, original) => Shown::EarlierOriginal,
             Some((original, files)) => {
                 let of_asset = crops.get(&row.asset).cloned().unwrap_or_default();
-                let recipe = Recipe::by(&node.config.media.presets, of_asset, node.config.mode());
+                let recipe = Recipe {
+                    decoder: decoder(&node.adapters, original).await?,
+                    ..Recipe::by(&node.config.media.presets, of_asset, node.config.mode())
+                };
                 let is_outdone = recipe.crops.get(&row.preset) != Some(&row.crop);
                 match states(original, &recipe, files).get(&row.preset) {
                     None => Shown::NoPreset,

@@ -56,7 +56,8 @@ pub fn states_with(
             Some(row) if !row.file.authored => State::Copied,
             Some(row) => {
                 let crop = recipe.crop_behind(preset);
-                let expected = Fingerprint::with(&original.content, parameters, crop, recipe.mode);
+                let expected = Fingerprint::with(&original.content, parameters, crop, recipe.mode)
+                    .decoded_by(recipe.decoder.as_deref());
                 match row.file.fingerprint == Some(expected) {
                     true => State::Current,
                     false => State::Stale,
@@ -94,6 +95,7 @@ mod tests {
             asset: AssetId::new("a1").unwrap(),
             place: path.clone(),
             path,
+            format: Some("jpg".to_owned()),
             content: Sha256::of(content),
             size: 9,
             modified: NOW,
@@ -146,6 +148,23 @@ mod tests {
             ..recipe
         };
         assert_eq!(in_order(&original(b"1"), &corrected, &files), [Stale; 5]);
+    }
+
+    #[test]
+    fn another_program_or_version_makes_all_stale_that_a_program_decoded() {
+        let original = original(b"1");
+        let by = |decoder: Option<&str>| Recipe {
+            decoder: decoder.map(str::to_owned),
+            ..Recipe::from(image_presets())
+        };
+        let files = made(&original, &by(Some("rsvg: 2.54")));
+        for (decoder, state) in [
+            (Some("rsvg: 2.54"), Current),
+            (Some("rsvg: 2.58"), Stale),
+            (None, Stale),
+        ] {
+            assert_eq!(in_order(&original, &by(decoder), &files), [state; 5]);
+        }
     }
 
     #[test]

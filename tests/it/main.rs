@@ -5,6 +5,7 @@
 )]
 
 mod absence;
+mod adapters;
 mod adoption;
 mod aside;
 mod awkward;

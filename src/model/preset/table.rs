@@ -1,12 +1,12 @@
 //! The presets a node uses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::name::{Requested, alias};
 use super::read::{Error, Settings};
 use super::{
-    Lists, Preset, PresetId, RenderType, Shipped, Source, Transcoder, is_made_here,
-    why_not_made_here,
+    Lists, Preset, PresetId, RenderType, Shipped, Source, Transcoder, is_image_format,
+    is_made_here, render_type, why_not_made_here,
 };
 use crate::model::MediaPath;
 
@@ -23,6 +23,8 @@ pub struct PresetTable {
     presets: Vec<Preset>,
     renditions: Vec<Preset>,
     large: Option<PresetId>,
+    /// Formats that programs turn into pictures for this node.
+    by_programs: BTreeSet<&'static str>,
 }
 
 impl PresetTable {
@@ -42,7 +44,32 @@ impl PresetTable {
             presets,
             renditions,
             large,
+            by_programs: BTreeSet::new(),
         }
+    }
+
+    /// The same on a node where programs read these formats, so that it makes renditions of them too.
+    #[must_use]
+    pub fn with_programs_for(self, formats: impl IntoIterator<Item = &'static str>) -> Self {
+        let formats = formats.into_iter();
+        let images = formats.filter(|it| render_type(Some(it)) == RenderType::Image);
+        Self {
+            by_programs: images.collect(),
+            ..self
+        }
+    }
+
+    /// Formats of images that programs read for this node, in lower case.
+    #[must_use]
+    pub fn by_programs(&self) -> &BTreeSet<&'static str> {
+        &self.by_programs
+    }
+
+    /// Whether this node makes renditions of an original of this format, in whatever case.
+    #[must_use]
+    pub fn renders(&self, format: &str) -> bool {
+        let format = format.to_ascii_lowercase();
+        is_image_format(&format) || self.by_programs.contains(format.as_str())
     }
 
     /// The presets of one of EMDB's own sets.
@@ -73,7 +100,7 @@ impl PresetTable {
         for_import(&self.presets, render_type)
     }
 
-    /// What this node makes of an image that it decodes, in order. No two have one file name.
+    /// What this node makes of an image that it can read, in order. No two have one file name.
     #[must_use]
     pub fn renditions(&self) -> &[Preset] {
         &self.renditions
@@ -297,6 +324,15 @@ mod tests {
                 "{render_type} {file_name}"
             );
         }
+    }
+
+    #[test]
+    fn programs_add_images_to_what_is_rendered_and_nothing_else() {
+        let table = PresetTable::shipped(Shipped::Webp);
+        assert!(table.renders("JPG") && !table.renders("heic"));
+        let table = table.with_programs_for(["heic", "mp4"]);
+        assert!(table.renders("HEIC") && table.renders("jpg"));
+        assert!(!table.renders("mp4") && !table.renders("svg"));
     }
 
     #[test]

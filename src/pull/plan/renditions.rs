@@ -3,7 +3,7 @@
 use super::{Here, Listed, Plan, Policy};
 use crate::config::Generated;
 use crate::model::job::RegenerateJob;
-use crate::model::preset::{PresetTable, is_image_format};
+use crate::model::preset::PresetTable;
 use crate::model::{Asset, FileKind};
 
 /// What this node should derive itself: everything under `rebuild`; under `auto` where the author is done and lists nothing.
@@ -16,7 +16,7 @@ pub fn wanted_renditions(
 ) -> Option<RegenerateJob> {
     let renderable = !asset.is_folder
         && !asset.unrenderable
-        && asset.format.as_deref().is_some_and(is_image_format);
+        && (asset.format.as_deref()).is_some_and(|format| presets.renders(format));
     if !renderable {
         return None;
     }

@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use emsync::adapters::Adapters;
 use emsync::import::{self, Error, Options, Report};
 use emsync::media::Limits;
 use emsync::model::{FileKind, Mode};
@@ -32,6 +33,7 @@ async fn import(mirror: &Mirror, dir: &Path, thumbs: bool, batch: usize) -> Resu
             limits: Limits::default(),
             presets: Arc::clone(&mirror.node.config.media.presets),
             mode: Mode::default(),
+            adapters: Adapters::none(),
         },
         batch,
         max_delete: None,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use emsync::adapters::Adapters;
 use emsync::config::edit::add_peer;
 use emsync::config::{KeySource, NewPeer, Secret};
 use emsync::import::{self, Options};
@@ -76,6 +77,7 @@ pub(crate) async fn import_folder(
             limits: Limits::default(),
             presets: Arc::clone(&node.config.media.presets),
             mode: Mode::default(),
+            adapters: Adapters::none(),
         },
         batch: 4,
         max_delete: None,
