@@ -66,8 +66,8 @@ impl Failure {
     pub fn class(self) -> Class {
         match self {
             Self::Stopped => Class::Cancelled,
-            // What a system does that is short of memory.
-            Self::Signal(9 | 15) => Class::Transient,
+            // What a system does that is short of memory, and what a shell says of a program that is not there any more.
+            Self::Signal(9 | 15) | Self::Exit(126 | 127) => Class::Transient,
             _ => Class::Permanent,
         }
     }

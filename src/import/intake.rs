@@ -16,7 +16,7 @@ use crate::crash::{self, Point};
 use crate::model::FileKind;
 use crate::model::preset::PresetTable;
 use crate::monitor::Counter;
-use crate::renditions::{Line, Original};
+use crate::renditions::{Line, Original, of_images};
 use crate::store::{self, Publish};
 
 /// Takes in the whole folder, or what there is until we are asked to end.
@@ -287,7 +287,7 @@ fn original(item: Item, presets: &PresetTable) -> Option<Original> {
     is_new.then_some(Original {
         modified,
         asset: item.asset,
-        format: extension(item.found.path.name()),
+        format: of_images(extension(item.found.path.name())),
         path: item.found.path,
         place: item.place,
         content: item.reading.sha256,

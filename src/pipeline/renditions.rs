@@ -189,7 +189,7 @@ impl MediaLane {
             .cloned()
             .collect();
         let format = self.format(&job.asset).await?;
-        // Planned while there was a program for it. Without, its author's renditions are copied, which the next pass plans.
+        // Planned while there was a program for it. Without, the next pass copies its author's renditions, if it is to copy any.
         if let Some(reason) = format.as_deref().and_then(|it| self.settings.lacks(it)) {
             let monitor = &self.pull.monitor;
             monitor.finding(&format!("{original}: not rendered: {reason}"));

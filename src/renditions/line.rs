@@ -12,6 +12,7 @@ use super::settle::settle;
 use super::{Error, Workshop, blocking};
 use crate::adapters::Adapters;
 use crate::media::{Finished, Recipe, Regenerator, Task};
+use crate::model::preset::{RenderType, render_type};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::Store;
@@ -39,7 +40,7 @@ pub struct Original {
     pub path: MediaPath,
     /// Where the original lies.
     pub place: MediaPath,
-    /// Format by its record, which decides what reads it.
+    /// Format by its record, where that is of images: it decides what reads it. Whatever else is looked at by its content.
     pub format: Option<String>,
     /// Its content.
     pub content: Sha256,
@@ -47,6 +48,11 @@ pub struct Original {
     pub size: u64,
     /// Its modification time.
     pub modified: Timestamp,
+}
+
+/// A format, if it is one of images.
+pub(crate) fn of_images(format: Option<String>) -> Option<String> {
+    format.filter(|format| render_type(Some(format)) == RenderType::Image)
 }
 
 impl Original {
@@ -57,7 +63,7 @@ impl Original {
             asset: file.asset.clone(),
             path,
             place: file.place().clone(),
-            format,
+            format: of_images(format),
             content: file.sha256,
             size: file.size,
             modified: file.modified,

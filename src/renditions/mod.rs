@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 pub use error::Error;
+pub(crate) use line::of_images;
 pub use line::{Line, Original, Want};
 
 use crate::adapters::{self, Adapters};

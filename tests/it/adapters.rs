@@ -222,6 +222,21 @@ fn a_program_that_fails_leaves_a_finding_and_the_others_alone() {
 }
 
 #[test]
+fn what_is_no_image_by_its_name_is_looked_at_by_its_content() {
+    let world = World::new();
+    let paper = Fake::new(world.dir.path().join("paper"));
+    fs::remove_file(paper.0.join("picture.png")).unwrap();
+    let file = world.master.dir().join("emsync.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}pdftoppm = {:?}\n", paper.program())).unwrap();
+    let named = world.dir.path().join("folder/picture.pdf");
+    paint(&named.with_extension("png"), [4, 5, 6]);
+    fs::rename(named.with_extension("png"), &named).unwrap();
+    let counts = [("renditions", 4 * PRESETS), ("unrenderable", 0)];
+    assert_counts(&world.import(), &counts);
+}
+
+#[test]
 fn a_mirror_copies_without_programs_and_makes_what_its_own_can_read() {
     const NONE: &str = "rsvg = false\nvips = false\nheif = false\nffmpeg = false";
     let world = World::new();

@@ -49,7 +49,9 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn new() -> Self {
-        let place = Place::new();
+        let mut place = Place::new();
+        // Which programs a machine has is no part of a story.
+        place.set("PATH", "");
         let dir = place.path("");
         let dir = dir.to_str().unwrap().trim_end_matches('/').to_owned();
         Self {
