@@ -65,6 +65,7 @@ pub mod throttle;
 
 // Doors.
 pub mod catalogue;
+pub mod greeting;
 pub mod peer;
 pub mod store;
 pub mod trash;
@@ -72,6 +73,7 @@ pub mod trash;
 // Stages.
 pub mod media;
 pub mod pull;
+pub mod push;
 pub mod reconcile;
 
 // Drivers.

@@ -18,6 +18,8 @@ pub enum Phase {
     Reconcile,
     /// Comparing two nodes.
     Verify,
+    /// Sending records and files.
+    Push,
 }
 
 /// What is being counted. Each name ends in its unit.
@@ -31,6 +33,10 @@ pub enum Counter {
     Bytes,
     /// Assets whose renditions were made or found impossible.
     Renditions,
+    /// Records that a peer took.
+    RecordsSent,
+    /// Media bytes sent.
+    BytesSent,
 }
 
 /// Receives progress. Calls are cheap and may come from any thread.
@@ -154,8 +160,14 @@ pub struct RunReport {
     pub files_cloned: u64,
     /// Media bytes received from the peer; bodies only.
     pub bytes_received: u64,
+    /// Records that the peer took of those that were sent.
+    pub records_sent: u64,
+    /// Media files sent to the peer.
+    pub files_sent: u64,
     /// Media bytes sent to the peer; bodies only.
     pub bytes_sent: u64,
+    /// Records that were sent and that the peer has otherwise, or does not show.
+    pub refused: u64,
     /// Assets deleted.
     pub deleted: u64,
     /// Items set aside after their last try.
