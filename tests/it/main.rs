@@ -16,6 +16,7 @@ mod delete_safety;
 mod digests;
 mod doctor;
 mod edits;
+mod emdb_receive;
 mod emdb_server;
 mod faults;
 mod forgetful;
