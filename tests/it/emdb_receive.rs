@@ -1,7 +1,6 @@
 //! What the scripted EMDB takes from a client that pushes (wire spec 3.4 to 3.7): real exchanges, sent again, are answered byte for
 //! byte as they were. Everything that is pushed to it in tests rests on this.
 
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use emsync::model::Timestamp;
 use reqwest::Client;
 use serde_json::{Value, json};
 
+use crate::support::captured::Captured;
 use crate::support::emdb::{Content, Doc, Emdb, KEY, OWN, Setup, Write};
 use crate::support::fault::Fault;
 use crate::support::node::use_one_tls_provider;
@@ -22,67 +22,6 @@ fn noon() -> Timestamp {
     Timestamp::from_millis(1_795_435_200_000)
 }
 
-/// A real exchange: its request line and headers, its body, and status and body of its reply.
-struct Captured {
-    path: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    status: u16,
-    reply: String,
-}
-
-impl Captured {
-    fn read(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets-fixtures/feed");
-        let text = std::fs::read_to_string(dir.join(format!("{name}.txt"))).unwrap();
-        let (request, reply) = text.split_once("\nHTTP/1.1 ").unwrap();
-        let (head, body) = request.split_once("\n\n").unwrap();
-        let (line, headers) = head.split_once('\n').unwrap();
-        let headers = headers.lines().filter_map(|line| line.split_once(": "));
-        let headers = headers
-            .filter(|(name, _)| !["Content-Length", "Host", "Connection"].contains(name))
-            .map(|(name, value)| (name.to_owned(), value.replace("KEY", KEY)));
-        let (reply_head, reply) = reply.split_once("\n\n").unwrap_or((reply, ""));
-        Self {
-            path: line.split(' ').nth(1).unwrap().to_owned(),
-            headers: headers.collect(),
-            body: binary(body.strip_suffix('\n').unwrap_or(body)),
-            status: reply_head.split(' ').next().unwrap().parse().unwrap(),
-            reply: reply.trim_end_matches('\n').to_owned(),
-        }
-    }
-
-    async fn send(&self, emdb: &Emdb) -> (u16, String) {
-        let site = emdb.base().strip_suffix("/finder").unwrap();
-        let mut request = client().post(format!("{site}{}", self.path));
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let reply = request.body(self.body.clone()).send().await.unwrap();
-        (reply.status().as_u16(), reply.text().await.unwrap())
-    }
-}
-
-/// A body as it was sent: forms of parts have their line ends back, and what stands for a binary file is one of its length.
-fn binary(body: &str) -> Vec<u8> {
-    if !body.starts_with("--") {
-        return body.as_bytes().to_vec();
-    }
-    let mut bytes = Vec::new();
-    for line in body.lines() {
-        let length = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(" bytes binary]"))
-            .map(|length| length.parse::<usize>().unwrap());
-        match length {
-            Some(length) => bytes.extend(std::iter::repeat_n(b'W', length)),
-            None => bytes.extend(line.as_bytes()),
-        }
-        bytes.extend(b"\r\n");
-    }
-    bytes
-}
-
 fn client() -> Client {
     use_one_tls_provider();
     let redirects = reqwest::redirect::Policy::none();
@@ -91,6 +30,16 @@ fn client() -> Client {
         .no_proxy()
         .build()
         .unwrap()
+}
+
+async fn send(captured: &Captured, emdb: &Emdb) -> (u16, String) {
+    let site = emdb.base().strip_suffix("/finder").unwrap();
+    let mut request = client().post(format!("{site}{}", captured.path));
+    for (name, value) in &captured.headers {
+        request = request.header(name, value);
+    }
+    let reply = request.body(captured.body.clone()).send().await.unwrap();
+    (reply.status().as_u16(), reply.text().await.unwrap())
 }
 
 async fn post(emdb: &Emdb, service: &str, body: &Value) -> (u16, String) {
@@ -153,7 +102,7 @@ async fn real_pushes_are_answered_byte_for_byte() {
     });
     for name in CAPTURES {
         let captured = Captured::read(name);
-        let (status, reply) = captured.send(&emdb).await;
+        let (status, reply) = send(&captured, &emdb).await;
         assert_eq!(status, captured.status, "{name}: {reply}");
         assert_eq!(reply.trim_end_matches('\n'), captured.reply, "{name}");
     }
@@ -277,7 +226,7 @@ async fn any_path_is_taken_and_every_part_is_logged() {
     let elsewhere = "/WEB-INF/../etc/passwd";
     let savepath = "/WEB-INF/data/finder/catalog/originals/Pushed/file-first.bin";
     captured.body = body.replace(savepath, elsewhere).into_bytes();
-    assert_eq!(captured.send(&emdb).await.0, 200);
+    assert_eq!(send(&captured, &emdb).await.0, 200);
     emdb.edit(|content: &mut Content| {
         assert_eq!(&content.elsewhere[elsewhere].bytes[..], b"first");
         assert!(content.originals.is_empty() && content.generated.is_empty());

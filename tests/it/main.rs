@@ -43,4 +43,5 @@ mod shutdown;
 mod support;
 mod thumbs;
 mod trash;
+mod upstream;
 mod windows;

@@ -4,6 +4,7 @@
 //! of one that pushes ([`receive`]). Its JSON is written by hand in EMDB's own member order with `\/`, not by the code under test.
 //! Stopped when dropped.
 
+mod client;
 mod content;
 mod downloads;
 mod multipart;
@@ -12,6 +13,7 @@ mod replies;
 mod rule;
 mod search;
 
+pub(crate) use client::{Client, Peer, Ran};
 pub(crate) use content::{Content, Doc, File, asset_members};
 pub(crate) use multipart::Part;
 pub(crate) use receive::Write;

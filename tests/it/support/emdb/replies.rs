@@ -244,7 +244,7 @@ impl Shared {
         content.docs.iter().filter(inside).cloned().collect()
     }
 
-    fn generated_of(&self, doc: &Doc) -> Value {
+    pub(super) fn generated_of(&self, doc: &Doc) -> Value {
         let source_path = doc.text("sourcepath").unwrap_or_default();
         let content = self.content.lock().unwrap();
         let below = format!("{source_path}/");
@@ -291,7 +291,7 @@ impl Shared {
     }
 }
 
-fn row(doc: &Doc) -> Value {
+pub(super) fn row(doc: &Doc) -> Value {
     json!({
         "catalog": "finder_catalog", "searchtype": doc.module, "index": "finder_catalog-0", "source": doc.source, "id": doc.id,
     })
