@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::model::{AssetId, CatalogId, FileKind, MediaPath, Timestamp};
+use crate::model::{AssetId, CatalogId, FileKind, MediaPath};
 use crate::protocol::Error;
 use crate::protocol::wire_path::{self, BadPath};
 
@@ -148,11 +148,10 @@ pub struct Given<'a> {
     pub path: &'a MediaPath,
     /// The asset that it is wanted for. It comes back with the file, and tells two files of one name apart.
     pub asset: &'a AssetId,
-    /// When the one that is here was modified, where there is one.
-    pub modified: Option<Timestamp>,
 }
 
-/// Writes what is wanted of a page of changes; the paths lie in our own `catalog`.
+/// Writes what is wanted of a page of changes; the paths lie in our own `catalog`. EMDB tells the date of the file that it has in
+/// `lastmodified`, which its own sender does not look at; we say that we have none.
 #[must_use]
 pub fn encode_generated(catalog: &CatalogId, files: &[Given<'_>]) -> Vec<u8> {
     let files: Vec<Value> = (files.iter())
@@ -160,7 +159,7 @@ pub fn encode_generated(catalog: &CatalogId, files: &[Given<'_>]) -> Vec<u8> {
             json!({
                 "filename": file.path.name(),
                 "localpath": wire_path::to_wire(catalog, file.kind, file.path),
-                "lastmodified": file.modified.map_or(0, Timestamp::as_millis),
+                "lastmodified": 0,
                 "asset": file.asset,
             })
         })
@@ -234,7 +233,6 @@ mod tests {
             kind: FileKind::Generated,
             path: &file,
             asset: &asset,
-            modified: None,
         };
         let ours = encode_generated(&own(), &[given]);
         let read = parse_generated(&ours).unwrap();
@@ -260,7 +258,6 @@ mod tests {
             kind: FileKind::Original,
             path: &file,
             asset: &asset,
-            modified: None,
         };
         let text = encode_originals(&own(), "other/catalog", &[given]);
         assert!(serde_json::from_slice::<Value>(&text).is_ok());
