@@ -179,3 +179,31 @@ pub struct RunReport {
     /// How many files were in flight at once.
     pub transfers: Transfers,
 }
+
+impl RunReport {
+    /// Both together: what came in one part of a run, and what went in the other.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let transfers = match self.transfers == Transfers::default() {
+            true => other.transfers,
+            false => self.transfers,
+        };
+        Self {
+            records: self.records + other.records,
+            files_written: self.files_written + other.files_written,
+            files_adopted: self.files_adopted + other.files_adopted,
+            files_moved: self.files_moved + other.files_moved,
+            files_cloned: self.files_cloned + other.files_cloned,
+            bytes_received: self.bytes_received + other.bytes_received,
+            records_sent: self.records_sent + other.records_sent,
+            files_sent: self.files_sent + other.files_sent,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            refused: self.refused + other.refused,
+            deleted: self.deleted + other.deleted,
+            quarantined: self.quarantined + other.quarantined,
+            unrenderable: self.unrenderable + other.unrenderable,
+            elapsed_ms: self.elapsed_ms + other.elapsed_ms,
+            transfers,
+        }
+    }
+}
