@@ -36,6 +36,7 @@ mod planner;
 mod power;
 mod pull;
 mod pull_edges;
+mod receive;
 mod regenerate;
 mod serve;
 mod shutdown;
