@@ -86,7 +86,7 @@ pub(super) async fn file(
             return Err(form("has too many parts"));
         }
         let name = part.name().unwrap_or_default().to_owned();
-        if part.file_name().is_some() || name.starts_with("file") {
+        if part.file_name().is_some() || name == "file" || name.starts_with("file.") {
             if brought.is_some() {
                 return Err(form("brings more than one file"));
             }
