@@ -122,10 +122,13 @@ pub(super) async fn next(
         };
         under.window.after = Some(last.place.clone());
         let records: Vec<&StoredRecord> = candidates.iter().map(|found| &found.stored).collect();
-        let sent = push
-            .catalogue
-            .already_sent(push.peer.name(), &records)
-            .await?;
+        let sent = match under.is_anew {
+            true => Vec::new(),
+            false => {
+                let peer = push.peer.name();
+                push.catalogue.already_sent(peer, &records).await?
+            }
+        };
         let due: Vec<StoredRecord> = candidates
             .into_iter()
             .map(|found| found.stored)

@@ -272,7 +272,7 @@ pub async fn run(push: &Arc<Push>) -> Result<(), Error> {
         .await?;
     batch.commit().await?;
     let known = push.known_id().await?;
-    let mut under = changes::begin(push).await?;
+    let mut under = changes::look(push).await?;
     let first = changes::next(push, &mut under, known.as_ref()).await?;
     if first.is_empty()
         && push.catalogue.next_due(peer, Lane::Upload).await?.is_none()

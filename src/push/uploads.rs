@@ -174,6 +174,8 @@ fn judge(push: &Push, job: &Job, error: Error) -> Ending {
         return Ending::Release;
     }
     let tries = match error.class() {
+        // Another look at the disk would find the same.
+        _ if matches!(error, Error::Damaged { .. }) => 1,
         Class::Transient if !error.is_rejection() => push.limits.attempts,
         _ => push.limits.attempts.min(TRIES_PERMANENT),
     };
