@@ -95,7 +95,7 @@ async fn add_asset(
     generated: &[(&str, &[u8])],
 ) {
     let members = json!({"id": id, "name": path, "filesize": original.len()});
-    add_asset_with(node, id, path, members, original, generated).await;
+    add_asset_with(node, id, path, members, (original, true), generated).await;
 }
 
 async fn add_asset_with(
@@ -103,11 +103,12 @@ async fn add_asset_with(
     id: &str,
     path: &str,
     more: Value,
-    original: &[u8],
+    (original, has_original): (&[u8], bool),
     generated: &[(&str, &[u8])],
 ) {
-    let (node, own) = (&node.node, &node.node.config.node.cluster_id);
-    let now = node.seams.clock.now();
+    let catalogue = &node.node.catalogue;
+    let own = &node.node.config.node.cluster_id;
+    let now = node.node.seams.clock.now();
     let mut members = asset_members(path, original.len(), MTIME);
     for (name, value) in more.as_object().unwrap() {
         members[name] = value.clone();
@@ -115,12 +116,25 @@ async fn add_asset_with(
     let key = RecordKey::new("asset", id).unwrap();
     let status = RecordStatus::saved_by_master(own, None, now, false);
     let record = stamped(members.as_object().unwrap().clone(), &key, &status);
-    let mut batch = node.catalogue.batch().await.unwrap();
+    let mut batch = catalogue.batch().await.unwrap();
     batch.put_records(&[&record], "", now).await.unwrap();
-    let files = generated
-        .iter()
-        .map(|(name, bytes)| (FileKind::Generated, format!("{path}/{name}"), *bytes))
-        .chain([(FileKind::Original, path.to_owned(), original)]);
+    batch.commit().await.unwrap();
+    let original = has_original.then(|| (FileKind::Original, path.to_owned(), original));
+    let generated = generated.iter();
+    let generated =
+        generated.map(|(name, bytes)| (FileKind::Generated, format!("{path}/{name}"), *bytes));
+    add_files(node, id, generated.chain(original)).await;
+}
+
+/// Files of an asset, published and noted.
+async fn add_files<'a>(
+    node: &Mirror,
+    id: &str,
+    files: impl Iterator<Item = (FileKind, String, &'a [u8])>,
+) {
+    let (node, now) = (&node.node, node.node.seams.clock.now());
+    let key = RecordKey::new("asset", id).unwrap();
+    let mut batch = node.catalogue.batch().await.unwrap();
     for (kind, path, bytes) in files {
         let file = MediaFile {
             kind,
@@ -572,7 +586,7 @@ async fn one_bad_record_is_set_aside_and_holds_up_no_other() {
             .unwrap();
     }
     let bad = json!({"filesize": "many"});
-    add_asset_with(&world.node, "BAD", "bad.bin", bad, b"b", &[]).await;
+    add_asset_with(&world.node, "BAD", "bad.bin", bad, (b"b", true), &[]).await;
     add_asset(&world.node, "GOOD", "good.bin", b"good", &[]).await;
     let outcome = world.well().await;
     assert_eq!(
@@ -885,4 +899,61 @@ async fn a_wrong_node_gets_nothing() {
         outcome.error
     );
     assert!(world.emdb.requests(CHANGES).is_empty());
+}
+
+#[tokio::test]
+async fn every_member_of_a_folder_goes_and_what_emdb_keeps_for_itself_does_not() {
+    let world = World::new().await;
+    add_asset_with(
+        &world.node,
+        "F1",
+        "Set",
+        json!({"isfolder": true, "primaryfile": "b.bin"}),
+        (b"", false),
+        &[],
+    )
+    .await;
+    let files = ["Set/a.bin", "Set/x/b.bin", "Set/.versions/a.bin"];
+    let files = files.map(|path| (FileKind::Original, path.to_owned(), path.as_bytes()));
+    add_files(&world.node, "F1", files.into_iter()).await;
+    let outcome = world.well().await;
+    assert_eq!(outcome.report.files_sent, 2);
+    let offer = body(&world.emdb.requests(OFFER)[0]);
+    let row = &offer["results"][0];
+    assert_eq!(
+        (
+            &row["isfolder"],
+            &row["sourcepath"],
+            &row["parentsourcepath"]
+        ),
+        (&json!(true), &json!("Set"), &json!("Set"))
+    );
+    world.emdb.edit(|content| {
+        let there: Vec<_> = content.originals.keys().collect();
+        assert_eq!(there, ["Set/a.bin", "Set/x/b.bin"]);
+    });
+}
+
+#[tokio::test]
+async fn what_is_sent_keeps_to_the_bandwidth_and_every_piece_of_a_large_file_arrives() {
+    let mut world = World::new().await;
+    let large: Vec<u8> = (0..700_000_u32).map(|n| (n % 251) as u8).collect();
+    add_asset(&world.node, "A1", "large.bin", &large, &[]).await;
+    world
+        .node
+        .configure(|config| config.limits.bwlimit = "1M:off".parse().unwrap());
+    let throttle = emsync::throttle::Throttle::new(
+        &world.node.node.config.limits,
+        world.node.node.seams.clock.clone(),
+    );
+    world.node.node.throttle = throttle;
+    let started = std::time::Instant::now();
+    let outcome = world.well().await;
+    assert_eq!(outcome.report.bytes_sent, 700_000);
+    // A tenth of a second's worth goes at once, the rest at a MiB a second.
+    let least = std::time::Duration::from_millis(550);
+    assert!(started.elapsed() >= least, "{:?}", started.elapsed());
+    world
+        .emdb
+        .edit(|content| assert_eq!(content.originals["large.bin"].bytes, large));
 }

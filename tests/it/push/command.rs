@@ -183,3 +183,48 @@ async fn neither_way_waits_for_the_other_to_go_well_and_both_failures_show() {
         ran.stdout
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_peer_does_not_take_is_set_aside_listed_and_sent_once_it_does() {
+    let place = Place::new();
+    let emdb = Emdb::start(Setup::default()).await;
+    pushing_to(&place, &emdb);
+    let settings = place.path("r/emsync.toml");
+    let originals = text(&settings).replace("push_originals = false", "push_originals = true");
+    fs::write(&settings, originals).unwrap();
+    fs::create_dir(place.path("photos")).unwrap();
+    fs::write(place.path("photos/a.txt"), b"alpha").unwrap();
+    let photos = place.path("photos");
+    place
+        .run(&["-C", "r", "import", photos.to_str().unwrap()])
+        .ends(0);
+    let no = Fault::Answer(Reply::plain(500, "text/html", "no"));
+    emdb.faults().always("sync/uploadfile", no);
+    let done = place.run(&["-C", "r", "push", "--json"]).ends(23).json();
+    assert_eq!(
+        (&done["quarantined"], &done["files_sent"]),
+        (&json!(1), &json!(0))
+    );
+    let said = place.run(&["-C", "r", "quarantine", "list"]).ok();
+    assert!(
+        said.contains("upload:originals/a.txt") && said.contains("to send"),
+        "{said}"
+    );
+    // It is no failure of what comes in.
+    let pulled = place.run(&["-C", "r", "pull", "--json"]).ends(0).json();
+    assert_eq!(pulled["quarantined"], 0);
+    let status = place.run(&["-C", "r", "status"]).ok();
+    assert!(status.contains("1 set aside"), "{status}");
+
+    emdb.faults().clear();
+    let said = place.run(&["-C", "r", "quarantine", "retry", "--all"]).ok();
+    assert!(said.contains("ready now"), "{said}");
+    let status = place.run(&["-C", "r", "status"]).ok();
+    assert!(status.contains("1 waiting (5 B), 0 set aside"), "{status}");
+    let done = place.run(&["-C", "r", "push", "--json"]).ends(0).json();
+    assert_eq!(
+        (&done["bytes_sent"], &done["quarantined"]),
+        (&json!(5), &json!(0))
+    );
+    emdb.edit(|content| assert_eq!(&content.originals["a.txt"].bytes[..], b"alpha"));
+}
