@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::args::{Global, Json};
+use super::receive::{self, Waiting};
 use super::{ExitCode, output};
 use crate::catalogue::{Counted, FileTotals, JobCounts, Run};
 use crate::model::Timestamp;
@@ -21,6 +22,8 @@ struct Status {
     damaged: u64,
     conflicts: u64,
     peers: Vec<PeerStatus>,
+    /// Those who may hand changes in and are no peers.
+    senders: Vec<Waiting>,
     last_run: Option<LastRun>,
 }
 
@@ -134,6 +137,9 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
             to_send: node.catalogue.upload_counts(Some(&peer.name)).await?,
         });
     }
+    let is_peer = |name: &str| node.config.peers.iter().any(|peer| peer.name == name);
+    let mut senders = receive::senders(node).await?;
+    senders.retain(|sender| !is_peer(&sender.name));
     let known: Option<Vec<bool>> = peers
         .iter()
         .filter(|peer| peer.enabled)
@@ -158,6 +164,7 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
         damaged,
         conflicts: node.catalogue.count_conflicts().await?,
         peers,
+        senders,
         last_run: node.catalogue.runs(1).await?.pop().map(LastRun::from),
     })
 }
@@ -228,6 +235,9 @@ fn print(status: &Status) -> anyhow::Result<()> {
             output::bytes(waiting.open_bytes),
             output::count(waiting.quarantined)
         ))?;
+    }
+    for sender in &status.senders {
+        output::line(&receive::line(sender))?;
     }
     if let Some(run) = &status.last_run {
         output::line(&run.summary())?;
