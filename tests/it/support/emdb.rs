@@ -1,11 +1,22 @@
 //! A scripted server that answers like a stock EnterMediaDB 10, its defects included, over a real socket on port 0.
 //!
-//! It holds records and files in memory and knows the endpoints a pulling client uses (wire spec 3.1 to 3.3, 3.8, 3.9, 3.11). Its
-//! JSON is written by hand in EMDB's own member order with `\/`, not by the code under test. Stopped when dropped.
+//! It holds records and files in memory and knows the endpoints of a client that pulls (wire spec 3.1 to 3.3, 3.8, 3.9, 3.11) and
+//! of one that pushes ([`receive`]). Its JSON is written by hand in EMDB's own member order with `\/`, not by the code under test.
+//! Stopped when dropped.
 
+mod client;
+mod content;
 mod downloads;
+mod multipart;
+mod receive;
 mod replies;
+mod rule;
 mod search;
+
+pub(crate) use client::{Client, Peer, Ran};
+pub(crate) use content::{Content, Doc, File, asset_members};
+pub(crate) use multipart::Part;
+pub(crate) use receive::Write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -18,9 +29,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response};
 use emsync::model::Timestamp;
-use emsync::protocol::lenient::parse_date;
 use emsync::protocol::wire_path::unescape;
-use serde_json::{Value, json};
+use emsync::seams::{Clock as _, Os};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -30,126 +40,12 @@ use super::fault::{Fault, FaultPlan, Link, Taps};
 /// The key it accepts.
 pub(crate) const KEY: &str = "syncusermd5420a1b2c3d";
 const SITE: &str = "finder";
-
-/// One record.
-#[derive(Debug, Clone)]
-pub(crate) struct Doc {
-    /// Table.
-    pub(crate) module: String,
-    /// Id.
-    pub(crate) id: String,
-    /// Its JSON, `emrecordstatus` included.
-    pub(crate) source: Value,
-}
-
-impl Doc {
-    /// A record owned and last saved by `cluster` at `modified`, with `members` beside its status.
-    pub(crate) fn new(
-        module: &str,
-        id: &str,
-        cluster: &str,
-        modified: Timestamp,
-        members: Value,
-    ) -> Self {
-        let mut source = members;
-        source["id"] = json!(id);
-        source["emrecordstatus"] = json!({
-            "recorddeleted": false, "mastereditclusterid": cluster, "lastmodifiedclusterid": cluster,
-            "recordmodificationdate": modified.to_string(), "masterrecordmodificationdate": modified.to_string(),
-        });
-        Self {
-            module: module.to_owned(),
-            id: id.to_owned(),
-            source,
-        }
-    }
-
-    /// The same as a tombstone.
-    pub(crate) fn deleted(mut self) -> Self {
-        self.source["emrecordstatus"]["recorddeleted"] = json!(true);
-        self
-    }
-
-    fn text(&self, member: &str) -> Option<&str> {
-        self.source[member].as_str()
-    }
-
-    fn modified(&self) -> Option<Timestamp> {
-        parse_date(self.source["emrecordstatus"]["recordmodificationdate"].as_str()?)
-    }
-}
-
-/// The members of an asset whose original has this size and modification time (ms).
-pub(crate) fn asset_members(path: &str, size: usize, mtime: i64) -> Value {
-    json!({
-        "sourcepath": path, "isfolder": false, "filesize": size, "fileformat": "bin", "importstatus": "complete",
-        "editstatus": "6", "assetmodificationdate": Timestamp::from_millis(mtime).to_string(),
-    })
-}
-
-/// One file.
-#[derive(Debug, Clone)]
-pub(crate) struct File {
-    /// Its content.
-    pub(crate) bytes: Bytes,
-    /// Its modification time, ms.
-    pub(crate) mtime: i64,
-}
-
-/// What the server holds. Paths are below `originals/` or `generated/`.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Content {
-    /// Records, in the order of their last change.
-    pub(crate) docs: Vec<Doc>,
-    /// Files below `originals/`.
-    pub(crate) originals: BTreeMap<String, File>,
-    /// Files below `generated/`.
-    pub(crate) generated: BTreeMap<String, File>,
-    /// Generated files listed under paths of the lister's choice, by asset.
-    crooked: BTreeMap<String, String>,
-    /// Records that no listing shows and no count counts, while a search finds them: an index that lost sight of them.
-    pub(crate) unlisted_ids: Vec<String>,
-}
-
-impl Content {
-    /// Adds or replaces a record; a replaced one moves to the end of every listing, as in the index (wire spec 3.3).
-    pub(crate) fn record(&mut self, doc: Doc) {
-        self.docs
-            .retain(|old| (&old.module, &old.id) != (&doc.module, &doc.id));
-        self.docs.push(doc);
-    }
-
-    /// Removes a record without a trace: a hard delete (wire spec 7.1).
-    pub(crate) fn hard_delete(&mut self, module: &str, id: &str) {
-        self.docs
-            .retain(|old| (old.module.as_str(), old.id.as_str()) != (module, id));
-    }
-
-    /// Adds or replaces an original.
-    pub(crate) fn original(&mut self, path: &str, bytes: impl Into<Bytes>, mtime: i64) {
-        let bytes = bytes.into();
-        self.originals
-            .insert(path.to_owned(), File { bytes, mtime });
-    }
-
-    /// Adds or replaces a generated file; `path` begins with its asset's source path.
-    pub(crate) fn generated(&mut self, path: &str, bytes: impl Into<Bytes>, mtime: i64) {
-        let bytes = bytes.into();
-        self.generated
-            .insert(path.to_owned(), File { bytes, mtime });
-    }
-
-    /// Lists a generated file for an asset whose `localpath` is whatever the server likes.
-    pub(crate) fn listed_at(&mut self, asset: &str, localpath: &str) {
-        self.crooked.insert(asset.to_owned(), localpath.to_owned());
-    }
-
-    /// Removes a file from either tree.
-    pub(crate) fn remove_file(&mut self, path: &str) {
-        self.originals.remove(path);
-        self.generated.remove(path);
-    }
-}
+/// Its cluster id, where a test does not give it another.
+pub(crate) const OWN: &str = "node-a-cluster";
+/// What it calls its catalog.
+pub(crate) const CATALOG: &str = "finder/catalog";
+/// The most that it takes of a request, bytes.
+const LARGEST: usize = 64 << 20;
 
 /// How the server is set up.
 #[derive(Debug, Clone, Copy)]
@@ -182,6 +78,10 @@ pub(crate) struct Logged {
     pub(crate) fields: BTreeMap<String, String>,
     /// The body as text.
     pub(crate) body: String,
+    /// The body as it came.
+    pub(crate) bytes: Bytes,
+    /// Its parts, in their order, where it is a form of several.
+    pub(crate) parts: Vec<Part>,
     /// When it came.
     pub(crate) at: Instant,
     /// Where from: one connection, as long as that stays.
@@ -200,6 +100,8 @@ pub(crate) struct Emdb {
 #[derive(Debug)]
 struct Shared {
     setup: Setup,
+    own: String,
+    write: Mutex<Write>,
     content: Mutex<Content>,
     sessions: Mutex<HashMap<String, Session>>,
     log: Mutex<Vec<Logged>>,
@@ -267,8 +169,15 @@ impl Tracker {
 impl Emdb {
     /// Starts a server.
     pub(crate) async fn start(setup: Setup) -> Self {
+        Self::start_as(setup, OWN).await
+    }
+
+    /// Starts a server with a cluster id of the test's choice.
+    pub(crate) async fn start_as(setup: Setup, own: &str) -> Self {
         let shared = Arc::new(Shared {
             setup,
+            own: own.to_owned(),
+            write: Mutex::default(),
             content: Mutex::default(),
             sessions: Mutex::default(),
             log: Mutex::default(),
@@ -303,6 +212,26 @@ impl Emdb {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its cluster id.
+    pub(crate) fn own(&self) -> &str {
+        &self.shared.own
+    }
+
+    /// What it answers from now on to whoever sends it something.
+    pub(crate) fn write(&self, write: Write) {
+        *self.shared.write.lock().unwrap() = write;
+    }
+
+    /// Now, on its clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    /// Its index shows all that was imported, as after a second or so.
+    pub(crate) fn refresh(&self) {
+        self.edit(Content::refresh);
     }
 
     /// Changes what it holds.
@@ -354,21 +283,38 @@ impl Drop for Emdb {
     }
 }
 
+impl Shared {
+    fn now(&self) -> Timestamp {
+        let stopped_at = *self.stopped_at.lock().unwrap();
+        let ours = stopped_at.unwrap_or_else(|| Os.now()).as_millis();
+        Timestamp::from_millis(ours + self.clock_offset.load(Ordering::SeqCst))
+    }
+}
+
 async fn answer(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(link): ConnectInfo<Link>,
     request: Request,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
-    let form = String::from_utf8_lossy(&body).into_owned();
-    let query = head.uri.query().unwrap_or_default();
+    let bytes = to_bytes(body, LARGEST).await.unwrap_or_default();
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    let kind = head.headers.get("content-type");
+    let parts = multipart::parts(kind, &bytes);
+    let query = fields(head.uri.query().unwrap_or_default());
+    // A body of parts or of JSON has no fields of this kind.
+    let form = match parts.is_empty() && !body.starts_with('{') {
+        true => body.as_str(),
+        false => "",
+    };
     let logged = Logged {
         method: head.method,
         path: head.uri.path().to_owned(),
         headers: head.headers,
-        fields: fields(query).chain(fields(&form)).collect(),
-        body: form,
+        fields: query.chain(fields(form)).collect(),
+        body,
+        bytes,
+        parts,
         at: Instant::now(),
         from: link.from,
     };

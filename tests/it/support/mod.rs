@@ -1,6 +1,8 @@
 //! What the tests stand on: peers that behave, and misbehave, as real ones do.
 
+pub(crate) mod author;
 pub(crate) mod between;
+pub(crate) mod captured;
 pub(crate) mod chance;
 pub(crate) mod disk;
 pub(crate) mod door;

@@ -4,15 +4,13 @@ use std::sync::atomic::Ordering;
 
 use emsync::model::Timestamp;
 use emsync::protocol::lenient::format_since;
-use emsync::seams::{Clock as _, Os};
 use serde_json::{Value, json};
 
 use super::super::fault::{Fault, Length, Reply};
-use super::{Doc, KEY, Logged, SITE, Session, Shared, Tracker};
+use super::{CATALOG, Doc, KEY, Logged, SITE, Session, Shared, Tracker};
 
-const CATALOG: &str = "finder/catalog";
-const NO_ACCESS: &str = "/finder/mediadb/services/authentication/noaccess.json";
-const JSON: &str = "text/json;charset=UTF-8";
+pub(super) const NO_ACCESS: &str = "/finder/mediadb/services/authentication/noaccess.json";
+pub(super) const JSON: &str = "text/json;charset=UTF-8";
 pub(super) const HTML: &str = "text/html;charset=UTF-8";
 const DOWNLOADS: &str = "module/asset/downloads/";
 
@@ -107,6 +105,15 @@ impl Shared {
                 self.changes(request, session, matches!(fault, Some(Fault::RepeatPage)))
             }
             "cluster/pullrecentuploads" => self.uploads(request),
+            "cluster/receive/uploadchanges"
+            | "cluster/receive/receiveoriginalschanges"
+            | "cluster/receive/uploadfile"
+            | "module/asset/sync/uploadfile" => {
+                match self.write.lock().unwrap().refusal(logged_in) {
+                    Some(refusal) => refusal,
+                    None => self.receive(service.trim_end_matches(".json"), request),
+                }
+            }
             searched
                 if searched.starts_with("module/") || searched.starts_with("lists/search/") =>
             {
@@ -217,9 +224,7 @@ impl Shared {
     /// Start of the window on this server's clock; `None` when the field is missing, `Err` as in s059.
     fn window(&self, request: &Logged) -> Option<Result<Timestamp, Reply>> {
         let ago = request.fields.get("lastpullago")?;
-        let offset = self.clock_offset.load(Ordering::SeqCst);
-        let stopped_at = *self.stopped_at.lock().unwrap();
-        let now = stopped_at.unwrap_or_else(|| Os.now()).as_millis() + offset;
+        let now = self.now().as_millis();
         Some(match ago.parse::<i64>() {
             Ok(ago) => Ok(Timestamp::from_millis(now.saturating_sub(ago).max(0))),
             Err(_) => Err(envelope(
@@ -230,7 +235,8 @@ impl Shared {
     }
 
     fn found(&self, window: Timestamp) -> Vec<Doc> {
-        let content = self.content.lock().unwrap();
+        let mut content = self.content.lock().unwrap();
+        content.refresh_at(self.now());
         let hidden = &content.unlisted_ids;
         let inside = |doc: &&Doc| {
             doc.modified().is_some_and(|moment| moment >= window) && !hidden.contains(&doc.id)
@@ -238,7 +244,7 @@ impl Shared {
         content.docs.iter().filter(inside).cloned().collect()
     }
 
-    fn generated_of(&self, doc: &Doc) -> Value {
+    pub(super) fn generated_of(&self, doc: &Doc) -> Value {
         let source_path = doc.text("sourcepath").unwrap_or_default();
         let content = self.content.lock().unwrap();
         let below = format!("{source_path}/");
@@ -285,7 +291,7 @@ impl Shared {
     }
 }
 
-fn row(doc: &Doc) -> Value {
+pub(super) fn row(doc: &Doc) -> Value {
     json!({
         "catalog": "finder_catalog", "searchtype": doc.module, "index": "finder_catalog-0", "source": doc.source, "id": doc.id,
     })
