@@ -15,6 +15,7 @@
 //!                  reconcile ──────────▶ deletes under the guard, parity report
 //!
 //!  import ─▶ STORE ─▶ CATALOGUE        other nodes, browsers ──▶ serve ──▶ CATALOGUE, STORE
+//!                                      other nodes ──▶ serve ──▶ receive ──▶ pull (handed, landing) ──▶ CATALOGUE, STORE
 //! ```
 //!
 //! # Bands
@@ -31,7 +32,7 @@
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
-//!    records, made here), [`serve`] (the HTTP node), [`cli`].
+//!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`cli`].
 //!
 //! # Invariants
 //!
@@ -80,5 +81,6 @@ pub mod edits;
 pub mod import;
 pub mod node;
 pub mod pipeline;
+pub mod receive;
 pub mod renditions;
 pub mod serve;

@@ -145,16 +145,18 @@ impl Catalogue {
 }
 
 impl Batch {
-    /// Keeps both sides of a conflict. The same two sides seen again are the same conflict.
+    /// Keeps both sides of a conflict; answers whether it is a new one. The same two sides seen again are the same conflict, and so is
+    /// a version of theirs that was refused before, whatever became of ours since.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub async fn put_conflict(&mut self, conflict: &Conflict) -> Result<(), Error> {
-        let sides = format!(
-            "{}\n{}\n{}",
-            conflict.key, conflict.local_source, conflict.remote_source
-        );
-        sqlx::query(
+    pub async fn put_conflict(&mut self, conflict: &Conflict) -> Result<bool, Error> {
+        let (key, theirs) = (&conflict.key, &conflict.remote_source);
+        let sides = match conflict.winner {
+            Winner::Local => format!("{key}\n{theirs}"),
+            Winner::Remote => format!("{key}\n{}\n{theirs}", conflict.local_source),
+        };
+        let kept = sqlx::query(
             "INSERT INTO conflict (module, record, peer, at, winner, local_source, remote_source, digest)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (digest) DO NOTHING",
         )
@@ -169,6 +171,6 @@ impl Batch {
         .execute(&mut *self.tx)
         .await
         .map_err(during("keep a conflict"))?;
-        Ok(())
+        Ok(kept.rows_affected() > 0)
     }
 }

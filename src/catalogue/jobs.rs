@@ -11,8 +11,8 @@ use sqlx::{QueryBuilder, Row as _};
 use super::dialect::{Engine, ROWS_A_STATEMENT, Row};
 use super::files::asset_id;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
-use crate::model::job::Work;
-use crate::model::{AssetId, Timestamp};
+use crate::model::job::{Work, fetch_subject};
+use crate::model::{AssetId, FileKind, MediaPath, Timestamp};
 
 /// Jobs that wait for the same kind of worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -57,6 +57,9 @@ impl Lane {
             .unwrap_or(Self::Record)
     }
 }
+
+/// Jobs of a peer.
+const JOBS: &str = "SELECT id, generation, peer, subject, asset, size, attempts, payload, lane FROM job WHERE peer = ";
 
 pub(super) const READY: i64 = 0;
 const LEASED: i64 = 1;
@@ -207,6 +210,69 @@ impl Catalogue {
             found.extend(rows);
         }
         Ok(found)
+    }
+
+    /// The wishes of a peer for files of these assets that are not set aside, in order of their subjects.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn fetches_for(&self, peer: &str, assets: &[&str]) -> Result<Vec<Job>, Error> {
+        let mut found = Vec::new();
+        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new(JOBS);
+            query.push_bind(peer).push(" AND asset IN (");
+            let mut list = query.separated(", ");
+            for asset in chunk {
+                list.push_bind(*asset);
+            }
+            query.push(") AND ");
+            found.extend(self.fetches(query).await?);
+        }
+        Ok(found)
+    }
+
+    /// The wishes of a peer for the file of this name: the one that stands for the name, and those of further assets that have
+    /// another file of the same name; only `asset`'s where one is given.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn fetches_named(
+        &self,
+        peer: &str,
+        kind: FileKind,
+        path: &MediaPath,
+        asset: Option<&AssetId>,
+    ) -> Result<Vec<Job>, Error> {
+        let name = fetch_subject(kind, path.as_str(), None);
+        let mut query = QueryBuilder::<Engine>::new(JOBS);
+        query.push_bind(peer);
+        match asset {
+            Some(asset) => {
+                query.push(" AND asset = ").push_bind(asset.as_str());
+                let further = fetch_subject(kind, path.as_str(), Some(asset));
+                query.push(" AND subject IN (").push_bind(name);
+                query.push(", ").push_bind(further).push(") AND ");
+            }
+            None => {
+                query.push(" AND subject = ").push_bind(name).push(" AND ");
+            }
+        }
+        self.fetches(query).await
+    }
+
+    async fn fetches(&self, mut query: QueryBuilder<Engine>) -> Result<Vec<Job>, Error> {
+        query
+            .push("state < ")
+            .push_bind(QUARANTINED)
+            .push(" AND lane <= ")
+            .push_bind(Lane::Large.number());
+        let rows = query
+            .push(" ORDER BY subject")
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read wishes for files"))?;
+        rows.iter().map(job).collect()
     }
 
     /// The assets that jobs of a peer with these subjects serve.

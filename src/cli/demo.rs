@@ -214,7 +214,7 @@ async fn start_serving(
         .await
         .context("listen on loopback")?;
     let url = super::base_url(listener.local_addr()?, &node.config.node.site);
-    let (node, stop) = (super::serve::served(node), stop.clone());
+    let (node, stop) = (super::serve::served(node, stop)?, stop.clone());
     Ok((url, tokio::spawn(serve::run(listener, node, stop))))
 }
 

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::args::{Global, Serve};
 use super::{ExitCode, output};
 use crate::node::Node;
+use crate::receive::Inbox;
 use crate::serve::{self, Settings};
 use crate::shutdown::Shutdown;
 
@@ -34,13 +35,13 @@ pub(super) async fn run(
         .with_context(|| format!("listen on {address}"))?;
     let url = super::base_url(listener.local_addr()?, &node.config.node.site);
     output::read_or_not(output::line(&url).map_err(Into::into))?;
-    serve::run(listener, served(&node), shutdown.clone()).await?;
+    serve::run(listener, served(&node, shutdown)?, shutdown.clone()).await?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
 }
 
 /// What the HTTP node needs of this node.
-pub(super) fn served(node: &Node) -> serve::Node {
+pub(super) fn served(node: &Node, shutdown: &Shutdown) -> anyhow::Result<serve::Node> {
     let config = &node.config;
     let settings = Settings {
         node: config.node.cluster_id.clone(),
@@ -50,11 +51,12 @@ pub(super) fn served(node: &Node) -> serve::Node {
         per_page: PER_PAGE,
         margin: MARGIN,
     };
-    serve::Node::new(
+    let served = serve::Node::new(
         settings,
         node.catalogue.clone(),
         node.store.clone(),
         node.seams.clone(),
         node.throttle.clone(),
-    )
+    );
+    Ok(served.receiving(Inbox::open(node, shutdown)?))
 }

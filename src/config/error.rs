@@ -12,7 +12,7 @@ use crate::error::Class;
 use crate::model::id::IdError;
 
 /// A file, and the line in it when one can be named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The configuration file.
     pub file: PathBuf,

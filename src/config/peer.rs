@@ -131,6 +131,26 @@ impl Peer {
         &self.place
     }
 
+    /// A node that is known by name alone and has no address (RFC 2606).
+    #[must_use]
+    pub(crate) fn nowhere(name: &str, cluster_id: Option<NodeId>) -> Self {
+        let base_url = "http://nowhere.invalid/none".parse();
+        Self {
+            name: name.to_owned(),
+            base_url: base_url.expect("a base URL"),
+            cluster_id,
+            enabled: false,
+            pull_originals: true,
+            generated: Generated::Copy,
+            push: false,
+            push_originals: false,
+            insecure_session: false,
+            max_delete: None,
+            key: None,
+            place: Place::default(),
+        }
+    }
+
     pub(super) fn resolve(written: &file::Peer, dir: &Path, own: &NodeId) -> Result<Self, Error> {
         let base_url = match &written.base_url {
             None => {

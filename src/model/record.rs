@@ -114,6 +114,33 @@ pub enum Resolution {
     Skip,
     /// Keep the local version and store the remote one among the conflicts.
     KeepLocal,
+    /// The same, and say so with a newer date: the record is ours, and others may have taken the stale edit that was refused.
+    KeepLocalAnew,
+    /// Keep the local version: it is an edit of the very version that arrived.
+    Ahead,
+}
+
+impl Resolution {
+    /// Whether the remote version is stored.
+    #[must_use]
+    pub fn saves(self) -> bool {
+        matches!(self, Self::Save | Self::SaveKeepingLoser)
+    }
+
+    /// Whether the local version stays, other than the one that arrived.
+    #[must_use]
+    pub fn keeps(self) -> bool {
+        matches!(self, Self::KeepLocal | Self::KeepLocalAnew | Self::Ahead)
+    }
+
+    /// Whether one of the two versions held something that the other one does not know of.
+    #[must_use]
+    pub fn is_conflict(self) -> bool {
+        matches!(
+            self,
+            Self::SaveKeepingLoser | Self::KeepLocal | Self::KeepLocalAnew
+        )
+    }
 }
 
 /// Decides between the local version of a record and the one that arrived. `own` is this node.
@@ -149,18 +176,50 @@ pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resol
         return Resolution::KeepLocal;
     };
     if their_master_date < our_master_date {
-        return Resolution::KeepLocal;
+        // Whoever else took that edit gives it up for a version of a later date than the edit's.
+        return if ours.master == *own {
+            Resolution::KeepLocalAnew
+        } else {
+            Resolution::KeepLocal
+        };
     }
-    let edit_would_be_lost = ours.modified_by == *own && ours.master != *own && !local.pushed;
     match theirs.modified.cmp(&ours.modified) {
         Ordering::Equal => same_date(local, ours, remote, theirs),
-        _ if edit_would_be_lost && their_master_date > our_master_date => {
+        _ if their_master_date > our_master_date && is_ours_alone(local, ours, own) => {
             Resolution::SaveKeepingLoser
         }
         // Rows 8 and 9: the last writer wins.
+        Ordering::Greater if is_ours_alone(local, ours, own) || crosses(ours, theirs, own) => {
+            Resolution::SaveKeepingLoser
+        }
         Ordering::Greater => Resolution::Save,
+        Ordering::Less if is_base_of(theirs, ours) => Resolution::Ahead,
         Ordering::Less => Resolution::KeepLocal,
     }
+}
+
+/// Whether the local version is an edit of ours that its master is not known to have.
+fn is_ours_alone(local: &Version, ours: &RecordStatus, own: &NodeId) -> bool {
+    ours.modified_by == *own && ours.master != *own && !local.pushed
+}
+
+/// Whether two others edited the same version of a record of ours. Nobody but us sees both edits, so the older one is kept here;
+/// that the second editor had seen the first one's cannot be told.
+fn crosses(ours: &RecordStatus, theirs: &RecordStatus, own: &NodeId) -> bool {
+    let is_an_edit = |status: &RecordStatus| status.modified_by != *own;
+    ours.master == *own
+        && is_an_edit(ours)
+        && is_an_edit(theirs)
+        && ours.modified_by != theirs.modified_by
+}
+
+/// Whether `edited` is an edit of the very version that `base` is, as its master saved it.
+fn is_base_of(base: &RecordStatus, edited: &RecordStatus) -> bool {
+    base.modified_by == base.master
+        && edited.master == base.master
+        && edited.modified_by != edited.master
+        && Some(base.modified) == base.master_modified
+        && base.master_modified == edited.master_modified
 }
 
 /// Row 7. Equal dates usually mean the same change. Where the versions differ all the same, the greater
@@ -219,10 +278,11 @@ mod tests {
                 version("A", "A", 1100, 1100),
                 Resolution::Save,
             ),
+            // An edit meets the version that it is one of: there is nothing to log, though EMDB does.
             (
                 Some(version("A", "B", 1000, 1030)),
                 version("A", "A", 1000, 1000),
-                Resolution::KeepLocal,
+                Resolution::Ahead,
             ),
             (
                 Some(version("A", "B", 1000, 1030)),
@@ -232,7 +292,7 @@ mod tests {
             (
                 Some(version("B", "B", 1040, 1040)),
                 version("B", "A", 1000, 1050),
-                Resolution::KeepLocal,
+                Resolution::KeepLocalAnew,
             ),
             (
                 Some(version("B", "B", 1000, 1000)),
@@ -334,6 +394,51 @@ mod tests {
     }
 
     #[test]
+    fn no_edit_is_lost_without_a_copy() {
+        let taken = |own: &str, local: &Version, remote| resolve(Some(local), &remote, &node(own));
+        // Two spokes edit what the hub owns, at their own places: each keeps its own edit when the other's is later.
+        let mine = version("A", "B", 1000, 1030);
+        assert_eq!(
+            taken("B", &mine, version("A", "C", 1000, 1050)),
+            Resolution::SaveKeepingLoser
+        );
+        assert_eq!(
+            taken("B", &mine, version("A", "C", 1000, 1020)),
+            Resolution::KeepLocal
+        );
+        let pushed = Version {
+            pushed: true,
+            ..mine.clone()
+        };
+        assert_eq!(
+            taken("B", &pushed, version("A", "C", 1000, 1050)),
+            Resolution::Save
+        );
+        // The hub has both, one after the other.
+        assert_eq!(
+            taken("A", &mine, version("A", "C", 1000, 1050)),
+            Resolution::SaveKeepingLoser
+        );
+        assert_eq!(
+            taken("A", &mine, version("A", "B", 1000, 1050)),
+            Resolution::Save
+        );
+        // Anybody else only passes them on.
+        assert_eq!(
+            taken("D", &mine, version("A", "C", 1000, 1050)),
+            Resolution::Save
+        );
+    }
+
+    #[test]
+    fn a_stale_edit_is_refused_by_everybody_and_answered_by_the_owner() {
+        let (owned, stale) = (version("A", "A", 1040, 1040), version("A", "B", 1000, 1050));
+        let refused = |own: &str| resolve(Some(&owned), &stale, &node(own));
+        assert_eq!(refused("A"), Resolution::KeepLocalAnew);
+        assert_eq!(refused("C"), Resolution::KeepLocal);
+    }
+
+    #[test]
     fn records_nobody_stamped_are_compared_by_content() {
         let bare = |text: &str| Version {
             status: None,
@@ -381,7 +486,7 @@ mod tests {
         #[test]
         fn resolving_is_idempotent(local in any_version(), remote in any_version()) {
             let own = node("B");
-            if matches!(resolve(Some(&local), &remote, &own), Resolution::Save | Resolution::SaveKeepingLoser) {
+            if resolve(Some(&local), &remote, &own).saves() {
                 prop_assert_eq!(resolve(Some(&remote), &remote, &own), Resolution::Skip);
             }
         }
@@ -390,9 +495,8 @@ mod tests {
         #[test]
         fn two_onlookers_agree_on_versions_of_one_date(left in any_version(), right in any_version()) {
             let onlooker = node("Z");
-            let winner = |mine: &Version, other: &Version| match resolve(Some(mine), other, &onlooker) {
-                Resolution::Save | Resolution::SaveKeepingLoser => other.clone(),
-                Resolution::Skip | Resolution::KeepLocal => mine.clone(),
+            let winner = |mine: &Version, other: &Version| {
+                if resolve(Some(mine), other, &onlooker).saves() { other.clone() } else { mine.clone() }
             };
             let (Some(a), Some(b)) = (&left.status, &right.status) else { unreachable!("every version is stamped") };
             if a.modified == b.modified && a.master_modified == b.master_modified && a.deleted == b.deleted && a.master == b.master {

@@ -106,6 +106,22 @@ impl Peer {
         })))
     }
 
+    /// A node that only sends to us: it has a name and no address, and whoever asks it for something finds it unreachable.
+    ///
+    /// # Errors
+    /// [`Error::Client`] when the TLS back end does not start.
+    pub fn sender(
+        name: &str,
+        cluster_id: Option<NodeId>,
+        limits: &Limits,
+        throttle: Throttle,
+    ) -> Result<Self, Error> {
+        let settings = config::Peer::nowhere(name, cluster_id);
+        // No key is shown to anybody, since no request ever leaves.
+        let key = config::Secret::new("none");
+        Self::new(&settings, &key, limits, throttle)
+    }
+
     /// The peer's name in our configuration.
     #[must_use]
     pub fn name(&self) -> &str {

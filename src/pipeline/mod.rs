@@ -304,17 +304,18 @@ async fn pull_with(
         monitor,
         shutdown.child(),
     );
-    pull.others = other_peers(node, settings).await?;
+    pull.others = other_peers(node, &settings.name).await?;
     Ok(pull)
 }
 
-async fn other_peers(
+/// The enabled peers of this node but the one of this name.
+pub(crate) async fn other_peers(
     node: &Node,
-    settings: &config::Peer,
+    name: &str,
 ) -> Result<Vec<OtherPeer>, catalogue::Error> {
     let mut others = Vec::new();
     for peer in &node.config.peers {
-        if peer.name != settings.name && peer.enabled {
+        if peer.name != name && peer.enabled {
             let said = node.catalogue.peer_node(&peer.name).await?;
             others.push(OtherPeer {
                 name: peer.name.clone(),

@@ -16,6 +16,7 @@ pub mod error;
 mod form;
 pub mod lenient;
 pub mod listed;
+pub mod receiving;
 pub mod record;
 pub mod replies;
 pub mod search;

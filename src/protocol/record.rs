@@ -53,7 +53,9 @@ impl BadRecord {
         }
     }
 
-    fn of(record: &Record, reason: impl ToString) -> Self {
+    /// A record that was read and is not to be used all the same.
+    #[must_use]
+    pub fn of(record: &Record, reason: impl ToString) -> Self {
         let key = &record.key;
         Self::new(key.module.as_str(), &key.id, &record.source, reason)
     }

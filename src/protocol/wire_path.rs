@@ -50,6 +50,12 @@ pub enum BadPath {
 /// The path of a file in messages: `/WEB-INF/data/<catalog>/generated/…`.
 #[must_use]
 pub fn to_wire(catalog: &CatalogId, kind: FileKind, path: &MediaPath) -> String {
+    in_catalog(catalog.as_str(), kind, path)
+}
+
+/// The same in a catalog as another node states it.
+#[must_use]
+pub fn in_catalog(catalog: &str, kind: FileKind, path: &MediaPath) -> String {
     format!("{DATA}{catalog}/{}/{path}", kind.dir())
 }
 

@@ -109,6 +109,20 @@ pub enum Error {
     /// A job names something that cannot be a path.
     #[error("job")]
     Path(#[from] crate::model::path::PathError),
+    /// Whoever brings a file went away before it was whole.
+    #[error("{path} broke off: {reason}")]
+    BrokenOff {
+        /// The file, as far as it is known which one it is.
+        path: String,
+        /// What became of the connection.
+        reason: String,
+    },
+    /// A file that was brought could not be published; why is noted with its wish.
+    #[error("{path} was brought and could not be published")]
+    Unsettled {
+        /// The file.
+        path: String,
+    },
     /// The disk would be filled beyond the reserve.
     #[error(
         "no room for {needed} more bytes below {root:?}: {free} are free, and limits.reserve keeps {reserve}; free some space and run again"
@@ -195,6 +209,8 @@ impl Error {
             Self::Incomplete { .. }
             | Self::BudgetSpent { .. }
             | Self::Render { .. }
+            | Self::BrokenOff { .. }
+            | Self::Unsettled { .. }
             | Self::Worker => Class::Transient,
             Self::Skew { .. }
             | Self::NoClusterId { .. }

@@ -117,7 +117,7 @@ async fn take_chunk(
         entry.originals = Some(entry.usable(&uploaded.files, &mut planned.bad));
         entries.push(entry);
     }
-    plan_entries(pull, listing, &entries, &mut planned).await?;
+    plan_entries(pull, Some(listing.started_at), &entries, &mut planned).await?;
     let mut batch = pull.catalogue.batch().await?;
     planned
         .write(pull, &mut batch, pull.seams.clock.now())

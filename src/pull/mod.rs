@@ -12,6 +12,7 @@
 //! pool       per lane: claim wishes, run `transfer` for each, as many at once as there are permits
 //! lanes      the permits; `window` says how many: it follows latency, goodput and the peer's refusals
 //! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes (`ours`, `body`)
+//! handed     pages and offers that another node hands to us; landing: the files that it brings
 //! publisher  the only writer: groups what arrived, makes it durable under its name, then rows, then settles the jobs
 //! ```
 //!
@@ -25,6 +26,8 @@ mod cutoff;
 pub mod damage;
 mod error;
 mod folders;
+pub mod handed;
+pub mod landing;
 mod lanes;
 pub mod metadata;
 mod ours;
@@ -298,6 +301,17 @@ impl InFlight {
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.count.load(Ordering::SeqCst)
+    }
+
+    /// Waits until there are none.
+    pub async fn over(&self) {
+        loop {
+            let fewer = self.0.fewer.notified();
+            if self.count() == 0 {
+                return;
+            }
+            fewer.await;
+        }
     }
 
     /// Rings when a token was dropped. To be armed before the count is read.

@@ -10,9 +10,11 @@ use super::wishes::{outdated, plan_page};
 use super::{Counts, Error, OtherPeer, Pull, recropped};
 use crate::catalogue::{Batch, Conflict, Lane, Listing, NewJob, StoredRecord, Winner};
 use crate::model::job::{DeleteJob, Work};
-use crate::model::{Asset, AssetId, NodeId, Record, RecordKey, Resolution, Timestamp, resolve};
+use crate::model::{
+    Asset, AssetId, NodeId, Record, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
+};
 use crate::monitor::Counter;
-use crate::protocol::record::asset;
+use crate::protocol::record::{asset, restamped};
 use crate::protocol::{BadRecord, ChangesPage};
 
 /// What a page held that cannot be found again in the catalogue.
@@ -28,7 +30,8 @@ pub(super) struct Taken {
 #[derive(Default)]
 struct Sorted<'a> {
     save: Vec<&'a Record>,
-    conflicts: Vec<Conflict>,
+    /// Each with what our own record becomes because of it, and where that came from.
+    conflicts: Vec<(Conflict, Option<(Record, String)>)>,
     /// Live assets whose stored version is the listed one: their files are planned.
     assets: Vec<(Asset, Authority)>,
     deletes: Vec<NewJob>,
@@ -50,49 +53,21 @@ impl Sorted<'_> {
     }
 }
 
-/// Applies a page: rows, wishes and progress commit together.
+/// Applies a page of a listing: rows, wishes and progress commit together.
 pub(super) async fn apply(
     pull: &Pull,
     page: &ChangesPage,
     listing: &Listing,
     folders: Option<&mut Folders>,
 ) -> Result<Taken, Error> {
-    let now = pull.seams.clock.now();
     let peer = pull.peer.name();
     let mut batch = pull.catalogue.batch().await?;
-    let good: Vec<&Record> = page.records.iter().flatten().collect();
-    let keys: Vec<RecordKey> = good.iter().map(|record| record.key.clone()).collect();
-    let stored = batch.stored(&keys).await?;
-    let said = pull.catalogue.peer_node(peer).await?;
-    let id = pull
-        .peer
-        .cluster_id()
-        .or(said.as_ref().map(|node| &node.cluster_id));
-    let sorted = sort(pull, id, &good, &stored, now);
+    let stored = store(pull, &mut batch, page, Some(listing.started_at)).await?;
     if let Some(folders) = folders {
-        folders.note(&sorted.assets);
+        folders.note(&stored.assets);
     }
-    batch.put_records(&sorted.save, peer, now).await?;
-    for conflict in &sorted.conflicts {
-        batch.put_conflict(conflict).await?;
-    }
-    let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
-    let wishes = pull.catalogue.wishes_of(peer, &ids).await?;
-    let mut planned = plan_page(pull, listing, &sorted.assets, &page.files).await?;
-    if !sorted.waiting.is_empty() {
-        planned.note_absences_of(plan_page(pull, listing, &sorted.waiting, &page.files).await?);
-    }
-    // First, or what is set aside below would be withdrawn with what was set aside before.
-    batch
-        .withdraw(peer, &outdated(&wishes, &keys, &planned, &sorted.deletes))
-        .await?;
-    planned.write(pull, &mut batch, now).await?;
-    recropped::wish(pull, &mut batch, &sorted.save, now).await?;
-    batch.enqueue(&sorted.deletes, now).await?;
-    let unkeyed = set_bad_aside(pull, &mut batch, page, &sorted.unusable, now).await?;
-    let read = good
-        .iter()
-        .map(|record| (record.key.clone(), !record.is_deleted()));
+    let good = page.records.iter().flatten();
+    let read = good.map(|record| (record.key.clone(), !record.is_deleted()));
     // What cannot be read is there all the same, and as far as anybody knows it is live.
     let bad_keys = page
         .records
@@ -104,13 +79,80 @@ pub(super) async fn apply(
     batch.note_present(&shown).await?;
     batch.put_listing(peer, listing).await?;
     batch.commit().await?;
-    Counts::add(&pull.counts.records, sorted.save.len() as u64);
-    Counts::add(&pull.counts.unrenderable, sorted.unrenderable);
+    stored.count(pull);
     pull.monitor
         .advance(Counter::Records, page.records.len() as u64);
     Ok(Taken {
+        unkeyed: stored.unkeyed,
+        is_known: stored.is_known,
+    })
+}
+
+/// What became of a page.
+pub(super) struct Stored {
+    /// Live assets whose files were planned.
+    pub(super) assets: Vec<(Asset, Authority)>,
+    unkeyed: u64,
+    is_known: bool,
+    records: u64,
+    unrenderable: u64,
+}
+
+impl Stored {
+    /// Counts what was stored, once it is committed.
+    pub(super) fn count(&self, pull: &Pull) {
+        Counts::add(&pull.counts.records, self.records);
+        Counts::add(&pull.counts.unrenderable, self.unrenderable);
+    }
+}
+
+/// Puts the records of a page into a batch, with the wishes that follow from them. `listed_at` says when the listing began that the
+/// page is one of; that a page lacks something which was handed to us, and is none of a listing, proves nothing.
+pub(super) async fn store(
+    pull: &Pull,
+    batch: &mut Batch,
+    page: &ChangesPage,
+    listed_at: Option<Timestamp>,
+) -> Result<Stored, Error> {
+    let now = pull.seams.clock.now();
+    let peer = pull.peer.name();
+    let good: Vec<&Record> = page.records.iter().flatten().collect();
+    let keys: Vec<RecordKey> = good.iter().map(|record| record.key.clone()).collect();
+    let stored = batch.stored(&keys).await?;
+    let said = pull.catalogue.peer_node(peer).await?;
+    let id = pull
+        .peer
+        .cluster_id()
+        .or(said.as_ref().map(|node| &node.cluster_id));
+    let sorted = sort(pull, id, &good, &stored, now);
+    batch.put_records(&sorted.save, peer, now).await?;
+    for (conflict, answer) in &sorted.conflicts {
+        let is_new = batch.put_conflict(conflict).await?;
+        // Once for each edit that is refused, or it would be answered anew as long as it is listed.
+        if let (Some((answer, origin)), true) = (answer, is_new) {
+            batch.put_records(&[answer], origin, now).await?;
+        }
+    }
+    let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    let wishes = pull.catalogue.wishes_of(peer, &ids).await?;
+    let mut planned = plan_page(pull, listed_at, &sorted.assets, &page.files).await?;
+    if !sorted.waiting.is_empty() {
+        planned.note_absences_of(plan_page(pull, listed_at, &sorted.waiting, &page.files).await?);
+    }
+    // First, or what is set aside below would be withdrawn with what was set aside before.
+    batch
+        .withdraw(peer, &outdated(&wishes, &keys, &planned, &sorted.deletes))
+        .await?;
+    planned.write(pull, batch, now).await?;
+    recropped::wish(pull, batch, &sorted.save, now).await?;
+    batch.enqueue(&sorted.deletes, now).await?;
+    let unkeyed = set_bad_aside(pull, batch, page, &sorted.unusable, now).await?;
+    Ok(Stored {
         unkeyed,
         is_known: sorted.finds_nothing_new() && good.len() == page.records.len(),
+        records: sorted.save.len() as u64,
+        unrenderable: sorted.unrenderable,
+        assets: sorted.assets,
     })
 }
 
@@ -161,14 +203,14 @@ fn sort<'a>(
             &record.version(),
             &pull.own,
         );
-        if let (Some(local), Resolution::SaveKeepingLoser | Resolution::KeepLocal) =
-            (local, resolution)
+        if let Some(local) = local
+            && resolution.is_conflict()
         {
-            sorted
-                .conflicts
-                .push(conflict(pull, local, record, resolution, now));
+            let conflict = conflict(pull, local, record, resolution, now);
+            let answer = answer(pull, local, record, resolution, now);
+            sorted.conflicts.push((conflict, answer));
         }
-        if resolution == Resolution::KeepLocal {
+        if resolution.keeps() {
             continue;
         }
         let Some(id) = record.key.as_asset() else {
@@ -234,7 +276,7 @@ fn sort_asset<'a>(
 
 /// What the peer's listing of an asset decides, whose record we have from `origin`; `None` for an asset that this node made:
 /// nobody else authors its files (I8).
-fn authority(
+pub(super) fn authority(
     pull: &Pull,
     peer_id: Option<&NodeId>,
     record: &Record,
@@ -281,12 +323,12 @@ fn conflict(
     resolution: Resolution,
     now: Timestamp,
 ) -> Conflict {
-    tracing::warn!(peer = pull.peer.name(), asset = %record.key, ?resolution, "conflict");
+    tracing::warn!(peer = pull.peer.name(), record = %record.key, ?resolution, "conflict");
     Conflict {
         key: record.key.clone(),
         peer: pull.peer.name().to_owned(),
         at: now,
-        winner: if resolution == Resolution::KeepLocal {
+        winner: if resolution.keeps() {
             Winner::Local
         } else {
             Winner::Remote
@@ -294,4 +336,26 @@ fn conflict(
         local_source: local.record.source.clone(),
         remote_source: record.source.clone(),
     }
+}
+
+/// Our own record with a date later than that of a stale edit that was refused, so that whoever took the edit takes this instead.
+fn answer(
+    pull: &Pull,
+    local: &StoredRecord,
+    refused: &Record,
+    resolution: Resolution,
+    now: Timestamp,
+) -> Option<(Record, String)> {
+    if resolution != Resolution::KeepLocalAnew {
+        return None;
+    }
+    let (ours, theirs) = (local.record.status.as_ref()?, refused.status.as_ref()?);
+    let later = if theirs.modified > ours.modified {
+        theirs
+    } else {
+        ours
+    };
+    let status = RecordStatus::saved_by_master(&pull.own, Some(later), now, ours.deleted);
+    let anew = restamped(&local.record, &status).ok()?;
+    Some((anew, local.origin.clone()))
 }

@@ -24,14 +24,14 @@ use tokio::time::MissedTickBehavior;
 
 use super::ahead::{self, Here};
 use super::lanes::Permit;
-use super::publisher::{Ending, Item};
+use super::publisher::{Ending, Item, Part};
 use super::transfer;
 use super::window::Change;
 use super::{Error, InFlight, InFlightToken, Pull};
 use crate::catalogue::{Job, Lane, NewJob};
 use crate::crash::{self, Point};
 use crate::error::Class;
-use crate::model::job::Work;
+use crate::model::job::{FetchJob, Work};
 use crate::{peer, store};
 
 /// How long a claim lasts; only a run that lost its lock could overstay it.
@@ -273,6 +273,13 @@ async fn run_one(pull: &Pull, job: &Job, here: Here, permit: &mut Permit) -> Res
     let arrived = transfer::fetch(pull, &job.asset, fetch, here).await?;
     crash::point(Point::FileStaged)?;
     pull.peer.budget().earn();
+    let flight = arrived.flight();
+    let ending = landed(job, fetch, arrived.into_part(job.asset.clone(), fetch));
+    Ok((ending, flight))
+}
+
+/// What a job has come to whose file is here, with what follows from it.
+pub(super) fn landed(job: &Job, fetch: &FetchJob, part: Part) -> Ending {
     let then = fetch.then.clone().map(|render| NewJob {
         peer: job.peer.clone(),
         subject: format!("render:{}", job.asset),
@@ -281,12 +288,10 @@ async fn run_one(pull: &Pull, job: &Job, here: Here, permit: &mut Permit) -> Res
         size: 0,
         work: Work::Regenerate(render),
     });
-    let flight = arrived.flight();
-    let ending = Ending::Landed {
-        parts: vec![arrived.into_part(job.asset.clone(), fetch)],
+    Ending::Landed {
+        parts: vec![part],
         then: then.into_iter().collect(),
-    };
-    Ok((ending, flight))
+    }
 }
 
 /// Decides what a failure means for its job, and for the pass.

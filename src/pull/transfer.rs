@@ -85,24 +85,15 @@ pub(super) async fn fetch(
     job: &FetchJob,
     here: Here,
 ) -> Result<Arrived, Error> {
-    let path = MediaPath::new(job.path.as_str())?;
-    let found = match here {
+    let ours = match here {
         Here::Nothing => None,
-        Here::Perhaps => ours::find(pull, asset, job, &path).await?,
+        Here::Perhaps => ours(pull, asset, job).await?,
     };
-    if let Some(found) = found {
+    if let Some(arrived) = ours {
         crash::point(Point::OursFound)?;
-        let modified = job.modified.or(found.lies_in_place());
-        return Ok(Arrived {
-            found,
-            room: None,
-            received: 0,
-            waited: None,
-            modified: modified.unwrap_or_else(|| pull.seams.clock.now()),
-            kind: job.kind,
-            path,
-        });
+        return Ok(arrived);
     }
+    let path = MediaPath::new(job.path.as_str())?;
     check_reserve(pull, job.size.filter(|_| job.exact).unwrap_or(0)).await?;
     let key = partial_key(pull.peer.name(), job);
     let partial = if job.size.is_none_or(|size| size >= WORTH_RESUMING) {
@@ -152,6 +143,27 @@ pub(super) async fn fetch(
         kind: job.kind,
         path,
     })
+}
+
+/// The file from what is here, if it is.
+pub(super) async fn ours(
+    pull: &Pull,
+    asset: &AssetId,
+    job: &FetchJob,
+) -> Result<Option<Arrived>, Error> {
+    let path = MediaPath::new(job.path.as_str())?;
+    let found = ours::find(pull, asset, job, &path).await?;
+    Ok(found.map(|found| Arrived {
+        modified: (job.modified)
+            .or(found.lies_in_place())
+            .unwrap_or_else(|| pull.seams.clock.now()),
+        found,
+        room: None,
+        received: 0,
+        waited: None,
+        kind: job.kind,
+        path,
+    }))
 }
 
 fn fetched(content: impl Into<Content>, digests: Digests) -> Found {

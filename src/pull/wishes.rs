@@ -9,7 +9,7 @@ use super::claims::owned_by_others;
 use super::metadata::FEED;
 use super::plan::{self, Authority, Here, Listed};
 use super::{Error, Pull};
-use crate::catalogue::{Batch, FileRow, Finding, Lane, Listing, NewJob, Sharer};
+use crate::catalogue::{Batch, FileRow, Finding, Lane, NewJob, Sharer};
 use crate::model::job::{Work, fetch_subject, remove_subject};
 use crate::model::{Asset, AssetId, FileKind, ListedFile, MediaPath, RecordKey, Timestamp};
 use crate::monitor::Counter;
@@ -115,7 +115,7 @@ impl Entry<'_> {
 /// Compares what the page lists for its assets with what is here.
 pub(super) async fn plan_page(
     pull: &Pull,
-    listing: &Listing,
+    listed_at: Option<Timestamp>,
     assets: &[(Asset, Authority)],
     files: &[AssetFiles],
 ) -> Result<Planned, Error> {
@@ -146,7 +146,7 @@ pub(super) async fn plan_page(
         }
         entries.push(entry);
     }
-    plan_entries(pull, listing, &entries, &mut planned).await?;
+    plan_entries(pull, listed_at, &entries, &mut planned).await?;
     Ok(planned)
 }
 
@@ -186,10 +186,11 @@ impl Own {
     }
 }
 
-/// Plans each asset from its record, its listing and what is here.
+/// Plans each asset from its record, its listing and what is here. `listed_at` says when that listing began; without it nothing
+/// is noted of what it lacks, and nothing goes for that.
 pub(super) async fn plan_entries(
     pull: &Pull,
-    listing: &Listing,
+    listed_at: Option<Timestamp>,
     entries: &[Entry<'_>],
     planned: &mut Planned,
 ) -> Result<(), Error> {
@@ -200,8 +201,10 @@ pub(super) async fn plan_entries(
     let own = Own::load(pull, &ids).await?;
     let others = owned_by_others(pull, entries, &own.rows).await?;
     let checkpoint = pull.catalogue.checkpoint(pull.peer.name(), FEED).await?;
-    let complete_until = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| checkpoint.watermark);
-    planned.noted_at = listing.started_at;
+    let complete_until = checkpoint
+        .filter(|_| listed_at.is_some())
+        .map_or(Timestamp::EPOCH, |checkpoint| checkpoint.watermark);
+    planned.noted_at = listed_at.unwrap_or(Timestamp::EPOCH);
     for entry in entries {
         let rows = own.of(&entry.asset.id);
         let listed = Listed {
@@ -224,12 +227,14 @@ pub(super) async fn plan_entries(
             .jobs
             .extend(jobs(pull, &entry.asset.id, rows, &plan));
         let owned = |(kind, path)| (kind, path, entry.asset.id.clone());
-        planned
-            .unlisted
-            .extend(plan.unlisted.into_iter().map(owned));
-        planned
-            .relisted
-            .extend(plan.relisted.into_iter().map(owned));
+        if listed_at.is_some() {
+            planned
+                .unlisted
+                .extend(plan.unlisted.into_iter().map(owned));
+            planned
+                .relisted
+                .extend(plan.relisted.into_iter().map(owned));
+        }
         planned.shared.extend(plan.shared.into_iter().map(owned));
     }
     let sharers = name_apart(pull, &mut planned.jobs).await?;

@@ -20,9 +20,7 @@ use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
 use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
-use crate::model::{
-    AssetId, MediaPath, NodeId, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
-};
+use crate::model::{AssetId, MediaPath, NodeId, RecordKey, RecordStatus, Timestamp, resolve};
 use crate::monitor::Monitor;
 use crate::peer::{Patience, Peer};
 use crate::protocol;
@@ -300,7 +298,7 @@ impl Deletes<'_> {
             &record.version(),
             self.own,
         );
-        if matches!(resolution, Resolution::Save | Resolution::SaveKeepingLoser) {
+        if resolution.saves() {
             batch.put_records(&[&record], self.peer, now).await?;
             if delete.tombstone {
                 self.withdraw_wishes(&mut batch, job).await?;

@@ -12,8 +12,8 @@ use axum::response::Response;
 
 use crate::error::Class;
 use crate::model::{FileKind, MediaPath};
-use crate::protocol::{self, changes, replies};
-use crate::{catalogue, store};
+use crate::protocol::{self, changes, receiving, replies};
+use crate::{catalogue, receive, store};
 
 /// A request that is not answered as asked, or a server that cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,12 @@ pub enum Error {
     /// No key, or none of ours.
     #[error("key refused")]
     Refused,
+    /// The key may read, and something was to be handed in.
+    #[error("this key may not hand changes in: it needs one made with --write")]
+    ReadOnly,
+    /// What was handed in is not taken.
+    #[error(transparent)]
+    Receive(#[from] receive::Error),
     /// There is nothing of this name.
     #[error("nothing of this name")]
     NotFound,
@@ -111,6 +117,10 @@ impl From<protocol::Error> for Error {
 pub(super) enum Shape {
     /// A listing: EMDB moves its watermark past everything that is not a 200 (H-1), so a failure is a 200 that says so.
     Listing,
+    /// A page that was handed in: its sender reads of a failure that there was one (wire spec 8.1, 3).
+    Message,
+    /// An offer of originals: its sender keeps its watermark for a 200 that says `error` (8.2, 3).
+    Offer,
     /// Anything else: a status and no body, because EMDB never reads one and loses its connection over it (H-9).
     Bare,
 }
@@ -122,11 +132,13 @@ impl Error {
         match self {
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
+            Self::Receive(error) => error.class(),
             Self::Slow | Self::Body { .. } | Self::CursorLost | Self::Panicked => Class::Transient,
             Self::Read { .. } => Class::Transient,
             Self::Damaged { .. } | Self::Rotten { .. } => Class::Corrupt,
             Self::Listen { .. }
             | Self::Refused
+            | Self::ReadOnly
             | Self::NotFound
             | Self::Method
             | Self::TooLarge
@@ -143,18 +155,28 @@ impl Error {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 replies::failure(path, &error.to_string()),
             ),
+            (Shape::Offer, Self::Receive(_) | Self::Panicked) => {
+                json(StatusCode::OK, receiving::OFFER_REFUSED.into())
+            }
+            (Shape::Message, Self::Receive(_) | Self::Panicked) => json(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                replies::failure(path, &self.told()),
+            ),
             (Shape::Listing, Self::Method) => empty(self.status()),
             (Shape::Listing, error) => {
                 let refused = matches!(error, Self::Refused);
                 let body = changes::encode_error(&error.told(), refused);
                 json(StatusCode::OK, body)
             }
-            (Shape::Bare, error) => empty(error.status()),
+            (Shape::Bare | Shape::Message | Shape::Offer, error) => empty(error.status()),
         }
     }
 
     /// Whether the cause lies with us: to be logged and not to be told.
     fn is_ours(&self) -> bool {
+        if let Self::Receive(error) = self {
+            return !error.is_theirs();
+        }
         matches!(
             self,
             Self::Listen { .. }
@@ -188,7 +210,9 @@ impl Error {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Refused => StatusCode::FORBIDDEN,
+            Self::Refused | Self::ReadOnly => StatusCode::FORBIDDEN,
+            Self::Receive(receive::Error::Unasked { .. }) => StatusCode::CONFLICT,
+            Self::Receive(error) if error.is_theirs() => StatusCode::BAD_REQUEST,
             Self::NotFound | Self::Damaged { .. } | Self::Rotten { .. } | Self::Missing { .. } => {
                 StatusCode::NOT_FOUND
             }

@@ -1,7 +1,7 @@
 //! The HTTP node: EMDB nodes and emsync nodes list our records and fetch our files from here (wire spec 11.1).
 //!
 //! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`. Reads the catalogue and the store, and writes neither but
-//! what its own listing amounts to (`digests`). Rows are read anew as soon as anybody commits anything (`known`); the page bounds
+//! what its own listing amounts to (`digests`), and what other nodes hand in, through [`Inbox`](crate::receive::Inbox). Rows are read anew as soon as anybody commits anything (`known`); the page bounds
 //! of a listing are kept (`listings`), in bounded number. Answers are EMDB's, with the exceptions that keep EMDB's own client from losing data: a refused or failed
 //! listing is a 200 that says `error` (H-1), a refused or missing file an empty body (H-9), nothing is ever a redirect
 //! (H-8), and no file is served whose size is not the recorded one.
@@ -20,6 +20,7 @@ mod listings;
 mod node;
 mod path;
 mod range;
+mod receive;
 mod request;
 mod search;
 mod status;
@@ -72,7 +73,8 @@ pub async fn run(listener: TcpListener, node: Node, shutdown: Shutdown) -> Resul
         .local_addr()
         .map_err(|source| Error::Listen { source })?;
     tracing::info!(%address, "serving");
-    let service = router(Arc::new(node));
+    let node = Arc::new(node);
+    let service = router(Arc::clone(&node));
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     while let Some((stream, permit)) = next(&listener, &permits, &shutdown).await {
@@ -92,6 +94,9 @@ pub async fn run(listener: TcpListener, node: Node, shutdown: Shutdown) -> Resul
         tracing::warn!(connections = tasks.len(), "cut off: took too long to end");
         abort.cancel();
         tasks.wait().await;
+    }
+    if let Some(inbox) = &node.inbox {
+        inbox.close().await;
     }
     Ok(())
 }

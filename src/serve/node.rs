@@ -14,12 +14,13 @@ use futures_util::FutureExt as _;
 use super::error::{Error, Shape};
 use super::known::Known;
 use super::listings::Listings;
-use super::path::{self, Endpoint};
+use super::path::{self, Endpoint, HandIn};
 use super::request::Asked;
-use super::{auth, digests, feed, files, search, status, uploads};
+use super::{auth, digests, feed, files, receive, search, status, uploads};
 use crate::catalogue::Catalogue;
 use crate::config::GRANTING;
 use crate::model::{CatalogId, Module, NodeId};
+use crate::receive::Inbox;
 use crate::seams::Seams;
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -52,6 +53,7 @@ pub struct Node {
     pub(super) throttle: Throttle,
     pub(super) listings: Listings,
     pub(super) withheld: Vec<Module>,
+    pub(super) inbox: Option<Inbox>,
 }
 
 impl Node {
@@ -79,7 +81,15 @@ impl Node {
             throttle,
             listings: Listings::default(),
             withheld,
+            inbox: None,
         }
+    }
+
+    /// The same, and it takes what other nodes hand in.
+    #[must_use]
+    pub fn receiving(mut self, inbox: Inbox) -> Self {
+        self.inbox = Some(inbox);
+        self
     }
 }
 
@@ -115,6 +125,8 @@ async fn answer(State(node): State<Arc<Node>>, request: axum::extract::Request) 
 fn shape(endpoint: &Endpoint) -> Shape {
     match endpoint {
         Endpoint::Changes | Endpoint::Uploads | Endpoint::Search(_) => Shape::Listing,
+        Endpoint::HandIn(HandIn::Changes) => Shape::Message,
+        Endpoint::HandIn(HandIn::Offer) => Shape::Offer,
         _ => Shape::Bare,
     }
 }
@@ -127,6 +139,7 @@ async fn handle(
     match endpoint {
         Endpoint::Nothing => return Err(Error::NotFound),
         Endpoint::Health => return status::health(&node, request.method()).await,
+        Endpoint::HandIn(what) => return hand_in(&node, what, request).await,
         _ => {}
     }
     let asked = Asked::read(request).await?;
@@ -147,5 +160,24 @@ async fn handle(
         Endpoint::Search(module) => search::search(&node, &module, &asked).await,
         Endpoint::File(kind, path) => files::file(&node, kind, &path, &asked).await,
         _ => Err(Error::NotFound),
+    }
+}
+
+/// Takes what somebody hands in who may.
+async fn hand_in(
+    node: &Node,
+    what: HandIn,
+    request: axum::extract::Request,
+) -> Result<Response, Error> {
+    let (asked, body) = receive::split(request);
+    let key = auth::authenticate(node, &asked).await?;
+    let inbox = receive::inbox(node, &key)?;
+    if asked.method != Method::POST {
+        return Err(Error::Method);
+    }
+    match what {
+        HandIn::Changes => receive::changes(inbox, &key, body).await,
+        HandIn::Offer => receive::offer(inbox, &key, body).await,
+        HandIn::File => receive::file(node, inbox, &key, (asked.headers, body)).await,
     }
 }

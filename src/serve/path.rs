@@ -13,6 +13,8 @@ pub(super) enum Endpoint {
     Changes,
     /// `cluster/pullrecentuploads`.
     Uploads,
+    /// Something is handed in.
+    HandIn(HandIn),
     /// `cluster/emsyncdigest`: ours alone.
     Digests,
     /// `module/asset/downloads/originals/…`, `…/generatedpreview/…`.
@@ -27,6 +29,17 @@ pub(super) enum Endpoint {
     GetKey,
     /// Anything else.
     Nothing,
+}
+
+/// What other nodes hand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandIn {
+    /// A page of changes (wire spec 3.4).
+    Changes,
+    /// Originals on offer (3.5).
+    Offer,
+    /// A file (3.6, 3.7).
+    File,
 }
 
 /// Reads the raw path of a URL. Empty elements do not count, so that slashes may be doubled anywhere; elements are unescaped
@@ -66,6 +79,13 @@ fn service(elements: &[&str]) -> Option<Endpoint> {
     match (above, last) {
         (["cluster"], "listalldocs" | "nextall") => Some(Endpoint::Changes),
         (["cluster"], "pullrecentuploads") => Some(Endpoint::Uploads),
+        (["cluster", "receive"], "uploadchanges") => Some(Endpoint::HandIn(HandIn::Changes)),
+        (["cluster", "receive"], "receiveoriginalschanges") => {
+            Some(Endpoint::HandIn(HandIn::Offer))
+        }
+        (["cluster", "receive"], "uploadfile") | (["module", "asset", "sync"], "uploadfile") => {
+            Some(Endpoint::HandIn(HandIn::File))
+        }
         (["cluster"], "emsyncdigest") => Some(Endpoint::Digests),
         (["module", table], "search") => table_of(table),
         (["lists", "search"], table) => table_of(table),

@@ -1,11 +1,12 @@
-//! A request with its body read: everything an endpoint looks at. Bodies are small here and must come at once; there is no
-//! endpoint that takes more than a form.
+//! A request with its body read: everything an endpoint looks at. Bodies are small here and must come at once; what is larger is
+//! handed in, and taken piece by piece (`receive`).
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use futures_util::StreamExt as _;
 
@@ -15,6 +16,8 @@ use super::error::Error;
 pub(super) const BODY_BYTES: usize = 64 * 1024;
 /// How much of a longer one is still taken in and thrown away, so that the client is done sending and reads the reply.
 const DISCARDED_BYTES: usize = 1024 * 1024;
+/// Longest time that nothing may come of a body that is taken piece by piece.
+pub(super) const STALL: Duration = Duration::from_secs(120);
 /// Longest wait for it.
 const BODY_WAIT: Duration = Duration::from_secs(30);
 
@@ -38,6 +41,16 @@ impl Asked {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             body,
         })
+    }
+
+    /// A request whose body is taken by somebody else.
+    pub(super) fn without_body(parts: Parts) -> Self {
+        Self {
+            method: parts.method,
+            headers: parts.headers,
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            body: Vec::new(),
+        }
     }
 
     /// A header that is plain text.

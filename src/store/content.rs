@@ -31,6 +31,23 @@ impl Staging {
     }
 }
 
+impl Content {
+    /// All of it, in memory.
+    ///
+    /// # Errors
+    /// System errors.
+    pub fn into_bytes(self) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Held(held) => Ok(held.bytes),
+            Self::Staged(staged) => {
+                let mut bytes = Vec::with_capacity(usize::try_from(staged.len()).unwrap_or(0));
+                staged.read_back(&mut |piece| bytes.extend_from_slice(piece))?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
 impl Held {
     /// Writes it into staging.
     pub(super) fn write(&self) -> Result<Staged, Error> {

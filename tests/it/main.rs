@@ -38,6 +38,7 @@ mod planner;
 mod power;
 mod pull;
 mod pull_edges;
+mod receive;
 mod regenerate;
 mod serve;
 mod shutdown;

@@ -8,6 +8,7 @@ use emsync::model::{
 };
 use emsync::node::Node;
 use emsync::protocol::record::stamped;
+use emsync::receive::Inbox;
 use emsync::seams::Seams;
 use emsync::serve::{self, Settings, make_key};
 use emsync::shutdown::Shutdown;
@@ -22,6 +23,8 @@ pub(crate) struct Master {
     pub(crate) node: Node,
     pub(crate) url: String,
     pub(crate) key: String,
+    /// The key `sender`, which may hand changes in.
+    pub(crate) write_key: String,
     stop: Shutdown,
     served: JoinHandle<Result<(), serve::Error>>,
     _dir: Option<tempfile::TempDir>,
@@ -40,9 +43,12 @@ impl Master {
 
     /// Serves a node that is there already.
     pub(crate) async fn serving(node: Node, per_page: u64) -> Self {
-        let (key, text) = make_key(&node.seams, "tests", KeyScope::Read, node.seams.clock.now());
+        let now = node.seams.clock.now();
+        let (key, text) = make_key(&node.seams, "tests", KeyScope::Read, now);
+        let (writer, write_text) = make_key(&node.seams, "sender", KeyScope::Write, now);
         let mut batch = node.catalogue.batch().await.unwrap();
         batch.put_key(&key).await.unwrap();
+        batch.put_key(&writer).await.unwrap();
         batch.commit().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!(
@@ -65,12 +71,14 @@ impl Master {
             node.store.clone(),
             node.seams.clone(),
             node.throttle.clone(),
-        );
+        )
+        .receiving(Inbox::open(&node, &stop).unwrap());
         let served = tokio::spawn(serve::run(listener, http, stop.clone()));
         Self {
             node,
             url,
             key: text,
+            write_key: write_text,
             stop,
             served,
             _dir: None,

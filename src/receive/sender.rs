@@ -1,0 +1,206 @@
+//! One node that hands changes to us: a pull that never asks, its publisher, and what it has deleted so far.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::Error;
+use crate::catalogue::PeerNode;
+use crate::config::{Generated, MaxDelete};
+use crate::model::Timestamp;
+use crate::monitor::{Counter, Monitor, Phase};
+use crate::node::Node;
+use crate::peer::Peer;
+use crate::pipeline::other_peers;
+use crate::protocol::PageHead;
+use crate::pull::publisher::{self, Item};
+use crate::pull::{self, Policy, Pull};
+use crate::reconcile::deletes::Deletes;
+use crate::reconcile::guard;
+use crate::shutdown::Shutdown;
+use crate::store::Staging;
+
+/// How long a sender is silent until what it deletes counts anew: what it hands over until then is one run of it.
+const ONE_RUN: Duration = Duration::from_secs(3_600);
+
+/// What one run of a sender has deleted.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    live_before: u64,
+    deleted: u64,
+    last: Option<Timestamp>,
+}
+
+/// One node that hands changes to us.
+pub(super) struct Sender {
+    pub(super) pull: Arc<Pull>,
+    /// Held while a page or an offer is taken.
+    pub(super) turn: tokio::sync::Mutex<Turn>,
+    max_delete: Option<MaxDelete>,
+    is_peer: bool,
+    items: Mutex<Option<mpsc::Sender<Item>>>,
+    publisher: tokio::sync::Mutex<Option<JoinHandle<Result<(), pull::Error>>>>,
+}
+
+impl Sender {
+    /// Begins its publisher.
+    pub(super) async fn begin(
+        node: &Node,
+        name: &str,
+        staging: &Staging,
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
+        let limits = &node.config.limits;
+        let configured = node.config.peers.iter().find(|peer| peer.name == name);
+        // A node that sends has made its renditions; of one that is configured the configuration says what is wanted.
+        let policy = configured.map_or(
+            Policy {
+                originals: true,
+                generated: Generated::Copy,
+            },
+            |peer| Policy {
+                originals: peer.pull_originals,
+                generated: peer.generated,
+            },
+        );
+        let cluster_id = configured.and_then(|peer| peer.cluster_id.clone());
+        let peer = Peer::sender(name, cluster_id, limits, node.throttle.clone())
+            .map_err(pull::Error::from)?;
+        let mut pull = Pull::new(
+            (peer, policy),
+            node.catalogue.clone(),
+            (node.store.clone(), staging.clone()),
+            node.config.node.cluster_id.clone(),
+            (limits.clone(), Arc::clone(&node.config.media.presets)),
+            node.seams.clone(),
+            Arc::new(Log {
+                sender: name.to_owned(),
+            }),
+            shutdown.child(),
+        );
+        pull.others = other_peers(node, name).await?;
+        // Nothing of what it hands over waits for a removal of its own: those come with each page.
+        pull.removals_done();
+        let pull = Arc::new(pull);
+        let (items, queue) = mpsc::channel(limits.publish_batch);
+        let publisher = tokio::spawn(publisher::run(Arc::clone(&pull), queue));
+        Ok(Self {
+            turn: tokio::sync::Mutex::default(),
+            max_delete: configured
+                .and_then(|peer| peer.max_delete)
+                .or(limits.max_delete),
+            is_peer: configured.is_some(),
+            items: Mutex::new(Some(items)),
+            publisher: tokio::sync::Mutex::new(Some(publisher)),
+            pull,
+        })
+    }
+
+    /// Whether it takes nothing any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.pull.stop.requested()
+    }
+
+    /// The way to its publisher.
+    pub(super) fn items(&self) -> Result<mpsc::Sender<Item>, Error> {
+        let items = self.items.lock().expect("no panic while it is held");
+        items.clone().ok_or(Error::Closed)
+    }
+
+    /// Notes which node it is, where it says so. One that is configured as a peer has to be that peer.
+    pub(super) async fn check(&self, head: &PageHead) -> Result<(), Error> {
+        let Some(hello) = &head.hello else {
+            return Ok(());
+        };
+        let (name, said) = (self.pull.peer.name(), &hello.node);
+        if *said == self.pull.own {
+            return Err(Error::Ourselves {
+                sender: name.to_owned(),
+                id: said.clone(),
+            });
+        }
+        let known = self.pull.catalogue.peer_node(name).await?;
+        if self.is_peer {
+            let pinned = known.as_ref().map(|node| &node.cluster_id);
+            let expected = self.pull.peer.cluster_id().or(pinned);
+            if let Some(expected) = expected.filter(|expected| *expected != said) {
+                return Err(Error::WrongNode {
+                    sender: name.to_owned(),
+                    expected: expected.clone(),
+                    said: said.clone(),
+                });
+            }
+        }
+        let node = PeerNode {
+            cluster_id: said.clone(),
+            version: hello.version.clone(),
+        };
+        if known.as_ref() != Some(&node) {
+            let now = self.pull.seams.clock.now();
+            self.pull.catalogue.put_peer_node(name, &node, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies the deletes and removals that wait, under the guard.
+    pub(super) async fn delete(&self, turn: &mut Turn) -> Result<(), Error> {
+        let pull = &self.pull;
+        let now = pull.seams.clock.now();
+        if turn.last.is_none_or(|last| now.since(last) >= ONE_RUN) {
+            *turn = Turn {
+                live_before: pull.catalogue.live_assets().await?,
+                ..Turn::default()
+            };
+        }
+        turn.last = Some(now);
+        let deletes = Deletes {
+            peer: pull.peer.name(),
+            own: &pull.own,
+            catalogue: &pull.catalogue,
+            store: &pull.store,
+            seams: &pull.seams,
+            monitor: &*pull.monitor,
+            master: None,
+        };
+        let limit = guard::limit(turn.live_before, self.max_delete);
+        let limit = limit.saturating_sub(turn.deleted);
+        let applied = deletes.apply(limit, &pull.stop).await?;
+        turn.deleted += applied.deleted;
+        if applied.held > 0 {
+            pull.monitor.finding(&format!(
+                "{} deletes are held, more than the {limit} that are let go at a time; `emsync receive apply {} --max-delete {}` lets them go",
+                applied.held,
+                pull.peer.name(),
+                applied.held
+            ));
+        }
+        Ok(())
+    }
+
+    /// Ends the publisher once it has published what it was given.
+    pub(super) async fn close(&self) -> Result<(), pull::Error> {
+        drop(self.items.lock().expect("no panic while it is held").take());
+        let publisher = self.publisher.lock().await.take();
+        match publisher {
+            Some(publisher) => publisher.await.unwrap_or(Err(pull::Error::Worker)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What happens to what is handed over goes to the log.
+struct Log {
+    sender: String,
+}
+
+impl Monitor for Log {
+    fn phase(&self, _: Phase) {}
+    fn expect(&self, _: Counter, _: u64) {}
+    fn advance(&self, _: Counter, _: u64) {}
+
+    fn finding(&self, text: &str) {
+        tracing::warn!(sender = self.sender, "{text}");
+    }
+}
