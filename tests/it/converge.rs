@@ -111,6 +111,36 @@ fn number(variable: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|error| panic!("{variable}: {error}")))
 }
 
+/// What failed once, as small as it was made, in the layout of its seed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_that_once_failed_do_not_again() {
+    let found: [(u64, &[Op]); 2] = [
+        // A wish over one peer outlived the delete that another peer told of, and brought the original back.
+        (
+            80,
+            &[
+                Op::Write(0, 0),
+                Op::Sync(2, 0),
+                Op::Delete(0, 565),
+                Op::Kill(1, 5, 2),
+            ],
+        ),
+        (
+            24,
+            &[
+                Op::Write(1, 0),
+                Op::Kill(2, 1, 16),
+                Op::Edit(2, 103),
+                Op::Delete(1, 535),
+            ],
+        ),
+    ];
+    for (seed, ops) in found {
+        let ran = run(Layout::of(seed), ops).await;
+        assert_eq!(ran, Ok(()), "{ops:?} in the layout of seed {seed}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_fall_quiet_are_equal_and_nothing_is_lost() {
     let began = Instant::now();
