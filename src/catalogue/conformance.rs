@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::model::job::{FetchJob, Work};
+use crate::model::job::{FetchJob, Work, fetch_subject};
 use crate::model::{
     AssetId, FileKind, MediaFile, MediaPath, Module, NodeId, Record, RecordKey, RecordStatus,
     Sha256, Timestamp,
@@ -493,21 +493,101 @@ async fn a_listing_and_its_rows_move_together() {
 #[tokio::test]
 async fn the_same_conflict_is_kept_once() {
     let (_dir, catalogue) = empty().await;
-    let conflict = Conflict {
+    let conflict = |winner, local: &str| Conflict {
         key: RecordKey::new("asset", "a").unwrap(),
         peer: "master".to_owned(),
         at: NOW,
-        winner: Winner::Local,
-        local_source: "{}".to_owned(),
+        winner,
+        local_source: local.to_owned(),
         remote_source: "{\"x\":1}".to_owned(),
     };
-    for _ in 0..2 {
+    // What was refused before is refused again, whatever became of ours; what was lost is lost once for each version of it.
+    for (winner, local, is_new) in [
+        (Winner::Local, "{}", true),
+        (Winner::Local, "{}", false),
+        (Winner::Local, "{\"y\":1}", false),
+        (Winner::Remote, "{}", true),
+        (Winner::Remote, "{}", false),
+        (Winner::Remote, "{\"y\":1}", true),
+    ] {
         let mut batch = catalogue.batch().await.unwrap();
-        batch.put_conflict(&conflict).await.unwrap();
+        let kept = batch.put_conflict(&conflict(winner, local)).await.unwrap();
         batch.commit().await.unwrap();
+        assert_eq!(kept, is_new, "{winner:?} {local}");
     }
-    assert_eq!(catalogue.conflicts(10).await.unwrap(), [conflict]);
-    assert_eq!(catalogue.count_conflicts().await.unwrap(), 1);
+    let newest = conflict(Winner::Remote, "{\"y\":1}");
+    assert_eq!(catalogue.conflicts(1).await.unwrap(), [newest]);
+    assert_eq!(catalogue.count_conflicts().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn wishes_for_files_are_found_by_their_asset_and_by_their_name() {
+    let (_dir, catalogue) = empty().await;
+    let of = |asset: &str, subject: &str, lane| NewJob {
+        subject: subject.to_owned(),
+        lane,
+        asset: AssetId::new(asset).unwrap(),
+        ..wish("a.jpg", 5)
+    };
+    let further = fetch_subject(
+        FileKind::Original,
+        "a.jpg",
+        Some(&AssetId::new("2").unwrap()),
+    );
+    let jobs = [
+        of("1", "originals/a.jpg", Lane::Small),
+        of("2", &further, Lane::Large),
+        of("2", "generated/a.jpg", Lane::Small),
+        of("1", "remove:originals/b.jpg", Lane::Remove),
+        NewJob {
+            peer: "other".to_owned(),
+            ..of("1", "originals/a.jpg", Lane::Small)
+        },
+    ];
+    enqueue(&catalogue, &jobs).await;
+    let subjects =
+        |jobs: Vec<Job>| -> Vec<String> { jobs.into_iter().map(|job| job.subject).collect() };
+    let of_assets =
+        async |assets: &[&str]| subjects(catalogue.fetches_for("master", assets).await.unwrap());
+    assert_eq!(of_assets(&["1"]).await, ["originals/a.jpg"]);
+    assert_eq!(
+        of_assets(&["1", "2"]).await,
+        ["generated/a.jpg", "originals/a.jpg", further.as_str()]
+    );
+    assert!(of_assets(&["3"]).await.is_empty());
+    let path = MediaPath::new("a.jpg").unwrap();
+    let named = async |kind, asset: Option<&str>| {
+        let asset = asset.map(|id| AssetId::new(id).unwrap());
+        let found = catalogue
+            .fetches_named("master", kind, &path, asset.as_ref())
+            .await;
+        subjects(found.unwrap())
+    };
+    assert_eq!(named(FileKind::Original, None).await, ["originals/a.jpg"]);
+    assert_eq!(
+        named(FileKind::Original, Some("2")).await,
+        [further.as_str()]
+    );
+    assert_eq!(
+        named(FileKind::Generated, Some("2")).await,
+        ["generated/a.jpg"]
+    );
+    assert!(named(FileKind::Original, Some("3")).await.is_empty());
+    // What is set aside is asked of nobody.
+    let claimed = catalogue
+        .claim(
+            ("master", Lane::Small),
+            10,
+            "w",
+            NOW,
+            Duration::from_secs(60),
+        )
+        .await
+        .unwrap();
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.quarantine(&claimed[0], "no").await.unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(of_assets(&["1", "2"]).await.len(), 2);
 }
 
 #[tokio::test]

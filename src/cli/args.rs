@@ -5,6 +5,7 @@ mod aside;
 mod doctor;
 mod edits;
 mod network;
+mod receive;
 mod thumbs;
 mod verify;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use doctor::Doctor;
 pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use network::{Network, Until};
+pub use receive::Receive;
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
 pub use verify::Verify;
 
@@ -132,7 +134,10 @@ pub enum Command {
     Quarantine(Quarantine),
     /// Why is this item not in sync? Exit 23 when something of it is set aside or missing, 1 when nothing is known of it.
     Why(Why),
-    /// Let other nodes list and fetch. Prints the base URL that they use.
+    /// What other nodes hand to this one: list, apply held deletes.
+    #[command(subcommand)]
+    Receive(Receive),
+    /// Let other nodes list and fetch, and hand changes in whose key may. Prints the base URL that they use.
     Serve(Serve),
     /// A master and a mirror on sample media: seeded, changed, synced, verified.
     Demo(Demo),

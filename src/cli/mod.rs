@@ -15,6 +15,7 @@ mod peer;
 mod plan;
 mod progress;
 mod quarantine;
+mod receive;
 mod record;
 mod serve;
 mod status;
@@ -93,6 +94,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Trash(command) => trash::run(&global, command).await,
         Command::Quarantine(command) => quarantine::run(&global, command).await,
         Command::Why(args) => why::run(&global, &args).await,
+        Command::Receive(command) => receive::run(&global, command, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
         Command::Demo(args) => demo::run(&global, &args, &shutdown).await,
     }

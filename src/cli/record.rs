@@ -78,7 +78,8 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
                 monitor: &Silent,
                 master: None,
             };
-            deletes.delete_own(&key).await?;
+            deletes.delete_here(&key).await?;
+            output::line(&deleted(&node, "deleted", &key).await?)?;
         }
     }
     node.catalogue.close().await;
@@ -141,12 +142,10 @@ async fn say_delete(node: &Node, key: &RecordKey) -> anyhow::Result<()> {
     let stored = node.catalogue.record(key).await?;
     let stored = stored.filter(|stored| !stored.record.is_deleted());
     let stored = stored.ok_or_else(|| deletes::Error::NotThere { key: key.clone() })?;
-    let owner = stored.record.status.map(|status| status.master);
-    if owner.as_ref() != Some(&node.config.node.cluster_id) {
-        let key = key.clone();
-        return Err(deletes::Error::NotOurs { key, owner }.into());
+    if stored.record.status.is_none() {
+        return Err(deletes::Error::Nobodys { key: key.clone() }.into());
     }
-    output::line(&format!("would delete {key}"))?;
+    output::line(&deleted(node, "would delete", key).await?)?;
     if key.module.is_asset() {
         for row in node.catalogue.files_of(&[&key.id]).await? {
             let name = trash::shown(row.file.kind, &row.file.path);
@@ -155,6 +154,25 @@ async fn say_delete(node: &Node, key: &RecordKey) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A delete in one line, with whose record it is of, and whether that one will hear of it.
+async fn deleted(node: &Node, verb: &str, key: &RecordKey) -> anyhow::Result<String> {
+    let stored = node.catalogue.record(key).await?;
+    let master = stored.and_then(|stored| Some(stored.record.status?.master));
+    let Some(master) = master.filter(|master| *master != node.config.node.cluster_id) else {
+        return Ok(format!("{verb} {key} (owned here)"));
+    };
+    let hears = match node
+        .config
+        .peers
+        .iter()
+        .any(|peer| peer.enabled && peer.push)
+    {
+        true => "which hears of it with the next push",
+        false => "which does not hear of it: nothing is pushed from here",
+    };
+    Ok(format!("{verb} {key} (owned by {master}, {hears})"))
 }
 
 fn usage(error: impl std::fmt::Display) -> Usage {

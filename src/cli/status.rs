@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::args::{Global, Json};
+use super::receive::{self, Waiting};
 use super::{ExitCode, output};
 use crate::catalogue::{Counted, FileTotals, JobCounts, Run};
 use crate::model::Timestamp;
@@ -21,6 +22,8 @@ struct Status {
     damaged: u64,
     conflicts: u64,
     peers: Vec<PeerStatus>,
+    /// Those who may hand changes in and are no peers.
+    senders: Vec<Waiting>,
     last_run: Option<LastRun>,
 }
 
@@ -124,6 +127,9 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
             jobs: node.catalogue.job_counts(Some(&peer.name)).await?,
         });
     }
+    let is_peer = |name: &str| node.config.peers.iter().any(|peer| peer.name == name);
+    let mut senders = receive::senders(node).await?;
+    senders.retain(|sender| !is_peer(&sender.name));
     let known: Option<Vec<bool>> = peers
         .iter()
         .filter(|peer| peer.enabled)
@@ -148,6 +154,7 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
         damaged,
         conflicts: node.catalogue.count_conflicts().await?,
         peers,
+        senders,
         last_run: node.catalogue.runs(1).await?.pop().map(LastRun::from),
     })
 }
@@ -204,6 +211,9 @@ fn print(status: &Status) -> anyhow::Result<()> {
             "  {} waiting, {} set aside, {} deletes held",
             counts[0], counts[1], counts[2]
         ))?;
+    }
+    for sender in &status.senders {
+        output::line(&receive::line(sender))?;
     }
     if let Some(run) = &status.last_run {
         output::line(&run.summary())?;

@@ -15,6 +15,7 @@
 //! request then begins another. Pages and offers of one sender are taken one after the other, files side by side.
 
 mod error;
+mod held;
 mod sender;
 mod upload;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
 
 pub use error::Error;
+pub use held::apply_held;
 pub use upload::{Form, Upload};
 
 use crate::model::{FileKind, MediaPath};

@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use super::guard;
-use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob};
+use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob, StoredRecord};
 use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
@@ -48,13 +48,13 @@ pub enum Error {
         /// Its address.
         key: RecordKey,
     },
-    /// Another node owns it.
-    #[error("record {key} is owned by {}; delete it there", owner.as_ref().map_or("nobody", NodeId::as_str))]
-    NotOurs {
+    /// Nobody owns it.
+    #[error(
+        "record {key} is owned by nobody, so that no node would take its deletion; save it with `emsync record put` first"
+    )]
+    Nobodys {
         /// Its address.
         key: RecordKey,
-        /// Its owner.
-        owner: Option<NodeId>,
     },
     /// Its JSON cannot be edited.
     #[error("record {key} cannot be edited: {reason}")]
@@ -79,7 +79,7 @@ impl Error {
         match self {
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
-            Self::NotThere { .. } | Self::NotOurs { .. } | Self::Unusable { .. } => {
+            Self::NotThere { .. } | Self::Nobodys { .. } | Self::Unusable { .. } => {
                 Class::Permanent
             }
         }
@@ -213,37 +213,39 @@ impl Deletes<'_> {
         self.settle(&strangers).await
     }
 
-    /// Deletes a record that this node owns: a tombstone in its place, its files into the trash.
+    /// Deletes a record because a person says so: a tombstone in its place, its files into the trash. Of another node's record that is
+    /// an edit like any other (wire spec 11.2, 9 and 10): it goes to its owner with the next push, and gives way to what that one
+    /// saves meanwhile.
     ///
     /// # Errors
-    /// [`Error::NotThere`] and [`Error::NotOurs`] when there is nothing to delete here.
-    pub async fn delete_own(&self, key: &RecordKey) -> Result<(), Error> {
+    /// [`Error::NotThere`] and [`Error::Nobodys`] when there is nothing to delete here.
+    pub async fn delete_here(&self, key: &RecordKey) -> Result<(), Error> {
         let now = self.seams.clock.now();
         let mut batch = self.catalogue.batch().await?;
         let stored = batch.stored(std::slice::from_ref(key)).await?.remove(key);
-        let record = stored.filter(|stored| !stored.record.is_deleted());
-        let record = record
-            .ok_or_else(|| Error::NotThere { key: key.clone() })?
-            .record;
-        let status = record
+        let stored = stored.filter(|stored| !stored.record.is_deleted());
+        let StoredRecord { record, origin, .. } =
+            stored.ok_or_else(|| Error::NotThere { key: key.clone() })?;
+        let before = record
             .status
             .as_ref()
-            .filter(|status| status.master == *self.own);
-        let Some(status) = status else {
-            let owner = record.status.map(|status| status.master);
-            return Err(Error::NotOurs {
-                key: key.clone(),
-                owner,
-            });
+            .ok_or_else(|| Error::Nobodys { key: key.clone() })?;
+        let status = RecordStatus::saved(self.own, Some(before), now, true);
+        // What came from a peer goes on coming from there.
+        let origin = match before.master == *self.own {
+            true => String::new(),
+            false => origin,
         };
-        let status = RecordStatus::saved_by_master(self.own, Some(status), now, true);
         let tombstone =
             protocol::record::restamped(&record, &status).map_err(|bad| Error::Unusable {
                 key: key.clone(),
                 reason: bad.reason,
             })?;
-        batch.put_records(&[&tombstone], "", now).await?;
+        batch.put_records(&[&tombstone], &origin, now).await?;
         if key.module.is_asset() {
+            // A file of it that is on its way would come to nobody.
+            self.withdraw_but(&mut batch, (&origin, &key.id), None)
+                .await?;
             self.forget_files(&mut batch, key, now).await?;
         }
         if let Some(asset) = key.as_asset() {

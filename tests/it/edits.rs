@@ -78,10 +78,9 @@ fn an_edit_that_its_master_overrode_is_listed_shown_and_comes_back() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let lost = rows.iter().filter(|row| row["winner"] == "remote");
-    let lost: Vec<_> = lost.collect();
-    assert_eq!(lost.len(), 1, "{listed}");
-    let (row, id) = (lost[0], lost[0]["id"].to_string());
+    assert_eq!(rows.len(), 1, "{listed}");
+    assert_eq!(rows[0]["winner"], "remote");
+    let (row, id) = (&rows[0], rows[0]["id"].to_string());
     assert_eq!(
         (&row["searchtype"], &row["dataid"], &row["masternodeid"]),
         (&json!("category"), &json!("sea"), &json!("master-0001"))
@@ -183,4 +182,53 @@ fn a_record_is_put_whole_from_a_file_or_a_pipe_and_what_cannot_be_meant_is_said(
     let done = world.master.run(&["conflicts", "show", "7"]);
     assert_eq!(done.code, Some(1));
     assert!(done.stderr.contains("no conflict 7"), "{}", done.stderr);
+}
+
+#[test]
+fn another_nodes_asset_is_deleted_here_until_its_owner_says_otherwise() {
+    let world = World::new();
+    let (master, mirror) = (&world.master, &world.mirror);
+    let photos = world.dir.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("a.txt"), "an original").unwrap();
+    master.run(&["import", photos.to_str().unwrap()]).well();
+    let id = master.run(&["record", "list", "asset"]).well().stdout;
+    let id = id.trim();
+    let serving = master.serve("127.0.0.1:0");
+    mirror.pull_from(master, &serving.url);
+    mirror.run(&["seed", "master"]).well();
+    let original = mirror.dir().join("media/assets/catalog/originals/a.txt");
+    assert!(original.exists());
+
+    let whose = "(owned by master-0001, which does not hear of it: nothing is pushed from here)";
+    let said = mirror
+        .run(&["record", "delete", "asset", id, "-n"])
+        .well()
+        .stdout;
+    assert!(
+        said.starts_with(&format!("would delete asset/{id} {whose}\n")),
+        "{said}"
+    );
+    assert!(original.exists());
+    let said = mirror.run(&["record", "delete", "asset", id]).well().stdout;
+    assert_eq!(said, format!("deleted asset/{id} {whose}\n"));
+    assert!(!original.exists());
+    assert!(
+        mirror
+            .run(&["trash", "list"])
+            .well()
+            .stdout
+            .contains("a.txt")
+    );
+    mirror.run(&["sync", "master"]).well();
+    assert!(!original.exists(), "its owner has said nothing since");
+
+    master
+        .run(&["record", "put", "asset", id, "--set", "headline=Kept"])
+        .well();
+    mirror.run(&["sync", "master"]).well();
+    assert_eq!(std::fs::read_to_string(&original).unwrap(), "an original");
+    let listed = mirror.run(&["conflicts", "list", "--json"]).well().stdout;
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    drop(serving);
 }

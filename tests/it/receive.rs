@@ -232,6 +232,24 @@ async fn an_asset_is_taken_with_its_files_and_their_dates_and_a_second_time_noth
 }
 
 #[tokio::test]
+async fn a_page_of_some_size_is_taken() {
+    let master = Master::new(1_000).await;
+    let sender = Sender::new(&master);
+    let mut long = asset("b1", "a.jpg", 5);
+    long["source"]["description"] = json!("x".repeat(3 << 20));
+    let records: Vec<_> = (2..=1_000)
+        .map(|n| asset(&format!("b{n}"), &format!("{n}.jpg"), 5))
+        .chain([long])
+        .collect();
+    assert!(sender.changes(&records, json!([])).await.is_empty());
+    assert_eq!(master.node.catalogue.live_assets().await.unwrap(), 1_000);
+    let key = RecordKey::new("asset", "b1").unwrap();
+    let stored = master.node.catalogue.record(&key).await.unwrap().unwrap();
+    assert!(stored.record.source.len() > 3 << 20);
+    master.end().await;
+}
+
+#[tokio::test]
 async fn a_mirror_of_the_receiver_gets_what_was_handed_in() {
     let master = Master::new(1_000).await;
     let sender = Sender::new(&master);

@@ -323,6 +323,10 @@ fn a_dry_run_says_what_it_would_do_and_changes_no_byte() {
             &["-C", "r", "quarantine", "drop", "--all", "-n"],
             "0 would be",
         ),
+        (
+            &["-C", "r", "record", "delete", "asset", &stays, "-n"],
+            "does not hear of it",
+        ),
     ] {
         let said = place.run(args).ok();
         assert!(said.contains(says), "{args:?}: {said}");
@@ -343,7 +347,7 @@ fn a_dry_run_says_what_it_would_do_and_changes_no_byte() {
         assert_eq!(nodes(&before), nodes(&after), "{args:?}");
     }
     for refused in [
-        ["-C", "r", "record", "delete", "asset", &stays, "-n"].as_slice(),
+        ["-C", "r", "record", "delete", "asset", "none", "-n"].as_slice(),
         &["-C", "m", "key", "add", "mirror-1", "-n"],
         &["-C", "m", "key", "revoke", "nobody", "-n"],
     ] {

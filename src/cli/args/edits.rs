@@ -28,7 +28,7 @@ pub enum Record {
     /// Save a record: a new one of this node, or an edit of one that is here.
     #[command(after_help = PUT)]
     Put(RecordPut),
-    /// Delete a record that this node owns; its files go to the trash.
+    /// Delete a record; its files go to the trash. Of another node's record that is an edit, which its owner may overrule.
     Delete {
         /// The table.
         table: String,
