@@ -106,6 +106,7 @@ impl Made {
                 key: KeySource::Inline(Secret::new(peer.key.clone())),
                 cluster_id: Some(peer.cluster.clone()),
                 push: false,
+                push_originals: None,
             };
             add_peer(&self.config, &new).unwrap();
         }
