@@ -319,6 +319,20 @@ impl Batch {
         Ok(gone)
     }
 
+    /// Withdraws every wish, of whatever peer, for files of an asset that goes; answers how many there were.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn withdraw_files(&mut self, asset: &str) -> Result<u64, Error> {
+        let done = sqlx::query("DELETE FROM job WHERE asset = $1 AND lane <= $2")
+            .bind(asset)
+            .bind(Lane::Media.number())
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("withdraw jobs of an asset"))?;
+        Ok(done.rows_affected())
+    }
+
     /// Forgets the records of a peer that were set aside before `since` and not again since: a complete listing has not shown
     /// them any more. Answers how many there were.
     ///

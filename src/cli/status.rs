@@ -222,6 +222,9 @@ fn print(status: &Status) -> anyhow::Result<()> {
             counts[0], counts[1], counts[2]
         ))?;
     }
+    for sender in &status.senders {
+        output::line(&receive::line(sender))?;
+    }
     for peer in status.peers.iter().filter(|peer| peer.push) {
         let until = match &peer.pushed_until {
             Some(at) => format!("changes up to {at} were sent"),
@@ -235,9 +238,6 @@ fn print(status: &Status) -> anyhow::Result<()> {
             output::bytes(waiting.open_bytes),
             output::count(waiting.quarantined)
         ))?;
-    }
-    for sender in &status.senders {
-        output::line(&receive::line(sender))?;
     }
     if let Some(run) = &status.last_run {
         output::line(&run.summary())?;

@@ -324,6 +324,8 @@ impl Deletes<'_> {
         now: Timestamp,
     ) -> Result<(), Error> {
         batch.forget_sharer(&key.id).await?;
+        // What a peer that does not know yet was to bring would come after the delete, and stay.
+        batch.withdraw_files(&key.id).await?;
         for row in self.catalogue.files_of(&[key.id.as_str()]).await? {
             let remove = RemoveJob {
                 kind: row.file.kind,

@@ -14,6 +14,7 @@ use super::feed;
 use super::node::Node;
 use super::request::Asked;
 use crate::catalogue::Window;
+use crate::model::{Asset, FileKind, ListedFile};
 use crate::protocol::record;
 use crate::protocol::uploads::{self, UploadListing, UploadsRequest};
 
@@ -91,7 +92,8 @@ impl Writer {
             .iter()
             .filter_map(|record| record::asset(record).ok())
         {
-            let files = rows.remove(asset.id.as_str()).unwrap_or_default();
+            let mut files = rows.remove(asset.id.as_str()).unwrap_or_default();
+            files.retain(|file| !is_outdated(&asset, file));
             let listing = UploadListing {
                 asset: &asset.id,
                 root: asset.original_root(),
@@ -103,6 +105,18 @@ impl Writer {
             self.first = false;
         }
         Ok(text)
+    }
+}
+
+/// Whether an original here is not the one that its record speaks of: a newer one is still to come. EMDB takes every original
+/// that is listed with another date than its own, and would put this one in the place of the newer one, without a copy.
+fn is_outdated(asset: &Asset, file: &ListedFile) -> bool {
+    if asset.is_folder || file.kind != FileKind::Original {
+        return false;
+    }
+    match (asset.md5, file.md5) {
+        (Some(stated), Some(here)) => stated != here,
+        _ => asset.size.is_some_and(|stated| file.size != Some(stated)),
     }
 }
 

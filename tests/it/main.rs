@@ -11,6 +11,7 @@ mod aside;
 mod awkward;
 mod bounded;
 mod cli;
+mod converge;
 mod crash;
 mod delete_safety;
 mod digests;

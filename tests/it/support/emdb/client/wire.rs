@@ -16,6 +16,8 @@ use crate::support::node::use_one_tls_provider;
 /// A reply, as far as it came.
 #[derive(Debug)]
 pub(super) struct Reply {
+    /// What was asked for.
+    pub(super) path: String,
     pub(super) status: u16,
     pub(super) body: Bytes,
     /// Whether the body ended where it should.
@@ -27,7 +29,10 @@ impl Reply {
     pub(super) fn ok(self) -> Result<Self, String> {
         match self.status {
             200 => Ok(self),
-            status => Err(format!("status {status}")),
+            status => {
+                let said = String::from_utf8_lossy(&self.body);
+                Err(format!("status {status} for {}: {said}", self.path))
+            }
         }
     }
 
@@ -148,6 +153,7 @@ impl Session {
         let mut reply = request.send().await.map_err(|error| error.to_string())?;
         self.keep_cookies(&reply);
         let status = reply.status().as_u16();
+        let path = reply.url().path().to_owned();
         let zipped = reply
             .headers()
             .get("content-encoding")
@@ -170,6 +176,7 @@ impl Session {
             body = plain.into();
         }
         Ok(Reply {
+            path,
             status,
             body,
             whole,

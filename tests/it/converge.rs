@@ -1,0 +1,190 @@
+//! Three to five real nodes, and at times an EMDB among them, after random sequences of what people and accidents do: once it is
+//! quiet, all of them are equal, and nothing was lost on the way.
+//!
+//! A node is a catalogue and a store in a directory, served on a port ([`site`]), and driven by the library's own drivers: import,
+//! edit, crop, delete, pull. Pulls and imports die in the middle ([`mortal`]), wires are cut ([`wire`]), clocks are off by up to ten
+//! minutes ([`world`]). Then, twice, whatever one node has is brought to all; [`judge`] says what must hold: equal
+//! records, originals, renditions and deletes; the content of every original ever made; every losing edit in a log. A third pass
+//! moves nothing.
+//!
+//! A sequence that fails is made smaller and printed with the command that runs it again. `EMSYNC_SEEDS=20000` runs that many,
+//! `EMSYNC_SEED=7` only that one, and with `EMSYNC_SURVEY=1` all that fail are named, as they are; else so many as a minute allows, and [`AT_LEAST`] in any case.
+
+mod foreign;
+mod judge;
+mod mortal;
+mod ops;
+mod site;
+mod wire;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+
+use crate::support::said::say;
+use ops::{Op, sequence};
+use world::{Layout, Moved, World};
+
+/// Seeds that are run however long they take.
+const AT_LEAST: u64 = 30;
+/// How long further ones are begun, when nothing else is said.
+const TIME: Duration = Duration::from_secs(50);
+/// Worlds that live side by side.
+const AT_ONCE: usize = 4;
+/// Reruns that making a sequence smaller may cost.
+const RERUNS: usize = 60;
+
+/// Runs a sequence in a new world.
+async fn run(layout: Layout, ops: &[Op]) -> Result<(), String> {
+    let mut world = World::new(layout).await;
+    let mut done = Ok(());
+    for (at, op) in ops.iter().enumerate() {
+        done = world.step(*op).await;
+        if let Err(error) = &done {
+            done = Err(format!("at operation {at}, {op:?}: {error}"));
+            break;
+        }
+    }
+    if done.is_ok() {
+        done = quiet(&mut world).await;
+    }
+    world.end().await;
+    done
+}
+
+/// Nothing is done any more but to exchange.
+async fn quiet(world: &mut World) -> Result<(), String> {
+    for node in 0..world.layout.nodes {
+        world.tick();
+        world.import(node).await?;
+    }
+    for number in 1..=2 {
+        let passed = pass(world).await;
+        passed.map_err(|error| format!("in pass {number}: {error}"))?;
+    }
+    let equal = world.equal().await;
+    equal.map_err(|error| format!("after two passes: {error}"))?;
+    world.nothing_lost()?;
+    world.every_loser_logged().await?;
+    let moved = pass(world).await?;
+    match moved == Moved::default() {
+        true => world.equal().await,
+        false => Err(format!("a third pass moved {moved:?}")),
+    }
+}
+
+/// Exchanges by which whatever one node has reaches all.
+async fn pass(world: &World) -> Result<Moved, String> {
+    let mut moved = Moved::default();
+    for (node, peer) in world.layout.pass() {
+        let came = world.exchange(node, peer).await?;
+        moved.files += came.files;
+        moved.bytes += came.bytes;
+        moved.deleted += came.deleted;
+    }
+    Ok(moved)
+}
+
+/// Leaves out what a failing sequence does not need: halves, quarters, single operations.
+async fn smaller(layout: &Layout, mut ops: Vec<Op>, mut error: String) -> (Vec<Op>, String) {
+    let (mut length, mut reruns) = (ops.len() / 2, 0);
+    while length > 0 && reruns < RERUNS {
+        let mut at = 0;
+        while at < ops.len() && reruns < RERUNS {
+            let mut fewer = ops.clone();
+            fewer.drain(at..(at + length).min(ops.len()));
+            reruns += 1;
+            match run(layout.clone(), &fewer).await {
+                Err(found) => (ops, error) = (fewer, found),
+                Ok(()) => at += length,
+            }
+        }
+        length /= 2;
+    }
+    (ops, error)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|error| panic!("{variable}: {error}")))
+}
+
+/// What failed once, as small as it was made, in the layout of its seed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sequences_that_once_failed_do_not_again() {
+    let found: [(u64, &[Op]); 2] = [
+        // A wish over one peer outlived the delete that another peer told of, and brought the original back.
+        (
+            80,
+            &[
+                Op::Write(0, 0),
+                Op::Sync(2, 0),
+                Op::Delete(0, 565),
+                Op::Kill(1, 5, 2),
+            ],
+        ),
+        (
+            24,
+            &[
+                Op::Write(1, 0),
+                Op::Kill(2, 1, 16),
+                Op::Edit(2, 103),
+                Op::Delete(1, 535),
+            ],
+        ),
+    ];
+    for (seed, ops) in found {
+        let ran = run(Layout::of(seed), ops).await;
+        assert_eq!(ran, Ok(()), "{ops:?} in the layout of seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_fall_quiet_are_equal_and_nothing_is_lost() {
+    let began = Instant::now();
+    let only = number("EMSYNC_SEED");
+    let (first, count) = (only.unwrap_or(1), number("EMSYNC_SEEDS"));
+    let fixed = only.map(|_| 1).or(count);
+    let more = |seed: &u64| {
+        let so_far = seed - first;
+        fixed.map_or(so_far < AT_LEAST || began.elapsed() < TIME, |fixed| {
+            so_far < fixed
+        })
+    };
+    let seeds = futures_util::stream::iter((first..).take_while(more));
+    let mut runs = seeds
+        .map(|seed| async move {
+            let layout = Layout::of(seed);
+            let ops = sequence(seed, layout.nodes);
+            (seed, ops.len(), run(layout, &ops).await)
+        })
+        .buffer_unordered(AT_ONCE);
+    let is_survey = std::env::var_os("EMSYNC_SURVEY").is_some();
+    let (mut sequences, mut operations, mut failed) = (0, 0, Vec::new());
+    while let Some((seed, length, ran)) = runs.next().await {
+        sequences += 1;
+        operations += length;
+        if let Err(error) = ran {
+            failed.push(seed);
+            if is_survey {
+                say(&format!("EMSYNC_SEED={seed}: {error}"));
+                continue;
+            }
+            drop(runs);
+            let layout = Layout::of(seed);
+            let ops = sequence(seed, layout.nodes);
+            let (ops, error) = smaller(&layout, ops, error).await;
+            panic!(
+                "{layout:?}\n{ops:?}\n{error}\nagain: EMSYNC_SEED={seed} cargo test --test it converge"
+            );
+        }
+    }
+    say(&format!(
+        "converge: {sequences} sequences from seed {first}, {operations} operations, {} violations, {:.1} s",
+        failed.len(),
+        began.elapsed().as_secs_f64()
+    ));
+    assert_eq!(failed, [0; 0], "seeds that failed");
+}

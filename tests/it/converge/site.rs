@@ -1,0 +1,226 @@
+//! A node of ours: a folder, a catalogue and media in a temporary directory, served on a port of its own behind a wire that may be
+//! cut, and driven as by commands: by a second opening of the same node, which may die.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use emsync::catalogue::{AccessKey, Scope as KeyScope};
+use emsync::config::edit::add_peer;
+use emsync::config::{Config, Generated, KeySource, NewPeer, Secret};
+use emsync::model::Timestamp;
+use emsync::monitor::Silent;
+use emsync::node::Node;
+use emsync::pipeline::{self, Options, Outcome};
+use emsync::pull::metadata::Scope;
+use emsync::seams::{Clock, Os, Seams};
+use emsync::serve::{self, Settings, make_key};
+use emsync::shutdown::Shutdown;
+use emsync::store::RealSys;
+use tokio::net::TcpListener;
+
+use super::mortal::Mortal;
+use super::wire::Wire;
+use crate::support::node::{chain, new_node, use_one_tls_provider};
+use crate::support::site::import_folder;
+
+/// Records of a page.
+const PER_PAGE: u64 = 5;
+
+/// The time of the world as a node's clock shows it, which may be off.
+///
+/// It goes on by itself, since jobs wait for their next try by it, and leaps with every operation.
+#[derive(Debug, Clone)]
+pub(super) struct Skewed {
+    /// How far the world's time is ahead of ours by now, ms.
+    pub(super) world: Arc<AtomicI64>,
+    pub(super) offset_ms: i64,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> Timestamp {
+        let ahead = self.world.load(Ordering::SeqCst) + self.offset_ms;
+        Timestamp::from_millis(Os.now().as_millis() + ahead)
+    }
+}
+
+/// How a peer is reached.
+#[derive(Debug, Clone)]
+pub(super) struct Reached {
+    pub(super) url: String,
+    pub(super) key: String,
+    pub(super) cluster: String,
+}
+
+/// A node that is made, and not opened yet.
+pub(super) struct Made {
+    dir: tempfile::TempDir,
+    config: PathBuf,
+    clock: Skewed,
+    listener: TcpListener,
+    server: TcpListener,
+    key: AccessKey,
+    pub(super) reached: Reached,
+}
+
+impl Made {
+    pub(super) async fn new(number: usize, clock: Skewed) -> Self {
+        use_one_tls_provider();
+        // Thousands of small files: where memory can hold them, it does.
+        let memory = Path::new("/dev/shm");
+        let dir = match memory.is_dir() {
+            true => tempfile::tempdir_in(memory),
+            false => tempfile::tempdir(),
+        };
+        let dir = dir.unwrap();
+        let config = new_node(&dir.path().join("n"), &format!("Node {number}"));
+        Node::init(&config).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let seams = Seams::os();
+        let (key, text) = make_key(&seams, "tests", KeyScope::Read, clock.now());
+        let (address, site) = (listener.local_addr().unwrap(), &config.node.site);
+        let reached = Reached {
+            url: format!("http://{address}/{site}"),
+            key: text,
+            cluster: config.node.cluster_id.to_string(),
+        };
+        Self {
+            dir,
+            config: config.file.clone(),
+            clock,
+            listener,
+            server,
+            key,
+            reached,
+        }
+    }
+
+    /// Opens and serves it, with these peers.
+    pub(super) async fn open(self, peers: &[(usize, Reached)]) -> Site {
+        for (number, peer) in peers {
+            let new = NewPeer {
+                name: name_of(*number),
+                url: peer.url.clone(),
+                key: KeySource::Inline(Secret::new(peer.key.clone())),
+                cluster_id: Some(peer.cluster.clone()),
+                push: false,
+                push_originals: None,
+            };
+            add_peer(&self.config, &new).unwrap();
+        }
+        let mut config = Config::load(&self.config).unwrap();
+        config.limits.retry_base = Duration::from_millis(1);
+        config.limits.retry_cap = Duration::from_millis(3);
+        config.media.thumb_threads = 1;
+        for peer in &mut config.peers {
+            // One author for each file: what a peer lacks is not made elsewhere.
+            peer.generated = Generated::Copy;
+        }
+        let folder = self.dir.path().join("photos");
+        std::fs::create_dir(&folder).unwrap();
+        let mut seams = Seams::os();
+        seams.clock = Arc::new(self.clock.clone());
+        let serving = Node::open_with(config.clone(), seams.clone(), Arc::new(RealSys));
+        let serving = serving.await.unwrap();
+        let mut batch = serving.catalogue.batch().await.unwrap();
+        batch.put_key(&self.key).await.unwrap();
+        batch.commit().await.unwrap();
+        let wire = Wire::new(self.listener, self.server.local_addr().unwrap());
+        let stop = Shutdown::new();
+        let settings = Settings {
+            node: config.node.cluster_id.clone(),
+            site: config.node.site.clone(),
+            catalog: config.node.catalog.clone(),
+            relay_tables: Vec::new(),
+            per_page: PER_PAGE,
+            margin: Duration::from_secs(60),
+        };
+        let http = serve::Node::new(
+            settings,
+            serving.catalogue.clone(),
+            serving.store.clone(),
+            serving.seams.clone(),
+            serving.throttle.clone(),
+        );
+        tokio::spawn(serve::run(self.server, http, stop.clone()));
+        let mut site = Site {
+            folder,
+            config,
+            seams,
+            serving,
+            stop,
+            wire,
+            driven: None,
+            _dir: self.dir,
+        };
+        site.driven = Some(site.opened().await);
+        site
+    }
+}
+
+fn name_of(peer: usize) -> String {
+    format!("n{peer}")
+}
+
+/// See the head of this file.
+pub(super) struct Site {
+    pub(super) folder: PathBuf,
+    config: Config,
+    seams: Seams,
+    serving: Node,
+    stop: Shutdown,
+    pub(super) wire: Wire,
+    driven: Option<(Node, Arc<Mortal>)>,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    async fn opened(&self) -> (Node, Arc<Mortal>) {
+        let mortal = Arc::new(Mortal::new());
+        let (config, seams) = (self.config.clone(), self.seams.clone());
+        let node = Node::open_with(config, seams, mortal.clone()).await;
+        (node.unwrap(), mortal)
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.driven.as_ref().expect("open between operations").0
+    }
+
+    /// One run over a peer.
+    pub(super) async fn pull(&self, peer: usize, scope: Scope) -> Result<Outcome, String> {
+        let node = self.node();
+        let settings = node.config.peer(&name_of(peer)).unwrap().clone();
+        let (silent, stop) = (Arc::new(Silent), Shutdown::new());
+        let options = Options::of(scope);
+        let outcome = pipeline::sync_peer(node, &settings, options, silent, &stop).await;
+        outcome.map_err(|error| chain(&error))
+    }
+
+    pub(super) async fn import(&self) -> Result<emsync::import::Report, emsync::import::Error> {
+        import_folder(self.node(), &self.folder).await
+    }
+
+    /// Lets `run` go on until it ends, or its disk has seen so many changes: then it is dropped where it stands, and whoever comes
+    /// next opens the node anew.
+    pub(super) async fn dies_in<T>(&mut self, calls: u64, run: impl AsyncFnOnce(&Self) -> T) {
+        let mortal = Arc::clone(&self.driven.as_ref().expect("open").1);
+        mortal.dies_after(calls);
+        tokio::select! {
+            _ = run(self) => {}
+            () = mortal.death() => {}
+        }
+        let (node, _) = self.driven.take().expect("open");
+        node.catalogue.close().await;
+        self.driven = Some(self.opened().await);
+    }
+
+    pub(super) async fn end(mut self) {
+        self.stop.request();
+        if let Some((node, _)) = self.driven.take() {
+            node.catalogue.close().await;
+        }
+        self.serving.catalogue.close().await;
+    }
+}

@@ -1,0 +1,568 @@
+//! Nodes and what connects them, the time they share, and what was done so far that must not be lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use emsync::model::Sha256;
+use emsync::pull::metadata::Scope;
+use serde_json::{Value, json};
+
+use super::foreign::Foreign;
+use super::ops::Op;
+use super::site::{Made, Reached, Site, Skewed};
+use crate::support::author::{crop, delete, put, records};
+use crate::support::chance::Chance;
+use crate::support::fault::Fault;
+use crate::support::node::chain;
+
+/// Between two operations: more than EMDB needs to refresh its index, and to tell two dates apart.
+const STEP_MS: i64 = 2_500;
+/// What a clock may be off at most.
+const SKEW_MINUTES: usize = 10;
+/// What two clocks may be apart: nodes that are further apart refuse each other (design section 8, Times).
+const APART_MINUTES: usize = 14;
+
+/// Who pulls from whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Topology {
+    /// Everybody exchanges with the first.
+    Hub,
+    /// Everybody exchanges with the next.
+    Chain,
+    /// Everybody pulls from the one before, and the first from the last.
+    Ring,
+    /// Files are imported at the first two alone; everybody exchanges with both.
+    TwoMasters,
+}
+
+/// What a seed makes of a world, apart from what is done in it.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    pub(super) nodes: usize,
+    pub(super) topology: Topology,
+    /// Which of them is an EMDB.
+    pub(super) emdb: Option<usize>,
+    offsets_ms: Vec<i64>,
+}
+
+impl Layout {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut chance = Chance::new(seed).fork("layout");
+        let nodes = 3 + chance.below(3);
+        let topology = *chance.pick(&[
+            Topology::Hub,
+            Topology::Chain,
+            Topology::Ring,
+            Topology::TwoMasters,
+        ]);
+        let emdb = seed.is_multiple_of(3).then(|| chance.below(nodes));
+        // Some are early by up to ten minutes and none late by more than four, or the reverse.
+        let sign = if chance.percent(50) { 1 } else { -1 };
+        let offset = |chance: &mut Chance| {
+            let seconds = chance.below(APART_MINUTES * 60) as i64 - SKEW_MINUTES as i64 * 60;
+            sign * seconds * 1_000
+        };
+        let offsets_ms = (0..nodes).map(|_| offset(&mut chance)).collect();
+        Self {
+            nodes,
+            topology,
+            emdb,
+            offsets_ms,
+        }
+    }
+
+    /// Whom a node pulls from.
+    pub(super) fn peers(&self, node: usize) -> Vec<usize> {
+        let (last, others) = (self.nodes - 1, |node| {
+            (0..self.nodes).filter(move |n| *n != node)
+        });
+        match self.topology {
+            Topology::Hub if node == 0 => others(0).collect(),
+            Topology::Hub => vec![0],
+            Topology::Chain => others(node).filter(|n| n.abs_diff(node) == 1).collect(),
+            Topology::Ring if node == 0 => vec![last],
+            Topology::Ring => vec![node - 1],
+            Topology::TwoMasters if node < 2 => others(node).collect(),
+            Topology::TwoMasters => vec![0, 1],
+        }
+    }
+
+    /// Who pulls from whom, one after the other, so that whatever one node has reaches all.
+    pub(super) fn pass(&self) -> Vec<(usize, usize)> {
+        let all = 0..self.nodes;
+        let spokes = |hub: usize| (1..self.nodes).map(move |node| (node, hub));
+        match self.topology {
+            Topology::Hub => {
+                let collect = (1..self.nodes).map(|node| (0, node));
+                collect.chain(spokes(0)).collect()
+            }
+            Topology::Chain => {
+                let there = (1..self.nodes).map(|node| (node, node - 1));
+                let back = (0..self.nodes - 1).rev().map(|node| (node, node + 1));
+                there.chain(back).collect()
+            }
+            Topology::Ring => {
+                let round = all.map(|node| (node, self.peers(node)[0]));
+                round.clone().chain(round).collect()
+            }
+            Topology::TwoMasters => {
+                let collect = self.peers(0).into_iter().map(|peer| (0, peer));
+                let other = self.peers(1).into_iter().map(|peer| (1, peer));
+                let mirrors = spokes(0).skip(1).chain(spokes(1).skip(1));
+                collect
+                    .chain(other)
+                    .chain([(0, 1)])
+                    .chain(mirrors)
+                    .collect()
+            }
+        }
+    }
+
+    fn imports(&self, node: usize) -> bool {
+        self.topology != Topology::TwoMasters || node < 2
+    }
+}
+
+/// A node of either kind.
+pub(super) enum Member {
+    Ours(Box<Site>),
+    Emdb(Box<Foreign>),
+}
+
+/// See the head of this file.
+pub(super) struct World {
+    pub(super) layout: Layout,
+    pub(super) members: Vec<Member>,
+    time: Arc<AtomicI64>,
+    /// Numbers contents and edits.
+    made: u64,
+    /// Digests of the originals that were imported into nodes of ours.
+    pub(super) originals: BTreeMap<Sha256, String>,
+    /// Edits, by the note that each left in its record.
+    pub(super) edits: BTreeMap<String, (usize, (String, String))>,
+    /// Notes whose record was seen with them and changed by whoever saw it.
+    pub(super) seen: BTreeSet<String>,
+}
+
+type Key = (String, String);
+
+impl World {
+    pub(super) async fn new(layout: Layout) -> Self {
+        let time = Arc::new(AtomicI64::new(0));
+        let (mut made, mut foreign, mut reached) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..layout.nodes {
+            let offset_ms = layout.offsets_ms[number];
+            if layout.emdb == Some(number) {
+                let emdb = Foreign::new(number, offset_ms).await;
+                reached.push(emdb.reached());
+                foreign.push(emdb);
+            } else {
+                let world = Arc::clone(&time);
+                let clock = Skewed { world, offset_ms };
+                let node = Made::new(number, clock).await;
+                reached.push(node.reached.clone());
+                made.push(node);
+            }
+        }
+        let (mut made, mut foreign) = (made.into_iter(), foreign.into_iter());
+        let mut members = Vec::new();
+        for number in 0..layout.nodes {
+            let peers = layout.peers(number).into_iter();
+            let peers: Vec<(usize, Reached)> =
+                peers.map(|peer| (peer, reached[peer].clone())).collect();
+            members.push(if layout.emdb == Some(number) {
+                let mut emdb = foreign.next().expect("made above");
+                emdb.open(&peers);
+                Member::Emdb(Box::new(emdb))
+            } else {
+                let made = made.next().expect("made above");
+                Member::Ours(Box::new(made.open(&peers).await))
+            });
+        }
+        let mut world = Self {
+            layout,
+            members,
+            time,
+            made: 0,
+            originals: BTreeMap::new(),
+            edits: BTreeMap::new(),
+            seen: BTreeSet::new(),
+        };
+        world.tick();
+        for node in 0..world.layout.nodes {
+            // A folder is never empty.
+            world.put_file(node, None, false);
+        }
+        world
+    }
+
+    /// Time goes on.
+    pub(super) fn tick(&self) {
+        let ahead = self.time.fetch_add(STEP_MS, Ordering::SeqCst) + STEP_MS;
+        for member in &self.members {
+            if let Member::Emdb(emdb) = member {
+                emdb.ahead(ahead);
+            }
+        }
+    }
+
+    /// What a record of each kind is known by.
+    pub(super) async fn records(&self, node: usize) -> BTreeMap<Key, Value> {
+        match &self.members[node] {
+            Member::Ours(site) => records(site.node()).await,
+            Member::Emdb(emdb) => emdb.records(),
+        }
+    }
+
+    async fn notes(&self, node: usize) -> BTreeMap<Key, String> {
+        let records = self.records(node).await.into_iter();
+        records
+            .filter_map(|(key, source)| Some((key, source["note"].as_str()?.to_owned())))
+            .collect()
+    }
+
+    pub(super) async fn step(&mut self, op: Op) -> Result<(), String> {
+        self.tick();
+        match op {
+            Op::Sync(node, peer) => self.pull(node, self.peer(node, peer), Scope::Changes).await,
+            Op::Seed(node, peer) => {
+                self.pull(node, self.peer(node, peer), Scope::Everything)
+                    .await
+            }
+            Op::Kill(node, peer, calls) => {
+                let peer = self.peer(node, peer);
+                match &mut self.members[node] {
+                    Member::Ours(site) => {
+                        let run = async |site: &Site| {
+                            let _ = site.pull(peer, Scope::Changes).await;
+                        };
+                        site.dies_in(calls, run).await;
+                        Ok(())
+                    }
+                    Member::Emdb(_) => Ok(()),
+                }
+            }
+            Op::Cut(node, peer, bytes) => {
+                self.pull_cut(node, self.peer(node, peer), bytes).await;
+                Ok(())
+            }
+            op => {
+                let node = op.node();
+                let before = self.notes(node).await;
+                self.act(node, op).await?;
+                let after = self.notes(node).await;
+                let gone = before.into_iter();
+                let gone = gone.filter(|(key, note)| after.get(key) != Some(note));
+                self.seen.extend(gone.map(|(_, note)| note));
+                Ok(())
+            }
+        }
+    }
+
+    fn peer(&self, node: usize, peer: usize) -> usize {
+        let peers = self.layout.peers(node);
+        peers[peer % peers.len()]
+    }
+
+    /// One exchange between two nodes; how many bytes or files moved is for [`World::exchange`].
+    async fn pull(&self, node: usize, peer: usize, scope: Scope) -> Result<(), String> {
+        match &self.members[node] {
+            Member::Ours(site) => {
+                let outcome = site.pull(peer, scope).await?;
+                match outcome.error {
+                    Some(error) => Err(format!("{node} from {peer}: {}", chain(&error))),
+                    None => Ok(()),
+                }
+            }
+            Member::Emdb(emdb) => emdb.pull(peer, false).await.map(drop),
+        }
+    }
+
+    /// What a node does with a peer in a quiet world: all of it must succeed. Answers what moved. The one place where a push is
+    /// to be added to the pull, once there is a driver for it.
+    pub(super) async fn exchange(&self, node: usize, peer: usize) -> Result<Moved, String> {
+        self.tick();
+        let trouble = |what: String| format!("{node} from {peer}: {what}");
+        let site = match &self.members[node] {
+            Member::Emdb(emdb) => {
+                let came = emdb.pull(peer, true).await.map_err(trouble)?;
+                return Ok(Moved {
+                    files: came as u64,
+                    bytes: 0,
+                    deleted: 0,
+                });
+            }
+            Member::Ours(site) => site,
+        };
+        // An EMDB passes nothing on that is older than a window (H-4).
+        let scope = match self.layout.emdb == Some(peer) {
+            true => Scope::Everything,
+            false => Scope::Changes,
+        };
+        let outcome = site.pull(peer, scope).await.map_err(trouble)?;
+        if let Some(error) = &outcome.error {
+            return Err(trouble(chain(error)));
+        }
+        if outcome.deletes.held > 0 {
+            return Err(trouble(format!("{} deletes held", outcome.deletes.held)));
+        }
+        Ok(Moved {
+            files: outcome.report.files_written,
+            bytes: outcome.report.bytes_received,
+            deleted: outcome.report.deleted,
+        })
+    }
+
+    async fn pull_cut(&self, node: usize, peer: usize, bytes: i64) {
+        let Member::Ours(site) = &self.members[node] else {
+            // What EMDB misses once it never asks for again (H-2).
+            return;
+        };
+        match &self.members[peer] {
+            Member::Ours(server) => {
+                server.wire.cut_after(bytes);
+                let _ = site.pull(peer, Scope::Changes).await;
+                server.wire.mend();
+            }
+            Member::Emdb(emdb) => {
+                let menu = vec![
+                    Fault::Unavailable(None),
+                    Fault::Reset,
+                    Fault::CutAfter(100),
+                    Fault::TruncatedJson,
+                ];
+                emdb.emdb.faults().by_chance(bytes.unsigned_abs(), 25, menu);
+                let _ = site.pull(peer, Scope::Changes).await;
+                emdb.emdb.faults().clear();
+            }
+        }
+    }
+
+    async fn act(&mut self, node: usize, op: Op) -> Result<(), String> {
+        match op {
+            Op::Write(_, file) | Op::Draw(_, file) => {
+                let is_picture = matches!(op, Op::Draw(..));
+                if self.layout.imports(node) {
+                    self.put_file(node, Some(file), is_picture);
+                    self.import(node).await?;
+                }
+            }
+            Op::KillImport(_, file, calls) => {
+                if self.layout.imports(node) && matches!(self.members[node], Member::Ours(_)) {
+                    self.put_file(node, Some(file), false);
+                    let Member::Ours(site) = &mut self.members[node] else {
+                        return Ok(());
+                    };
+                    let run = async |site: &Site| {
+                        let _ = site.import().await;
+                    };
+                    site.dies_in(calls, run).await;
+                }
+            }
+            Op::Remove(_, file) => match &self.members[node] {
+                Member::Emdb(emdb) => emdb.remove(file),
+                Member::Ours(site) => {
+                    for is_picture in [false, true] {
+                        let _ = std::fs::remove_file(
+                            site.folder.join(place(node, &name(file, is_picture))),
+                        );
+                    }
+                    self.import(node).await?;
+                }
+            },
+            Op::Move(_, from, to) => {
+                if let Member::Ours(site) = &self.members[node] {
+                    let at = |file| site.folder.join(place(node, &name(file, false)));
+                    let _ = std::fs::rename(at(from), at(to));
+                    self.import(node).await?;
+                }
+            }
+            Op::Edit(_, pick) => {
+                let modules = ["asset", "librarycollection"];
+                let may = |(module, _): &Key, source: &Value| {
+                    modules.contains(&module.as_str()) && self.may_edit(node, source)
+                };
+                if let Some(key) = self.pick(node, pick, may).await {
+                    self.edit(node, key).await?;
+                }
+            }
+            Op::Collect(_) => {
+                let id = format!("c{}-{node}", self.made);
+                self.edit(node, ("librarycollection".to_owned(), id))
+                    .await?;
+            }
+            Op::Delete(_, pick) => {
+                let own = self.own(node);
+                let modules = ["asset", "librarycollection"];
+                let owned = |(module, _): &Key, source: &Value| {
+                    modules.contains(&module.as_str())
+                        && source["emrecordstatus"]["mastereditclusterid"] == json!(own)
+                };
+                if let Some((module, id)) = self.pick(node, pick, owned).await {
+                    match &self.members[node] {
+                        Member::Emdb(emdb) => emdb.delete((&module, &id)),
+                        Member::Ours(site) => delete(site.node(), (&module, &id))
+                            .await
+                            .map_err(|error| chain(&error))?,
+                    }
+                }
+            }
+            Op::Crop(_, pick, corner) => {
+                let own = self.own(node);
+                let drawn = |(module, _): &Key, source: &Value| {
+                    module == "asset"
+                        && source["fileformat"] == "png"
+                        && source["emrecordstatus"]["mastereditclusterid"] == json!(own)
+                };
+                let picked = self.pick(node, pick, drawn).await;
+                if let (Some((_, id)), Member::Ours(site)) = (picked, &self.members[node]) {
+                    let rectangle = format!("16x12+{corner}+{corner}");
+                    let cropped = crop(site.node(), &id, "webpthumbimage", &rectangle).await;
+                    cropped.map_err(|error| chain(&error))?;
+                }
+            }
+            Op::Sync(..) | Op::Seed(..) | Op::Kill(..) | Op::Cut(..) => {}
+        }
+        Ok(())
+    }
+
+    /// An EMDB edits what is its own, or what a node that pulls from it is the master of: a master that refuses an edit says so by
+    /// a younger date. Without it an EMDB keeps an edit of an older version, made by a clock that is early, against everybody (row 9).
+    fn may_edit(&self, node: usize, source: &Value) -> bool {
+        let master = &source["emrecordstatus"]["mastereditclusterid"];
+        let pulls = |other: &usize| self.layout.peers(*other).contains(&node);
+        matches!(self.members[node], Member::Ours(_))
+            || *master == json!(self.own(node))
+            || (0..self.layout.nodes)
+                .filter(pulls)
+                .any(|other| *master == json!(self.own(other)))
+    }
+
+    fn own(&self, node: usize) -> String {
+        match &self.members[node] {
+            Member::Ours(site) => site.node().config.node.cluster_id.to_string(),
+            Member::Emdb(emdb) => emdb.emdb.own().to_owned(),
+        }
+    }
+
+    /// One of the live records of a node that are of a kind.
+    async fn pick(
+        &self,
+        node: usize,
+        pick: usize,
+        is: impl Fn(&Key, &Value) -> bool,
+    ) -> Option<Key> {
+        let records = self.records(node).await;
+        let live = records.iter().filter(|(key, source)| {
+            source["emrecordstatus"]["recorddeleted"] != json!(true) && is(key, source)
+        });
+        let live: Vec<_> = live.map(|(key, _)| key.clone()).collect();
+        live.get(pick % live.len().max(1)).cloned()
+    }
+
+    async fn edit(&mut self, node: usize, key: Key) -> Result<(), String> {
+        self.made += 1;
+        let note = format!("note-{}-", self.made);
+        let members = json!({ "note": note });
+        match &self.members[node] {
+            Member::Emdb(emdb) => emdb.put((&key.0, &key.1), &members),
+            Member::Ours(site) => {
+                let put = put(site.node(), (&key.0, &key.1), &members).await;
+                put.map_err(|error| chain(&error))?;
+            }
+        }
+        self.edits.insert(note, (node, key));
+        Ok(())
+    }
+
+    /// A file of new content in the folder of a node, or on an EMDB right away; `None` for the one that is never removed.
+    fn put_file(&mut self, node: usize, file: Option<usize>, is_picture: bool) {
+        self.made += 1;
+        let bytes = match is_picture {
+            true => picture(self.made),
+            false => Chance::new(self.made).noise(300 + self.made as usize % 700),
+        };
+        match &mut self.members[node] {
+            Member::Emdb(emdb) => emdb.write(bytes, is_picture),
+            Member::Ours(site) => {
+                let name = file.map_or("kept.bin".to_owned(), |file| name(file, is_picture));
+                let path = site.folder.join(place(node, &name));
+                std::fs::create_dir_all(path.parent().expect("below the folder")).unwrap();
+                std::fs::write(&path, &bytes).unwrap();
+                let file = std::fs::File::options().write(true).open(&path).unwrap();
+                let ahead = Duration::from_millis(self.time.load(Ordering::SeqCst).unsigned_abs());
+                file.set_modified(SystemTime::now() + ahead).unwrap();
+            }
+        }
+    }
+
+    /// Imports a node's folder; what is in it then must never be lost.
+    pub(super) async fn import(&mut self, node: usize) -> Result<(), String> {
+        let Member::Ours(site) = &self.members[node] else {
+            return Ok(());
+        };
+        let report = site.import().await.map_err(|error| chain(&error))?;
+        if report.held + report.refused > 0 {
+            return Err(format!("import at {node}: {report:?}"));
+        }
+        for path in files_below(&site.folder) {
+            let digest = Sha256::of(&std::fs::read(&path).unwrap());
+            let name = path
+                .strip_prefix(&site.folder)
+                .unwrap()
+                .display()
+                .to_string();
+            self.originals.insert(digest, name);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn end(self) {
+        for member in self.members {
+            if let Member::Ours(site) = member {
+                site.end().await;
+            }
+        }
+    }
+}
+
+/// What came in an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Moved {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) deleted: u64,
+}
+
+fn name(file: usize, is_picture: bool) -> String {
+    format!("f{file}.{}", if is_picture { "png" } else { "bin" })
+}
+
+/// Where a node's file lies in its folder: no two nodes have the same.
+fn place(node: usize, name: &str) -> String {
+    format!("n{node}/{name}")
+}
+
+pub(super) fn files_below(dir: &std::path::Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(dir)
+        .into_iter()
+        .filter_map(Result::ok);
+    let files = entries.filter(|entry| entry.file_type().is_file());
+    files.map(walkdir::DirEntry::into_path).collect()
+}
+
+/// A small picture, another one for each number.
+fn picture(number: u64) -> Vec<u8> {
+    let hue = (number % 251) as u8;
+    let picture = image::ImageBuffer::from_fn(32, 24, |x, y| {
+        image::Rgb([x as u8 ^ hue, y as u8, (number / 251) as u8])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
