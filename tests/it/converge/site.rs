@@ -105,7 +105,7 @@ impl Made {
                 url: peer.url.clone(),
                 key: KeySource::Inline(Secret::new(peer.key.clone())),
                 cluster_id: Some(peer.cluster.clone()),
-                push: false,
+                push: true,
                 push_originals: None,
             };
             add_peer(&self.config, &new).unwrap();
@@ -195,6 +195,15 @@ impl Site {
         let (silent, stop) = (Arc::new(Silent), Shutdown::new());
         let options = Options::of(scope);
         let outcome = pipeline::sync_peer(node, &settings, options, silent, &stop).await;
+        outcome.map_err(|error| chain(&error))
+    }
+
+    pub(super) async fn push(&self, peer: usize) -> Result<Outcome, String> {
+        let node = self.node();
+        let settings = node.config.peer(&name_of(peer)).unwrap().clone();
+        let (silent, stop) = (Arc::new(Silent), Shutdown::new());
+        let options = Options::of(Scope::Changes);
+        let outcome = pipeline::push_peer(node, &settings, &options, silent, &stop).await;
         outcome.map_err(|error| chain(&error))
     }
 
