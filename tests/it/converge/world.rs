@@ -179,7 +179,7 @@ impl World {
                 Member::Emdb(Box::new(emdb))
             } else {
                 let made = made.next().expect("made above");
-                Member::Ours(Box::new(made.open(&peers).await))
+                Member::Ours(Box::new(made.open(number, &peers).await))
             });
         }
         let mut world = Self {
@@ -307,7 +307,7 @@ impl World {
             return Err(trouble(chain(error)));
         }
         let mut sent = (0, 0);
-        if self.layout.emdb == Some(peer) {
+        {
             let pushed = site.push(peer).await.map_err(trouble)?;
             if let Some(error) = &pushed.error {
                 return Err(trouble(format!("push: {}", chain(error))));
