@@ -2,7 +2,7 @@
 //! quiet, all of them are equal, and nothing was lost on the way.
 //!
 //! A node is a catalogue and a store in a directory, served on a port ([`site`]), and driven by the library's own drivers: import,
-//! edit, crop, delete, pull. Pulls and imports die in the middle ([`mortal`]), wires are cut ([`wire`]), clocks are off by up to ten
+//! edit, crop, delete, pull, push. Pulls and imports die in the middle ([`mortal`]), wires are cut ([`wire`]), clocks are off by up to ten
 //! minutes ([`world`]). Then, twice, whatever one node has is brought to all; [`judge`] says what must hold: equal
 //! records, originals, renditions and deletes; the content of every original ever made; every losing edit in a log. A third pass
 //! moves nothing.

@@ -281,8 +281,8 @@ impl World {
         }
     }
 
-    /// What a node does with a peer in a quiet world: all of it must succeed. Answers what moved. The one place where a push is
-    /// to be added to the pull, once there is a driver for it.
+    /// What a node does with a peer in a quiet world: all of it must succeed. Answers what moved. What
+    /// it has is sent once what the peer has is here.
     pub(super) async fn exchange(&self, node: usize, peer: usize) -> Result<Moved, String> {
         self.tick();
         let trouble = |what: String| format!("{node} from {peer}: {what}");
@@ -306,23 +306,19 @@ impl World {
         if let Some(error) = &outcome.error {
             return Err(trouble(chain(error)));
         }
-        let mut sent = (0, 0);
-        {
-            let pushed = site.push(peer).await.map_err(trouble)?;
-            if let Some(error) = &pushed.error {
-                return Err(trouble(format!("push: {}", chain(error))));
-            }
-            if pushed.report.quarantined > 0 {
-                return Err(trouble("push: set aside".to_owned()));
-            }
-            sent = (pushed.report.files_sent, pushed.report.bytes_sent);
+        let pushed = site.push(peer).await.map_err(trouble)?;
+        if let Some(error) = &pushed.error {
+            return Err(trouble(format!("push: {}", chain(error))));
+        }
+        if pushed.report.quarantined > 0 {
+            return Err(trouble("push: set aside".to_owned()));
         }
         if outcome.deletes.held > 0 {
             return Err(trouble(format!("{} deletes held", outcome.deletes.held)));
         }
         Ok(Moved {
-            files: outcome.report.files_written + sent.0,
-            bytes: outcome.report.bytes_received + sent.1,
+            files: outcome.report.files_written + pushed.report.files_sent,
+            bytes: outcome.report.bytes_received + pushed.report.bytes_sent,
             deleted: outcome.report.deleted,
         })
     }
