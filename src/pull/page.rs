@@ -346,7 +346,7 @@ fn answer(
     resolution: Resolution,
     now: Timestamp,
 ) -> Option<(Record, String)> {
-    if resolution != Resolution::KeepLocalAnew {
+    if resolution != Resolution::KeepLocalAnew || !pull.is_owner {
         return None;
     }
     let (ours, theirs) = (local.record.status.as_ref()?, refused.status.as_ref()?);

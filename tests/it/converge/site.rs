@@ -107,6 +107,7 @@ impl Made {
                 cluster_id: Some(peer.cluster.clone()),
                 push: false,
                 push_originals: None,
+                sidecar: false,
             };
             add_peer(&self.config, &new).unwrap();
         }
