@@ -1,7 +1,7 @@
 //! **emsync** keeps nodes of a digital asset archive in step: records, original media and thumbnails.
 //!
-//! It speaks EnterMediaDB's own sync protocol, so it pulls from an unmodified EnterMediaDB 10 server and can be pulled from by
-//! one; between its own nodes it adds digests, exact listings and resumable cursors.
+//! It speaks EnterMediaDB's own sync protocol, so it pulls from an unmodified EnterMediaDB 10 server, pushes to one, and can be
+//! pulled from by one; between its own nodes it adds digests, exact listings and resumable cursors.
 //!
 //! ```text
 //!  emsync.toml ─ config
@@ -13,6 +13,9 @@
 //!                  media × M (rayon) ──▶ STORE: published generated files ─▶ settle
 //!                                         │
 //!                  reconcile ──────────▶ deletes under the guard, parity report
+//!
+//!  CATALOGUE ─▶ push::page ─▶ peer: pages of changes, offers ─▶ its wishes: jobs ─▶ CATALOGUE
+//!  STORE ─────▶ push::uploads × N ─▶ peer: the files that it wants       push::arrivals: what it lists of them
 //!
 //!  import ─▶ STORE ─▶ CATALOGUE        other nodes, browsers ──▶ serve ──▶ CATALOGUE, STORE
 //!                                      other nodes ──▶ serve ──▶ receive ──▶ pull (handed, landing) ──▶ CATALOGUE, STORE
@@ -28,8 +31,8 @@
 //!    [`throttle`] (limits of bandwidth and requests), [`adapters`] (programs of this machine that read formats for us),
 //!    [`crash`] (moments that tests crash at; here because every band below marks some, and nothing but tests knows of them).
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
-//!    [`trash`] joins two of them: what lies in the trash, and what it was.
-//! 4. **Stages**, take work and return an outcome: [`pull`], [`media`], [`reconcile`].
+//!    Two modules join two of them: [`trash`] (what lies in the trash, and what it was), [`greeting`] (who answers, and by which clock).
+//! 4. **Stages**, take work and return an outcome: [`pull`], [`push`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
 //!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`cli`].
@@ -38,7 +41,8 @@
 //!
 //! 1. *Bytes before rows.* A row says "present" only after the file and its directory are fsynced ([`pull::publisher`]).
 //! 2. *Rows before checkpoint.* A page's rows and the listing's progress commit in one transaction; the checkpoint moves when
-//!    every record and file of the listing is applied, queued durably or set aside with its reason ([`pull::metadata`]).
+//!    every record and file of the listing is applied, queued durably or set aside with its reason ([`pull::metadata`]). A push has
+//!    one of its own, which moves when every page was taken, or is set aside ([`push`]).
 //! 3. *One unbounded queue*: the job table on disk. Every channel is bounded, so a slow disk or CPU slows the downloads.
 //! 4. *Every job may run twice.* Twice equals once; a lease that a dead run left is taken back by the next.
 //! 5. *Originals go only for a reason*: a tombstone, a record that two complete listings lack, or a name that no record gives

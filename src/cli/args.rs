@@ -94,7 +94,7 @@ pub enum LogFormat {
 pub enum Command {
     /// Make a new node: configuration, state, media root. Prints its cluster id.
     Init(Init),
-    /// The nodes this one pulls from.
+    /// The nodes this one exchanges with.
     #[command(subcommand)]
     Peer(Peer),
     /// Walk a folder into assets and categories; this node becomes their master.

@@ -1,4 +1,4 @@
-//! `emsync peer …`: the nodes this one pulls from.
+//! `emsync peer …`: the nodes this one exchanges with.
 
 use std::path::{Path, PathBuf};
 

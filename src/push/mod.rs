@@ -82,12 +82,13 @@ pub struct Push {
     pub monitor: Arc<dyn Monitor>,
     /// Whether we were asked to end; the pass also asks itself, when it cannot go on.
     pub stop: Shutdown,
-    /// Asked before each file.
+    /// Asked before each file; once it says no, what is under way comes to its end and nothing more begins.
     pub may_send: Arc<Allowance>,
     /// Whether everything is sent again that was ever sent.
     pub anew: bool,
     /// What was done so far.
     pub counts: Counts,
+    enough: Shutdown,
     failure: Mutex<Option<Error>>,
 }
 
@@ -172,6 +173,7 @@ impl Push {
             may_send: Arc::new(|_| true),
             anew,
             counts: Counts::default(),
+            enough: Shutdown::new(),
             failure: Mutex::new(None),
         }
     }

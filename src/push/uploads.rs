@@ -44,7 +44,7 @@ pub(super) async fn run(push: &Arc<Push>, greeted: &Greeted) -> Result<(), Error
     let mut under_way: JoinSet<(Job, Ending)> = JoinSet::new();
     let mut failure = None;
     loop {
-        let is_open = !push.stop.requested() && failure.is_none();
+        let is_open = !push.stop.requested() && !push.enough.requested() && failure.is_none();
         if is_open {
             let records = claim(push, &mut under_way).await?;
             failure = send_records(push, greeted, records).await?;
@@ -78,7 +78,7 @@ pub(super) async fn run(push: &Arc<Push>, greeted: &Greeted) -> Result<(), Error
     }
     match failure {
         Some(error) => Err(error),
-        None if push.stop.requested() => Err(Error::Cancelled),
+        None if push.stop.requested() || push.enough.requested() => Err(Error::Cancelled),
         None => Ok(()),
     }
 }
@@ -148,7 +148,8 @@ async fn send_file(push: &Arc<Push>, job: &Job) -> Result<Ending, Error> {
     match &job.work {
         Work::Upload(upload) => {
             if !(push.may_send)(job.size) {
-                push.stop.request();
+                // What is under way was allowed, and is worth nothing in part.
+                push.enough.request();
                 return Ok(Ending::Release);
             }
             if outgoing::send(push, job, upload).await? {

@@ -957,3 +957,54 @@ async fn what_is_sent_keeps_to_the_bandwidth_and_every_piece_of_a_large_file_arr
         .emdb
         .edit(|content| assert_eq!(content.originals["large.bin"].bytes, large));
 }
+
+#[tokio::test]
+async fn asked_to_end_it_lets_go_of_what_is_under_way_and_the_next_run_sends_it() {
+    let mut world = World::new().await;
+    let files = [("s.webp", &b"small"[..]), ("m.webp", b"medium")];
+    add_asset(&world.node, "A1", "a.bin", b"abc", &files).await;
+    let gate = Gate::default();
+    let stall = Fault::Stall(0, gate.clone());
+    world.emdb.faults().always(UPLOAD, stall);
+    let (outcome, ()) = tokio::join!(world.push(), async {
+        gate.reached().await;
+        world.node.shutdown.request();
+    });
+    let error = outcome.error.expect("it was interrupted");
+    assert_eq!(error.class(), emsync::error::Class::Cancelled);
+    let left = world.node.node.catalogue.upload_counts(None).await.unwrap();
+    assert_eq!((left.open, left.quarantined), (3, 0));
+    world.emdb.faults().clear();
+    world.node = world.node.restarted();
+    world.well().await;
+    let left = world.node.node.catalogue.upload_counts(None).await.unwrap();
+    assert_eq!((left.open, left.quarantined), (0, 0));
+    world
+        .emdb
+        .edit(|content| assert_eq!(content.generated.len(), 2));
+}
+
+#[tokio::test]
+async fn a_limit_of_bytes_ends_a_push_and_the_next_goes_on() {
+    let world = World::new().await;
+    for n in 0..6 {
+        let (id, path) = (format!("A{n}"), format!("{n}.bin"));
+        add_asset(&world.node, &id, &path, b"0123456789", &[]).await;
+    }
+    let mut options = Options::of(Scope::Changes);
+    options.cutoff = Arc::new(emsync::pull::Cutoff::new(Some(25), None));
+    let (monitor, stop) = (world.node.monitor.clone(), &world.node.shutdown);
+    let (node, peer) = (&world.node.node, world.node.peer());
+    let pushed = pipeline::push_peer(node, &peer, &options, monitor, stop).await;
+    let outcome = pushed.unwrap();
+    let error = anyhow::Error::new(outcome.error.expect("the limit is reached"));
+    assert_eq!(ExitCode::of(&error), ExitCode::TransferLimit, "{error:#}");
+    assert_eq!(
+        (outcome.report.files_sent, outcome.report.bytes_sent),
+        (2, 20)
+    );
+    let sent = world.emdb.edit(|content| content.originals.len());
+    assert_eq!(sent, 2, "what was allowed came to its end");
+    world.well().await;
+    assert_eq!(world.emdb.edit(|content| content.originals.len()), 6);
+}

@@ -14,6 +14,7 @@ use emsync::monitor::Silent;
 use emsync::node::Node;
 use emsync::pipeline::{self, Options, Outcome};
 use emsync::pull::metadata::Scope;
+use emsync::receive::Inbox;
 use emsync::seams::{Clock, Os, Seams};
 use emsync::serve::{self, Settings, make_key};
 use emsync::shutdown::Shutdown;
@@ -45,11 +46,15 @@ impl Clock for Skewed {
     }
 }
 
+/// Most nodes of a world.
+pub(super) const CLIENTS: usize = 5;
+
 /// How a peer is reached.
 #[derive(Debug, Clone)]
 pub(super) struct Reached {
     pub(super) url: String,
-    pub(super) key: String,
+    /// A key for each node that may come.
+    pub(super) keys: Vec<String>,
     pub(super) cluster: String,
 }
 
@@ -60,7 +65,7 @@ pub(super) struct Made {
     clock: Skewed,
     listener: TcpListener,
     server: TcpListener,
-    key: AccessKey,
+    keys: Vec<AccessKey>,
     pub(super) reached: Reached,
 }
 
@@ -79,11 +84,14 @@ impl Made {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let seams = Seams::os();
-        let (key, text) = make_key(&seams, "tests", KeyScope::Read, clock.now());
+        // A sender goes by the name of its key, which is how its peer is called here, too.
+        let made = (0..CLIENTS)
+            .map(|client| make_key(&seams, &name_of(client), KeyScope::Write, clock.now()));
+        let (keys, texts): (Vec<AccessKey>, Vec<String>) = made.unzip();
         let (address, site) = (listener.local_addr().unwrap(), &config.node.site);
         let reached = Reached {
             url: format!("http://{address}/{site}"),
-            key: text,
+            keys: texts,
             cluster: config.node.cluster_id.to_string(),
         };
         Self {
@@ -92,20 +100,20 @@ impl Made {
             clock,
             listener,
             server,
-            key,
+            keys,
             reached,
         }
     }
 
     /// Opens and serves it, with these peers.
-    pub(super) async fn open(self, peers: &[(usize, Reached)]) -> Site {
+    pub(super) async fn open(self, own: usize, peers: &[(usize, Reached)]) -> Site {
         for (number, peer) in peers {
             let new = NewPeer {
                 name: name_of(*number),
                 url: peer.url.clone(),
-                key: KeySource::Inline(Secret::new(peer.key.clone())),
+                key: KeySource::Inline(Secret::new(peer.keys[own].clone())),
                 cluster_id: Some(peer.cluster.clone()),
-                push: false,
+                push: true,
                 push_originals: None,
                 sidecar: false,
             };
@@ -126,7 +134,9 @@ impl Made {
         let serving = Node::open_with(config.clone(), seams.clone(), Arc::new(RealSys));
         let serving = serving.await.unwrap();
         let mut batch = serving.catalogue.batch().await.unwrap();
-        batch.put_key(&self.key).await.unwrap();
+        for key in &self.keys {
+            batch.put_key(key).await.unwrap();
+        }
         batch.commit().await.unwrap();
         let wire = Wire::new(self.listener, self.server.local_addr().unwrap());
         let stop = Shutdown::new();
@@ -144,7 +154,8 @@ impl Made {
             serving.store.clone(),
             serving.seams.clone(),
             serving.throttle.clone(),
-        );
+        )
+        .receiving(Inbox::open(&serving, &stop).unwrap());
         tokio::spawn(serve::run(self.server, http, stop.clone()));
         let mut site = Site {
             folder,
@@ -196,6 +207,15 @@ impl Site {
         let (silent, stop) = (Arc::new(Silent), Shutdown::new());
         let options = Options::of(scope);
         let outcome = pipeline::sync_peer(node, &settings, options, silent, &stop).await;
+        outcome.map_err(|error| chain(&error))
+    }
+
+    pub(super) async fn push(&self, peer: usize) -> Result<Outcome, String> {
+        let node = self.node();
+        let settings = node.config.peer(&name_of(peer)).unwrap().clone();
+        let (silent, stop) = (Arc::new(Silent), Shutdown::new());
+        let options = Options::of(Scope::Changes);
+        let outcome = pipeline::push_peer(node, &settings, &options, silent, &stop).await;
         outcome.map_err(|error| chain(&error))
     }
 

@@ -179,7 +179,7 @@ impl World {
                 Member::Emdb(Box::new(emdb))
             } else {
                 let made = made.next().expect("made above");
-                Member::Ours(Box::new(made.open(&peers).await))
+                Member::Ours(Box::new(made.open(number, &peers).await))
             });
         }
         let mut world = Self {
@@ -306,12 +306,23 @@ impl World {
         if let Some(error) = &outcome.error {
             return Err(trouble(chain(error)));
         }
+        let mut sent = (0, 0);
+        {
+            let pushed = site.push(peer).await.map_err(trouble)?;
+            if let Some(error) = &pushed.error {
+                return Err(trouble(format!("push: {}", chain(error))));
+            }
+            if pushed.report.quarantined > 0 {
+                return Err(trouble("push: set aside".to_owned()));
+            }
+            sent = (pushed.report.files_sent, pushed.report.bytes_sent);
+        }
         if outcome.deletes.held > 0 {
             return Err(trouble(format!("{} deletes held", outcome.deletes.held)));
         }
         Ok(Moved {
-            files: outcome.report.files_written,
-            bytes: outcome.report.bytes_received,
+            files: outcome.report.files_written + sent.0,
+            bytes: outcome.report.bytes_received + sent.1,
             deleted: outcome.report.deleted,
         })
     }
