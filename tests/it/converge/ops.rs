@@ -21,7 +21,7 @@ pub(super) enum Op {
     Edit(usize, usize),
     /// A collection is made.
     Collect(usize),
-    /// A record is deleted by its owner.
+    /// A record that is known there is deleted, whoever owns it.
     Delete(usize, usize),
     /// A rectangle of a picture is chosen.
     Crop(usize, usize, usize),

@@ -395,13 +395,11 @@ impl World {
                     .await?;
             }
             Op::Delete(_, pick) => {
-                let own = self.own(node);
                 let modules = ["asset", "librarycollection"];
-                let owned = |(module, _): &Key, source: &Value| {
-                    modules.contains(&module.as_str())
-                        && source["emrecordstatus"]["mastereditclusterid"] == json!(own)
+                let may = |(module, _): &Key, source: &Value| {
+                    modules.contains(&module.as_str()) && self.may_edit(node, source)
                 };
-                if let Some((module, id)) = self.pick(node, pick, owned).await {
+                if let Some((module, id)) = self.pick(node, pick, may).await {
                     match &self.members[node] {
                         Member::Emdb(emdb) => emdb.delete((&module, &id)),
                         Member::Ours(site) => delete(site.node(), (&module, &id))

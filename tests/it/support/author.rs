@@ -38,7 +38,7 @@ pub(crate) async fn delete(node: &Node, (module, id): (&str, &str)) -> Result<()
         master: None,
     };
     deletes
-        .delete_own(&RecordKey::new(module, id).unwrap())
+        .delete_here(&RecordKey::new(module, id).unwrap())
         .await
 }
 
