@@ -66,6 +66,7 @@ pub mod throttle;
 
 // Doors.
 pub mod catalogue;
+pub mod greeting;
 pub mod peer;
 pub mod store;
 pub mod trash;
@@ -73,6 +74,7 @@ pub mod trash;
 // Stages.
 pub mod media;
 pub mod pull;
+pub mod push;
 pub mod reconcile;
 
 // Drivers.

@@ -18,6 +18,8 @@ pub enum Phase {
     Reconcile,
     /// Comparing two nodes.
     Verify,
+    /// Sending records and files.
+    Push,
 }
 
 /// What is being counted. Each name ends in its unit.
@@ -31,6 +33,10 @@ pub enum Counter {
     Bytes,
     /// Assets whose renditions were made or found impossible.
     Renditions,
+    /// Records that a peer took.
+    RecordsSent,
+    /// Media bytes sent.
+    BytesSent,
 }
 
 /// Receives progress. Calls are cheap and may come from any thread.
@@ -154,8 +160,14 @@ pub struct RunReport {
     pub files_cloned: u64,
     /// Media bytes received from the peer; bodies only.
     pub bytes_received: u64,
+    /// Records that the peer took of those that were sent.
+    pub records_sent: u64,
+    /// Media files sent to the peer.
+    pub files_sent: u64,
     /// Media bytes sent to the peer; bodies only.
     pub bytes_sent: u64,
+    /// Records that were sent and that the peer has otherwise, or does not show.
+    pub refused: u64,
     /// Assets deleted.
     pub deleted: u64,
     /// Items set aside after their last try.
@@ -166,4 +178,32 @@ pub struct RunReport {
     pub elapsed_ms: u64,
     /// How many files were in flight at once.
     pub transfers: Transfers,
+}
+
+impl RunReport {
+    /// Both together: what came in one part of a run, and what went in the other.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let transfers = match self.transfers == Transfers::default() {
+            true => other.transfers,
+            false => self.transfers,
+        };
+        Self {
+            records: self.records + other.records,
+            files_written: self.files_written + other.files_written,
+            files_adopted: self.files_adopted + other.files_adopted,
+            files_moved: self.files_moved + other.files_moved,
+            files_cloned: self.files_cloned + other.files_cloned,
+            bytes_received: self.bytes_received + other.bytes_received,
+            records_sent: self.records_sent + other.records_sent,
+            files_sent: self.files_sent + other.files_sent,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            refused: self.refused + other.refused,
+            deleted: self.deleted + other.deleted,
+            quarantined: self.quarantined + other.quarantined,
+            unrenderable: self.unrenderable + other.unrenderable,
+            elapsed_ms: self.elapsed_ms + other.elapsed_ms,
+            transfers,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
-use crate::model::job::{FetchJob, Work, fetch_subject};
+use crate::model::job::{FetchJob, UploadJob, Work, fetch_subject, upload_subject};
 use crate::model::{
     AssetId, FileKind, MediaFile, MediaPath, Module, NodeId, Record, RecordKey, RecordStatus,
     Sha256, Timestamp,
@@ -953,4 +953,56 @@ async fn a_file_is_inherited_by_who_still_names_it_and_has_none_of_the_name() {
         "who shared it once names it still"
     );
     assert_eq!(hand_over("a1", b"one").await, (false, "a1".to_owned()));
+}
+
+fn upload(path: &str, size: u64) -> NewJob {
+    let upload = UploadJob {
+        kind: FileKind::Original,
+        path: path.to_owned(),
+        sha256: Sha256::of(path.as_bytes()),
+        savepath: format!("/there/{path}"),
+        members: vec![("token".to_owned(), "t".to_owned())],
+    };
+    let asset = AssetId::new("a1").unwrap();
+    NewJob {
+        peer: "master".to_owned(),
+        subject: upload_subject(FileKind::Original, path, &asset),
+        lane: Lane::Upload,
+        asset,
+        size,
+        work: Work::Upload(upload),
+    }
+}
+
+#[tokio::test]
+async fn what_goes_out_is_counted_retried_and_wished_for_apart_from_what_comes_in() {
+    let (_dir, catalogue) = empty().await;
+    let (out, aside) = (upload("a.jpg", 7), upload("b.jpg", 5));
+    enqueue(&catalogue, &[wish("c.jpg", 3), out.clone()]).await;
+    let mut batch = catalogue.batch().await.unwrap();
+    batch.set_aside_new(&aside, "no", NOW).await.unwrap();
+    batch.commit().await.unwrap();
+    let comes = catalogue.job_counts(Some("master")).await.unwrap();
+    assert_eq!((comes.open, comes.open_bytes, comes.quarantined), (1, 3, 0));
+    let goes = catalogue.upload_counts(Some("master")).await.unwrap();
+    assert_eq!((goes.open, goes.open_bytes, goes.quarantined), (1, 7, 1));
+    let wishes = catalogue.wishes_of("master", &["a1"]).await.unwrap();
+    assert_eq!(wishes.len(), 1, "{wishes:?}");
+
+    let retry = async |uploads: bool| {
+        let mut batch = catalogue.batch().await.unwrap();
+        let revived = match uploads {
+            true => batch.try_uploads_again("master", 4, NOW).await.unwrap(),
+            false => batch.try_again("master", 4, NOW).await.unwrap(),
+        };
+        batch.commit().await.unwrap();
+        revived
+    };
+    assert_eq!((retry(false).await, retry(true).await), (0, 1));
+    let lane = ("master", Lane::Upload);
+    let lease = Duration::from_secs(60);
+    let claimed = catalogue.claim(lane, 9, "w", NOW, lease).await.unwrap();
+    let work: Vec<&Work> = claimed.iter().map(|job| &job.work).collect();
+    assert_eq!(work, [&out.work, &aside.work]);
+    assert_eq!(claimed[1].attempts, 3, "one try is left");
 }

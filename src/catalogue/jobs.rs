@@ -30,16 +30,19 @@ pub enum Lane {
     Delete,
     /// Records that could not be taken; they are only ever set aside.
     Record,
+    /// What the peer is to get: files that it asked for, and records that it did not take.
+    Upload,
 }
 
 impl Lane {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Small,
         Self::Large,
         Self::Media,
         Self::Remove,
         Self::Delete,
         Self::Record,
+        Self::Upload,
     ];
 
     pub(super) fn number(self) -> i64 {
@@ -181,7 +184,7 @@ impl Catalogue {
     }
 
     /// Subjects of all jobs of a peer that serve these assets, by asset. What is on its way into the trash is nobody's wish any
-    /// more and is left out.
+    /// more and is left out, and so is what the peer wishes for.
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -196,6 +199,8 @@ impl Catalogue {
                 QueryBuilder::<Engine>::new("SELECT asset, subject FROM job WHERE peer = ");
             query
                 .push_bind(peer)
+                .push(" AND lane <> ")
+                .push_bind(Lane::Upload.number())
                 .push(" AND subject NOT LIKE 'trash:%' AND asset IN (");
             let mut list = query.separated(", ");
             for asset in chunk {
@@ -461,7 +466,7 @@ impl Batch {
     }
 }
 
-fn payload(work: &Work) -> String {
+pub(super) fn payload(work: &Work) -> String {
     serde_json::to_string(work).expect("a job of plain fields turns into JSON")
 }
 

@@ -1,6 +1,7 @@
 //! What keeps a node from concluding that there is nothing to do because it has what its peer lists: work that is not done, notes
 //! that a listing would take back or confirm, and rules that differ from those it was planned by.
 
+use super::jobs::Lane;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{Module, Sha256};
 
@@ -11,18 +12,19 @@ const BEGUN: &str = "begun:";
 
 impl Catalogue {
     /// Whether a job of this peer, in whatever state, or a note at any record or file is still open: then a listing of what is here
-    /// already may have something to say.
+    /// already may have something to say. It has nothing to say of what the peer is to get.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn has_open_ends(&self, peer: &str) -> Result<bool, Error> {
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM job WHERE peer = $1)
+            "SELECT EXISTS (SELECT 1 FROM job WHERE peer = $1 AND lane <> $2)
                  OR EXISTS (SELECT 1 FROM record WHERE unlisted_at IS NOT NULL)
                  OR EXISTS (SELECT 1 FROM file WHERE unlisted_at IS NOT NULL)
                  OR EXISTS (SELECT 1 FROM file WHERE damaged_at IS NOT NULL)",
         )
         .bind(peer)
+        .bind(Lane::Upload.number())
         .fetch_one(&self.db.readers)
         .await
         .map_err(during("look for open ends"))

@@ -157,7 +157,7 @@ impl Batch {
     /// [`Error::Sql`].
     pub async fn retry_quarantined(&mut self, id: i64, now: Timestamp) -> Result<bool, Error> {
         let done = sqlx::query(
-            "UPDATE job SET state = $1, attempts = 0, reason = NULL, run_at = $2 WHERE id = $3 AND state = $4 AND lane < $5",
+            "UPDATE job SET state = $1, attempts = 0, reason = NULL, run_at = $2 WHERE id = $3 AND state = $4 AND lane <> $5",
         )
         .bind(READY)
         .bind(now.as_millis())

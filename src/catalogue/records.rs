@@ -17,13 +17,18 @@ pub struct StoredRecord {
     pub received_at: Timestamp,
     /// The peer it came from, empty when it was made here.
     pub origin: String,
+    /// Whether it is an edit of ours that its master is known to have taken.
+    pub pushed: bool,
 }
 
 impl StoredRecord {
     /// What the conflict rule needs to know of it.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.record.version()
+        Version {
+            pushed: self.pushed,
+            ..self.record.version()
+        }
     }
 }
 
@@ -36,10 +41,10 @@ pub struct Counted {
     pub deleted: u64,
 }
 
-pub(super) const COLUMNS: &str = "module, id, source, content, deleted, master, modified_by, modified, master_modified, received_at, origin";
+pub(super) const COLUMNS: &str = "module, id, source, content, deleted, master, modified_by, modified, master_modified, received_at, origin, pushed";
 
 /// The same, with nothing for the document.
-pub(super) const LEAN_COLUMNS: &str = "module, id, '' AS source, content, deleted, master, modified_by, modified, master_modified, received_at, origin";
+pub(super) const LEAN_COLUMNS: &str = "module, id, '' AS source, content, deleted, master, modified_by, modified, master_modified, received_at, origin, pushed";
 
 impl Catalogue {
     /// One record, tombstones included.
@@ -344,6 +349,7 @@ fn read(row: &Row) -> sqlx::Result<Result<StoredRecord, Error>> {
     let (module, id): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     let received_at = Timestamp::from_millis(row.try_get(9)?);
     let origin: String = row.try_get(10)?;
+    let pushed = row.try_get::<i64, _>(11)? != 0;
     Ok((|| {
         let record = Record {
             key: key(module, id)?,
@@ -355,6 +361,7 @@ fn read(row: &Row) -> sqlx::Result<Result<StoredRecord, Error>> {
             record,
             received_at,
             origin,
+            pushed,
         })
     })())
 }

@@ -8,7 +8,7 @@
 use sqlx::QueryBuilder;
 
 use super::dialect::{Engine, ROWS_A_STATEMENT};
-use super::jobs::{HELD, Job, Lane, QUARANTINED, READY};
+use super::jobs::{HELD, Job, Lane, NewJob, QUARANTINED, READY, payload};
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::Timestamp;
 
@@ -40,17 +40,42 @@ pub struct JobCounts {
     pub held: u64,
 }
 
+/// Which way jobs move things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Towards us, and what is done here.
+    In,
+    /// To the peer.
+    Out,
+}
+
 impl Catalogue {
-    /// Jobs of a peer, or of all peers, by state.
+    /// Jobs of a peer, or of all peers, by state: those that bring something here, or that do something here.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn job_counts(&self, peer: Option<&str>) -> Result<JobCounts, Error> {
-        let mut query =
+        self.counts(peer, Way::In).await
+    }
+
+    /// What a peer, or all peers, are still to get, by state.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn upload_counts(&self, peer: Option<&str>) -> Result<JobCounts, Error> {
+        self.counts(peer, Way::Out).await
+    }
+
+    async fn counts(&self, peer: Option<&str>, way: Way) -> Result<JobCounts, Error> {
+        let mut query = QueryBuilder::<Engine>::new(
             // TOTAL does not overflow, whatever sizes a peer announces.
-            QueryBuilder::<Engine>::new("SELECT state, COUNT(*), CAST(TOTAL(size) AS INTEGER) FROM job");
+            "SELECT state, COUNT(*), CAST(TOTAL(size) AS INTEGER) FROM job WHERE lane ",
+        );
+        query
+            .push(if way == Way::Out { "= " } else { "<> " })
+            .push_bind(Lane::Upload.number());
         if let Some(peer) = peer {
-            query.push(" WHERE peer = ").push_bind(peer);
+            query.push(" AND peer = ").push_bind(peer);
         }
         query.push(" GROUP BY state");
         let rows: Vec<(i64, i64, i64)> = query
@@ -156,6 +181,62 @@ impl Batch {
         Ok(())
     }
 
+    /// Sets a wish aside that was never claimed, since what it is for has failed by itself.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn set_aside_new(
+        &mut self,
+        job: &NewJob,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO job (peer, subject, lane, asset, size, payload, state, attempts, run_at, reason, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $8)
+             ON CONFLICT (peer, subject) DO UPDATE SET lane = excluded.lane, asset = excluded.asset, size = excluded.size,
+             payload = excluded.payload, state = excluded.state, attempts = job.attempts + 1, run_at = excluded.run_at,
+             reason = excluded.reason, generation = job.generation + 1, lease_owner = NULL, lease_until = NULL",
+        )
+        .bind(&job.peer)
+        .bind(&job.subject)
+        .bind(job.lane.number())
+        .bind(job.asset.as_str())
+        .bind(signed(job.size))
+        .bind(payload(&job.work))
+        .bind(QUARANTINED)
+        .bind(now.as_millis())
+        .bind(reason)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("set a wish aside"))?;
+        Ok(())
+    }
+
+    /// Gives what a peer could not get one more try each, and brings waiting uploads forward: a new push begins.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn try_uploads_again(
+        &mut self,
+        peer: &str,
+        attempts: u32,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let done = sqlx::query(
+            "UPDATE job SET state = 0, attempts = CASE WHEN state = 2 THEN $1 ELSE attempts END, run_at = $2
+             WHERE peer = $3 AND lane = $4 AND (state = 2 OR state = 0 AND run_at > $2)",
+        )
+        .bind(i64::from(attempts.saturating_sub(1)))
+        .bind(now.as_millis())
+        .bind(peer)
+        .bind(Lane::Upload.number())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("try uploads again"))?;
+        Ok(done.rows_affected())
+    }
+
     /// Gives what is quarantined for a peer one more try each, and brings waiting jobs forward: a new run begins. Records
     /// that could not be taken stay where they are until they are listed again.
     ///
@@ -169,12 +250,13 @@ impl Batch {
     ) -> Result<u64, Error> {
         let done = sqlx::query(
             "UPDATE job SET state = 0, attempts = CASE WHEN state = 2 THEN $1 ELSE attempts END, run_at = $2
-             WHERE peer = $3 AND (lane < $4 AND state = 2 OR state = 0 AND run_at > $2)",
+             WHERE peer = $3 AND (lane < $4 AND state = 2 OR lane <> $5 AND state = 0 AND run_at > $2)",
         )
         .bind(i64::from(attempts.saturating_sub(1)))
         .bind(now.as_millis())
         .bind(peer)
         .bind(Lane::Delete.number())
+        .bind(Lane::Upload.number())
         .execute(&mut *self.tx)
         .await
         .map_err(during("try quarantined jobs again"))?;

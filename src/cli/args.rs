@@ -49,6 +49,7 @@ Examples:
   emsync -C r seed master                       bring everything here, and prove it
   emsync -C r plan master                       what a sync would do, before it does
   emsync -C r sync                              bring what changed, from all peers
+  emsync -C r push master                       send back what was edited here (the peer has push = true)
 
 Exit codes: 0 ok, 1 other, 2 usage or configuration, 5 temporary, 7 fatal (schema, clock, media root),
   8 --max-transfer, 10 --max-duration, 11 already running, 12 key refused, 23 partial, 25 delete guard, 26 nodes differ, 130 interrupted.";
@@ -100,9 +101,12 @@ pub enum Command {
     Import(Import),
     /// First full sync from a peer; resumable; ends with a parity report.
     Seed(Sync),
-    /// Bring what changed, from one peer or from all enabled ones.
-    #[command(visible_alias = "pull")]
+    /// Bring what changed, from one peer or from all enabled ones, and send those with push = true what changed here.
     Sync(SyncSome),
+    /// Bring what changed, from one peer or from all enabled ones; send nothing.
+    Pull(SyncSome),
+    /// Send what changed here, to one peer or to all enabled ones with push = true; bring nothing.
+    Push(PushSome),
     /// What a sync would do: records, files, renditions, deletes, bytes. Changes nothing; exit 25 when the guard would hold.
     Plan(Plan),
     /// Compare this node with a peer or a kept report: records, originals, generated files, deletes. Exit 26 on a difference.
@@ -213,6 +217,9 @@ pub struct PeerAdd {
     /// Also push local changes to it.
     #[arg(long)]
     pub push: bool,
+    /// Whether originals go along with what is pushed; they do unless it is said otherwise.
+    #[arg(long, value_name = "BOOL", requires = "push", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub push_originals: Option<bool>,
     /// Say what would happen, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -261,6 +268,31 @@ pub struct SyncSome {
     /// How to go about it.
     #[command(flatten)]
     pub how: SyncHow,
+}
+
+/// See [`Command::Push`].
+#[derive(Debug, Args)]
+pub struct PushSome {
+    /// The peer's name [default: all enabled peers with push = true].
+    pub peer: Option<String>,
+    /// Send everything again, whatever was sent before.
+    #[arg(long)]
+    pub full: bool,
+    /// Files sent at once [default: limits.transfers].
+    #[arg(long, value_name = "N", env = "EMSYNC_TRANSFERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub transfers: Option<u16>,
+    /// How much of the network it may use.
+    #[command(flatten)]
+    pub network: Network,
+    /// When it ends although there is more to do.
+    #[command(flatten)]
+    pub until: Until,
+    /// Say what would be sent, and send nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How a sync is done.

@@ -155,6 +155,7 @@ impl Stage {
             key: KeySource::Inline(Secret::new(text)),
             cluster_id: None,
             push: false,
+            push_originals: None,
         };
         add_peer(&mirror.config.file, &peer)?;
         mirror.catalogue.close().await;
@@ -225,7 +226,12 @@ async fn sync(mirror: &Node, scope: Scope, shutdown: &Shutdown) -> anyhow::Resul
         pipeline::sync_peer(mirror, &settings, options, Arc::new(Silent), shutdown).await?;
     say(&format!(
         "   {}",
-        super::sync::summary(MASTER, &outcome.report, outcome.deletes.held)
+        super::sync::summary(
+            MASTER,
+            &outcome.report,
+            outcome.deletes.held,
+            super::sync::Ways::In
+        )
     ))?;
     outcome.error.map_or(Ok(()), |error| Err(error.into()))
 }

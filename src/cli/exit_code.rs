@@ -4,7 +4,10 @@ use super::output;
 use crate::error::Class;
 use crate::reconcile::{deletes, verify};
 use crate::renditions::{self, cropping::CropError};
-use crate::{catalogue, config, crash, import, node, peer, pipeline, pull, serve, store, trash};
+use crate::{
+    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push, serve, store,
+    trash,
+};
 
 /// How the program ended, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<pull::Error>() {
         return of_pull(error);
     }
+    if let Some(error) = cause.downcast_ref::<push::Error>() {
+        return Some(of_push(error));
+    }
     if let Some(error) = cause.downcast_ref::<store::Error>() {
         return Some(of_store(error));
     }
@@ -112,7 +118,7 @@ fn of_class(class: Class) -> ExitCode {
 #[must_use]
 pub fn of_peer(error: &peer::Error) -> ExitCode {
     match error {
-        peer::Error::Refused { .. } => ExitCode::KeyRefused,
+        peer::Error::Refused { .. } | peer::Error::ReadOnly { .. } => ExitCode::KeyRefused,
         peer::Error::WrongPath { .. } | peer::Error::Key { .. } => ExitCode::Usage,
         other => of_class(other.class()),
     }
@@ -133,6 +139,24 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
         pull::Error::TimeLimit { .. } => ExitCode::TimeLimit,
         other => of_class(other.class()),
     })
+}
+
+fn of_push(error: &push::Error) -> ExitCode {
+    match error {
+        push::Error::Peer(error) => of_peer(error),
+        push::Error::Store(error) => of_store(error),
+        push::Error::Catalogue(error) => of_catalogue(error),
+        push::Error::Greeting(error) => of_greeting(error),
+        other => of_class(other.class()),
+    }
+}
+
+fn of_greeting(error: &greeting::Error) -> ExitCode {
+    match error {
+        greeting::Error::Skew { .. } => ExitCode::Fatal,
+        greeting::Error::Catalogue(error) => of_catalogue(error),
+        _ => ExitCode::Usage,
+    }
 }
 
 fn of_store(error: &store::Error) -> ExitCode {
@@ -230,6 +254,7 @@ fn of_rebuild(error: &node::rebuild::RebuildError) -> Option<ExitCode> {
 fn of_pipeline(error: &pipeline::Error) -> Option<ExitCode> {
     match error {
         pipeline::Error::Pull(error) => of_pull(error),
+        pipeline::Error::Push(error) => Some(of_push(error)),
         pipeline::Error::Config(_) => Some(ExitCode::Usage),
         pipeline::Error::Node(error) => of_node(error),
         pipeline::Error::Verify(error) => Some(of_verify(error)),

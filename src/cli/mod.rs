@@ -36,6 +36,7 @@ use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use args::{Cli, Command, Global};
 pub use exit_code::ExitCode;
+use sync::Ways;
 
 /// Sets logging up and goes to the directory of `-C`. To be called once, before anything else.
 ///
@@ -81,7 +82,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Peer(command) => peer::run(&global, command, &shutdown).await,
         Command::Import(args) => import::run(&global, &args, &shutdown).await,
         Command::Seed(args) => sync::seed(&global, &args, &shutdown).await,
-        Command::Sync(args) => sync::sync(&global, &args, &shutdown).await,
+        Command::Sync(args) => sync::sync(&global, args, Ways::Both, &shutdown).await,
+        Command::Pull(args) => sync::sync(&global, args, Ways::In, &shutdown).await,
+        Command::Push(args) => sync::push(&global, args, &shutdown).await,
         Command::Plan(args) => plan::run(&global, &args, &shutdown).await,
         Command::Doctor(args) => doctor::run(&global, &args, &shutdown).await,
         Command::Verify(args) => verify::run(&global, &args, &shutdown).await,

@@ -48,6 +48,7 @@ fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
         key,
         cluster_id: args.cluster_id.clone(),
         push: args.push,
+        push_originals: args.push_originals,
     };
     let file = locate(global.config.as_deref())?;
     if args.dry_run {

@@ -1,12 +1,14 @@
-//! `emsync plan`, and `-n` of `seed` and `sync`: what a run would do, before anything moves.
+//! `emsync plan`, and `-n` of `seed`, `sync`, `pull` and `push`: what a run would do, before anything moves.
 
 use super::args::{Global, Plan, SyncHow};
 use super::progress::Progress;
+use super::sync::Ways;
 use super::{ExitCode, output};
 use crate::config;
 use crate::node::Node;
-use crate::pipeline::{self, Amount, Preview};
+use crate::pipeline::{self, Amount, Options, Preview};
 use crate::pull::metadata::Scope;
+use crate::push::preview::PushPreview;
 use crate::shutdown::Shutdown;
 
 /// Deletes that are printed for people; JSON has more.
@@ -16,7 +18,9 @@ const PRINTED: usize = 20;
 struct Printed<'a> {
     peer: &'a str,
     #[serde(flatten)]
-    preview: &'a Preview,
+    preview: Option<&'a Preview>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    push: Option<PushPreview>,
 }
 
 pub(super) async fn run(
@@ -38,7 +42,8 @@ pub(super) async fn run(
         json: args.json,
         ..SyncHow::default()
     };
-    let code = show(global, &node, &settings, (scope, &how), shutdown).await?;
+    let ways = (&settings, Ways::Both);
+    let code = show(global, &node, ways, (scope, &how), shutdown).await?;
     node.catalogue.close().await;
     Ok(code)
 }
@@ -47,29 +52,86 @@ pub(super) async fn run(
 pub(super) async fn show(
     global: &Global,
     node: &Node,
-    settings: &config::Peer,
+    (settings, ways): (&config::Peer, Ways),
     (scope, how): (Scope, &SyncHow),
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let progress = Progress::new(global);
     let options = how.options(scope);
-    let preview = pipeline::preview_peer(node, settings, options, progress.clone(), shutdown).await;
+    let preview = match ways.pulls() {
+        true => {
+            let (options, monitor) = (options.clone(), progress.clone());
+            Some(pipeline::preview_peer(node, settings, options, monitor, shutdown).await)
+        }
+        false => None,
+    };
     progress.finish();
-    let preview = preview?;
+    let preview = preview.transpose()?;
+    let push = match ways.pushes(settings) {
+        true => {
+            let scope = match ways {
+                Ways::Out => scope,
+                _ => Scope::Changes,
+            };
+            let options = Options { scope, ..options };
+            Some(pipeline::preview_push(node, settings, &options, shutdown).await?)
+        }
+        false => None,
+    };
+    let peer = settings.name.as_str();
     output::read_or_not(if how.json {
         let printed = Printed {
-            peer: &settings.name,
-            preview: &preview,
+            peer,
+            preview: preview.as_ref(),
+            push,
         };
         output::json(&printed).map_err(Into::into)
     } else {
-        print(&settings.name, &preview)
+        let printed = preview.as_ref().map(|preview| print(peer, preview));
+        printed
+            .transpose()
+            .and_then(|_| push.map(|push| print_push(peer, &push)).transpose())
+            .map(drop)
     })?;
-    Ok(if preview.held {
+    Ok(if preview.is_some_and(|preview| preview.held) {
         ExitCode::Guard
     } else {
         ExitCode::Ok
     })
+}
+
+fn row(name: &str, text: &str) -> Result<(), output::Error> {
+    output::line(&format!("  {name:<24} {text}"))
+}
+
+fn amount(files: u64, bytes: u64) -> String {
+    format!(
+        "{} ({})",
+        output::counted(files, "file"),
+        output::bytes(bytes)
+    )
+}
+
+fn print_push(peer: &str, push: &PushPreview) -> anyhow::Result<()> {
+    output::line(&format!(
+        "{peer}: a push would send this (the files only where the peer lacks them; nobody was asked)"
+    ))?;
+    row("records to send", &output::count(push.records))?;
+    let originals = amount(push.originals, push.originals_bytes);
+    row("originals to offer", &originals)?;
+    let generated = amount(push.generated, push.generated_bytes);
+    row("generated to offer", &generated)?;
+    if push.waiting > 0 {
+        row(
+            "waiting to be sent",
+            &amount(push.waiting, push.waiting_bytes),
+        )?;
+    }
+    if push.quarantined > 0 {
+        let tried = format!("{} (tried again)", output::count(push.quarantined));
+        row("set aside", &tried)?;
+    }
+    Ok(())
 }
 
 fn print(peer: &str, preview: &Preview) -> anyhow::Result<()> {
@@ -81,7 +143,7 @@ fn print(peer: &str, preview: &Preview) -> anyhow::Result<()> {
     output::line(&format!(
         "{peer}: a sync would do this (listed {listed}; nothing was changed)"
     ))?;
-    let row = |name: &str, text: String| output::line(&format!("  {name:<24} {text}"));
+    let row = |name: &str, text: String| row(name, &text);
     row("records to store", output::count(preview.records))?;
     let amounts: [(&str, Amount); 5] = [
         ("originals to fetch", preview.originals),
@@ -91,14 +153,7 @@ fn print(peer: &str, preview: &Preview) -> anyhow::Result<()> {
         ("to clone", preview.cloned),
     ];
     for (name, amount) in amounts {
-        row(
-            name,
-            format!(
-                "{} ({})",
-                output::counted(amount.files, "file"),
-                output::bytes(amount.bytes)
-            ),
-        )?;
+        row(name, self::amount(amount.files, amount.bytes))?;
     }
     row(
         "renditions to make",

@@ -16,7 +16,7 @@ use crate::monitor::{Counter, Monitor, Phase, Transfers};
 /// Counts, and shows them.
 #[derive(Debug)]
 pub(super) struct Progress {
-    counters: [(AtomicU64, AtomicU64); 4],
+    counters: [(AtomicU64, AtomicU64); 6],
     phase: AtomicU64,
     /// How many files may be in flight, and at most.
     transfers: (AtomicU64, AtomicU64),
@@ -96,6 +96,13 @@ impl Progress {
         ));
         if renditions > 0 {
             line.push_str(&format!(", {} rendered", output::count(renditions)));
+        }
+        let (sent, to_send) = self.read(Counter::RecordsSent);
+        let (bytes, all_bytes) = self.read(Counter::BytesSent);
+        if to_send > 0 || all_bytes > 0 {
+            let (bytes, all_bytes) = (output::bytes(bytes), output::bytes(all_bytes));
+            let sent = output::count(sent);
+            line.push_str(&format!(", sent {sent} records, {bytes} of {all_bytes}"));
         }
         let (now, most) = &self.transfers;
         let (now, most) = (now.load(Ordering::Relaxed), most.load(Ordering::Relaxed));

@@ -104,6 +104,7 @@ fn kind(lane: Lane) -> &'static str {
         Lane::Remove => "a file to remove",
         Lane::Delete => "a delete",
         Lane::Record => "a record",
+        Lane::Upload => "to send",
     }
 }
 
@@ -266,5 +267,10 @@ fn lost(job: &Standing) -> String {
             format!("dropped; asset {asset} stays here although {peer} deleted it, {again}")
         }
         Lane::Record => format!("dropped; the record stays as it is here, or absent, {again}"),
+        Lane::Upload => {
+            format!(
+                "dropped; {peer} goes without it until it changes here, or until `emsync push {peer} --full`"
+            )
+        }
     }
 }

@@ -90,6 +90,10 @@ struct PeerStatus {
     as_of: Option<String>,
     watermark: Option<String>,
     jobs: JobCounts,
+    /// Whether our changes are sent to it, and what of them waits.
+    push: bool,
+    pushed_until: Option<String>,
+    to_send: JobCounts,
 }
 
 pub(super) async fn run(global: &Global, args: &Json) -> anyhow::Result<ExitCode> {
@@ -125,6 +129,12 @@ async fn gather(node: &Node) -> anyhow::Result<Status> {
             as_of: parity.as_ref().map(|parity| parity.as_of.to_string()),
             watermark: checkpoint.map(|checkpoint| checkpoint.watermark.to_string()),
             jobs: node.catalogue.job_counts(Some(&peer.name)).await?,
+            push: peer.push,
+            pushed_until: (node.catalogue.push_state(&peer.name).await?)
+                .map(|state| state.watermark)
+                .filter(|watermark| *watermark > Timestamp::EPOCH)
+                .map(|watermark| watermark.to_string()),
+            to_send: node.catalogue.upload_counts(Some(&peer.name)).await?,
         });
     }
     let is_peer = |name: &str| node.config.peers.iter().any(|peer| peer.name == name);
@@ -214,6 +224,20 @@ fn print(status: &Status) -> anyhow::Result<()> {
     }
     for sender in &status.senders {
         output::line(&receive::line(sender))?;
+    }
+    for peer in status.peers.iter().filter(|peer| peer.push) {
+        let until = match &peer.pushed_until {
+            Some(at) => format!("changes up to {at} were sent"),
+            None => "nothing was sent yet".to_owned(),
+        };
+        let waiting = &peer.to_send;
+        output::line(&format!(
+            "push to {}: {until}; {} waiting ({}), {} set aside",
+            peer.name,
+            output::count(waiting.open),
+            output::bytes(waiting.open_bytes),
+            output::count(waiting.quarantined)
+        ))?;
     }
     if let Some(run) = &status.last_run {
         output::line(&run.summary())?;

@@ -30,6 +30,8 @@ pub struct NewPeer {
     pub cluster_id: Option<String>,
     /// Whether our changes are sent to it.
     pub push: bool,
+    /// Whether our originals are sent along; with `push` they are unless this says otherwise.
+    pub push_originals: Option<bool>,
 }
 
 /// Adds a `[[peer]]` section at the end of the file, which becomes private (0600) when the key is in it.
@@ -241,6 +243,9 @@ fn section(new: &NewPeer, config: &Config) -> Result<String, Error> {
     if new.push {
         table["push"] = value(true);
     }
+    if let Some(originals) = new.push_originals {
+        table["push_originals"] = value(originals);
+    }
     let mut peers = ArrayOfTables::new();
     peers.push(table);
     let mut doc = DocumentMut::new();
@@ -361,6 +366,7 @@ listen = \"127.0.0.1:1\"
             key,
             cluster_id: Some("m-1".to_owned()),
             push: true,
+            push_originals: None,
         }
     }
 

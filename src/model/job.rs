@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssetId, FileKind, Md5, MediaFile, Sha256, Timestamp};
+use super::{AssetId, FileKind, Md5, MediaFile, RecordKey, Sha256, Timestamp};
 
 /// Bring one file of a peer here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,30 @@ pub struct AbsentJob {
     pub content: Sha256,
 }
 
+/// Send one file of ours to a peer that asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadJob {
+    /// Which tree.
+    pub kind: FileKind,
+    /// Its name in it.
+    pub path: String,
+    /// The content that was offered: another file under that name is offered anew.
+    pub sha256: Sha256,
+    /// Where the peer keeps it, as it is to be told.
+    pub savepath: String,
+    /// What the wish said of the file, to be sent back with it.
+    pub members: Vec<(String, String)>,
+}
+
+/// Send one record that its peer did not take among others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendJob {
+    /// Its table.
+    pub module: String,
+    /// Its id.
+    pub id: String,
+}
+
 /// What a job asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
@@ -94,6 +118,10 @@ pub enum Work {
     Absent(AbsentJob),
     /// The second half of a removal: the row is forgotten, the bytes are to follow.
     Trash(RemoveJob),
+    /// See [`UploadJob`].
+    Upload(UploadJob),
+    /// See [`SendJob`].
+    Send(SendJob),
 }
 
 /// What a wish for a file of this name is called in the job table. There is one wish for each name; a second asset that has
@@ -105,6 +133,18 @@ pub fn fetch_subject(kind: FileKind, path: &str, second: Option<&AssetId>) -> St
         None => name,
         Some(asset) => format!("{name}//{asset}"),
     }
+}
+
+/// What a peer's wish for a file of this name and asset is called in the job table.
+#[must_use]
+pub fn upload_subject(kind: FileKind, path: &str, asset: &AssetId) -> String {
+    format!("upload:{}/{path}//{asset}", kind.dir())
+}
+
+/// What a record that its peer did not take is called in the job table.
+#[must_use]
+pub fn send_subject(key: &RecordKey) -> String {
+    format!("push:{}/{}", key.module, key.id)
 }
 
 /// The name that a wish is for, if it is one for a file of this kind.

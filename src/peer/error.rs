@@ -42,6 +42,27 @@ pub enum Error {
         /// What it answered.
         detail: String,
     },
+    /// The peer lets us in, but takes nothing from us.
+    #[error(
+        "peer {peer} takes no changes from our key ({detail}); at an EMDB its user needs the permission api-load-data, at an emsync \
+         node the key has to be made with `emsync key add NAME --write`"
+    )]
+    ReadOnly {
+        /// The peer.
+        peer: String,
+        /// What it answered.
+        detail: String,
+    },
+    /// The peer stopped reading what we send, or never answered it.
+    #[error("peer {peer} stood still for {seconds} s while it was sent {what}")]
+    Stalled {
+        /// The peer.
+        peer: String,
+        /// What was sent.
+        what: String,
+        /// How long.
+        seconds: u64,
+    },
     /// There is no EMDB under that URL.
     #[error(
         "peer {peer}: nothing answers at {url}; check base_url: it ends with the site's path, such as /finder or /assets"
@@ -152,6 +173,7 @@ impl Error {
                 ..
             } => Class::Permanent,
             Self::Unreachable { .. }
+            | Self::Stalled { .. }
             | Self::Busy { .. }
             | Self::Server { .. }
             | Self::CursorLost { .. } => Class::Transient,
@@ -161,6 +183,7 @@ impl Error {
             Self::Client { .. }
             | Self::Key { .. }
             | Self::Refused { .. }
+            | Self::ReadOnly { .. }
             | Self::WrongPath { .. } => Class::Permanent,
             Self::NotFound { .. } | Self::PageTooLarge { .. } => Class::Permanent,
             Self::Cancelled => Class::Cancelled,
@@ -171,6 +194,21 @@ impl Error {
     #[must_use]
     pub fn begins_again(&self) -> bool {
         matches!(self, Self::CursorLost { .. } | Self::Inconsistent { .. })
+    }
+
+    /// Whether what was sent was understood and not taken, so that less of it, or something else, may be.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        matches!(
+            self,
+            Self::Server {
+                status: 400 | 413 | 422 | 500,
+                ..
+            } | Self::Reply {
+                source: protocol::Error::Status { .. },
+                ..
+            }
+        )
     }
 
     /// Whether the peer, or what stands before it, has more to do than it can.

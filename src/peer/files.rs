@@ -164,7 +164,7 @@ impl Peer {
         self.0.fetched.load(Ordering::Relaxed)
     }
 
-    fn keep_cookies(&self, headers: &HeaderMap) {
+    pub(super) fn keep_cookies(&self, headers: &HeaderMap) {
         let secure = self.0.base_url.is_https();
         let mut jar = self
             .0

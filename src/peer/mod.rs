@@ -10,6 +10,8 @@ mod feed;
 mod files;
 mod patience;
 mod probe;
+mod sending;
+mod watch;
 mod witness;
 
 use std::sync::atomic::AtomicU64;
@@ -25,6 +27,7 @@ pub use feed::{Cursor, Page, UploadsAsked};
 pub use files::Download;
 pub use patience::Patience;
 pub use probe::{Kind, Probe, SKEW_WARNED, Warning};
+pub use sending::Outgoing;
 pub use witness::Presence;
 
 use crate::config::{self, BaseUrl, Limits};
@@ -52,12 +55,15 @@ struct Inner {
     insecure_session: bool,
     lists: Client,
     media: Client,
+    uploads: Client,
     budget: Budget,
     throttle: Throttle,
     busy_until: Mutex<Option<Instant>>,
     media_cookies: Mutex<CookieJar>,
     /// Bytes of media that came.
     fetched: AtomicU64,
+    /// How long a connection may stand still while a file is sent, and how long its answer may take then.
+    still: watch::Limits,
 }
 
 impl Peer {
@@ -74,21 +80,24 @@ impl Peer {
         let headers = headers(key).ok_or_else(|| Error::Key {
             peer: settings.name.clone(),
         })?;
-        let client = |timeout: Duration, gzip: bool| {
+        let client = |timeout: Option<Duration>, gzip: bool| {
             let mut headers = headers.clone();
             if !gzip {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            Client::builder()
+            let client = Client::builder()
                 .user_agent(concat!("emsync/", env!("CARGO_PKG_VERSION")))
                 .default_headers(headers)
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(limits.contimeout)
-                .read_timeout(timeout)
                 .tcp_nodelay(true)
-                .gzip(gzip)
-                .build()
-                .map_err(|source| Error::Client { source })
+                .gzip(gzip);
+            match timeout {
+                Some(timeout) => client.read_timeout(timeout),
+                None => client,
+            }
+            .build()
+            .map_err(|source| Error::Client { source })
         };
         Ok(Self(Arc::new(Inner {
             name: settings.name.clone(),
@@ -96,13 +105,19 @@ impl Peer {
             base_url: settings.base_url.clone(),
             cluster_id: settings.cluster_id.clone(),
             insecure_session: settings.insecure_session,
-            lists: client(limits.list_timeout, true)?,
-            media: client(limits.timeout, false)?,
+            lists: client(Some(limits.list_timeout), true)?,
+            media: client(Some(limits.timeout), false)?,
+            // The library counts the time that sending takes as time without an answer; `watch` does not.
+            uploads: client(None, true)?,
             budget: Budget::default(),
             throttle,
             busy_until: Mutex::new(None),
             media_cookies: Mutex::new(jar_for(&settings.base_url)),
             fetched: AtomicU64::new(0),
+            still: watch::Limits {
+                piece: limits.timeout,
+                answer: limits.list_timeout,
+            },
         })))
     }
 

@@ -1,4 +1,4 @@
-//! One run over one peer: builds the channels, starts the stages, shuts them down in order.
+//! One run over one peer: builds the channels, starts the stages, shuts them down in order. The other way is `push`.
 //!
 //! ```text
 //! lanes small, large ─┐
@@ -14,6 +14,7 @@
 //! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
 
 mod preview;
+mod push;
 mod renditions;
 mod round;
 mod stages;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use preview::{Amount, Preview, preview_peer};
+pub use push::{preview_push, push_peer};
 
 use crate::catalogue::{Catalogue, JobCounts};
 use crate::config::{self, MaxDelete};
@@ -48,6 +50,9 @@ pub enum Error {
     /// Pulling failed.
     #[error(transparent)]
     Pull(#[from] pull::Error),
+    /// Pushing failed.
+    #[error(transparent)]
+    Push(#[from] crate::push::Error),
     /// Deleting failed.
     #[error(transparent)]
     Deletes(#[from] deletes::Error),
@@ -71,6 +76,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Pull(error) => error.class(),
+            Self::Push(error) => error.class(),
             Self::Deletes(error) => error.class(),
             Self::Verify(error) => error.class(),
             Self::Media(error) => error.class(),
@@ -186,10 +192,24 @@ pub async fn sync_peer(
         elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         ..pull.counts.report()
     };
-    let outcome = error
-        .as_ref()
-        .map_or_else(|| "ok".to_owned(), ToString::to_string);
-    let text = serde_json::to_string(&report).unwrap_or_default();
+    note_end(node, run, error.as_ref(), &report).await?;
+    snapshots::daily(node, shutdown).await;
+    Ok(Outcome {
+        report,
+        deletes: applied,
+        error,
+    })
+}
+
+/// Notes how a run ended.
+async fn note_end(
+    node: &Node,
+    run: i64,
+    error: Option<&Error>,
+    report: &RunReport,
+) -> Result<(), Error> {
+    let outcome = error.map_or_else(|| "ok".to_owned(), ToString::to_string);
+    let text = serde_json::to_string(report).unwrap_or_default();
     let ended = node
         .catalogue
         .end_run(run, &outcome, &text, node.seams.clock.now())
@@ -199,12 +219,7 @@ pub async fn sync_peer(
         Err(unnoted) if error.is_some() => tracing::warn!(%unnoted, "the run's end is not noted"),
         ended => ended?,
     }
-    snapshots::daily(node, shutdown).await;
-    Ok(Outcome {
-        report,
-        deletes: applied,
-        error,
-    })
+    Ok(())
 }
 
 /// How closely this node is compared with a peer.

@@ -142,6 +142,8 @@ impl Preview {
             Work::Regenerate(_) => self.renditions += 1,
             Work::Remove(_) if job.lane == Lane::Remove => self.removals += 1,
             Work::Trash(_) => self.removals += 1,
+            // What the peer is to get is another matter.
+            Work::Upload(_) | Work::Send(_) => {}
             Work::Remove(_) | Work::Delete(_) | Work::Absent(_) => {
                 if self.delete_items.len() < NAMED {
                     self.delete_items.push(job.subject.clone());

@@ -12,9 +12,11 @@
 //! ```
 
 mod offer;
+mod upload;
 mod wanted;
 
 pub use offer::{Offer, OfferedAsset, encode as encode_offer};
+pub use upload::{Upload, UploadForm, kept_members};
 pub use wanted::{
     Given, NOTHING_WANTED, OFFER_REFUSED, Wanted, WantedFile, encode_generated, encode_originals,
     parse_generated, parse_originals,

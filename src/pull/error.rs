@@ -2,7 +2,7 @@
 
 use crate::error::Class;
 use crate::model::{AssetId, Md5, NodeId, Sha256};
-use crate::{catalogue, peer, store, trash};
+use crate::{catalogue, greeting, peer, store, trash};
 
 /// A failed pull, or a failed file.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +182,34 @@ impl From<peer::Error> for Error {
         match error {
             peer::Error::Cancelled => Self::Cancelled,
             other => Self::Peer(other),
+        }
+    }
+}
+
+impl From<greeting::Error> for Error {
+    fn from(error: greeting::Error) -> Self {
+        match error {
+            greeting::Error::Catalogue(error) => Self::Catalogue(error),
+            greeting::Error::Skew {
+                peer,
+                skew_s,
+                limit_s,
+            } => Self::Skew {
+                peer,
+                skew_s,
+                limit_s,
+            },
+            greeting::Error::NoClusterId { peer } => Self::NoClusterId { peer },
+            greeting::Error::WrongNode {
+                peer,
+                expected,
+                said,
+            } => Self::WrongNode {
+                peer,
+                expected,
+                said,
+            },
+            greeting::Error::Ourselves { peer, id } => Self::Ourselves { peer, id },
         }
     }
 }

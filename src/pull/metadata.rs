@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use super::folders::{Folders, take_folder_members};
 use super::{Error, Pull, alike, page};
-use crate::catalogue::{Checkpoint, Listing, PeerNode};
+use crate::catalogue::{Checkpoint, Listing};
 use crate::crash::{self, Point};
+use crate::greeting;
 use crate::model::Timestamp;
 use crate::monitor::{Counter, Phase};
-use crate::peer::{Cursor, Page, Peer, SKEW_WARNED};
+use crate::peer::{Cursor, Page, Peer};
 
 /// The feed's name in the checkpoint table.
 pub const FEED: &str = "changes";
@@ -327,69 +328,18 @@ async fn next_page(pull: &Pull, cursor: &mut Cursor) -> Result<Page, Error> {
         .await?)
 }
 
-/// Dates of two nodes mean nothing to each other when their clocks differ much (I14).
+/// See [`greeting::check_skew`].
 fn check_skew(pull: &Pull, server_now: Timestamp) -> Result<(), Error> {
-    let skew_ms = server_now.as_millis() - pull.seams.clock.now().as_millis();
     let limit = pull.limits.max_clock_skew;
-    if u128::from(skew_ms.unsigned_abs()) > limit.as_millis() {
-        return Err(Error::Skew {
-            peer: pull.peer.name().to_owned(),
-            skew_s: skew_ms / 1000,
-            limit_s: limit.as_secs(),
-        });
-    }
-    if u128::from(skew_ms.unsigned_abs()) > SKEW_WARNED.as_millis() {
-        tracing::warn!(peer = pull.peer.name(), skew_ms, "the peer's clock is off");
-        pull.monitor.finding(&format!(
-            "the clock of {} is {} s off ours",
-            pull.peer.name(),
-            skew_ms / 1000
-        ));
-    }
-    Ok(())
+    let (clock, monitor) = (&*pull.seams.clock, &*pull.monitor);
+    Ok(greeting::check_skew(
+        &pull.peer, server_now, limit, clock, monitor,
+    )?)
 }
 
-/// Whether the node that answers is the one we mean. An emsync node says who it is and is pinned; of an EMDB node we must
-/// have been told (design section 8, Identity).
+/// See [`greeting::check_identity`].
 async fn check_identity(pull: &Pull, page: &Page) -> Result<(), Error> {
-    let peer = || pull.peer.name().to_owned();
-    let Some(hello) = &page.changes.head.hello else {
-        return match pull.peer.cluster_id() {
-            None => Err(Error::NoClusterId { peer: peer() }),
-            Some(id) if *id == pull.own => Err(Error::Ourselves {
-                peer: peer(),
-                id: id.clone(),
-            }),
-            Some(_) => Ok(()),
-        };
-    };
-    let said = hello.node.clone();
-    if said == pull.own {
-        return Err(Error::Ourselves {
-            peer: peer(),
-            id: said,
-        });
-    }
-    let pinned = pull
-        .catalogue
-        .peer_node(pull.peer.name())
-        .await?
-        .map(|node| node.cluster_id);
-    for expected in pull.peer.cluster_id().cloned().into_iter().chain(pinned) {
-        if expected != said {
-            return Err(Error::WrongNode {
-                peer: peer(),
-                expected,
-                said,
-            });
-        }
-    }
-    let node = PeerNode {
-        cluster_id: said,
-        version: hello.version.clone(),
-    };
-    pull.catalogue
-        .put_peer_node(pull.peer.name(), &node, pull.seams.clock.now())
-        .await?;
+    let (hello, now) = (page.changes.head.hello.as_ref(), pull.seams.clock.now());
+    greeting::check_identity(&pull.peer, &pull.own, hello, &pull.catalogue, now).await?;
     Ok(())
 }

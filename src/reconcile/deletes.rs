@@ -205,7 +205,9 @@ impl Deletes<'_> {
                 Work::Absent(absent) => self.absent(job, absent, applied).await?,
                 Work::Remove(remove) => removes.push((job, remove)),
                 Work::Trash(remove) => bytes.push((job, remove)),
-                Work::Fetch(_) | Work::Regenerate(_) => strangers.push(job),
+                Work::Fetch(_) | Work::Regenerate(_) | Work::Upload(_) | Work::Send(_) => {
+                    strangers.push(job);
+                }
             }
         }
         self.remove(&removes).await?;

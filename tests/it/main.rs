@@ -38,6 +38,7 @@ mod planner;
 mod power;
 mod pull;
 mod pull_edges;
+mod push;
 mod receive;
 mod regenerate;
 mod serve;

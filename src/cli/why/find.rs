@@ -1,6 +1,7 @@
 //! From what a person types to the record that is meant: by id, by table and id, by the path of a file it has, wants or had.
 
 use crate::catalogue::{Catalogue, Lane, Standing};
+use crate::model::job::send_subject;
 use crate::model::{FileKind, MediaPath, Module, RecordKey};
 use crate::node::Node;
 use crate::trash::shown;
@@ -61,6 +62,7 @@ pub(super) async fn jobs_of(
     let itself = format!("record:{key}");
     jobs.retain(|job| match job.lane {
         Lane::Record => job.subject == itself,
+        Lane::Upload if job.subject.starts_with("push:") => job.subject == send_subject(key),
         _ => key.module.is_asset(),
     });
     Ok(jobs)

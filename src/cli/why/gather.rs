@@ -2,6 +2,7 @@
 
 use super::find::{jobs_of, resolve};
 use crate::catalogue::{FileRow, JobState, Lane, Standing, StoredRecord};
+use crate::model::job::send_subject;
 use crate::model::{FileKind, RecordKey};
 use crate::node::Node;
 use crate::protocol;
@@ -123,7 +124,12 @@ impl Asked<'_> {
                 }
             }
         }
-        self.tell_jobs(&mut layer, |job| job.lane == Lane::Record);
+        let itself = send_subject(&self.key);
+        self.tell_jobs(&mut layer, |job| match job.lane {
+            Lane::Record => true,
+            Lane::Upload => job.subject == itself,
+            _ => false,
+        });
         layer
     }
 
@@ -145,6 +151,10 @@ impl Asked<'_> {
             Lane::Small | Lane::Large => job.subject.starts_with(&prefix),
             Lane::Media => kind == FileKind::Generated,
             Lane::Remove => job.subject.contains(&prefix),
+            Lane::Upload => job
+                .subject
+                .strip_prefix("upload:")
+                .is_some_and(|file| file.starts_with(&prefix)),
             Lane::Delete | Lane::Record => false,
         });
         if kind == FileKind::Generated {
@@ -280,6 +290,10 @@ impl Asked<'_> {
                     self.is_well = false;
                     self.advice.push(match job.lane {
                         Lane::Record => format!("mend the record on {peer}, or `emsync seed {peer}` to take it again"),
+                        Lane::Upload => format!(
+                            "`emsync push {peer}` tries it once more; `emsync quarantine drop {}` lets it go",
+                            job.id
+                        ),
                         _ => format!(
                             "`emsync quarantine retry {}` and `emsync sync {peer}`, or `emsync quarantine drop {}`",
                             job.id, job.id

@@ -27,6 +27,7 @@ async fn mirror_of_two(first: &Master, second: &Master) -> Mirror {
             key: KeySource::Inline(Secret::new(&second.key)),
             cluster_id: None,
             push: false,
+            push_originals: None,
         };
         add_peer(&config.file, &peer).unwrap();
         let limits = config.limits.clone();

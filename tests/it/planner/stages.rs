@@ -275,7 +275,13 @@ impl Stages {
                 self.render(n, job);
                 true
             }
-            Work::Delete(_) | Work::Absent(_) | Work::Trash(_) => unreachable!("never planned"),
+            Work::Delete(_)
+            | Work::Absent(_)
+            | Work::Trash(_)
+            | Work::Upload(_)
+            | Work::Send(_) => {
+                unreachable!("never planned")
+            }
         }
     }
 

@@ -61,6 +61,7 @@ impl Mirror {
                 key: KeySource::Inline(Secret::new(key)),
                 cluster_id: cluster_id.map(str::to_owned),
                 push: false,
+                push_originals: None,
             },
         )
         .unwrap();

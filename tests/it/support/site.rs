@@ -267,6 +267,7 @@ async fn make_mirror(dir: &Path, master: &Master) {
         key: KeySource::Inline(Secret::new(master.key.as_str())),
         cluster_id: None,
         push: false,
+        push_originals: None,
     };
     add_peer(&config.file, &peer).unwrap();
     Program::at(&dir.join("r"))
