@@ -14,11 +14,13 @@ use emsync::monitor::Silent;
 use emsync::node::Node;
 use emsync::pipeline::{self, Options, Outcome};
 use emsync::pull::metadata::Scope;
+use emsync::receive::Inbox;
 use emsync::seams::{Clock, Os, Seams};
 use emsync::serve::{self, Settings, make_key};
 use emsync::shutdown::Shutdown;
 use emsync::store::RealSys;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::mortal::Mortal;
 use super::wire::Wire;
@@ -60,12 +62,14 @@ pub(super) struct Made {
     clock: Skewed,
     listener: TcpListener,
     server: TcpListener,
-    key: AccessKey,
-    pub(super) reached: Reached,
+    /// For each other node its own: what is handed in goes by the name of the key.
+    keys: Vec<AccessKey>,
+    pub(super) reached: Vec<Reached>,
 }
 
 impl Made {
-    pub(super) async fn new(number: usize, clock: Skewed) -> Self {
+    /// `nodes` of them will reach it.
+    pub(super) async fn new(number: usize, nodes: usize, clock: Skewed) -> Self {
         use_one_tls_provider();
         // Thousands of small files: where memory can hold them, it does.
         let memory = Path::new("/dev/shm");
@@ -79,33 +83,38 @@ impl Made {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let seams = Seams::os();
-        let (key, text) = make_key(&seams, "tests", KeyScope::Read, clock.now());
         let (address, site) = (listener.local_addr().unwrap(), &config.node.site);
-        let reached = Reached {
-            url: format!("http://{address}/{site}"),
-            key: text,
-            cluster: config.node.cluster_id.to_string(),
-        };
+        let (mut keys, mut reached) = (Vec::new(), Vec::new());
+        for other in 0..nodes {
+            let (key, text) = make_key(&seams, &name_of(other), KeyScope::Write, clock.now());
+            keys.push(key);
+            reached.push(Reached {
+                url: format!("http://{address}/{site}"),
+                key: text,
+                cluster: config.node.cluster_id.to_string(),
+            });
+        }
         Self {
             dir,
             config: config.file.clone(),
             clock,
             listener,
             server,
-            key,
+            keys,
             reached,
         }
     }
 
-    /// Opens and serves it, with these peers.
-    pub(super) async fn open(self, peers: &[(usize, Reached)]) -> Site {
+    /// Opens and serves it, with these peers, to whom it may push.
+    pub(super) async fn open(self, peers: &[(usize, Reached)], push: bool) -> Site {
         for (number, peer) in peers {
             let new = NewPeer {
                 name: name_of(*number),
                 url: peer.url.clone(),
                 key: KeySource::Inline(Secret::new(peer.key.clone())),
                 cluster_id: Some(peer.cluster.clone()),
-                push: false,
+                push,
+                push_originals: None,
             };
             add_peer(&self.config, &new).unwrap();
         }
@@ -124,7 +133,9 @@ impl Made {
         let serving = Node::open_with(config.clone(), seams.clone(), Arc::new(RealSys));
         let serving = serving.await.unwrap();
         let mut batch = serving.catalogue.batch().await.unwrap();
-        batch.put_key(&self.key).await.unwrap();
+        for key in &self.keys {
+            batch.put_key(key).await.unwrap();
+        }
         batch.commit().await.unwrap();
         let wire = Wire::new(self.listener, self.server.local_addr().unwrap());
         let stop = Shutdown::new();
@@ -142,13 +153,15 @@ impl Made {
             serving.store.clone(),
             serving.seams.clone(),
             serving.throttle.clone(),
-        );
-        tokio::spawn(serve::run(self.server, http, stop.clone()));
+        )
+        .receiving(Inbox::open(&serving, &stop).unwrap());
+        let served = tokio::spawn(serve::run(self.server, http, stop.clone()));
         let mut site = Site {
             folder,
             config,
             seams,
             serving,
+            served,
             stop,
             wire,
             driven: None,
@@ -169,6 +182,7 @@ pub(super) struct Site {
     config: Config,
     seams: Seams,
     serving: Node,
+    served: JoinHandle<Result<(), serve::Error>>,
     stop: Shutdown,
     pub(super) wire: Wire,
     driven: Option<(Node, Arc<Mortal>)>,
@@ -187,14 +201,19 @@ impl Site {
         &self.driven.as_ref().expect("open between operations").0
     }
 
-    /// One run over a peer.
-    pub(super) async fn pull(&self, peer: usize, scope: Scope) -> Result<Outcome, String> {
+    /// A pull from a peer and, where it may, a push to it: what came of both, or of the pull alone where that failed.
+    pub(super) async fn sync(&self, peer: usize, scope: Scope) -> Result<Vec<Outcome>, String> {
         let node = self.node();
         let settings = node.config.peer(&name_of(peer)).unwrap().clone();
         let (silent, stop) = (Arc::new(Silent), Shutdown::new());
-        let options = Options::of(scope);
-        let outcome = pipeline::sync_peer(node, &settings, options, silent, &stop).await;
-        outcome.map_err(|error| chain(&error))
+        let pull = pipeline::sync_peer(node, &settings, Options::of(scope), silent.clone(), &stop);
+        let mut outcomes = vec![pull.await.map_err(|error| chain(&error))?];
+        if settings.push && outcomes[0].error.is_none() {
+            let options = Options::of(Scope::Changes);
+            let push = pipeline::push_peer(node, &settings, &options, silent, &stop);
+            outcomes.push(push.await.map_err(|error| chain(&error))?);
+        }
+        Ok(outcomes)
     }
 
     pub(super) async fn import(&self) -> Result<emsync::import::Report, emsync::import::Error> {
@@ -220,6 +239,7 @@ impl Site {
         if let Some((node, _)) = self.driven.take() {
             node.catalogue.close().await;
         }
+        self.served.await.unwrap().unwrap();
         self.serving.catalogue.close().await;
     }
 }
