@@ -186,7 +186,8 @@ pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resol
     // Not so in EMDB, which by row 9 keeps an edit of a replaced version for as long as the editor's clock was ahead. Nobody but the
     // owner could end that, who may never meet the edit; so its younger version wins everywhere, as it does against row 6.
     if their_master_date > our_master_date && theirs.master == ours.master && ours.master != *own {
-        return match is_ours_alone(local, ours, own) {
+        // An edit of a later date is what EMDB would keep: whoever meets it here keeps a copy.
+        return match is_ours_alone(local, ours, own) || theirs.modified < ours.modified {
             true => Resolution::SaveKeepingLoser,
             false => Resolution::Save,
         };
