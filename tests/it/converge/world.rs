@@ -190,6 +190,10 @@ impl World {
         }
         let (mut made, mut foreign) = (made.into_iter(), foreign.into_iter());
         let mut members = Vec::new();
+        #[expect(
+            clippy::needless_range_loop,
+            reason = "`reached` is looked up by both numbers"
+        )]
         for number in 0..layout.nodes {
             let peers = layout.peers(number).into_iter();
             let peers: Vec<(usize, Reached)> = peers
