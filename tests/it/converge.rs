@@ -114,7 +114,7 @@ fn number(variable: &str) -> Option<u64> {
 /// What failed once, as small as it was made, in the layout of its seed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sequences_that_once_failed_do_not_again() {
-    let found: [(u64, &[Op]); 2] = [
+    let found: [(u64, &[Op]); 3] = [
         // A wish over one peer outlived the delete that another peer told of, and brought the original back.
         (
             80,
@@ -132,6 +132,19 @@ async fn sequences_that_once_failed_do_not_again() {
                 Op::Kill(2, 1, 16),
                 Op::Edit(2, 103),
                 Op::Delete(1, 535),
+            ],
+        ),
+        // An owner that knows of the delete met its own former version at a peer that did not, and took the original from there.
+        (
+            10,
+            &[
+                Op::Write(1, 0),
+                Op::Pass,
+                Op::Delete(3, 4),
+                Op::Sync(1, 2),
+                Op::Seed(1, 1),
+                Op::Sync(0, 2),
+                Op::Seed(0, 1),
             ],
         ),
     ];
