@@ -15,8 +15,9 @@ pub use locks::{Held, Lock, held};
 
 use crate::adapters::Adapters;
 use crate::catalogue::{self, Catalogue, Found};
-use crate::config::{Config, Names};
+use crate::config::{self, Config, Names};
 use crate::error::Class;
+use crate::model::NodeId;
 use crate::model::preset::PresetTable;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -93,6 +94,24 @@ pub struct Node {
 }
 
 impl Node {
+    /// The EMDB beside this node, if there is one.
+    #[must_use]
+    pub fn sidecar(&self) -> Option<&config::Peer> {
+        self.config.peers.iter().find(|peer| peer.sidecar)
+    }
+
+    /// Who this node is towards a peer. To the EMDB beside it, whose cluster id it bears, it is nobody: all that bears that id is that
+    /// EMDB's, so that nothing of it is taken for an edit made here.
+    #[must_use]
+    pub fn own_towards(&self, peer: &config::Peer) -> NodeId {
+        let own = &self.config.node.cluster_id;
+        if peer.sidecar {
+            NodeId::new(format!("{own}, beside it")).expect("it is not blank")
+        } else {
+            own.clone()
+        }
+    }
+
     /// Makes what a new node needs beside its configuration: state, media root and marker. Running it again harms nothing.
     ///
     /// # Errors

@@ -162,6 +162,9 @@ pub struct Init {
     /// Cluster id [default: made from the name]; a sidecar takes its EMDB's cluster.name.
     #[arg(long, value_name = "ID")]
     pub cluster_id: Option<String>,
+    /// Media root [default: DIR/media]; a sidecar takes its EMDB's WEB-INF/data.
+    #[arg(long, value_name = "DIR")]
+    pub media: Option<PathBuf>,
     /// Say what would happen, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -220,6 +223,9 @@ pub struct PeerAdd {
     /// Whether originals go along with what is pushed; they do unless it is said otherwise.
     #[arg(long, value_name = "BOOL", requires = "push", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub push_originals: Option<bool>,
+    /// It is the EMDB beside this node: one data directory, one cluster id. Records go both ways, no file is copied.
+    #[arg(long, conflicts_with_all = ["cluster_id", "push_originals"])]
+    pub sidecar: bool,
     /// Say what would happen, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,

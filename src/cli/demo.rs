@@ -131,6 +131,7 @@ impl Stage {
             name: name.to_owned(),
             catalog: None,
             cluster_id: None,
+            media: None,
         };
         let config = write(&new, &Seams::os())?;
         Node::init(&config).await?;
@@ -156,6 +157,7 @@ impl Stage {
             cluster_id: None,
             push: false,
             push_originals: None,
+            sidecar: false,
         };
         add_peer(&mirror.config.file, &peer)?;
         mirror.catalogue.close().await;

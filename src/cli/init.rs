@@ -22,6 +22,7 @@ pub(super) async fn run(args: &Init) -> anyhow::Result<ExitCode> {
         name: args.name.clone().unwrap_or(from_dir),
         catalog: args.catalog.clone(),
         cluster_id: args.cluster_id.clone(),
+        media: (args.media.as_deref()).map(super::absolute).transpose()?,
     };
     if args.dry_run {
         return say(&new);

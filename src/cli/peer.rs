@@ -49,6 +49,7 @@ fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
         cluster_id: args.cluster_id.clone(),
         push: args.push,
         push_originals: args.push_originals,
+        sidecar: args.sidecar,
     };
     let file = locate(global.config.as_deref())?;
     if args.dry_run {
@@ -124,6 +125,7 @@ fn described(peer: &config::Peer) -> serde_json::Value {
         "generated": format!("{:?}", peer.generated).to_lowercase(),
         "push": peer.push,
         "push_originals": peer.push_originals,
+        "sidecar": peer.sidecar,
         "insecure_session": peer.insecure_session,
     })
 }

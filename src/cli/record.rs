@@ -69,6 +69,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
         }
         Record::Delete { table, id, .. } => {
             let key = RecordKey::new(table, id).map_err(usage)?;
+            check_owner(&node, &key).await?;
             let deletes = Deletes {
                 peer: "",
                 own: &node.config.node.cluster_id,
@@ -145,6 +146,7 @@ async fn say_delete(node: &Node, key: &RecordKey) -> anyhow::Result<()> {
     if stored.record.status.is_none() {
         return Err(deletes::Error::Nobodys { key: key.clone() }.into());
     }
+    check_owner(node, key).await?;
     output::line(&deleted(node, "would delete", key).await?)?;
     if key.module.is_asset() {
         for row in node.catalogue.files_of(&[&key.id]).await? {
@@ -152,6 +154,20 @@ async fn say_delete(node: &Node, key: &RecordKey) -> anyhow::Result<()> {
             let bytes = output::bytes(row.file.size);
             output::line(&format!("would move to the trash: {name} ({bytes})"))?;
         }
+    }
+    Ok(())
+}
+
+/// Beside an EMDB that one's records are deleted there: it takes no edit of its own that says it was made there (row 4).
+async fn check_owner(node: &Node, key: &RecordKey) -> anyhow::Result<()> {
+    let Some(sidecar) = node.sidecar() else {
+        return Ok(());
+    };
+    let stored = node.catalogue.record(key).await?;
+    let master = stored.and_then(|stored| Some(stored.record.status?.master));
+    if master.as_ref() == Some(&node.config.node.cluster_id) {
+        let (key, sidecar) = (key.clone(), sidecar.name.clone());
+        return Err(edits::Error::OfTheSidecar { key, sidecar }.into());
     }
     Ok(())
 }

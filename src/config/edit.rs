@@ -32,6 +32,8 @@ pub struct NewPeer {
     pub push: bool,
     /// Whether our originals are sent along; with `push` they are unless this says otherwise.
     pub push_originals: Option<bool>,
+    /// Whether it is the EMDB beside this node.
+    pub sidecar: bool,
 }
 
 /// Adds a `[[peer]]` section at the end of the file, which becomes private (0600) when the key is in it.
@@ -240,6 +242,9 @@ fn section(new: &NewPeer, config: &Config) -> Result<String, Error> {
             table["key_file"] = value(text);
         }
     }
+    if new.sidecar {
+        table["sidecar"] = value(true);
+    }
     if new.push {
         table["push"] = value(true);
     }
@@ -367,6 +372,7 @@ listen = \"127.0.0.1:1\"
             cluster_id: Some("m-1".to_owned()),
             push: true,
             push_originals: None,
+            sidecar: false,
         }
     }
 

@@ -265,6 +265,19 @@ pub enum Problem {
     /// A peer with this node's own cluster id.
     #[error("it is this node's own cluster id: give the peer's (EMDB: its setting cluster.name)")]
     OwnClusterId,
+    /// A sidecar with a cluster id of its own.
+    #[error(
+        "the EMDB beside this node has its cluster id: set cluster_id under [node] to that EMDB's cluster.name, and leave this out"
+    )]
+    SidecarClusterId,
+    /// Originals for the EMDB beside this node.
+    #[error(
+        "the EMDB beside this node has its originals: they lie in one directory; leave this out"
+    )]
+    SidecarOriginals,
+    /// A second EMDB beside this node.
+    #[error("there is one EMDB beside this node already")]
+    SecondSidecar,
     /// A peer's name with other characters, or none.
     #[error(
         "{0:?} is no name for a peer: use up to 64 letters, digits, '.', '_' and '-', the first a letter or digit"

@@ -84,6 +84,7 @@ pub(super) struct Peer {
     pub(super) generated: Option<At<String>>,
     pub(super) push: Option<At<bool>>,
     pub(super) push_originals: Option<At<bool>>,
+    pub(super) sidecar: Option<At<bool>>,
     pub(super) insecure_session: Option<At<bool>>,
     pub(super) max_delete: Option<At<String>>,
 }
@@ -240,6 +241,7 @@ impl Peer {
             generated: section.text("generated")?,
             push: section.flag("push")?,
             push_originals: section.flag("push_originals")?,
+            sidecar: section.flag("sidecar")?,
             insecure_session: section.flag("insecure_session")?,
             max_delete: section.amount("max_delete")?,
         };

@@ -29,6 +29,8 @@ pub struct NewNode {
     pub catalog: Option<String>,
     /// Its cluster id; made from the name when none is given. Beside an EMDB: that one's `cluster.name`.
     pub cluster_id: Option<String>,
+    /// Its media root; `media` in its folder when none is given. Beside an EMDB: that one's `WEB-INF/data`.
+    pub media: Option<PathBuf>,
 }
 
 /// Writes `emsync.toml` into the node's folder and loads it.
@@ -71,6 +73,12 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
             .map_err(|error| argument("node.catalog", Problem::Id(error)))?,
         None => default_catalog(),
     };
+    let media = match &new.media {
+        Some(given) => (given.to_str())
+            .ok_or_else(|| argument("media.root", Problem::NotText(given.clone())))?
+            .to_owned(),
+        None => "media".to_owned(),
+    };
     let quoted = |text: &str| Value::from(text).to_string();
     let mut out = HEAD.to_owned();
     let mut push = |piece: &str| out.push_str(piece);
@@ -83,7 +91,7 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
         quoted(catalog.as_str())
     ));
     push(&format!(
-        "[media]\n# Holds <catalog>/originals and <catalog>/generated.\nroot = \"media\"\n\
+        "[media]\n# Holds <catalog>/originals and <catalog>/generated.\nroot = {}\n\
          # Threads that make renditions; 0 is one for each core.\n#thumb_threads = 0\n\
          # Pictures with more pixels are refused before they are decoded.\n#max_pixels = {}\n\
          # Names on disk: \"auto\" (as they come, as far as the disk can hold them), or \"portable\" (as any system can hold them).\n\
@@ -94,6 +102,7 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
          # Which renditions are made: EnterMediaDB's own presets as \"webp\" or \"jpg\" (older catalogs). A site that has changed them\n\
          # keeps its own in WEB-INF/data/<catalog>/lists: name that folder here as preset_lists = \"…\".\n\
          #presets = \"webp\"\n\n",
+        quoted(&media),
         Media::MAX_PIXELS
     ));
     push(&format!(
@@ -152,6 +161,8 @@ const PEER: &str = "\
 # Send it our changes, and our originals with them.
 #push = false
 #push_originals = false
+# It is the EMDB beside this node: one data directory, one cluster id. Records go both ways, no file is copied.
+#sidecar = false
 # Send its session cookie over http although it is marked Secure: EMDB's listings need it. Default: true for http.
 #insecure_session = true
 # Instead of limits.max_delete.
@@ -295,6 +306,7 @@ mod tests {
             name: name.to_owned(),
             catalog: None,
             cluster_id: None,
+            media: None,
         }
     }
 

@@ -441,6 +441,12 @@ fn peers(written: &[file::Peer], dir: &Path, own: &NodeId) -> Result<Vec<Peer>, 
                 line: first.place().line.unwrap_or_default(),
             }));
         }
+        if let Some(at) = &one.sidecar
+            && peer.sidecar
+            && peers.iter().any(|other| other.sidecar)
+        {
+            return Err(at.wrong(Problem::SecondSidecar));
+        }
         peers.push(peer);
     }
     Ok(peers)

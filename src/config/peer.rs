@@ -37,6 +37,9 @@ pub struct Peer {
     pub push: bool,
     /// Whether our originals are sent along.
     pub push_originals: bool,
+    /// Whether it is the EMDB beside this node: its media are ours, in one directory, and its cluster id is ours. Records go both
+    /// ways, files only where they lie already.
+    pub sidecar: bool,
     /// Whether a session cookie marked `Secure` may be sent over http: EMDB's paging is lost without it (wire spec 11.2, item 1).
     pub insecure_session: bool,
     /// Deletes from this peer per run, instead of `limits.max_delete`.
@@ -144,6 +147,7 @@ impl Peer {
             generated: Generated::Copy,
             push: false,
             push_originals: false,
+            sidecar: false,
             insecure_session: false,
             max_delete: None,
             key: None,
@@ -173,8 +177,15 @@ impl Peer {
             Some(at) => at.check(|text| check_name(text))?,
         };
         let flag = |at: &Option<At<bool>>, default| at.as_ref().map_or(default, |at| at.value);
-        let push = flag(&written.push, false);
-        let push_originals = flag(&written.push_originals, push);
+        let sidecar = flag(&written.sidecar, false);
+        let push = flag(&written.push, sidecar);
+        let push_originals = flag(&written.push_originals, push && !sidecar);
+        if let Some(at) = &written.push_originals
+            && push_originals
+            && sidecar
+        {
+            return Err(at.wrong(Problem::SidecarOriginals));
+        }
         if let Some(at) = &written.push_originals
             && push_originals
             && !push
@@ -182,7 +193,12 @@ impl Peer {
             return Err(at.wrong(Problem::OriginalsWithoutPush));
         }
         Ok(Self {
-            cluster_id: peer_cluster_id(&written.cluster_id, own)?,
+            cluster_id: if sidecar {
+                sidecar_id(&written.cluster_id, own)?
+            } else {
+                peer_cluster_id(&written.cluster_id, own)?
+            },
+            sidecar,
             enabled: flag(&written.enabled, true),
             pull_originals: flag(&written.pull_originals, true),
             generated: generated(&written.generated)?,
@@ -242,6 +258,16 @@ fn peer_cluster_id(written: &Option<At<String>>, own: &NodeId) -> Result<Option<
         .as_ref()
         .map(|at| at.check(|text| check_cluster_id(text, Some(own))))
         .transpose()
+}
+
+/// The EMDB beside this node has its cluster id (design section 8, Identity).
+fn sidecar_id(written: &Option<At<String>>, own: &NodeId) -> Result<Option<NodeId>, Error> {
+    if let Some(at) = written
+        && at.value != own.as_str()
+    {
+        return Err(at.wrong(Problem::SidecarClusterId));
+    }
+    Ok(Some(own.clone()))
 }
 
 fn generated(written: &Option<At<String>>) -> Result<Generated, Error> {

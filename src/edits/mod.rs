@@ -76,6 +76,16 @@ pub enum Error {
         /// What was asked for.
         id: i64,
     },
+    /// The record is owned by the EMDB beside this node.
+    #[error(
+        "{key} is owned by the EMDB beside this node, {sidecar}: edit it there, and it comes here with the next sync"
+    )]
+    OfTheSidecar {
+        /// What is to be edited.
+        key: RecordKey,
+        /// That EMDB, as a peer.
+        sidecar: String,
+    },
     /// That side of the conflict is a tombstone.
     #[error("that side of the conflict deleted {key}; to do so too, use `emsync record delete`")]
     Deletes {
@@ -131,12 +141,14 @@ pub async fn put(
     let (own, now) = (&node.config.node.cluster_id, node.seams.clock.now());
     if dry_run {
         let known = node.catalogue.record(key).await?;
-        return edited(known.as_ref(), key, change, own, now);
+        let edit = edited(known.as_ref(), key, change, own, now)?;
+        return edit.map(|edit| for_us(node, key, edit)).transpose();
     }
     let mut batch = node.catalogue.batch().await?;
     let mut known = batch.stored(std::slice::from_ref(key)).await?;
     let known = known.remove(key);
     let edit = edited(known.as_ref(), key, change, own, now)?;
+    let edit = edit.map(|edit| for_us(node, key, edit)).transpose()?;
     if let Some(edit) = &edit {
         // What came from a peer goes on coming from there.
         let origin = match &known {
@@ -147,6 +159,17 @@ pub async fn put(
         batch.commit().await?;
     }
     Ok(edit)
+}
+
+/// The edit, where it is one for this node to make: an EMDB takes no edit of its own records that says it was made there (row 4).
+fn for_us(node: &Node, key: &RecordKey, edit: Edit) -> Result<Edit, Error> {
+    match node.sidecar() {
+        Some(sidecar) if edit.master == node.config.node.cluster_id => Err(Error::OfTheSidecar {
+            key: key.clone(),
+            sidecar: sidecar.name.clone(),
+        }),
+        _ => Ok(edit),
+    }
 }
 
 fn edited(

@@ -14,6 +14,7 @@ async fn node() -> (tempfile::TempDir, Node) {
         name: "Node".to_owned(),
         catalog: None,
         cluster_id: None,
+        media: None,
     };
     let config = write(&new, &Seams::os()).unwrap();
     Node::init(&config).await.unwrap();

@@ -116,8 +116,6 @@ pub enum Resolution {
     KeepLocal,
     /// The same, and say so with a newer date: the record is ours, and others may have taken the stale edit that was refused.
     KeepLocalAnew,
-    /// Keep the local version: it is an edit of the very version that arrived.
-    Ahead,
 }
 
 impl Resolution {
@@ -130,7 +128,7 @@ impl Resolution {
     /// Whether the local version stays, other than the one that arrived.
     #[must_use]
     pub fn keeps(self) -> bool {
-        matches!(self, Self::KeepLocal | Self::KeepLocalAnew | Self::Ahead)
+        matches!(self, Self::KeepLocal | Self::KeepLocalAnew)
     }
 
     /// Whether one of the two versions held something that the other one does not know of.
@@ -202,7 +200,6 @@ pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resol
             Resolution::SaveKeepingLoser
         }
         Ordering::Greater => Resolution::Save,
-        Ordering::Less if is_base_of(theirs, ours) => Resolution::Ahead,
         Ordering::Less => Resolution::KeepLocal,
     }
 }
@@ -220,15 +217,6 @@ fn crosses(ours: &RecordStatus, theirs: &RecordStatus, own: &NodeId) -> bool {
         && is_an_edit(ours)
         && is_an_edit(theirs)
         && ours.modified_by != theirs.modified_by
-}
-
-/// Whether `edited` is an edit of the very version that `base` is, as its master saved it.
-fn is_base_of(base: &RecordStatus, edited: &RecordStatus) -> bool {
-    base.modified_by == base.master
-        && edited.master == base.master
-        && edited.modified_by != edited.master
-        && Some(base.modified) == base.master_modified
-        && base.master_modified == edited.master_modified
 }
 
 /// Row 7. Equal dates usually mean the same change. Where the versions differ all the same, the greater
@@ -287,11 +275,10 @@ mod tests {
                 version("A", "A", 1100, 1100),
                 Resolution::Save,
             ),
-            // An edit meets the version that it is one of: there is nothing to log, though EMDB does.
             (
                 Some(version("A", "B", 1000, 1030)),
                 version("A", "A", 1000, 1000),
-                Resolution::Ahead,
+                Resolution::KeepLocal,
             ),
             (
                 Some(version("A", "B", 1000, 1030)),

@@ -176,6 +176,7 @@ mod tests {
             name: "Node".to_owned(),
             catalog: None,
             cluster_id: None,
+            media: None,
         };
         let file = dir.join("emsync.toml");
         let mut config = match Config::load(&file) {

@@ -246,7 +246,7 @@ pub async fn verify_peer(
     let peer = Peer::new(settings, &settings.key()?, limits, node.throttle.clone())?;
     let verify = Verify {
         peer: &peer,
-        own: &node.config.node.cluster_id,
+        own: &node.own_towards(settings),
         catalogue: &node.catalogue,
         store: &node.store,
         state: &node.config.state,
@@ -313,13 +313,14 @@ async fn pull_with(
         (peer, policy),
         catalogue.clone(),
         (node.store.clone(), staging),
-        node.config.node.cluster_id.clone(),
+        node.own_towards(settings),
         (limits, Arc::clone(&node.config.media.presets)),
         node.seams.clone(),
         monitor,
         shutdown.child(),
     );
     pull.others = other_peers(node, &settings.name).await?;
+    pull.is_owner = node.sidecar().is_none();
     Ok(pull)
 }
 

@@ -97,17 +97,15 @@ fn parts(node: &Node, settings: &config::Peer) -> Result<Parts, Error> {
     let peer = Peer::new(settings, &settings.key()?, &limits, node.throttle.clone())?;
     let policy = Policy {
         originals: settings.push_originals,
-        generated: settings.generated != Generated::Off,
+        // What lies beside is not sent there: it would be written over itself.
+        generated: settings.generated != Generated::Off && !settings.sidecar,
     };
     let withheld = node.config.withheld().into_iter();
     Ok(Parts {
         peer: (peer, policy),
         catalogue: node.catalogue.clone(),
         store: node.store.clone(),
-        own: (
-            node.config.node.cluster_id.clone(),
-            node.config.node.catalog.clone(),
-        ),
+        own: (node.own_towards(settings), node.config.node.catalog.clone()),
         withheld: withheld.filter_map(|name| Module::new(name).ok()).collect(),
         limits,
         seams: node.seams.clone(),

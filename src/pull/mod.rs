@@ -98,6 +98,8 @@ pub struct Pull {
     pub cutoff: Arc<Cutoff>,
     /// The other peers of this node.
     pub others: Vec<OtherPeer>,
+    /// Whether records that bear our cluster id are this node's own; beside an EMDB they are that one's.
+    pub is_owner: bool,
     /// Who may begin to download.
     lanes: Lanes,
     /// Room for small files that lie in memory until they are published, in KiB.
@@ -143,6 +145,7 @@ impl Pull {
             counts: Counts::default(),
             cutoff: Arc::default(),
             others: Vec::new(),
+            is_owner: true,
             lanes,
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
             making_room: tokio::sync::Mutex::new(()),

@@ -260,7 +260,8 @@ fn sort_asset<'a>(
             sorted.unrenderable += 1;
         }
     }
-    if record.is_deleted() {
+    // A version of ours that comes back from a peer which does not know yet that it was deleted (row 4) has no files to bring.
+    if record.is_deleted() || (resolution == Resolution::Skip && !was_live) {
         return;
     }
     let origin = match (resolution, local) {
@@ -346,7 +347,7 @@ fn answer(
     resolution: Resolution,
     now: Timestamp,
 ) -> Option<(Record, String)> {
-    if resolution != Resolution::KeepLocalAnew {
+    if resolution != Resolution::KeepLocalAnew || !pull.is_owner {
         return None;
     }
     let (ours, theirs) = (local.record.status.as_ref()?, refused.status.as_ref()?);

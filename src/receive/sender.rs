@@ -81,6 +81,7 @@ impl Sender {
             shutdown.child(),
         );
         pull.others = other_peers(node, name).await?;
+        pull.is_owner = node.sidecar().is_none();
         // Nothing of what it hands over waits for a removal of its own: those come with each page.
         pull.removals_done();
         let pull = Arc::new(pull);

@@ -2,7 +2,7 @@
 //! quiet, all of them are equal, and nothing was lost on the way.
 //!
 //! A node is a catalogue and a store in a directory, served on a port ([`site`]), and driven by the library's own drivers: import,
-//! edit, crop, delete, pull, push. Pulls and imports die in the middle ([`mortal`]), wires are cut ([`wire`]), clocks are off by up to ten
+//! edit, crop, delete, pull. Pulls and imports die in the middle ([`mortal`]), wires are cut ([`wire`]), clocks are off by up to ten
 //! minutes ([`world`]). Then, twice, whatever one node has is brought to all; [`judge`] says what must hold: equal
 //! records, originals, renditions and deletes; the content of every original ever made; every losing edit in a log. A third pass
 //! moves nothing.
@@ -114,7 +114,7 @@ fn number(variable: &str) -> Option<u64> {
 /// What failed once, as small as it was made, in the layout of its seed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sequences_that_once_failed_do_not_again() {
-    let found: [(u64, &[Op]); 2] = [
+    let found: [(u64, &[Op]); 3] = [
         // A wish over one peer outlived the delete that another peer told of, and brought the original back.
         (
             80,
@@ -132,6 +132,19 @@ async fn sequences_that_once_failed_do_not_again() {
                 Op::Kill(2, 1, 16),
                 Op::Edit(2, 103),
                 Op::Delete(1, 535),
+            ],
+        ),
+        // An owner that knows of the delete met its own former version at a peer that did not, and took the original from there.
+        (
+            10,
+            &[
+                Op::Write(1, 0),
+                Op::Pass,
+                Op::Delete(3, 4),
+                Op::Sync(1, 2),
+                Op::Seed(1, 1),
+                Op::Sync(0, 2),
+                Op::Seed(0, 1),
             ],
         ),
     ];

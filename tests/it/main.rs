@@ -43,6 +43,7 @@ mod receive;
 mod regenerate;
 mod serve;
 mod shutdown;
+mod sidecar;
 mod support;
 mod thumbs;
 mod trash;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use emsync::model::Timestamp;
 use serde_json::{Value, json};
 
-use super::site::{CLIENTS, Reached};
+use super::site::Reached;
 use crate::support::emdb::{Client, Content, Emdb, KEY, Peer, Setup};
 
 /// See the head of this file.
@@ -44,14 +44,14 @@ impl Foreign {
     pub(super) fn reached(&self) -> Reached {
         Reached {
             url: self.emdb.base().to_owned(),
-            keys: vec![KEY.to_owned(); CLIENTS],
+            key: KEY.to_owned(),
             cluster: self.emdb.own().to_owned(),
         }
     }
 
     pub(super) fn open(&mut self, peers: &[(usize, Reached)]) {
         for (number, peer) in peers {
-            let peer = Peer::pulled(&peer.url, &peer.keys[0], &peer.cluster);
+            let peer = Peer::pulled(&peer.url, &peer.key, &peer.cluster);
             self.clients.insert(*number, self.emdb.client(peer));
         }
     }

@@ -21,7 +21,7 @@ pub(super) enum Op {
     Edit(usize, usize),
     /// A collection is made.
     Collect(usize),
-    /// A record is deleted by its owner.
+    /// A record that is known there is deleted, whoever owns it.
     Delete(usize, usize),
     /// A rectangle of a picture is chosen.
     Crop(usize, usize, usize),
@@ -35,12 +35,16 @@ pub(super) enum Op {
     KillImport(usize, usize, u64),
     /// The wire to a peer is cut in a pull, after so many bytes; an EMDB fails by chance, by this seed.
     Cut(usize, usize, i64),
+    /// Whatever any node has is brought to all.
+    Pass,
 }
 
 /// A sequence of operations over that many nodes.
 pub(super) fn sequence(seed: u64, nodes: usize) -> Vec<Op> {
     let mut chance = Chance::new(seed).fork("operations");
     let mut ops: Vec<Op> = (0..nodes).map(|node| Op::Write(node, 0)).collect();
+    // What all know can be edited by all.
+    ops.extend(chance.percent(50).then_some(Op::Pass));
     for _ in 0..chance.below(16) + 10 {
         ops.push(one(&mut chance, nodes));
     }
@@ -51,14 +55,17 @@ fn one(chance: &mut Chance, nodes: usize) -> Op {
     let (node, peer) = (chance.below(nodes), chance.below(12));
     let (file, other) = (chance.below(FILES), chance.below(FILES));
     let record = chance.below(1_000);
-    match chance.below(40) {
+    // Of the first few that a node knows, so that edits meet.
+    let few = chance.below(3);
+    match chance.below(42) {
         0..=4 => Op::Write(node, file),
         5 | 6 => Op::Draw(node, file),
         7 => Op::Remove(node, file),
         8 | 9 => Op::Move(node, file, other),
-        10..=15 => Op::Edit(node, record),
+        10..=15 => Op::Edit(node, few),
+        41 => Op::Pass,
         16 => Op::Collect(node),
-        17 | 18 => Op::Delete(node, record),
+        17 | 18 => Op::Delete(node, record % 6),
         19 | 20 => Op::Crop(node, record, chance.below(3)),
         21..=31 => Op::Sync(node, peer),
         32 => Op::Seed(node, peer),
@@ -69,9 +76,10 @@ fn one(chance: &mut Chance, nodes: usize) -> Op {
 }
 
 impl Op {
-    /// The node it is done on.
+    /// The node it is done on; the first for what all do.
     pub(super) fn node(self) -> usize {
         match self {
+            Self::Pass => 0,
             Self::Write(node, _)
             | Self::Draw(node, _)
             | Self::Remove(node, _)

@@ -20,6 +20,7 @@ use emsync::serve::{self, Settings, make_key};
 use emsync::shutdown::Shutdown;
 use emsync::store::RealSys;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::mortal::Mortal;
 use super::wire::Wire;
@@ -46,15 +47,11 @@ impl Clock for Skewed {
     }
 }
 
-/// Most nodes of a world.
-pub(super) const CLIENTS: usize = 5;
-
 /// How a peer is reached.
 #[derive(Debug, Clone)]
 pub(super) struct Reached {
     pub(super) url: String,
-    /// A key for each node that may come.
-    pub(super) keys: Vec<String>,
+    pub(super) key: String,
     pub(super) cluster: String,
 }
 
@@ -65,12 +62,14 @@ pub(super) struct Made {
     clock: Skewed,
     listener: TcpListener,
     server: TcpListener,
+    /// For each other node its own: what is handed in goes by the name of the key.
     keys: Vec<AccessKey>,
-    pub(super) reached: Reached,
+    pub(super) reached: Vec<Reached>,
 }
 
 impl Made {
-    pub(super) async fn new(number: usize, clock: Skewed) -> Self {
+    /// `nodes` of them will reach it.
+    pub(super) async fn new(number: usize, nodes: usize, clock: Skewed) -> Self {
         use_one_tls_provider();
         // Thousands of small files: where memory can hold them, it does.
         let memory = Path::new("/dev/shm");
@@ -84,16 +83,17 @@ impl Made {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let seams = Seams::os();
-        // A sender goes by the name of its key, which is how its peer is called here, too.
-        let made = (0..CLIENTS)
-            .map(|client| make_key(&seams, &name_of(client), KeyScope::Write, clock.now()));
-        let (keys, texts): (Vec<AccessKey>, Vec<String>) = made.unzip();
         let (address, site) = (listener.local_addr().unwrap(), &config.node.site);
-        let reached = Reached {
-            url: format!("http://{address}/{site}"),
-            keys: texts,
-            cluster: config.node.cluster_id.to_string(),
-        };
+        let (mut keys, mut reached) = (Vec::new(), Vec::new());
+        for other in 0..nodes {
+            let (key, text) = make_key(&seams, &name_of(other), KeyScope::Write, clock.now());
+            keys.push(key);
+            reached.push(Reached {
+                url: format!("http://{address}/{site}"),
+                key: text,
+                cluster: config.node.cluster_id.to_string(),
+            });
+        }
         Self {
             dir,
             config: config.file.clone(),
@@ -105,16 +105,17 @@ impl Made {
         }
     }
 
-    /// Opens and serves it, with these peers.
-    pub(super) async fn open(self, own: usize, peers: &[(usize, Reached)]) -> Site {
+    /// Opens and serves it, with these peers, to whom it may push.
+    pub(super) async fn open(self, peers: &[(usize, Reached)], push: bool) -> Site {
         for (number, peer) in peers {
             let new = NewPeer {
                 name: name_of(*number),
                 url: peer.url.clone(),
-                key: KeySource::Inline(Secret::new(peer.keys[own].clone())),
+                key: KeySource::Inline(Secret::new(peer.key.clone())),
                 cluster_id: Some(peer.cluster.clone()),
-                push: true,
+                push,
                 push_originals: None,
+                sidecar: false,
             };
             add_peer(&self.config, &new).unwrap();
         }
@@ -155,12 +156,13 @@ impl Made {
             serving.throttle.clone(),
         )
         .receiving(Inbox::open(&serving, &stop).unwrap());
-        tokio::spawn(serve::run(self.server, http, stop.clone()));
+        let served = tokio::spawn(serve::run(self.server, http, stop.clone()));
         let mut site = Site {
             folder,
             config,
             seams,
             serving,
+            served,
             stop,
             wire,
             driven: None,
@@ -181,6 +183,7 @@ pub(super) struct Site {
     config: Config,
     seams: Seams,
     serving: Node,
+    served: JoinHandle<Result<(), serve::Error>>,
     stop: Shutdown,
     pub(super) wire: Wire,
     driven: Option<(Node, Arc<Mortal>)>,
@@ -199,23 +202,19 @@ impl Site {
         &self.driven.as_ref().expect("open between operations").0
     }
 
-    /// One run over a peer.
-    pub(super) async fn pull(&self, peer: usize, scope: Scope) -> Result<Outcome, String> {
+    /// A pull from a peer and, where it may, a push to it: what came of both, or of the pull alone where that failed.
+    pub(super) async fn sync(&self, peer: usize, scope: Scope) -> Result<Vec<Outcome>, String> {
         let node = self.node();
         let settings = node.config.peer(&name_of(peer)).unwrap().clone();
         let (silent, stop) = (Arc::new(Silent), Shutdown::new());
-        let options = Options::of(scope);
-        let outcome = pipeline::sync_peer(node, &settings, options, silent, &stop).await;
-        outcome.map_err(|error| chain(&error))
-    }
-
-    pub(super) async fn push(&self, peer: usize) -> Result<Outcome, String> {
-        let node = self.node();
-        let settings = node.config.peer(&name_of(peer)).unwrap().clone();
-        let (silent, stop) = (Arc::new(Silent), Shutdown::new());
-        let options = Options::of(Scope::Changes);
-        let outcome = pipeline::push_peer(node, &settings, &options, silent, &stop).await;
-        outcome.map_err(|error| chain(&error))
+        let pull = pipeline::sync_peer(node, &settings, Options::of(scope), silent.clone(), &stop);
+        let mut outcomes = vec![pull.await.map_err(|error| chain(&error))?];
+        if settings.push && outcomes[0].error.is_none() {
+            let options = Options::of(Scope::Changes);
+            let push = pipeline::push_peer(node, &settings, &options, silent, &stop);
+            outcomes.push(push.await.map_err(|error| chain(&error))?);
+        }
+        Ok(outcomes)
     }
 
     pub(super) async fn import(&self) -> Result<emsync::import::Report, emsync::import::Error> {
@@ -241,6 +240,7 @@ impl Site {
         if let Some((node, _)) = self.driven.take() {
             node.catalogue.close().await;
         }
+        self.served.await.unwrap().unwrap();
         self.serving.catalogue.close().await;
     }
 }

@@ -28,6 +28,7 @@ async fn mirror_of_two(first: &Master, second: &Master) -> Mirror {
             cluster_id: None,
             push: false,
             push_originals: None,
+            sidecar: false,
         };
         add_peer(&config.file, &peer).unwrap();
         let limits = config.limits.clone();

@@ -142,6 +142,7 @@ async fn a_chain_hands_on_what_came_from_one_end_to_the_other() {
             cluster_id: None,
             push: true,
             push_originals: None,
+            sidecar: false,
         };
         add_peer(&config.file, &peer).unwrap();
         *config = Config::load(&config.file).unwrap();

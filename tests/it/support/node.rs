@@ -62,6 +62,7 @@ impl Mirror {
                 cluster_id: cluster_id.map(str::to_owned),
                 push: false,
                 push_originals: None,
+                sidecar: false,
             },
         )
         .unwrap();
@@ -253,6 +254,7 @@ pub(crate) fn new_node(dir: &Path, name: &str) -> Config {
         name: name.to_owned(),
         catalog: None,
         cluster_id: None,
+        media: None,
     };
     write(&new, &Seams::os()).unwrap()
 }

@@ -268,6 +268,7 @@ async fn make_mirror(dir: &Path, master: &Master) {
         cluster_id: None,
         push: false,
         push_originals: None,
+        sidecar: false,
     };
     add_peer(&config.file, &peer).unwrap();
     Program::at(&dir.join("r"))
