@@ -1,7 +1,8 @@
-//! `emsync demo`: a master and a mirror on the sample media, over real HTTP: seeded, changed, synced, verified.
+//! `emsync demo`: a master and a mirror on the sample media, over real HTTP: seeded, changed, synced, edited on both sides, verified.
 //!
 //! Everything goes through the same drivers as the other commands. Both nodes live in a directory that goes again.
 
+mod both_ways;
 mod sample;
 mod sheet;
 
@@ -20,7 +21,7 @@ use crate::config::init::{NewNode, write};
 use crate::config::{Config, KeySource, NewPeer, Secret};
 use crate::import;
 use crate::model::preset::PresetId;
-use crate::model::{FileKind, MediaPath};
+use crate::model::{AssetId, FileKind, MediaPath};
 use crate::monitor::Silent;
 use crate::node::Node;
 use crate::pipeline::{self, Options};
@@ -86,7 +87,11 @@ impl Stage {
         say("4. The mirror syncs: only what changed")?;
         sync(&mirror, Scope::Changes, shutdown).await?;
 
-        say("5. Are they equal?")?;
+        say("5. Both edit one record: its owner wins, what lost is kept and comes back")?;
+        let key = cropped(&master).await?.key();
+        both_ways::edit((&master, &mirror), &key, shutdown).await?;
+
+        say("6. Are they equal?")?;
         let settings = mirror.config.peer(MASTER)?.clone();
         let look = pipeline::Look {
             checksum: true,
@@ -143,7 +148,7 @@ impl Stage {
         let (key, text) = make_key(
             &master.seams,
             "mirror",
-            KeyScope::Read,
+            KeyScope::Write,
             master.seams.clock.now(),
         );
         let mut batch = master.catalogue.batch().await?;
@@ -155,7 +160,7 @@ impl Stage {
             url: url.to_owned(),
             key: KeySource::Inline(Secret::new(text)),
             cluster_id: None,
-            push: false,
+            push: true,
             push_originals: None,
             sidecar: false,
         };
@@ -192,12 +197,7 @@ impl Stage {
 
 /// Lets the thumbnail of one asset show a part of its picture.
 async fn crop(master: &Node, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let path = MediaPath::new(sample::CROPPED)?;
-    let rows = master
-        .catalogue
-        .files_at(FileKind::Original, &[path.as_str()])
-        .await?;
-    let asset = rows.first().context(sample::CROPPED)?.file.asset.clone();
+    let asset = cropped(master).await?;
     let preset = PresetId::new("webpthumbimage");
     cropping::set(master, &asset, &preset, sample::CROP, false).await?;
     let selection = Selection {
@@ -207,6 +207,16 @@ async fn crop(master: &Node, shutdown: &Shutdown) -> anyhow::Result<()> {
     let monitor = Arc::new(Silent);
     let report = rebuild(master, "demo", &selection, false, monitor, shutdown).await?;
     say(&format!("   {}", super::thumbs::summary(&report, false)))
+}
+
+/// The asset that is cropped, and edited.
+async fn cropped(master: &Node) -> anyhow::Result<AssetId> {
+    let path = MediaPath::new(sample::CROPPED)?;
+    let rows = master
+        .catalogue
+        .files_at(FileKind::Original, &[path.as_str()])
+        .await?;
+    Ok(rows.first().context(sample::CROPPED)?.file.asset.clone())
 }
 
 async fn start_serving(
