@@ -201,6 +201,13 @@ fn limit_to(plan: &mut Plan, asset: &Asset, here: Here<'_>) {
                 .is_some_and(|stated| stated.path == row.file.path && stated.is(&row.file)),
         }
     });
+    // What was made here of an original that stays gives way to nobody's.
+    let brings_original = (plan.fetch.iter()).any(|job| job.kind == FileKind::Original);
+    plan.fetch.retain(|job| {
+        let mut own = here.own.iter();
+        let row = own.find(|row| row.file.kind == job.kind && row.file.path.as_str() == job.path);
+        brings_original || row.is_none_or(|row| !row.file.authored || row.is_damaged())
+    });
 }
 
 /// The originals that the asset should have here: what an emsync peer lists, or what the record says (wire spec 11.2, 5).

@@ -1,7 +1,8 @@
 //! The files that go along with a page of records.
 //!
 //! Only what is on disk as its row says is offered, so that nothing is asked for that cannot be sent (H-36). Files of an asset that
-//! came from this very peer are its own affair: one author for each file.
+//! came from this very peer are its own affair, one author for each file; a node of ours may have lost them all the same, by a delete
+//! that lost, and takes no more than it lacks. An EMDB goes by lengths alone, and would take an old file for a newer one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -47,11 +48,15 @@ impl Originals {
 }
 
 /// Looks which files go along with these records.
-pub(super) async fn gather(push: &Push, records: &[StoredRecord]) -> Result<Offers, Error> {
+pub(super) async fn gather(
+    push: &Push,
+    records: &[StoredRecord],
+    is_emsync: bool,
+) -> Result<Offers, Error> {
     let peer = push.peer.name();
     let with_files: HashMap<&str, Asset> = records
         .iter()
-        .filter(|stored| stored.origin != peer && !stored.record.is_deleted())
+        .filter(|stored| (stored.origin != peer || is_emsync) && !stored.record.is_deleted())
         .filter_map(|stored| {
             let asset = record::asset(&stored.record).ok()?;
             Some((stored.record.key.id.as_str(), asset))

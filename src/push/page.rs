@@ -125,7 +125,7 @@ async fn send_part(
     records: &[StoredRecord],
     since: Timestamp,
 ) -> Result<Taken, Error> {
-    let offers = offer::gather(push, records).await?;
+    let offers = offer::gather(push, records, greeted.is_emsync).await?;
     let page = Bytes::from(encode(push, records, &offers, since));
     let send =
         async |peer: &Peer, page: &mut Bytes| once_rejected(peer.send_changes(page.clone()).await);

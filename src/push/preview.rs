@@ -34,6 +34,9 @@ pub struct PushPreview {
 /// [`Error`]; nothing is changed.
 pub async fn preview(push: &Arc<Push>) -> Result<PushPreview, Error> {
     let known = push.known_id().await?;
+    // Only nodes of ours say who they are.
+    let said = push.catalogue.peer_node(push.peer.name()).await?;
+    let is_emsync = said.is_some();
     let mut preview = PushPreview::default();
     let mut under = changes::look(push).await?;
     loop {
@@ -42,7 +45,7 @@ pub async fn preview(push: &Arc<Push>) -> Result<PushPreview, Error> {
             break;
         }
         preview.records += records.len() as u64;
-        let offers = offer::gather(push, &records).await?;
+        let offers = offer::gather(push, &records, is_emsync).await?;
         for file in offers.files.values().flatten() {
             let (files, bytes) = match file.kind {
                 FileKind::Original => (&mut preview.originals, &mut preview.originals_bytes),

@@ -114,7 +114,7 @@ fn number(variable: &str) -> Option<u64> {
 /// What failed once, as small as it was made, in the layout of its seed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sequences_that_once_failed_do_not_again() {
-    let found: [(u64, &[Op]); 3] = [
+    let found: [(u64, &[Op]); 4] = [
         // A wish over one peer outlived the delete that another peer told of, and brought the original back.
         (
             80,
@@ -145,6 +145,17 @@ async fn sequences_that_once_failed_do_not_again() {
                 Op::Seed(1, 1),
                 Op::Sync(0, 2),
                 Op::Seed(0, 1),
+            ],
+        ),
+        // A delete and an edit of one date, of which the edit won: its owner had given the file up, and nobody offered it again.
+        (
+            37,
+            &[
+                Op::Write(1, 0),
+                Op::Pass,
+                Op::Delete(0, 1),
+                Op::Edit(2, 1),
+                Op::Sync(1, 11),
             ],
         ),
     ];

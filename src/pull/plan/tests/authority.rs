@@ -166,3 +166,28 @@ fn a_damaged_file_is_fetched_again_though_nothing_about_it_has_changed() {
         assert_eq!(fetched, [own[damaged].file.path.as_str()]);
     }
 }
+
+#[test]
+fn what_was_made_here_gives_way_only_with_the_original_that_it_was_made_of() {
+    let at = "x/a.jpg";
+    let rendition = |content| listed(FileKind::Generated, "x/a.jpg/t.webp", content);
+    let original = row(&listed(FileKind::Original, at, "one"), "a1");
+    let mut made = row(&rendition("one"), "a1");
+    made.file.authored = true;
+    let theirs = [rendition("two")];
+    let say = |own: &[FileRow], originals: &[ListedFile]| {
+        let list = Listed {
+            originals: Some(originals),
+            generated: Some(&theirs),
+        };
+        asked(Authority::Replaces, &asset(at), list, own, &[])
+    };
+    let same = [listed(FileKind::Original, at, "one")];
+    assert_eq!(say(&[original.clone(), made.clone()], &same), NOTHING);
+    let mut older = original.clone();
+    older.file.modified = Timestamp::from_millis(1_000);
+    let newer = [listed(FileKind::Original, at, "two")];
+    assert_eq!(say(&[older, made.clone()], &newer), [at, "x/a.jpg/t.webp"]);
+    made.file.authored = false;
+    assert_eq!(say(&[original], &same), ["x/a.jpg/t.webp"], "it is missing");
+}
