@@ -121,9 +121,15 @@ pub async fn take_offer(pull: &Pull, offer: &UploadsPage) -> Result<(), Error> {
     Ok(())
 }
 
-/// An offered file with what the record says of its content. One of no bytes and no digest is one that EMDB does not have (H-36).
+/// Whether an offered file is one that its sender has: of no bytes and no digest is what EMDB does not have (H-36).
+#[must_use]
+pub fn is_there(file: &ListedFile) -> bool {
+    file.size != Some(0) || file.sha256.is_some()
+}
+
+/// An offered file with what the record says of its content.
 fn worth(asset: &Asset, mut file: ListedFile) -> Option<ListedFile> {
-    if file.size == Some(0) && file.sha256.is_none() {
+    if !is_there(&file) {
         return None;
     }
     let stated = (asset.stated_original())

@@ -19,7 +19,7 @@ mod held;
 mod sender;
 mod upload;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore};
@@ -134,15 +134,16 @@ impl Inbox {
         handed::bring_ours(&sender.pull, wanted, &items).await?;
         drop(turn);
         let wanted = handed::wanted(&sender.pull, &assets).await?;
-        let offered = |path: &MediaPath| {
-            let mut files = offer.assets.iter().flat_map(|asset| &asset.files);
-            files.any(|file| file.as_ref().is_ok_and(|file| file.path == *path))
-        };
+        let offered: HashSet<&MediaPath> = (offer.assets.iter())
+            .flat_map(|asset| asset.files.iter().flatten())
+            .filter(|file| handed::is_there(file))
+            .map(|file| &file.path)
+            .collect();
         let wanted: Vec<_> = (wanted.iter())
             .filter_map(|job| {
                 let fetch = landing::fetch_of(job)?;
                 let path = MediaPath::new(fetch.path.as_str()).ok()?;
-                let is_told = fetch.kind == FileKind::Original && offered(&path);
+                let is_told = fetch.kind == FileKind::Original && offered.contains(&path);
                 is_told.then_some((fetch.kind, path, &job.asset))
             })
             .collect();

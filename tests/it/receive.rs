@@ -232,6 +232,20 @@ async fn an_asset_is_taken_with_its_files_and_their_dates_and_a_second_time_noth
 }
 
 #[tokio::test]
+async fn an_original_of_no_bytes_is_not_asked_for() {
+    let master = Master::new(1_000).await;
+    let sender = Sender::new(&master);
+    sender.changes(&[asset("b1", "a.jpg", 5)], json!([])).await;
+    // EMDB offers what it does not have so (H-36), and lists a rendition that it is just making.
+    assert!(sender.offer(offered("b1", "a.jpg", 0)).await.is_empty());
+    let records = [asset("b2", "b.jpg", 5)];
+    let page = generated("b2", "b.jpg", "image200x200.webp", 0);
+    assert!(sender.changes(&records, page).await.is_empty());
+    assert_eq!(sender.offer(offered("b1", "a.jpg", 5)).await.len(), 1);
+    master.end().await;
+}
+
+#[tokio::test]
 async fn a_page_of_some_size_is_taken() {
     let master = Master::new(1_000).await;
     let sender = Sender::new(&master);
