@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use tokio::sync::mpsc;
+
 use super::ahead::{self, Here};
 use super::page::{authority, store};
 use super::pool::{landed, send};
@@ -17,7 +19,6 @@ use crate::model::job::{FetchJob, Work};
 use crate::model::{Asset, ListedFile, Record, RecordKey, Timestamp};
 use crate::protocol::record::{self, BadRecord};
 use crate::protocol::{ChangesPage, UploadsPage, conflict};
-use tokio::sync::mpsc;
 
 /// Takes a page of changes: rows and wishes commit together. Records dated later than any honest clock can be are set aside.
 ///

@@ -28,7 +28,9 @@ pub use error::Error;
 pub use held::apply_held;
 pub use upload::{Form, Upload};
 
-use crate::model::{FileKind, MediaPath};
+use crate::catalogue::Job;
+use crate::model::job::FetchJob;
+use crate::model::{AssetId, FileKind, MediaPath};
 use crate::node::Node;
 use crate::protocol::receiving::{Given, encode_generated, encode_originals};
 use crate::protocol::{changes, uploads};
@@ -95,15 +97,10 @@ impl Inbox {
         sender.delete(&mut turn).await?;
         drop(turn);
         let wanted = handed::wanted(&sender.pull, &assets).await?;
-        let wanted: Vec<_> = (wanted.iter())
-            .filter_map(|job| {
-                let fetch = landing::fetch_of(job)?;
-                let is_told = fetch.kind == FileKind::Generated
-                    && (fetch.size != Some(0) || fetch.sha256.is_some());
-                let path = MediaPath::new(fetch.path.as_str()).ok()?;
-                is_told.then_some((fetch.kind, path, &job.asset))
-            })
-            .collect();
+        // What has no bytes and no digest is being made at its sender, and never sent (wire spec 11.2, 7).
+        let wanted = told(&wanted, |fetch, _| {
+            fetch.kind == FileKind::Generated && (fetch.size != Some(0) || fetch.sha256.is_some())
+        });
         let wanted: Vec<_> = wanted.iter().map(given).collect();
         tracing::info!(
             sender = name,
@@ -139,14 +136,9 @@ impl Inbox {
             .filter(|file| handed::is_there(file))
             .map(|file| &file.path)
             .collect();
-        let wanted: Vec<_> = (wanted.iter())
-            .filter_map(|job| {
-                let fetch = landing::fetch_of(job)?;
-                let path = MediaPath::new(fetch.path.as_str()).ok()?;
-                let is_told = fetch.kind == FileKind::Original && offered.contains(&path);
-                is_told.then_some((fetch.kind, path, &job.asset))
-            })
-            .collect();
+        let wanted = told(&wanted, |fetch, path| {
+            fetch.kind == FileKind::Original && offered.contains(path)
+        });
         let wanted: Vec<_> = wanted.iter().map(given).collect();
         tracing::info!(
             sender = name,
@@ -196,9 +188,20 @@ impl Inbox {
     }
 }
 
-fn given<'a>(
-    (kind, path, asset): &'a (FileKind, MediaPath, &'a crate::model::AssetId),
-) -> Given<'a> {
+/// Those of the wishes that are to be told to whoever handed something in.
+fn told(
+    wishes: &[Job],
+    is_told: impl Fn(&FetchJob, &MediaPath) -> bool,
+) -> Vec<(FileKind, MediaPath, &AssetId)> {
+    let told = wishes.iter().filter_map(|job| {
+        let fetch = landing::fetch_of(job)?;
+        let path = MediaPath::new(fetch.path.as_str()).ok()?;
+        is_told(fetch, &path).then_some((fetch.kind, path, &job.asset))
+    });
+    told.collect()
+}
+
+fn given<'a>((kind, path, asset): &'a (FileKind, MediaPath, &'a AssetId)) -> Given<'a> {
     Given {
         kind: *kind,
         path,
