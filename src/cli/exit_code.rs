@@ -129,11 +129,8 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
         pull::Error::Peer(error) => of_peer(error),
         pull::Error::Store(error) => of_store(error),
         pull::Error::Catalogue(error) => of_catalogue(error),
-        pull::Error::Skew { .. } => ExitCode::Fatal,
-        pull::Error::NoClusterId { .. }
-        | pull::Error::WrongNode { .. }
-        | pull::Error::Ourselves { .. }
-        | pull::Error::Blind { .. } => ExitCode::Usage,
+        pull::Error::Greeting(error) => of_greeting(error),
+        pull::Error::Blind { .. } => ExitCode::Usage,
         pull::Error::Reserve { .. } => ExitCode::Temporary,
         pull::Error::TransferLimit { .. } => ExitCode::TransferLimit,
         pull::Error::TimeLimit { .. } => ExitCode::TimeLimit,
@@ -281,13 +278,15 @@ mod tests {
         };
         let error = anyhow::Error::new(pipeline::Error::from(refused)).context("seed master");
         assert_eq!(ExitCode::of(&error), ExitCode::KeyRefused);
-        let skew = pull::Error::Skew {
+        let skew = greeting::Error::Skew {
             peer: "m".to_owned(),
             skew_s: 3_600,
             limit_s: 900,
         };
         assert_eq!(
-            ExitCode::of(&anyhow::Error::new(pipeline::Error::from(skew))),
+            ExitCode::of(&anyhow::Error::new(pipeline::Error::from(
+                pull::Error::from(skew)
+            ))),
             ExitCode::Fatal
         );
         assert_eq!(ExitCode::of(&anyhow::anyhow!("odd")), ExitCode::Other);

@@ -1,7 +1,7 @@
 //! What can go wrong while pulling from a peer: with the pass as a whole, or with one file of it.
 
 use crate::error::Class;
-use crate::model::{AssetId, Md5, NodeId, Sha256};
+use crate::model::{AssetId, Md5, Sha256};
 use crate::{catalogue, greeting, peer, store, trash};
 
 /// A failed pull, or a failed file.
@@ -16,46 +16,9 @@ pub enum Error {
     /// The media store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The clocks differ too much for dates to mean anything.
-    #[error(
-        "peer {peer}: its clock is {skew_s} s off ours, more than the {limit_s} s of limits.max_clock_skew; set both clocks by NTP"
-    )]
-    Skew {
-        /// The peer.
-        peer: String,
-        /// Its clock minus ours, in seconds.
-        skew_s: i64,
-        /// The limit in seconds.
-        limit_s: u64,
-    },
-    /// An EMDB peer without a cluster id in the configuration.
-    #[error(
-        "peer {peer} needs a cluster_id: EMDB does not say its own; look it up as cluster.name in its node.xml and put it into emsync.toml"
-    )]
-    NoClusterId {
-        /// The peer.
-        peer: String,
-    },
-    /// The peer is another node than it should be.
-    #[error(
-        "peer {peer} says it is {said}, but {expected} is expected; if it was set up anew, remove the peer and add it again"
-    )]
-    WrongNode {
-        /// The peer.
-        peer: String,
-        /// What was configured or learned before.
-        expected: NodeId,
-        /// What it says now.
-        said: NodeId,
-    },
-    /// The peer is this very node, or one with the same cluster id.
-    #[error("peer {peer} has our own cluster id {id}; give every node its own")]
-    Ourselves {
-        /// The peer.
-        peer: String,
-        /// The id.
-        id: NodeId,
-    },
+    /// The peer is not the one that is meant, or its clock is off.
+    #[error(transparent)]
+    Greeting(greeting::Error),
     /// The session cookie may not travel, and without it pages from the third on are wrong.
     #[error(
         "peer {peer}: its session cookie is Secure but base_url is plain http, so a listing of {pages} pages cannot be trusted; use https or set insecure_session = true"
@@ -190,26 +153,7 @@ impl From<greeting::Error> for Error {
     fn from(error: greeting::Error) -> Self {
         match error {
             greeting::Error::Catalogue(error) => Self::Catalogue(error),
-            greeting::Error::Skew {
-                peer,
-                skew_s,
-                limit_s,
-            } => Self::Skew {
-                peer,
-                skew_s,
-                limit_s,
-            },
-            greeting::Error::NoClusterId { peer } => Self::NoClusterId { peer },
-            greeting::Error::WrongNode {
-                peer,
-                expected,
-                said,
-            } => Self::WrongNode {
-                peer,
-                expected,
-                said,
-            },
-            greeting::Error::Ourselves { peer, id } => Self::Ourselves { peer, id },
+            other => Self::Greeting(other),
         }
     }
 }
@@ -240,10 +184,7 @@ impl Error {
             | Self::BrokenOff { .. }
             | Self::Unsettled { .. }
             | Self::Worker => Class::Transient,
-            Self::Skew { .. }
-            | Self::NoClusterId { .. }
-            | Self::WrongNode { .. }
-            | Self::Ourselves { .. } => Class::Permanent,
+            Self::Greeting(error) => error.class(),
             Self::Blind { .. } | Self::Path(_) | Self::Reserve { .. } => Class::Permanent,
             Self::Cancelled | Self::TransferLimit { .. } | Self::TimeLimit { .. } => {
                 Class::Cancelled

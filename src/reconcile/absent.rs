@@ -65,24 +65,16 @@ impl Deletes<'_> {
 
     /// Withdraws what else was wished for an asset that goes.
     pub(super) async fn withdraw_wishes(&self, batch: &mut Batch, job: &Job) -> Result<(), Error> {
-        self.withdraw_but(batch, (self.peer, job.asset.as_str()), Some(&job.subject))
-            .await
-    }
-
-    /// Takes back what is wished for of an asset at a peer, but for one wish.
-    pub(super) async fn withdraw_but(
-        &self,
-        batch: &mut Batch,
-        (peer, asset): (&str, &str),
-        kept: Option<&str>,
-    ) -> Result<(), Error> {
-        let wishes = self.catalogue.wishes_of(peer, &[asset]).await?;
+        let wishes = self
+            .catalogue
+            .wishes_of(self.peer, &[job.asset.as_str()])
+            .await?;
         let wishes: Vec<String> = wishes
             .into_iter()
             .map(|(_, subject)| subject)
-            .filter(|subject| Some(subject.as_str()) != kept && is_of_an_asset(subject))
+            .filter(|subject| *subject != job.subject && is_of_an_asset(subject))
             .collect();
-        batch.withdraw(peer, &wishes).await?;
+        batch.withdraw(self.peer, &wishes).await?;
         Ok(())
     }
 }

@@ -245,9 +245,6 @@ impl Deletes<'_> {
             })?;
         batch.put_records(&[&tombstone], &origin, now).await?;
         if key.module.is_asset() {
-            // A file of it that is on its way would come to nobody.
-            self.withdraw_but(&mut batch, (&origin, &key.id), None)
-                .await?;
             self.forget_files(&mut batch, key, now).await?;
         }
         if let Some(asset) = key.as_asset() {

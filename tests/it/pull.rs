@@ -701,7 +701,12 @@ async fn a_peer_whose_clock_is_far_off_is_refused_and_one_a_little_off_is_report
     let mirror = mirror_of(&emdb).await;
     let outcome = mirror.run(Scope::Everything).await;
     assert!(
-        matches!(outcome.error, Some(Error::Pull(pull::Error::Skew { .. }))),
+        matches!(
+            outcome.error,
+            Some(Error::Pull(pull::Error::Greeting(
+                emsync::greeting::Error::Skew { .. }
+            )))
+        ),
         "{:?}",
         outcome.error
     );

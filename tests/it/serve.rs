@@ -133,7 +133,9 @@ async fn a_master_that_was_set_up_anew_under_the_same_url_is_noticed() {
     assert!(
         matches!(
             &error,
-            emsync::pipeline::Error::Pull(emsync::pull::Error::WrongNode { .. })
+            emsync::pipeline::Error::Pull(emsync::pull::Error::Greeting(
+                emsync::greeting::Error::WrongNode { .. }
+            ))
         ),
         "{error}"
     );
