@@ -35,7 +35,7 @@
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`push`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
-//!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`cli`].
+//!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`web`] (the page for people), [`cli`].
 //!
 //! # Invariants
 //!
@@ -90,3 +90,4 @@ pub mod pipeline;
 pub mod receive;
 pub mod renditions;
 pub mod serve;
+pub mod web;

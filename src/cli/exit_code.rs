@@ -101,6 +101,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<trash::Error>() {
         return Some(of_trash(error));
     }
+    if cause.is::<serve::TlsError>() {
+        return Some(ExitCode::Usage);
+    }
     cause
         .downcast_ref::<serve::Error>()
         .map(|error| of_class(error.class()))

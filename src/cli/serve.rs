@@ -1,5 +1,6 @@
-//! `emsync serve`: lets other nodes list and fetch.
+//! `emsync serve`: lets other nodes list and fetch, and people look and decide.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,8 +10,9 @@ use super::args::{Global, Serve};
 use super::{ExitCode, output};
 use crate::node::Node;
 use crate::receive::Inbox;
-use crate::serve::{self, Settings};
+use crate::serve::{self, Certificate, Settings};
 use crate::shutdown::Shutdown;
+use crate::web::{self, Web};
 
 /// Added to every window, so that what was committed while a listing was asked for is in the next one (11.1, 4).
 const MARGIN: Duration = Duration::from_secs(60);
@@ -33,11 +35,34 @@ pub(super) async fn run(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}"))?;
-    let url = super::base_url(listener.local_addr()?, &node.config.node.site);
+    let bound = listener.local_addr()?;
+    let certificate = match &node.config.serve.tls {
+        Some(files) => Some(Certificate::load(files)?),
+        None => None,
+    };
+    let url = super::base_url(bound, certificate.is_some(), &node.config.node.site);
+    warn_of_readers(&node, bound.ip());
+    let page = web::router(Web::new(node.clone()));
+    let mut served = served(&node, shutdown)?.showing(page);
+    if let Some(certificate) = certificate {
+        served = served.secured(certificate);
+    }
     output::read_or_not(output::line(&url).map_err(Into::into))?;
-    serve::run(listener, served(&node, shutdown)?, shutdown.clone()).await?;
+    serve::run(listener, served, shutdown.clone()).await?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+/// Says so when keys and passwords can be read on their way.
+fn warn_of_readers(node: &Node, listening: IpAddr) {
+    let serve = &node.config.serve;
+    if serve.tls.is_none() && serve.trusted_proxy.is_none() && !listening.is_loopback() {
+        tracing::warn!(
+            address = %listening,
+            "serving without encryption: others on the network can read keys and passwords; set tls_cert and tls_key under [serve], \
+             or listen on this machine alone and put a proxy with https in front"
+        );
+    }
 }
 
 /// What the HTTP node needs of this node.

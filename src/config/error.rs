@@ -313,6 +313,14 @@ pub enum Problem {
         "{0:?} is no address to listen at: write for example \"127.0.0.1:7700\" or \"[::]:7700\""
     )]
     Listen(String),
+    /// Not an address of a machine.
+    #[error(
+        "{0:?} is no address: write the one that the proxy connects from, for example \"127.0.0.1\""
+    )]
+    Address(String),
+    /// A certificate without its key, or the other way round.
+    #[error("{0} is needed as well: the certificate chain and its private key, both as PEM files")]
+    HalfTls(&'static str),
     /// Two sources of one key.
     #[error("{first} is given as well: keep one of key, key_file and key_env")]
     SecondKey {

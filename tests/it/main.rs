@@ -48,4 +48,5 @@ mod support;
 mod thumbs;
 mod trash;
 mod upstream;
+mod web;
 mod windows;
