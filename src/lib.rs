@@ -35,7 +35,8 @@
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`push`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
-//!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`web`] (the page for people), [`cli`].
+//!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`schedule`]
+//!    (what a node does by itself, and when), [`web`] (the page for people), [`cli`].
 //!
 //! # Invariants
 //!
@@ -89,5 +90,6 @@ pub mod node;
 pub mod pipeline;
 pub mod receive;
 pub mod renditions;
+pub mod schedule;
 pub mod serve;
 pub mod web;

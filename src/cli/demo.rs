@@ -242,7 +242,7 @@ async fn sync(mirror: &Node, scope: Scope, shutdown: &Shutdown) -> anyhow::Resul
             MASTER,
             &outcome.report,
             outcome.deletes.held,
-            super::sync::Ways::In
+            crate::pipeline::Ways::In
         )
     ))?;
     outcome.error.map_or(Ok(()), |error| Err(error.into()))

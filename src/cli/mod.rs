@@ -34,11 +34,11 @@ use anyhow::Context as _;
 use crate::config::locate::locate;
 use crate::config::{Config, Limits};
 use crate::node::Node;
+use crate::pipeline::Ways;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use args::{Cli, Command, Global};
 pub use exit_code::ExitCode;
-use sync::Ways;
 
 /// Sets logging up and goes to the directory of `-C`. To be called once, before anything else.
 ///

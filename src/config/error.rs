@@ -389,6 +389,53 @@ pub enum Problem {
     /// Originals cannot be pushed to a peer nothing is pushed to.
     #[error("originals are pushed only along with records: add push = true, or remove this")]
     OriginalsWithoutPush,
+    /// An event that is to run in two ways.
+    #[error("the event has a period already: keep either every or cron")]
+    EveryAndCron,
+    /// An event that names a peer for something that is done alone.
+    #[error("{0} is done by this node alone: remove this")]
+    NoPeerNeeded(&'static str),
+    /// An event of a peer that is not there.
+    #[error("there is no peer {name:?}: {}", peers(known))]
+    NoSuchPeer {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
+    /// An event that pushes to a peer nothing is pushed to.
+    #[error("nothing is pushed to {0}: put push = true into its [[peer]] section, or remove this")]
+    NotPushedTo(String),
+    /// Not a pattern of times.
+    #[error(
+        "{value:?} is no pattern of times ({why}): write minute, hour, day, month and weekday, for example \"30 2 * * *\" or \"@daily\""
+    )]
+    Cron {
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Not a local date and time.
+    #[error(
+        "{0:?} is no date: write for example \"2026-12-01\" or \"2026-12-01 02:30\", in local time"
+    )]
+    Date(String),
+    /// A second event of the same name.
+    #[error("{name:?} is already the name of the event at line {line}")]
+    EventTaken {
+        /// The name.
+        name: String,
+        /// Where the first one has it.
+        line: usize,
+    },
+}
+
+fn peers(known: &[String]) -> String {
+    if known.is_empty() {
+        return "the file names no peers yet; `emsync peer add` adds one".to_owned();
+    }
+    format!("there are {}", known.join(", "))
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -20,6 +20,7 @@ pub(super) struct Written {
     /// `[adapters]`: empty text for one that is switched off.
     pub(super) adapters: Vec<(&'static str, At<String>)>,
     pub(super) peers: Vec<Peer>,
+    pub(super) events: Vec<Event>,
     pub(super) presets: Vec<Preset>,
 }
 
@@ -92,6 +93,23 @@ pub(super) struct Peer {
     pub(super) max_delete: Option<At<String>>,
 }
 
+/// `[[event]]`
+pub(super) struct Event {
+    pub(super) place: Place,
+    pub(super) name: Option<At<String>>,
+    pub(super) action: Option<At<String>>,
+    pub(super) peer: Option<At<String>>,
+    pub(super) every: Option<At<String>>,
+    pub(super) cron: Option<At<String>>,
+    pub(super) start: Option<At<String>>,
+    pub(super) window: Option<At<String>>,
+    pub(super) jitter: Option<At<String>>,
+    pub(super) make_up: Option<At<bool>>,
+    pub(super) max_transfer: Option<At<String>>,
+    pub(super) max_duration: Option<At<String>>,
+    pub(super) enabled: Option<At<bool>>,
+}
+
 /// `[[preset]]`
 pub(super) struct Preset {
     pub(super) place: Place,
@@ -141,6 +159,11 @@ impl Written {
                 .tables("peer", "a list, each entry headed [[peer]]")?
                 .into_iter()
                 .map(Peer::take)
+                .collect::<Result<_, _>>()?,
+            events: top
+                .tables("event", "a list, each entry headed [[event]]")?
+                .into_iter()
+                .map(Event::take)
                 .collect::<Result<_, _>>()?,
             presets: top
                 .tables("preset", "a list, each entry headed [[preset]]")?
@@ -253,6 +276,28 @@ impl Peer {
         };
         section.done()?;
         Ok(peer)
+    }
+}
+
+impl Event {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let event = Self {
+            place: section.place(),
+            name: section.text("name")?,
+            action: section.text("action")?,
+            peer: section.text("peer")?,
+            every: section.span("every")?,
+            cron: section.text("cron")?,
+            start: section.text("start")?,
+            window: section.text("window")?,
+            jitter: section.span("jitter")?,
+            make_up: section.flag("make_up")?,
+            max_transfer: section.amount("max_transfer")?,
+            max_duration: section.span("max_duration")?,
+            enabled: section.flag("enabled")?,
+        };
+        section.done()?;
+        Ok(event)
     }
 }
 

@@ -115,6 +115,7 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
     push(&limits_text(&Limits::default()));
     push(PRESET);
     push(PEER);
+    push(EVENTS);
     Ok(out)
 }
 
@@ -170,6 +171,36 @@ const PEER: &str = "\
 #insecure_session = true
 # Instead of limits.max_delete.
 #max_delete = \"5%\"
+";
+
+/// EMDB's two events by their names, which its operators look for.
+const EVENTS: &str = "
+# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, empty-trash.
+[[event]]
+name = \"Pull data changes\"
+action = \"pull\"
+# One peer; without it every enabled one.
+#peer = \"master\"
+# A period, from start on; or cron = \"30 2 * * *\" (minute, hour, day, month, weekday). Local time, all of them.
+every = \"15m\"
+#start = \"2026-12-01 02:30\"
+# Begin in this part of the day only, and end with it; the next run goes on from there.
+#window = \"22:00-06:00\"
+# Begin up to so much later.
+#jitter = \"0s\"
+# Run once for what was missed while this node was down.
+#make_up = true
+# End a run after so much.
+#max_transfer = \"100GiB\"
+#max_duration = \"6h\"
+enabled = false
+
+# The pull above brings originals as well. This one is for who wants the many bytes at night: then give that one a max_transfer.
+[[event]]
+name = \"Pull recent uploads\"
+action = \"pull\"
+cron = \"30 2 * * *\"
+enabled = false
 ";
 
 /// `[limits]` with every key as a comment that shows its default.

@@ -9,6 +9,7 @@
 mod bandwidth;
 pub mod edit;
 pub mod error;
+pub mod event;
 mod file;
 pub mod init;
 pub mod limits;
@@ -19,6 +20,7 @@ mod read;
 pub mod secret;
 pub mod units;
 pub mod url;
+mod window;
 mod write;
 
 use std::collections::BTreeMap;
@@ -32,11 +34,13 @@ use secrecy::zeroize::Zeroizing;
 pub use bandwidth::{Bandwidth, Rates};
 pub use edit::NewPeer;
 pub use error::{Error, Place, Problem};
+pub use event::{Action, Event, When};
 pub use limits::Limits;
 pub use peer::{Generated, KeySource, Peer};
 pub use secret::Secret;
 pub use units::MaxDelete;
 pub use url::BaseUrl;
+pub use window::Window;
 
 use crate::model::id::DEFAULT_CLUSTER_ID;
 use crate::model::preset::PresetTable;
@@ -61,6 +65,8 @@ pub struct Config {
     pub serve: Serve,
     /// The remote nodes, in the order of the file; names are unique.
     pub peers: Vec<Peer>,
+    /// What this node does by itself, in the order of the file; names are unique.
+    pub events: Vec<Event>,
     /// Tables passed on although they could grant rights (design section 8, Tables).
     pub relay_tables: Vec<Module>,
     /// What was decided about programs that read formats for us, by their names in [`ADAPTERS`]; the others are looked for.
@@ -206,13 +212,15 @@ impl Config {
         let node = Node::resolve(&written.node)?;
         let presets = presets::resolve(&written, &dir)?;
         let (media, state) = folders(&written, &dir, presets)?;
+        let peers = peers(&written.peers, &dir, &node.cluster_id)?;
         let table = |at: &read::At<String>| at.check(|name| Module::new(name.as_str()));
         Ok(Self {
             media,
             state,
             limits: Limits::resolve(&written.limits)?,
             serve: Serve::resolve(&written.serve, &dir)?,
-            peers: peers(&written.peers, &dir, &node.cluster_id)?,
+            events: event::events(&written.events, &peers)?,
+            peers,
             relay_tables: written
                 .relay_tables
                 .iter()
