@@ -10,6 +10,7 @@ use super::args::{Global, Serve};
 use super::{ExitCode, output};
 use crate::node::Node;
 use crate::receive::Inbox;
+use crate::schedule::Scheduler;
 use crate::serve::{self, Certificate, Settings};
 use crate::shutdown::Shutdown;
 use crate::web::{self, Web};
@@ -42,15 +43,28 @@ pub(super) async fn run(
     };
     let url = super::base_url(bound, certificate.is_some(), &node.config.node.site);
     warn_of_readers(&node, bound.ip());
-    let page = web::router(Web::new(node.clone()));
-    let mut served = served(&node, shutdown)?.showing(page);
+    let scheduler = Scheduler::new(node.clone(), shutdown);
+    let page = Web::new(node.clone(), scheduler.clone(), shutdown.clone());
+    let mut served = served(&node, shutdown)?.showing(web::router(page));
     if let Some(certificate) = certificate {
         served = served.secured(certificate);
     }
     output::read_or_not(output::line(&url).map_err(Into::into))?;
-    serve::run(listener, served, shutdown.clone()).await?;
+    let (served, scheduled) = tokio::join!(
+        ending(serve::run(listener, served, shutdown.clone()), shutdown),
+        ending(scheduler.run(|| {}), shutdown),
+    );
+    served?;
+    scheduled?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+/// Waits for one half of the node; when it ends, so does the other.
+async fn ending<T>(half: impl Future<Output = T>, shutdown: &Shutdown) -> T {
+    let ended = half.await;
+    shutdown.request();
+    ended
 }
 
 /// Says so when keys and passwords can be read on their way.

@@ -132,6 +132,20 @@ pub enum Error {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Events are written as one array, which cannot be edited entry by entry.
+    #[error("{}: `event` is written as one array: write each entry as an [[event]] section, then it can be edited from here", file.display())]
+    EventsInline {
+        /// The configuration file.
+        file: PathBuf,
+    },
+    /// No event of that name.
+    #[error("no event {name:?} in {}", file.display())]
+    UnknownEvent {
+        /// The configuration file.
+        file: PathBuf,
+        /// What was asked for.
+        name: String,
+    },
     /// [`set`](super::edit::set) was given a key that cannot be set that way.
     #[error("{}: {key} cannot be set from here: edit the file", file.display())]
     NotSettable {
