@@ -4,6 +4,7 @@ mod aside;
 
 mod doctor;
 mod edits;
+mod event;
 mod network;
 mod receive;
 mod thumbs;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use doctor::Doctor;
 pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
+pub use event::{Event, EventAdd};
 pub use network::{Network, Until};
 pub use receive::Receive;
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
@@ -141,7 +143,11 @@ pub enum Command {
     /// What other nodes hand to this one: list, apply held deletes.
     #[command(subcommand)]
     Receive(Receive),
-    /// Let other nodes list and fetch, and hand changes in whose key may. Prints the base URL that they use.
+    /// What this node does by itself while `emsync serve` runs: list, run now, history, add, change.
+    #[command(subcommand)]
+    Event(Event),
+    /// Let other nodes list and fetch, and hand changes in whose key may; run events in their time. Prints the base URL that
+    /// other nodes use.
     Serve(Serve),
     /// A master and a mirror on sample media: seeded, changed, synced, verified.
     Demo(Demo),

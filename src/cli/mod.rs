@@ -5,6 +5,7 @@ mod conflicts;
 mod crop;
 mod demo;
 mod doctor;
+mod event;
 pub mod exit_code;
 mod import;
 mod init;
@@ -98,6 +99,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Quarantine(command) => quarantine::run(&global, command).await,
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,
+        Command::Event(command) => event::run(&global, command, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
         Command::Demo(args) => demo::run(&global, &args, &shutdown).await,
     }

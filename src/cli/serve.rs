@@ -1,4 +1,6 @@
-//! `emsync serve`: lets other nodes list and fetch.
+//! `emsync serve`: lets other nodes list and fetch, and runs what the node does by itself.
+
+mod service;
 
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use super::args::{Global, Serve};
 use super::{ExitCode, output};
 use crate::node::Node;
 use crate::receive::Inbox;
+use crate::schedule::Scheduler;
 use crate::serve::{self, Settings};
 use crate::shutdown::Shutdown;
 
@@ -33,11 +36,31 @@ pub(super) async fn run(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}"))?;
+    let hangups = service::Hangups::listen();
     let url = super::base_url(listener.local_addr()?, &node.config.node.site);
     output::read_or_not(output::line(&url).map_err(Into::into))?;
-    serve::run(listener, served(&node, shutdown)?, shutdown.clone()).await?;
+    service::ready();
+    let scheduler = Scheduler::open(node.clone(), shutdown).await?;
+    let scheduler = scheduler.holding(args.bwlimit.clone());
+    let served = serve::run(listener, served(&node, shutdown)?, shutdown.clone());
+    let runs = scheduler.run(service::alive);
+    let reloads = service::reload(hangups, &scheduler, shutdown);
+    let (served, runs, ()) = tokio::join!(
+        ends_with(served, shutdown),
+        ends_with(runs, shutdown),
+        reloads
+    );
+    served?;
+    runs?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+/// One that ends, for whatever reason, ends the other.
+async fn ends_with<T>(running: impl Future<Output = T>, shutdown: &Shutdown) -> T {
+    let ended = running.await;
+    shutdown.request();
+    ended
 }
 
 /// What the HTTP node needs of this node.

@@ -4,12 +4,16 @@
 //! order, blanks and line ends survive. What comes out is loaded as a [`Config`] before it replaces the file, and the
 //! exchange is atomic (`write.rs`). Two edits at once wait for one another.
 
+mod events;
+
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use secrecy::zeroize::Zeroizing;
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, value};
+
+pub use events::{EventText, add_event, change_event, enable_event, remove_event};
 
 use super::error::{Error, Place, Problem};
 use super::peer::{self, KeySource};

@@ -14,6 +14,7 @@ mod file;
 pub mod init;
 pub mod limits;
 pub mod locate;
+mod notify;
 pub mod peer;
 mod presets;
 mod read;
@@ -36,6 +37,7 @@ pub use edit::NewPeer;
 pub use error::{Error, Place, Problem};
 pub use event::{Action, Event, When};
 pub use limits::Limits;
+pub use notify::Notify;
 pub use peer::{Generated, KeySource, Peer};
 pub use secret::Secret;
 pub use units::MaxDelete;
@@ -67,6 +69,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// What this node does by itself, in the order of the file; names are unique.
     pub events: Vec<Event>,
+    /// Whom to tell how they ended.
+    pub notify: Notify,
     /// Tables passed on although they could grant rights (design section 8, Tables).
     pub relay_tables: Vec<Module>,
     /// What was decided about programs that read formats for us, by their names in [`ADAPTERS`]; the others are looked for.
@@ -206,6 +210,7 @@ impl Config {
             state,
             limits: Limits::resolve(&written.limits)?,
             serve: Serve::resolve(&written.serve)?,
+            notify: Notify::resolve(&written.notify)?,
             events: event::events(&written.events, &peers)?,
             peers,
             relay_tables: written
@@ -233,6 +238,19 @@ impl Config {
                 name: name.to_owned(),
                 known: self.peers.iter().map(|peer| peer.name.clone()).collect(),
             })
+    }
+
+    /// The event called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEvent`] with the names there are.
+    pub fn event(&self, name: &str) -> Result<&Event, Error> {
+        let found = self.events.iter().find(|event| event.name == name);
+        found.ok_or_else(|| Error::UnknownEvent {
+            file: self.file.clone(),
+            name: name.to_owned(),
+            known: self.events.iter().map(|event| event.name.clone()).collect(),
+        })
     }
 
     /// How renditions treat colours and crops: as the file says, else as EMDB does while generated files come from a peer that may

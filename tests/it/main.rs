@@ -41,6 +41,7 @@ mod pull_edges;
 mod push;
 mod receive;
 mod regenerate;
+mod schedule;
 mod serve;
 mod shutdown;
 mod sidecar;
