@@ -43,6 +43,7 @@ mod receive;
 mod regenerate;
 mod schedule;
 mod serve;
+mod service;
 mod shutdown;
 mod sidecar;
 mod support;
