@@ -62,14 +62,16 @@ impl Cause {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
     /// All was done.
     Ok,
     /// All was done but for items that were set aside.
     Partial,
-    /// Its time or its bytes were over; the next goes on from there.
-    Limit,
+    /// As many bytes were moved as it may move; the next goes on from there.
+    TransferLimit,
+    /// Its time was over; the next goes on from there.
+    TimeLimit,
     /// The delete guard holds deletes back.
     Guard,
     /// The two nodes differ.
@@ -83,10 +85,11 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Ok,
         Self::Partial,
-        Self::Limit,
+        Self::TransferLimit,
+        Self::TimeLimit,
         Self::Guard,
         Self::Differs,
         Self::Failed,
@@ -100,7 +103,8 @@ impl RunOutcome {
         match self {
             Self::Ok => "ok",
             Self::Partial => "partial",
-            Self::Limit => "limit",
+            Self::TransferLimit => "transfer-limit",
+            Self::TimeLimit => "time-limit",
             Self::Guard => "guard",
             Self::Differs => "differs",
             Self::Failed => "failed",

@@ -5,6 +5,7 @@ mod conflicts;
 mod crop;
 mod demo;
 mod doctor;
+mod event;
 pub mod exit_code;
 mod import;
 mod init;
@@ -19,6 +20,7 @@ mod quarantine;
 mod receive;
 mod record;
 mod serve;
+mod service;
 mod status;
 mod sync;
 mod thumbs;
@@ -46,7 +48,7 @@ pub use exit_code::ExitCode;
 /// When the directory is not there.
 pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // First of all, or an error would go unsaid.
-    logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
+    logging::start(&cli.global, matches!(cli.command, Command::Serve(_)))?;
     raise_handles();
     crate::crash::arm()?;
     if let Some(dir) = &cli.global.chdir {
@@ -101,7 +103,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Quarantine(command) => quarantine::run(&global, command).await,
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,
+        Command::Event(command) => event::run(&global, command, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
+        Command::Service(args) => service::unit(&global, &args),
+        Command::Completions(args) => service::completions(&args),
+        Command::Man(args) => service::man(&args),
         Command::Demo(args) => demo::run(&global, &args, &shutdown).await,
     }
 }

@@ -1,4 +1,6 @@
-//! `emsync serve`: lets other nodes list and fetch, and people look and decide.
+//! `emsync serve`: lets other nodes list and fetch, runs what the node does by itself, and lets people look and decide.
+
+mod service;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -36,6 +38,7 @@ pub(super) async fn run(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}"))?;
+    let hangups = service::Hangups::listen();
     let bound = listener.local_addr()?;
     let certificate = match &node.config.serve.tls {
         Some(files) => Some(Certificate::load(files)?),
@@ -43,26 +46,32 @@ pub(super) async fn run(
     };
     let url = super::base_url(bound, certificate.is_some(), &node.config.node.site);
     warn_of_readers(&node, bound.ip());
-    let scheduler = Scheduler::new(node.clone(), shutdown);
+    let scheduler = Scheduler::open(node.clone(), shutdown).await?;
+    let scheduler = scheduler.holding(args.bwlimit.clone());
     let page = Web::new(node.clone(), scheduler.clone(), shutdown.clone());
     let mut served = served(&node, shutdown)?.showing(web::router(page));
     if let Some(certificate) = certificate {
         served = served.secured(certificate);
     }
     output::read_or_not(output::line(&url).map_err(Into::into))?;
-    let (served, scheduled) = tokio::join!(
-        ending(serve::run(listener, served, shutdown.clone()), shutdown),
-        ending(scheduler.run(|| {}), shutdown),
+    service::ready();
+    let served = serve::run(listener, served, shutdown.clone());
+    let runs = scheduler.run(service::alive);
+    let reloads = service::reload(hangups, &scheduler, shutdown);
+    let (served, runs, ()) = tokio::join!(
+        ends_with(served, shutdown),
+        ends_with(runs, shutdown),
+        reloads
     );
     served?;
-    scheduled?;
+    runs?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
 }
 
-/// Waits for one half of the node; when it ends, so does the other.
-async fn ending<T>(half: impl Future<Output = T>, shutdown: &Shutdown) -> T {
-    let ended = half.await;
+/// One that ends, for whatever reason, ends the other.
+async fn ends_with<T>(running: impl Future<Output = T>, shutdown: &Shutdown) -> T {
+    let ended = running.await;
     shutdown.request();
     ended
 }

@@ -4,12 +4,16 @@
 //! order, blanks and line ends survive. What comes out is loaded as a [`Config`] before it replaces the file, and the
 //! exchange is atomic (`write.rs`). Two edits at once wait for one another.
 
+mod events;
+
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use secrecy::zeroize::Zeroizing;
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, value};
+
+pub use events::{EventText, add_event, change_event, enable_event, remove_event};
 
 use super::error::{Error, Place, Problem};
 use super::peer::{self, KeySource};
@@ -265,7 +269,7 @@ fn section(new: &NewPeer, config: &Config) -> Result<String, Error> {
     Ok(doc.to_string())
 }
 
-pub(super) fn checked<T>(key: &'static str, outcome: Result<T, Problem>) -> Result<T, Error> {
+fn checked<T>(key: &'static str, outcome: Result<T, Problem>) -> Result<T, Error> {
     outcome.map_err(|problem| Error::Argument {
         key,
         source: Box::new(problem),
@@ -275,7 +279,7 @@ pub(super) fn checked<T>(key: &'static str, outcome: Result<T, Problem>) -> Resu
 /// The bytes of a section: its lines, the comments that touch its header or its last line, and one blank line before it.
 ///
 /// A comment that also touches the next header is that one's.
-pub(super) fn extent(text: &str, section: &Table) -> Range<usize> {
+fn extent(text: &str, section: &Table) -> Range<usize> {
     let header = section.span().expect("a parsed section has a header");
     let last = section
         .iter()

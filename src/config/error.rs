@@ -118,6 +118,22 @@ pub enum Error {
         /// The names there are.
         known: Vec<String>,
     },
+    /// No event of that name.
+    #[error("no event {name:?} in {}: {}", file.display(), known_events(known))]
+    UnknownEvent {
+        /// The configuration file.
+        file: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// Events are written as one array, which cannot be edited entry by entry.
+    #[error("{}: `event` is written as one array: write each entry as an [[event]] section, then it can be edited from here", file.display())]
+    EventsInline {
+        /// The configuration file.
+        file: PathBuf,
+    },
     /// A peer of that name exists already.
     #[error("{} has a peer {name:?} already: choose another name, or `emsync peer remove {name}` first", file.display())]
     PeerExists {
@@ -131,20 +147,6 @@ pub enum Error {
     PeersInline {
         /// The configuration file.
         file: PathBuf,
-    },
-    /// Events are written as one array, which cannot be edited entry by entry.
-    #[error("{}: `event` is written as one array: write each entry as an [[event]] section, then it can be edited from here", file.display())]
-    EventsInline {
-        /// The configuration file.
-        file: PathBuf,
-    },
-    /// No event of that name.
-    #[error("no event {name:?} in {}", file.display())]
-    UnknownEvent {
-        /// The configuration file.
-        file: PathBuf,
-        /// What was asked for.
-        name: String,
     },
     /// [`set`](super::edit::set) was given a key that cannot be set that way.
     #[error("{}: {key} cannot be set from here: edit the file", file.display())]
@@ -331,7 +333,7 @@ pub enum Problem {
     #[error(
         "{0:?} is no address: write the one that the proxy connects from, for example \"127.0.0.1\""
     )]
-    Address(String),
+    ProxyAddress(String),
     /// A certificate without its key, or the other way round.
     #[error("{0} is needed as well: the certificate chain and its private key, both as PEM files")]
     HalfTls(&'static str),
@@ -435,6 +437,9 @@ pub enum Problem {
         "{0:?} is no date: write for example \"2026-12-01\" or \"2026-12-01 02:30\", in local time"
     )]
     Date(String),
+    /// Not an address somebody is told at. The address itself is not shown: it may let anybody in.
+    #[error("it is no address: write one that begins with https:// or http://")]
+    Address,
     /// A second event of the same name.
     #[error("{name:?} is already the name of the event at line {line}")]
     EventTaken {
@@ -443,6 +448,13 @@ pub enum Problem {
         /// Where the first one has it.
         line: usize,
     },
+}
+
+fn known_events(known: &[String]) -> String {
+    if known.is_empty() {
+        return "it names no events yet; `emsync event add` adds one".to_owned();
+    }
+    format!("there are {}", known.join(", "))
 }
 
 fn peers(known: &[String]) -> String {

@@ -16,8 +16,9 @@ use jiff::{Timestamp, Zoned};
 use super::error::{Error, Place, Problem};
 use super::peer::{self, Peer};
 use super::read::At;
+use super::secret::Secret;
 use super::window::Window;
-use super::{file, units};
+use super::{file, notify, units};
 
 /// Something that a node does by itself.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Event {
     pub max_transfer: Option<u64>,
     /// Longest time a run takes.
     pub max_duration: Option<Duration>,
+    /// Asked for after a run that ended well, instead of `notify.ping`.
+    pub ping: Option<Secret>,
     /// Whether it runs by itself; by hand it does in any case.
     pub enabled: bool,
     place: Place,
@@ -75,8 +78,26 @@ pub enum When {
 
 /// Shortest period.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// Longest period: ten years.
+const LONGEST: Duration = Duration::from_secs(87_600 * 3_600);
 
 impl Event {
+    /// The keys of a section, as errors name them.
+    pub(super) const KEYS: [&'static str; 12] = [
+        "event.name",
+        "event.action",
+        "event.peer",
+        "event.every",
+        "event.cron",
+        "event.start",
+        "event.window",
+        "event.jitter",
+        "event.make_up",
+        "event.max_transfer",
+        "event.max_duration",
+        "event.enabled",
+    ];
+
     /// Where its section starts in the file.
     #[must_use]
     pub fn place(&self) -> &Place {
@@ -178,6 +199,7 @@ impl Event {
             makes_up: written.make_up.as_ref().is_none_or(|at| at.value),
             max_transfer,
             max_duration: span(&written.max_duration)?,
+            ping: notify::address(&written.ping)?,
             enabled: written.enabled.as_ref().is_none_or(|at| at.value),
             place: written.place.clone(),
         })
@@ -226,11 +248,11 @@ fn peer_of(written: &file::Event, action: Action, peers: &[Peer]) -> Result<Opti
 
 fn period(text: &str) -> Result<When, Problem> {
     let period = units::duration(text)?;
-    if period < SHORTEST {
+    if !(SHORTEST..=LONGEST).contains(&period) {
         return Err(Problem::Range {
             value: text.to_owned(),
             least: units::show_duration(SHORTEST),
-            most: "any".to_owned(),
+            most: units::show_duration(LONGEST),
         });
     }
     Ok(When::Every(period))
@@ -241,7 +263,7 @@ fn pattern(text: &str) -> Result<When, Problem> {
     let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
     let cron = parser.parse(text).map_err(|error| Problem::Cron {
         value: text.to_owned(),
-        why: error.to_string(),
+        why: error.to_string().trim_end_matches('.').to_owned(),
     })?;
     Ok(When::Cron(Box::new(cron)))
 }
@@ -321,6 +343,7 @@ mod tests {
             makes_up: true,
             max_transfer: None,
             max_duration: None,
+            ping: None,
             enabled: true,
             place: Place::default(),
         }

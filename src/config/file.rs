@@ -21,6 +21,7 @@ pub(super) struct Written {
     pub(super) adapters: Vec<(&'static str, At<String>)>,
     pub(super) peers: Vec<Peer>,
     pub(super) events: Vec<Event>,
+    pub(super) notify: Notify,
     pub(super) presets: Vec<Preset>,
 }
 
@@ -93,6 +94,13 @@ pub(super) struct Peer {
     pub(super) max_delete: Option<At<String>>,
 }
 
+/// `[notify]`
+pub(super) struct Notify {
+    pub(super) ping: Option<At<Secret>>,
+    pub(super) webhook: Option<At<Secret>>,
+    pub(super) command: Option<At<String>>,
+}
+
 /// `[[event]]`
 pub(super) struct Event {
     pub(super) place: Place,
@@ -107,6 +115,7 @@ pub(super) struct Event {
     pub(super) make_up: Option<At<bool>>,
     pub(super) max_transfer: Option<At<String>>,
     pub(super) max_duration: Option<At<String>>,
+    pub(super) ping: Option<At<Secret>>,
     pub(super) enabled: Option<At<bool>>,
 }
 
@@ -160,6 +169,7 @@ impl Written {
                 .into_iter()
                 .map(Peer::take)
                 .collect::<Result<_, _>>()?,
+            notify: Notify::take(top.table("notify")?)?,
             events: top
                 .tables("event", "a list, each entry headed [[event]]")?
                 .into_iter()
@@ -279,6 +289,18 @@ impl Peer {
     }
 }
 
+impl Notify {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let notify = Self {
+            ping: section.secret("ping")?,
+            webhook: section.secret("webhook")?,
+            command: section.text("command")?,
+        };
+        section.done()?;
+        Ok(notify)
+    }
+}
+
 impl Event {
     fn take(mut section: Section<'_>) -> Result<Self, Error> {
         let event = Self {
@@ -294,6 +316,7 @@ impl Event {
             make_up: section.flag("make_up")?,
             max_transfer: section.amount("max_transfer")?,
             max_duration: section.span("max_duration")?,
+            ping: section.secret("ping")?,
             enabled: section.flag("enabled")?,
         };
         section.done()?;

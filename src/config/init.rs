@@ -115,6 +115,7 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
     push(&limits_text(&Limits::default()));
     push(PRESET);
     push(PEER);
+    push(NOTIFY);
     push(EVENTS);
     Ok(out)
 }
@@ -173,6 +174,17 @@ const PEER: &str = "\
 #max_delete = \"5%\"
 ";
 
+const NOTIFY: &str = "
+# Whom to tell how the runs of events ended.
+[notify]
+# Asked for (GET) after each that ended well, so that a monitor calls when nothing comes. An event may have a ping of its own.
+#ping = \"https://monitor.example.org/ping/1234\"
+# Gets JSON (POST) after each that needs a person: it failed, set something aside, was held by the guard, or found a difference.
+#webhook = \"https://chat.example.org/hooks/1234\"
+# Run by sh after each such; EMSYNC_EVENT, EMSYNC_OUTCOME, EMSYNC_DETAIL, EMSYNC_ACTION, EMSYNC_RUN and EMSYNC_NODE say what it was.
+#command = \"echo $EMSYNC_EVENT: $EMSYNC_DETAIL | mail -s emsync ops@example.org\"
+";
+
 /// EMDB's two events by their names, which its operators look for.
 const EVENTS: &str = "
 # What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, empty-trash.
@@ -193,6 +205,8 @@ every = \"15m\"
 # End a run after so much.
 #max_transfer = \"100GiB\"
 #max_duration = \"6h\"
+# Instead of notify.ping.
+#ping = \"https://monitor.example.org/ping/1234\"
 enabled = false
 
 # The pull above brings originals as well. This one is for who wants the many bytes at night: then give that one a max_transfer.

@@ -1,13 +1,12 @@
-//! Changes the members of one `[[peer]]` or `[[event]]` section of `emsync.toml`, and adds and removes events: what a form sends. As
-//! in `edit.rs` every other byte of the file stays, and what comes out is loaded before it replaces the file.
+//! Changes the members of one `[[peer]]` section of `emsync.toml`: what a form sends. As in `edit.rs` every other byte of the file stays, and what comes out is loaded before it replaces the file.
 
 use std::path::Path;
 
 use toml_edit::{Item, Table, Value};
 
 use super::Config;
-use super::edit::{NewPeer, added, change, checked, document, ended, extent, line_after, line_end};
-use super::error::{Error, Problem};
+use super::edit::{NewPeer, added, change, document, ended, line_after, line_end};
+use super::error::Error;
 
 /// What a member is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub type Members = [(&'static str, Member)];
 pub fn add_peer_with(file: &Path, new: &NewPeer, members: &Members) -> Result<(), Error> {
     change(file, |text| {
         let (text, _) = added(text, file, new)?;
-        with_members(text, file, ("peer", &new.name), members)
+        with_members(text, file, &new.name, members)
     })
 }
 
@@ -60,114 +59,31 @@ pub fn add_peer_with(file: &Path, new: &NewPeer, members: &Members) -> Result<()
 pub fn change_peer(file: &Path, name: &str, members: &Members) -> Result<(), Error> {
     change(file, |text| {
         Config::parse(text, file)?.peer(name)?;
-        with_members(text.to_owned(), file, ("peer", name), members)
+        with_members(text.to_owned(), file, name, members)
     })
 }
 
-/// Adds an `[[event]]` section at the end of the file.
-///
-/// # Errors
-/// What [`Config::load`] says of it. The file is then as it was.
-pub fn add_event(file: &Path, name: &str, members: &Members) -> Result<(), Error> {
-    change(file, |text| {
-        Config::parse(text, file)?;
-        if document(text, file)?
-            .get("event")
-            .is_some_and(|events| !events.is_array_of_tables())
-        {
-            return Err(inline(file, "event"));
-        }
-        let end = line_end(text);
-        let name = Value::from(name);
-        let text = format!("{}{end}[[event]]{end}name = {name}{end}", ended(text));
-        // The last one: it may have the name of another, which the load then refuses.
-        members.iter().try_fold(text, |text, (key, member)| {
-            let doc = document(&text, file)?;
-            let events = doc.get("event").and_then(Item::as_array_of_tables);
-            let section = events.and_then(|events| events.iter().last());
-            let section = section.expect("it was just added");
-            Ok(with_member(&text, section, key, member))
-        })
-    })
-}
-
-/// Changes members of an event's section, its name among them if need be.
-///
-/// # Errors
-/// [`Error::UnknownEvent`], or what [`Config::load`] says of the new values. The file is then as it was.
-pub fn change_event(file: &Path, name: &str, members: &Members) -> Result<(), Error> {
-    change(file, |text| {
-        known_event(text, file, name)?;
-        with_members(text.to_owned(), file, ("event", name), members)
-    })
-}
-
-/// Takes an event's section out, with the comment lines that touch it.
-///
-/// # Errors
-/// [`Error::UnknownEvent`], or any error of [`Config::load`]. The file is then as it was.
-pub fn remove_event(file: &Path, name: &str) -> Result<(), Error> {
-    change(file, |text| {
-        known_event(text, file, name)?;
-        let doc = document(text, file)?;
-        let gone = extent(text, named(doc.as_table(), file, ("event", name))?);
-        Ok(format!("{}{}", &text[..gone.start], &text[gone.end..]))
-    })
-}
-
-fn known_event(text: &str, file: &Path, name: &str) -> Result<(), Error> {
-    let config = Config::parse(text, file)?;
-    if config.events.iter().any(|event| event.name == name) {
-        return Ok(());
-    }
-    Err(Error::UnknownEvent {
-        file: file.to_owned(),
-        name: name.to_owned(),
-    })
-}
-
-/// The text with members of a section changed one by one. A change of the name comes last.
+/// The text with members of a peer's section changed one by one.
 fn with_members(
-    text: String,
+    mut text: String,
     file: &Path,
-    which: (&'static str, &str),
+    name: &str,
     members: &Members,
 ) -> Result<String, Error> {
-    let (names, others): (Vec<_>, Vec<_>) = members.iter().partition(|(key, _)| *key == "name");
-    let mut text = text;
-    for (key, member) in others.into_iter().chain(names) {
-        if *key == "name" && *member == Member::Absent {
-            return checked("name", Err(Problem::Empty));
-        }
+    for (key, member) in members {
         let doc = document(&text, file)?;
-        let section = named(doc.as_table(), file, which)?;
+        let peers = doc.get("peer").and_then(Item::as_array_of_tables);
+        let section = peers.and_then(|peers| {
+            peers
+                .iter()
+                .find(|peer| peer.get("name").and_then(Item::as_str) == Some(name))
+        });
+        let section = section.ok_or_else(|| Error::PeersInline {
+            file: file.to_owned(),
+        })?;
         text = with_member(&text, section, key, member);
     }
     Ok(text)
-}
-
-fn named<'t>(
-    top: &'t Table,
-    file: &Path,
-    (sections, name): (&'static str, &str),
-) -> Result<&'t Table, Error> {
-    let all = top.get(sections).and_then(Item::as_array_of_tables);
-    let all = all.ok_or_else(|| inline(file, sections))?;
-    let found = all
-        .iter()
-        .find(|section| section.get("name").and_then(Item::as_str) == Some(name));
-    found.ok_or_else(|| inline(file, sections))
-}
-
-fn inline(file: &Path, sections: &'static str) -> Error {
-    match sections {
-        "peer" => Error::PeersInline {
-            file: file.to_owned(),
-        },
-        _ => Error::EventsInline {
-            file: file.to_owned(),
-        },
-    }
 }
 
 /// The text with one member exchanged, added below the last one, or taken out with its line.
@@ -280,47 +196,7 @@ every = \"1h\" # often
         );
         assert!(error.unwrap_err().report().contains("http://far/assets"));
         change_peer(&file, "none", &[]).unwrap_err();
-        change_event(&file, "none", &[]).unwrap_err();
-        add_event(
-            &file,
-            "Pull",
-            &[
-                ("action", Member::text("pull")),
-                ("every", Member::text("1h")),
-            ],
-        )
-        .unwrap_err();
-        add_event(&file, "New", &[("action", Member::text("pull"))]).unwrap_err();
         assert_eq!(read(&file), FILE);
-    }
-
-    #[test]
-    fn events_are_added_renamed_and_removed() {
-        let (_dir, file) = place(FILE.trim_end());
-        let members = [
-            ("action", Member::text("verify")),
-            ("cron", Member::text("30 2 * * *")),
-            ("peer", Member::text("far")),
-            ("window", Member::Absent),
-        ];
-        add_event(&file, "Look \"hard\"", &members).unwrap();
-        let added = "\n[[event]]\nname = 'Look \"hard\"'\naction = \"verify\"\ncron = \"30 2 * * *\"\npeer = \"far\"\n";
-        assert_eq!(read(&file), format!("{FILE}{added}"));
-        let members = [
-            ("name", Member::text("Look")),
-            ("cron", Member::Absent),
-            ("every", Member::text("24h")),
-        ];
-        change_event(&file, "Look \"hard\"", &members).unwrap();
-        let changed =
-            "\n[[event]]\nname = \"Look\"\naction = \"verify\"\npeer = \"far\"\nevery = \"24h\"\n";
-        assert_eq!(read(&file), format!("{FILE}{changed}"));
-        remove_event(&file, "Look").unwrap();
-        assert_eq!(read(&file), FILE);
-        remove_event(&file, "Pull").unwrap();
-        let without = FILE.split("\n# at night").next().unwrap();
-        assert_eq!(read(&file), without);
-        change_event(&file, "Pull", &[("name", Member::Absent)]).unwrap_err();
     }
 
     #[test]

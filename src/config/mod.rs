@@ -16,6 +16,7 @@ pub mod key_file;
 pub mod limits;
 pub mod locate;
 pub mod members;
+mod notify;
 pub mod peer;
 mod presets;
 mod read;
@@ -38,6 +39,7 @@ pub use edit::NewPeer;
 pub use error::{Error, Place, Problem};
 pub use event::{Action, Event, When};
 pub use limits::Limits;
+pub use notify::Notify;
 pub use peer::{Generated, KeySource, Peer};
 pub use secret::Secret;
 pub use units::MaxDelete;
@@ -69,6 +71,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// What this node does by itself, in the order of the file; names are unique.
     pub events: Vec<Event>,
+    /// Whom to tell how they ended.
+    pub notify: Notify,
     /// Tables passed on although they could grant rights (design section 8, Tables).
     pub relay_tables: Vec<Module>,
     /// What was decided about programs that read formats for us, by their names in [`ADAPTERS`]; the others are looked for.
@@ -221,6 +225,7 @@ impl Config {
             state,
             limits: Limits::resolve(&written.limits)?,
             serve: Serve::resolve(&written.serve, &dir)?,
+            notify: Notify::resolve(&written.notify)?,
             events: event::events(&written.events, &peers)?,
             peers,
             relay_tables: written
@@ -248,6 +253,19 @@ impl Config {
                 name: name.to_owned(),
                 known: self.peers.iter().map(|peer| peer.name.clone()).collect(),
             })
+    }
+
+    /// The event called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEvent`] with the names there are.
+    pub fn event(&self, name: &str) -> Result<&Event, Error> {
+        let found = self.events.iter().find(|event| event.name == name);
+        found.ok_or_else(|| Error::UnknownEvent {
+            file: self.file.clone(),
+            name: name.to_owned(),
+            known: self.events.iter().map(|event| event.name.clone()).collect(),
+        })
     }
 
     /// How renditions treat colours and crops: as the file says, else as EMDB does while generated files come from a peer that may
@@ -314,7 +332,10 @@ impl Serve {
             (None, Some(at)) => return Err(at.wrong(Problem::HalfTls("tls_cert"))),
         };
         let proxy = |at: &read::At<String>| {
-            at.check(|text| text.parse().map_err(|_| Problem::Address(text.clone())))
+            at.check(|text| {
+                text.parse()
+                    .map_err(|_| Problem::ProxyAddress(text.clone()))
+            })
         };
         Ok(Self {
             listen,

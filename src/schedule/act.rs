@@ -43,8 +43,8 @@ pub(super) struct Run<'a> {
 /// Why something did not get to its end.
 #[derive(Debug)]
 enum Stopped {
-    /// Its time or its bytes are over.
-    Limit(String),
+    /// Its time or its bytes are over, and how.
+    Limit(RunOutcome, String),
     /// The end was asked for.
     Asked,
     /// It failed.
@@ -78,7 +78,7 @@ impl Run<'_> {
         let mut all = Sum::default();
         for peer in self.peers() {
             let done = self.exchange_with(&peer, ways).await;
-            let is_over = matches!(done.stopped, Some(Stopped::Asked | Stopped::Limit(_)));
+            let is_over = matches!(done.stopped, Some(Stopped::Asked | Stopped::Limit(..)));
             self.tell(&peer.name, &done);
             all.add(&peer.name, done);
             if is_over {
@@ -110,7 +110,7 @@ impl Run<'_> {
     fn tell(&self, peer: &str, done: &Done) {
         let level = match (&done.stopped, done.held + done.report.quarantined) {
             (Some(Stopped::Failed(_)), _) => Level::Error,
-            (None, 0) | (Some(Stopped::Asked | Stopped::Limit(_)), 0) => Level::Info,
+            (None, 0) | (Some(Stopped::Asked | Stopped::Limit(..)), 0) => Level::Info,
             _ => Level::Warn,
         };
         self.watch
@@ -205,7 +205,7 @@ impl Run<'_> {
         self.watch.say(Level::Info, &text);
         match over {
             _ if self.stop.requested() => Err(Stopped::Asked),
-            Some(over) => Err(Stopped::Limit(chain(&over))),
+            Some(over) => Err(Stopped::Limit(RunOutcome::TimeLimit, chain(&over))),
             None => Ok(serde_json::to_value(report).unwrap_or_default()),
         }
     }
@@ -233,9 +233,12 @@ impl Run<'_> {
 impl Stopped {
     fn of(error: &pipeline::Error) -> Self {
         match error {
-            pipeline::Error::Pull(
-                limit @ (pull::Error::TransferLimit { .. } | pull::Error::TimeLimit { .. }),
-            ) => Self::Limit(chain(limit)),
+            pipeline::Error::Pull(over @ pull::Error::TransferLimit { .. }) => {
+                Self::Limit(RunOutcome::TransferLimit, chain(over))
+            }
+            pipeline::Error::Pull(over @ pull::Error::TimeLimit { .. }) => {
+                Self::Limit(RunOutcome::TimeLimit, chain(over))
+            }
             error if error.class() == Class::Cancelled => Self::Asked,
             error => Self::Failed(chain(error)),
         }
@@ -252,7 +255,7 @@ impl Stopped {
 impl Ended {
     fn stopped(stopped: Stopped) -> Self {
         let (outcome, detail) = match stopped {
-            Stopped::Limit(why) => (RunOutcome::Limit, Some(why)),
+            Stopped::Limit(which, why) => (which, Some(why)),
             Stopped::Asked => (RunOutcome::Interrupted, None),
             Stopped::Failed(why) => (RunOutcome::Failed, Some(why)),
         };
@@ -331,7 +334,7 @@ impl Done {
         match &self.stopped {
             None => text,
             Some(Stopped::Asked) => format!("{text}; ended early"),
-            Some(Stopped::Limit(why) | Stopped::Failed(why)) => format!("{text}; {why}"),
+            Some(Stopped::Limit(_, why) | Stopped::Failed(why)) => format!("{text}; {why}"),
         }
     }
 }
@@ -342,7 +345,7 @@ struct Sum {
     report: RunReport,
     held: u64,
     failed: Vec<String>,
-    limit: Option<String>,
+    limit: Option<(RunOutcome, String)>,
     is_asked: bool,
 }
 
@@ -352,7 +355,7 @@ impl Sum {
         self.held += done.held;
         match done.stopped {
             Some(Stopped::Failed(why)) => self.failed.push(format!("{peer}: {why}")),
-            Some(Stopped::Limit(why)) => self.limit = Some(why),
+            Some(Stopped::Limit(which, why)) => self.limit = Some((which, why)),
             Some(Stopped::Asked) => self.is_asked = true,
             None => {}
         }
@@ -365,8 +368,8 @@ impl Sum {
             (RunOutcome::Failed, Some(self.failed.join("; ")))
         } else if self.is_asked {
             (RunOutcome::Interrupted, None)
-        } else if self.limit.is_some() {
-            (RunOutcome::Limit, self.limit)
+        } else if let Some((which, why)) = self.limit {
+            (which, Some(why))
         } else if self.held > 0 {
             let text = format!(
                 "{} deletes are held by the guard: look at them, then let them through with --max-delete",

@@ -15,6 +15,7 @@
 mod act;
 mod lanes;
 mod log;
+mod tell;
 mod timer;
 mod watch;
 
@@ -24,7 +25,7 @@ mod tests;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -36,7 +37,7 @@ pub use log::RunLogs;
 pub use watch::{Moved, Seen};
 
 use crate::catalogue::{self, Cause, EventRun, NewRun, RunOutcome};
-use crate::config::{Config, Event};
+use crate::config::{self, Bandwidth, Config, Event};
 use crate::model::Timestamp;
 use crate::node::Node;
 use crate::pull::Cutoff;
@@ -44,6 +45,7 @@ use crate::shutdown::Shutdown;
 use act::{Ended, Run};
 use lanes::Lanes;
 use log::Level;
+use tell::Told;
 use timer::{Next, Timer};
 use watch::Watch;
 
@@ -56,13 +58,8 @@ const KEPT: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No event of this name.
-    #[error("there is no event {name:?}: {}", listed(known))]
-    Unknown {
-        /// The name.
-        name: String,
-        /// Those there are.
-        known: Vec<String>,
-    },
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// The event runs already.
     #[error("{name:?} is running already, since {since}")]
     Running {
@@ -79,13 +76,6 @@ pub enum Error {
     Catalogue(#[from] catalogue::Error),
 }
 
-fn listed(names: &[String]) -> String {
-    match names {
-        [] => "the configuration has none; add an [[event]] section".to_owned(),
-        names => format!("there are {}", names.join(", ")),
-    }
-}
-
 /// Runs events. Clones are cheap and are the same scheduler.
 #[derive(Debug, Clone)]
 pub struct Scheduler(Arc<Inner>);
@@ -95,6 +85,8 @@ struct Inner {
     /// The node, with the configuration as it is now.
     node: RwLock<Arc<Node>>,
     zone: TimeZone,
+    /// The bandwidth of the command line.
+    held: OnceLock<Bandwidth>,
     timers: Mutex<HashMap<String, Timer>>,
     running: Mutex<HashMap<String, Arc<Running>>>,
     /// Held while a run begins, so that an event does not begin twice.
@@ -149,18 +141,39 @@ pub struct Current {
 
 impl Scheduler {
     /// A scheduler of a node's events, which runs none before [`run`](Self::run). It ends with `stop`. Local times are this machine's.
-    #[must_use]
-    pub fn new(node: Node, stop: &Shutdown) -> Self {
-        Self::in_zone(node, TimeZone::system(), stop)
+    ///
+    /// # Errors
+    /// [`Error::Catalogue`] when it does not say how far the events are.
+    pub async fn open(node: Node, stop: &Shutdown) -> Result<Self, Error> {
+        Self::open_in(node, TimeZone::system(), stop).await
     }
 
     /// The same, with local times of another zone.
-    #[must_use]
-    pub fn in_zone(node: Node, zone: TimeZone, stop: &Shutdown) -> Self {
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_in(node: Node, zone: TimeZone, stop: &Shutdown) -> Result<Self, Error> {
+        let scheduler = Self::of(node, zone, stop);
+        scheduler.load(&scheduler.node(), true).await?;
+        Ok(scheduler)
+    }
+
+    /// One that only says how its events stand, of a node that is not written to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_to_look(node: Node) -> Result<Self, Error> {
+        let scheduler = Self::of(node, TimeZone::system(), &Shutdown::new());
+        scheduler.load(&scheduler.node(), false).await?;
+        Ok(scheduler)
+    }
+
+    fn of(node: Node, zone: TimeZone, stop: &Shutdown) -> Self {
         Self(Arc::new(Inner {
             logs: RunLogs::new(&node.config.state),
             node: RwLock::new(Arc::new(node)),
             zone,
+            held: OnceLock::new(),
             timers: Mutex::default(),
             running: Mutex::default(),
             beginning: tokio::sync::Mutex::default(),
@@ -184,7 +197,6 @@ impl Scheduler {
         if dead > 0 {
             tracing::warn!(runs = dead, "were cut short; they begin again");
         }
-        self.load(&node).await?;
         while !self.0.stop.requested() {
             alive();
             let woken = self.0.wake.notified();
@@ -195,8 +207,7 @@ impl Scheduler {
                 () = self.0.stop.wait() => {}
             }
         }
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
+        self.drain().await;
         Ok(())
     }
 
@@ -223,11 +234,7 @@ impl Scheduler {
     /// [`Error`].
     pub async fn run_now(&self, name: &str) -> Result<i64, Error> {
         let node = self.node();
-        let event = node.config.events.iter().find(|event| event.name == name);
-        let event = event.ok_or_else(|| Error::Unknown {
-            name: name.to_owned(),
-            known: names(&node.config),
-        })?;
+        let event = node.config.event(name)?;
         self.begin(event, Cause::Hand).await
     }
 
@@ -242,16 +249,41 @@ impl Scheduler {
         true
     }
 
-    /// Takes another configuration for all runs that begin from now on.
+    /// Returns once a run has ended, and its end is in the history; at once where there is no such run.
+    pub async fn ended(&self, run: i64) {
+        if let Some(mut lines) = self.0.logs.follow(run) {
+            while lines.changed().await.is_ok() {}
+        }
+    }
+
+    /// Returns once every run has ended and has been told of; none may begin after it.
+    pub async fn drain(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Keeps a bandwidth whatever the configuration says of it: the one of the command line.
+    #[must_use]
+    pub fn holding(self, bwlimit: Option<Bandwidth>) -> Self {
+        if let Some(bwlimit) = bwlimit {
+            // It is said once.
+            let _ = self.0.held.set(bwlimit);
+        }
+        self
+    }
+
+    /// Reads the configuration file again; its bandwidth holds at once, the rest for all runs that begin from now on.
     ///
     /// # Errors
-    /// [`Error::Catalogue`] when it does not say how far its events are; the former configuration stays.
-    pub async fn reload(&self, config: Config) -> Result<(), Error> {
-        let node = Node {
-            config: Arc::new(config),
-            ..Node::clone(&self.node())
-        };
-        self.load(&node).await?;
+    /// [`Error`]; the former configuration stays.
+    pub async fn reload(&self) -> Result<(), Error> {
+        let _one = self.0.beginning.lock().await;
+        let mut config = Config::load(&self.node().config.file)?;
+        if let Some(held) = self.0.held.get() {
+            config.limits.bwlimit = held.clone();
+        }
+        let node = self.node().with(config);
+        self.load(&node, true).await?;
         *self.0.node.write().expect("no panic while it is held") = Arc::new(node);
         self.0.wake.notify_one();
         Ok(())
@@ -327,14 +359,20 @@ impl Scheduler {
         timers.get(&event.name)?.next(event, now, &self.0.zone)
     }
 
-    /// Finds out how far the events of a node are.
-    async fn load(&self, node: &Node) -> Result<(), Error> {
+    /// Finds out how far the events of a node are; notes that of new ones, if it may.
+    async fn load(&self, node: &Node, notes: bool) -> Result<(), Error> {
         let now = node.seams.clock.now();
         let mut timers = HashMap::new();
         for event in &node.config.events {
+            // What goes on is dealt with at its end.
+            let running = self.running().contains_key(&event.name);
+            if let Some(timer) = self.timers().get(&event.name).filter(|_| running) {
+                timers.insert(event.name.clone(), timer.clone());
+                continue;
+            }
             let stored = node.catalogue.event(&event.name).await?;
             let timer = Timer::new(event, stored.clone(), now);
-            if stored.as_ref() != Some(&timer.row) {
+            if notes && stored.as_ref() != Some(&timer.row) {
                 node.catalogue.put_event(&timer.row).await?;
             }
             let delay = draw(node, event);
@@ -442,6 +480,17 @@ impl Scheduler {
         self.running().remove(&event.name);
         self.0.logs.end(running.id);
         self.0.wake.notify_one();
+        let told = Told {
+            node: &node.config.node.name,
+            event: &event.name,
+            action: event.action.name(),
+            run: running.id,
+            outcome,
+            detail: detail.as_deref(),
+            started_at: running.started_at.to_string(),
+            ended_at: now.to_string(),
+        };
+        tell::tell(node, event, &told, &self.0.stop).await;
     }
 
     async fn perform(&self, node: &Node, event: &Event, running: &Running) -> Ended {
@@ -505,12 +554,4 @@ impl Running {
 fn draw(node: &Node, event: &Event) -> Duration {
     let most = u64::try_from(event.jitter.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(node.seams.rng.below(most))
-}
-
-fn names(config: &Config) -> Vec<String> {
-    config
-        .events
-        .iter()
-        .map(|event| event.name.clone())
-        .collect()
 }

@@ -7,8 +7,8 @@
 //! Nobody sees anything without a login. A request passes, in this order: [`headers`] (what the browser may do with the reply),
 //! [`body`] (only our own page changes anything, and a body is small and prompt), [`session`] (who is it), its handler.
 //!
-//! The configuration's peers are read anew for each request that shows or uses them, since pages and commands edit the file while
-//! this runs; everything else in it counts from the next start.
+//! Peers and events are read anew from the configuration for each request that shows or uses them, since pages and commands edit the
+//! file while this runs. What a page writes there holds at once for runs, too; what somebody else writes, when the file is read again.
 
 mod aside;
 mod assets;
@@ -88,35 +88,33 @@ impl Web {
         }
     }
 
-    /// The node with the peers and events that stand in its configuration file now.
+    /// The node, with the peers and events that stand in its configuration file now.
     fn current(&self) -> Result<Node, config::Error> {
-        let written = Config::load(&self.node.config.file)?;
+        let node = self.scheduler.node();
+        let written = Config::load(&node.config.file)?;
         let config = Config {
             peers: written.peers,
             events: written.events,
-            ..Config::clone(&self.node.config)
+            ..Config::clone(&node.config)
         };
         Ok(Node {
             config: Arc::new(config),
-            ..self.node.clone()
+            ..Node::clone(&node)
         })
     }
 
-    /// The same; where the file cannot be used, with those it had at the start, and why.
+    /// The same; where the file cannot be used, with what counted before, and why.
     fn current_or_former(&self) -> (Node, Option<String>) {
         match self.current() {
             Ok(node) => (node, None),
-            Err(error) => (self.node.clone(), Some(error.report())),
+            Err(error) => (Node::clone(&self.scheduler.node()), Some(error.report())),
         }
     }
 
-    /// Has the scheduler use the peers and events that stand in the file now.
+    /// Has the scheduler use what stands in the file now.
     async fn reload(&self) -> Result<(), Error> {
-        let node = self
-            .current()
-            .map_err(|error| Error::Refused(error.report()))?;
-        let reloaded = self.scheduler.reload(Config::clone(&node.config)).await;
-        reloaded.map_err(|error| Error::Inside(crate::error::chain(&error)))
+        let reloaded = self.scheduler.reload().await;
+        reloaded.map_err(|error| Error::Refused(crate::error::chain(&error)))
     }
 
     fn proxy(&self) -> Option<IpAddr> {

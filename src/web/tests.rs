@@ -95,7 +95,7 @@ impl Site {
         };
         let node = Node::open(config, seams).await.unwrap();
         let stop = Shutdown::new();
-        let scheduler = Scheduler::new(node.clone(), &stop);
+        let scheduler = Scheduler::open(node.clone(), &stop).await.unwrap();
         let page = router(Web::new(node.clone(), scheduler.clone(), stop));
         Self {
             dir,
