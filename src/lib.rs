@@ -36,7 +36,7 @@
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
 //!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`schedule`]
-//!    (what a node does by itself, and when), [`cli`].
+//!    (what a node does by itself, and when), [`web`] (the page for people), [`cli`].
 //!
 //! # Invariants
 //!
@@ -92,3 +92,4 @@ pub mod receive;
 pub mod renditions;
 pub mod schedule;
 pub mod serve;
+pub mod web;

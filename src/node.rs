@@ -119,7 +119,7 @@ impl Node {
         config.node = self.config.node.clone();
         config.state = self.config.state.clone();
         config.media.root = self.config.media.root.clone();
-        config.serve = self.config.serve;
+        config.serve = self.config.serve.clone();
         config.adapters = self.config.adapters.clone();
         fit(&mut config, &self.adapters);
         self.throttle.set(&config.limits);

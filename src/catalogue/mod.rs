@@ -46,6 +46,7 @@ mod sources;
 mod spans;
 mod spool;
 mod totals;
+mod users;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -77,6 +78,7 @@ pub use sources::{SourceDir, SourceFile};
 pub use spans::{Span, TableSum};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 pub use totals::FileTotals;
+pub use users::{Session, User};
 pub use windows::Window;
 
 use crate::error::Class;

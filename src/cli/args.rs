@@ -9,6 +9,7 @@ mod network;
 mod receive;
 mod service;
 mod thumbs;
+mod user;
 mod verify;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use network::{Network, Until};
 pub use receive::Receive;
 pub use service::{Completions, Man, Service};
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
+pub use user::{User, WithPassword};
 pub use verify::Verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -131,6 +133,9 @@ pub enum Command {
     /// Keys that other nodes present to this one.
     #[command(subcommand)]
     Key(Key),
+    /// People who may use the page.
+    #[command(subcommand)]
+    User(User),
     /// Renditions: make them again where something changed.
     #[command(subcommand)]
     Thumbs(Thumbs),
@@ -182,6 +187,12 @@ pub struct Init {
     /// Media root [default: DIR/media]; a sidecar takes its EMDB's WEB-INF/data.
     #[arg(long, value_name = "DIR")]
     pub media: Option<PathBuf>,
+    /// Let NAME use the page, with the password from --password-file, or one that is made and printed once as the last line.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Read the password of --user from the first line of FILE.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
     /// Say what would happen, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,

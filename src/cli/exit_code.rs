@@ -104,6 +104,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<schedule::Error>() {
         return of_schedule(error);
     }
+    if cause.is::<serve::TlsError>() {
+        return Some(ExitCode::Usage);
+    }
     cause
         .downcast_ref::<serve::Error>()
         .map(|error| of_class(error.class()))

@@ -15,6 +15,7 @@ mod output;
 mod peer;
 mod plan;
 mod progress;
+mod prompt;
 mod quarantine;
 mod receive;
 mod record;
@@ -24,6 +25,7 @@ mod status;
 mod sync;
 mod thumbs;
 mod trash;
+mod user;
 mod verify;
 mod why;
 
@@ -94,6 +96,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Record(command) => record::run(&global, command).await,
         Command::Conflicts(command) => conflicts::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
+        Command::User(command) => user::run(&global, command).await,
         Command::Thumbs(command) => thumbs::run(&global, command, &shutdown).await,
         Command::Crop(command) => crop::run(&global, command, &shutdown).await,
         Command::Trash(command) => trash::run(&global, command).await,
@@ -135,8 +138,9 @@ async fn open_to_look(global: &Global) -> anyhow::Result<Node> {
 }
 
 /// The base URL of a node that listens at `address`.
-fn base_url(address: std::net::SocketAddr, site: &str) -> String {
-    format!("http://{address}/{site}")
+fn base_url(address: std::net::SocketAddr, is_secure: bool, site: &str) -> String {
+    let scheme = if is_secure { "https" } else { "http" };
+    format!("{scheme}://{address}/{site}")
 }
 
 /// Makes a path of the command line independent of the current directory.

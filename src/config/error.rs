@@ -329,6 +329,14 @@ pub enum Problem {
         "{0:?} is no address to listen at: write for example \"127.0.0.1:7700\" or \"[::]:7700\""
     )]
     Listen(String),
+    /// Not an address of a machine.
+    #[error(
+        "{0:?} is no address: write the one that the proxy connects from, for example \"127.0.0.1\""
+    )]
+    Address(String),
+    /// A certificate without its key, or the other way round.
+    #[error("{0} is needed as well: the certificate chain and its private key, both as PEM files")]
+    HalfTls(&'static str),
     /// Two sources of one key.
     #[error("{first} is given as well: keep one of key, key_file and key_env")]
     SecondKey {
@@ -431,7 +439,7 @@ pub enum Problem {
     Date(String),
     /// Not an address somebody is told at. The address itself is not shown: it may let anybody in.
     #[error("it is no address: write one that begins with https:// or http://")]
-    Address,
+    NoAddress,
     /// A second event of the same name.
     #[error("{name:?} is already the name of the event at line {line}")]
     EventTaken {

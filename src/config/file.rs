@@ -70,6 +70,9 @@ pub(super) struct Limits {
 /// `[serve]`
 pub(super) struct Serve {
     pub(super) listen: Option<At<String>>,
+    pub(super) tls_cert: Option<At<String>>,
+    pub(super) tls_key: Option<At<String>>,
+    pub(super) trusted_proxy: Option<At<String>>,
 }
 
 /// `[[peer]]`
@@ -253,6 +256,9 @@ impl Serve {
     fn take(mut section: Section<'_>) -> Result<Self, Error> {
         let serve = Self {
             listen: section.text("listen")?,
+            tls_cert: section.text("tls_cert")?,
+            tls_key: section.text("tls_key")?,
+            trusted_proxy: section.text("trusted_proxy")?,
         };
         section.done()?;
         Ok(serve)

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Action, Config, Generated, Limits, MaxDelete, Media, Names, Serve};
+use super::{Action, Config, Generated, Limits, MaxDelete, Media, Names, Serve, Tls};
 use crate::model::Mode;
 use crate::model::preset::{
     Cut, Encoding, Extent, Gravity, Inputs, Preset, PresetId, PresetTable, RenderType, Shape,
@@ -148,6 +148,12 @@ fn full(config: &Config) {
     everything(preset(config, "everything"));
     assert_eq!(preset(config, "square").width, 128, "of the site's lists");
     assert_eq!(config.serve.listen.to_string(), "[::]:7701");
+    let tls = Tls {
+        cert: config.dir.join("tls/cert.pem"),
+        key: "/etc/key.pem".into(),
+    };
+    assert_eq!(config.serve.tls, Some(tls));
+    assert_eq!(config.serve.trusted_proxy, "::1".parse().ok());
     let tables: Vec<_> = config
         .relay_tables
         .iter()
@@ -178,7 +184,7 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(61));
+    assert_eq!(cdn.place().line, Some(64));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),

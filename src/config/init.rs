@@ -106,7 +106,10 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
         Media::MAX_PIXELS
     ));
     push(&format!(
-        "[serve]\n# Where this node listens; \"0.0.0.0:7700\" lets other machines in.\n#listen = \"{}\"\n\n",
+        "[serve]\n# Where this node listens; \"0.0.0.0:7700\" lets other machines in.\n#listen = \"{}\"\n\
+         # https: the certificate chain and its private key, PEM files.\n#tls_cert = \"cert.pem\"\n#tls_key = \"key.pem\"\n\
+         # A proxy with https in front of this node: the address that it connects from. It sets X-Forwarded-For and X-Forwarded-Proto.\n\
+         #trusted_proxy = \"127.0.0.1\"\n\n",
         Serve::LISTEN
     ));
     push(&limits_text(&Limits::default()));

@@ -26,7 +26,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{self as std_path, Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,15 +142,28 @@ impl Media {
 }
 
 /// Our own HTTP side.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Serve {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The certificate that it shows; without one it speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// A proxy in front of it that is believed who asks, and whether they came by https.
+    pub trusted_proxy: Option<IpAddr>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the chain, the node's own certificate first.
+    pub cert: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
 }
 
 impl Serve {
     /// Default of `listen`: this machine only.
-    pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 }
 
 /// Tables that grant things on an EMDB node, the keys for its peers among them (H-48). They leave a node only when
@@ -209,7 +222,7 @@ impl Config {
             media,
             state,
             limits: Limits::resolve(&written.limits)?,
-            serve: Serve::resolve(&written.serve)?,
+            serve: Serve::resolve(&written.serve, &dir)?,
             notify: Notify::resolve(&written.notify)?,
             events: event::events(&written.events, &peers)?,
             peers,
@@ -301,14 +314,29 @@ impl Node {
 }
 
 impl Serve {
-    fn resolve(written: &file::Serve) -> Result<Self, Error> {
-        let Some(at) = &written.listen else {
-            return Ok(Self {
-                listen: Self::LISTEN,
-            });
+    fn resolve(written: &file::Serve, dir: &Path) -> Result<Self, Error> {
+        let listen = match &written.listen {
+            None => Self::LISTEN,
+            Some(at) => at.check(|text| text.parse().map_err(|_| Problem::Listen(text.clone())))?,
         };
-        let listen = at.check(|text| text.parse().map_err(|_| Problem::Listen(text.clone())))?;
-        Ok(Self { listen })
+        let file = |at: &read::At<String>| at.check(|text| path(text, dir));
+        let tls = match (&written.tls_cert, &written.tls_key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(Tls {
+                cert: file(cert)?,
+                key: file(key)?,
+            }),
+            (Some(at), None) => return Err(at.wrong(Problem::HalfTls("tls_key"))),
+            (None, Some(at)) => return Err(at.wrong(Problem::HalfTls("tls_cert"))),
+        };
+        let proxy = |at: &read::At<String>| {
+            at.check(|text| text.parse().map_err(|_| Problem::Address(text.clone())))
+        };
+        Ok(Self {
+            listen,
+            tls,
+            trusted_proxy: written.trusted_proxy.as_ref().map(proxy).transpose()?,
+        })
     }
 }
 

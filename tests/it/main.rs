@@ -50,4 +50,5 @@ mod support;
 mod thumbs;
 mod trash;
 mod upstream;
+mod web;
 mod windows;
