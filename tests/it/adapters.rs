@@ -1,5 +1,7 @@
 //! Originals that programs of the machine read for us get renditions as others do, by the real binary.
 
+mod documents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +19,7 @@ const PRESETS: usize = 5;
 const FAKE: &str = "#!/bin/sh
 here=$(dirname \"$0\")
 case \"$*\" in
-    *--version*) cat \"$here/version\" ;;
+    -v | *-version*) cat \"$here/version\" ;;
     *) cp \"$here/picture.png\" out.png ;;
 esac
 ";
@@ -232,8 +234,22 @@ fn what_is_no_image_by_its_name_is_looked_at_by_its_content() {
     let named = world.dir.path().join("folder/picture.pdf");
     paint(&named.with_extension("png"), [4, 5, 6]);
     fs::rename(named.with_extension("png"), &named).unwrap();
-    let counts = [("renditions", 4 * PRESETS), ("unrenderable", 0)];
+    let made = 3 * PRESETS + documents::PRESETS;
+    let counts = [("renditions", made), ("unrenderable", 0)];
     assert_counts(&world.import(), &counts);
+}
+
+#[test]
+fn a_photo_that_is_called_a_drawing_needs_no_program() {
+    let world = World::new();
+    let named = world.dir.path().join("folder/photo.svg");
+    paint(&named.with_extension("png"), [4, 5, 6]);
+    fs::rename(named.with_extension("png"), &named).unwrap();
+    fs::remove_file(world.drawer.0.join("picture.png")).unwrap();
+    // The drawing beside it fails, for its program is broken.
+    let counts = [("renditions", 2 * PRESETS), ("unrenderable", 1)];
+    assert_counts(&world.import(), &counts);
+    assert_eq!(renditions(&world.master)["photo.svg"], PRESETS);
 }
 
 #[test]
