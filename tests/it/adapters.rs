@@ -1,6 +1,7 @@
 //! Originals that programs of the machine read for us get renditions as others do, by the real binary.
 
 mod documents;
+mod films;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

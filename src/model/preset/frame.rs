@@ -66,3 +66,57 @@ pub(super) fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
     let asked = asks.into_iter().find(|(is_asked, _)| *is_asked);
     asked.map(|(_, what)| what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PresetTable, Shipped, is_made_here};
+    use super::*;
+
+    fn shipped(set: Shipped) -> Preset {
+        let table = PresetTable::shipped(set);
+        let mut all = table.for_import(RenderType::Video).into_iter();
+        let frame = all.find(|it| it.transcoder == Transcoder::FfmpegImage);
+        frame.unwrap().clone()
+    }
+
+    #[test]
+    fn a_frame_is_written_twice_where_others_derive_from_it() {
+        for (set, extension) in [(Shipped::Webp, "webp"), (Shipped::Jpg, "jpg")] {
+            let preset = shipped(set);
+            let table = PresetTable::shipped(set);
+            let both = frames(&preset, &table.for_import(RenderType::Video));
+            let named: Vec<_> = both
+                .iter()
+                .map(|it| (it.id.as_str(), &*it.file_name))
+                .collect();
+            let id = preset.id.as_str();
+            let (plain, dated) = (
+                format!("image1900x1080.{extension}"),
+                format!("image1900x1080offset0.{extension}"),
+            );
+            let with_moment = format!("{id}@0");
+            assert_eq!(named, [(id, &*plain), (&with_moment, &*dated)]);
+            let alone = frames(&preset, &[&preset]);
+            assert_eq!((alone.len(), &alone[0].file_name), (1, &dated));
+            assert_eq!(alone[0].id, preset.id);
+        }
+    }
+
+    #[test]
+    fn only_the_start_of_a_film_is_shown_here() {
+        let preset = shipped(Shipped::Webp);
+        assert!(is_made_here(&preset));
+        let changes: [fn(&mut Preset); 5] = [
+            |it| it.time_offset = Some("12.5".to_owned()),
+            |it| it.time_offset = None,
+            |it| it.frame = Some("1".to_owned()),
+            |it| it.encoding = Encoding::Other,
+            |it| it.inputs = super::super::Inputs::Of(vec![RenderType::Image]),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut preset = preset.clone();
+            change(&mut preset);
+            assert!(!is_made_here(&preset), "change {number}");
+        }
+    }
+}

@@ -375,6 +375,59 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_here_is_what_an_import_leaves_but_for_what_is_no_picture() {
+        use super::super::{Subject, expected};
+        for set in [Shipped::Webp, Shipped::Jpg] {
+            let table = PresetTable::shipped(set);
+            for (format, others) in [
+                ("tif", &[][..]),
+                ("pdf", &[]),
+                ("odt", &["document.pdf"]),
+                ("mp4", &["video.m3u8"]),
+            ] {
+                let format = Some(format);
+                let made = table.renditions(format).iter();
+                let mut made: Vec<_> = made.map(|it| it.file_name.as_str()).collect();
+                let ids = table.renditions(format).iter().map(|it| &it.id);
+                assert_eq!(ids.collect::<HashSet<_>>().len(), made.len());
+                made.extend(others);
+                made.sort_unstable();
+                let mut left: Vec<_> = expected(Subject { format, pages: 1 }, &table)
+                    .into_iter()
+                    .map(|it| it.file_name)
+                    .collect();
+                left.sort_unstable();
+                assert_eq!(made, left, "{format:?} {set:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_render_type_derives_from_a_large_file_of_its_own() {
+        let table = PresetTable::shipped(Shipped::Webp);
+        for (format, large) in [
+            ("jpg", "webplargeimage"),
+            ("PDF", "webplargedocumentpreview"),
+            ("mov", "webppreviewffmpegthumb"),
+        ] {
+            let renditions = table.renditions(Some(format));
+            assert_eq!(table.large(Some(format)).map(PresetId::as_str), Some(large));
+            let of_original = renditions.iter().filter(|it| it.source == Source::Original);
+            let names: Vec<_> = of_original.map(|it| it.id.as_str()).collect();
+            assert_eq!(names[0], large);
+            assert!(names[1..].iter().all(|name| name.starts_with(large)));
+        }
+        // Without a preset for the frame each is made of the film itself.
+        let presets = table
+            .iter()
+            .filter(|it| it.transcoder != Transcoder::FfmpegImage);
+        let table = PresetTable::new(presets.cloned().collect());
+        let renditions = table.renditions(Some("mov"));
+        assert_eq!((renditions.len(), table.large(Some("mov"))), (4, None));
+        assert!(renditions.iter().all(|it| it.source == Source::Original));
+    }
+
+    #[test]
     fn a_table_without_a_large_file_makes_all_from_the_original() {
         let table = PresetTable::new(super::super::image_presets().split_off(2));
         assert!(table.iter().all(|preset| preset.source == Source::Original));

@@ -27,18 +27,18 @@ fn draw(path: &Path, width: u32, height: u32) {
 }
 
 /// A node that is told to use no program but these, and a folder to import.
-fn node(dir: &Path, name: &str, programs: &str) -> Program {
+pub(super) fn node(dir: &Path, name: &str, programs: &str) -> Program {
     let node = Program::init(&dir.join(name), &format!("{name}-0001"));
     name_programs(&node, programs);
     node
 }
 
-fn import(node: &Program, folder: &Path) -> crate::support::program::Done {
+pub(super) fn import(node: &Program, folder: &Path) -> crate::support::program::Done {
     let folder = folder.to_str().unwrap();
     node.run(&["import", folder, "--json"]).well()
 }
 
-fn names(node: &Program, original: &str) -> Vec<String> {
+pub(super) fn names(node: &Program, original: &str) -> Vec<String> {
     let all = node.files().into_keys();
     let made = all.filter(|(kind, _)| *kind == FileKind::Generated);
     let below = made.filter_map(|(_, path)| {
@@ -48,13 +48,13 @@ fn names(node: &Program, original: &str) -> Vec<String> {
     below.collect()
 }
 
-fn opened(node: &Program, original: &str, name: &str) -> image::RgbImage {
+pub(super) fn opened(node: &Program, original: &str, name: &str) -> image::RgbImage {
     let generated = node.dir().join("media/assets/catalog/generated");
     let file = generated.join(original).join(name);
     image::open(&file).unwrap().into_rgb8()
 }
 
-fn is_like(pixel: &image::Rgb<u8>, colour: [u8; 3]) -> bool {
+pub(super) fn is_like(pixel: &image::Rgb<u8>, colour: [u8; 3]) -> bool {
     let mut both = pixel.0.into_iter().zip(colour);
     both.all(|(a, b)| a.abs_diff(b) < 25)
 }
