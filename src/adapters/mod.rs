@@ -157,9 +157,12 @@ impl Adapter {
         }
     }
 
-    /// What it says its version is, asked once; `None` when it does not answer in time. Blocks.
+    /// What it says its version is, asked once; `None` when it does not answer in time, or never says. Blocks.
     pub fn version(&self) -> Option<&str> {
         let version = self.version.get_or_init(|| {
+            if self.tool.version.is_empty() {
+                return None;
+            }
             let dir = tempfile::tempdir().ok()?;
             let nothing = File::open("/dev/null").ok()?;
             let asked = run::Call {

@@ -204,7 +204,8 @@ fn every_tool_can_be_named_and_writes_what_it_is_told_to() {
             .flat_map(|way| [Some(way.arguments), way.at_density]);
         for arguments in all.flatten() {
             let arguments = Way::arguments_for(arguments, "input.x", Some(123));
-            assert!(arguments.contains(&"input.x".to_owned()), "{name}");
+            let names_it = arguments.iter().any(|it| it.contains("input.x"));
+            assert!(names_it, "{name}");
             assert!(!arguments.concat().contains('{'), "{name}");
         }
         // The first way that has a format is the one that is used.

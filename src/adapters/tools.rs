@@ -11,7 +11,7 @@ pub struct Tool {
     pub name: &'static str,
     /// Commands it may have on `PATH`, the better one first.
     pub commands: &'static [&'static str],
-    /// Arguments that make it say its version.
+    /// Arguments that make it say its version; none for one that never does.
     pub version: &'static [&'static str],
     /// Package of Debian and Ubuntu that holds it.
     pub package: &'static str,
@@ -127,18 +127,52 @@ pub const TOOLS: &[Tool] = &[
         commands: &["vips"],
         version: &["--version"],
         package: "libvips-tools",
+        ways: &[
+            Way {
+                formats: &["heic", "heif", "avif"],
+                // Upright, never enlarged; the profile stays, for the mode of the node decides what becomes of it.
+                arguments: &[
+                    "thumbnail",
+                    "{in}",
+                    "out.png",
+                    "3000",
+                    "--height",
+                    "3000",
+                    "--size",
+                    "down",
+                ],
+                ..WAY
+            },
+            Way {
+                formats: &["jp2"],
+                // Whole: asked for less, 8.14 takes the smallest size that the file holds.
+                arguments: &["copy", "{in}", "out.png"],
+                revision: 1,
+                ..WAY
+            },
+        ],
+    },
+    Tool {
+        name: "imagemagick",
+        commands: &["magick", "convert"],
+        version: &["-version"],
+        package: "imagemagick",
         ways: &[Way {
-            formats: &["heic", "heif", "avif", "jp2", "psd"],
-            // Upright, never enlarged; the profile stays, for the mode of the node decides what becomes of it.
+            // Not by vips, in which those of inks come out black.
+            formats: &["psd"],
+            // All layers as one, which such a file holds first. Named twice, so that no content makes it another format.
             arguments: &[
-                "thumbnail",
-                "{in}",
-                "out.png",
-                "3000",
-                "--height",
-                "3000",
-                "--size",
-                "down",
+                "-limit",
+                "thread",
+                "1",
+                "psd:{in}[0]",
+                "-colorspace",
+                "sRGB",
+                "-depth",
+                "8",
+                "-resize",
+                "3000x3000>",
+                "png:out.png",
             ],
             ..WAY
         }],

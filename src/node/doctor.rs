@@ -110,6 +110,10 @@ fn adapters(found: &Adapters, chosen: &BTreeMap<&'static str, Program>) -> Vec<C
                     "adapter",
                     format!("{name}: {program}, {version}, reads {formats}"),
                 ),
+                None if tool.version.is_empty() => Check::ok(
+                    "adapter",
+                    format!("{name}: {program}, which says no version, reads {formats}"),
+                ),
                 None => Check::not_ok(
                     "adapter",
                     State::Warning,

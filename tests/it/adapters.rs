@@ -2,14 +2,13 @@
 
 mod documents;
 mod films;
+mod real;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use emsync::adapters::Adapters;
 use emsync::model::FileKind;
 use serde_json::Value;
 
@@ -292,66 +291,4 @@ fn mirror(world: &World, serving: &Serving, name: &str, generated: &str) -> Prog
     let text = fs::read_to_string(&file).unwrap();
     fs::write(file, format!("{text}generated = \"{generated}\"\n")).unwrap();
     node
-}
-
-/// A red file of a format; `None` when nothing here writes it.
-fn specimen(dir: &Path, format: &str) -> Option<PathBuf> {
-    let path = dir.join(format!("real.{format}"));
-    if format == "svg" {
-        fs::write(&path, DRAWING).unwrap();
-        return Some(path);
-    }
-    let picture = dir.join("picture.png");
-    image::RgbImage::from_pixel(80, 60, image::Rgb([200, 30, 30]))
-        .save(&picture)
-        .unwrap();
-    // What reads a format writes it too, unless that is built without an encoder.
-    let written = Command::new("vips")
-        .arg("copy")
-        .args([&picture, &path])
-        .output();
-    written.is_ok_and(|it| it.status.success()).then_some(path)
-}
-
-#[expect(clippy::print_stderr, reason = "what was not tested is said aloud")]
-#[test]
-fn the_real_programs_read_real_files() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("folder");
-    fs::create_dir(&folder).unwrap();
-    let here = Adapters::find(&BTreeMap::new());
-    let mut given = BTreeSet::new();
-    for format in ["svg", "heic", "avif", "jp2"] {
-        let Some(adapter) = here.for_format(format) else {
-            eprintln!("not tried: no program on PATH reads {format}");
-            continue;
-        };
-        let Some(path) = specimen(dir.path(), format) else {
-            eprintln!("not tried: no program on PATH writes {format}");
-            continue;
-        };
-        eprintln!("{format} by {}", adapter.said());
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        fs::rename(path, folder.join(&name)).unwrap();
-        given.insert(name);
-    }
-    paint(&folder.join("native.png"), [1, 2, 3]);
-    let master = Program::init(&dir.path().join("m"), "master-0001");
-    master.run(&["import", folder.to_str().unwrap()]).well();
-    let made = renditions(&master);
-    for name in &given {
-        assert_eq!(made.get(name), Some(&PRESETS), "{name}");
-        let small = master.dir().join("media/assets/catalog/generated");
-        let small = image::open(small.join(name).join("image200x200.webp")).unwrap();
-        let small = small.into_rgb8();
-        assert_eq!(small.dimensions(), (80, 60), "{name}");
-        for (got, wanted) in small.get_pixel(40, 30).0.into_iter().zip([200, 30, 30]) {
-            assert!(
-                got.abs_diff(wanted) < 16,
-                "{name}: {:?}",
-                small.get_pixel(40, 30)
-            );
-        }
-    }
-    assert_eq!(made.len(), given.len() + 1);
 }
