@@ -78,11 +78,12 @@ pub struct Config {
 }
 
 /// Programs that `[adapters]` may speak of.
-pub const ADAPTERS: [&str; 7] = [
+pub const ADAPTERS: [&str; 8] = [
     "pdftoppm",
     "ghostscript",
     "rsvg",
     "vips",
+    "imagemagick",
     "heif",
     "ffmpeg",
     "libraw",

@@ -108,7 +108,7 @@ pub async fn set(
     dry_run: bool,
 ) -> Result<AssetCrop, CropError> {
     let (stored, original) = original(node, asset).await?;
-    check_preset(node, preset)?;
+    check_preset(node, original.format.as_deref(), preset)?;
     check_author(node, &stored)?;
     let probe = look(node, &original)?;
     let drawn = match node.config.mode() {
@@ -218,8 +218,8 @@ async fn original(node: &Node, asset: &AssetId) -> Result<(StoredRecord, Origina
     Ok((stored, original))
 }
 
-fn check_preset(node: &Node, preset: &PresetId) -> Result<(), CropError> {
-    let all = node.config.media.presets.renditions();
+fn check_preset(node: &Node, format: Option<&str>, preset: &PresetId) -> Result<(), CropError> {
+    let all = node.config.media.presets.renditions(format);
     if all.iter().any(|known| known.id == *preset) {
         return Ok(());
     }
