@@ -32,6 +32,7 @@ mod lanes;
 mod limits;
 mod local;
 mod model;
+mod night;
 mod nth_call;
 mod plan;
 mod planner;
