@@ -66,7 +66,7 @@ pub use keys::{AccessKey, Scope};
 pub use moment::Moment;
 pub use places::{Placed, Wanted};
 pub use pushes::{Candidate, PushPlace, PushState, PushWindow, Sent, Trim};
-pub use quarantine::{Aside, JobState, Standing};
+pub use quarantine::{Aside, JobGroup, JobState, Standing};
 pub use rebuilds::RebuildState;
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};

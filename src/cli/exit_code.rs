@@ -101,11 +101,11 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<trash::Error>() {
         return Some(of_trash(error));
     }
-    if let Some(error) = cause.downcast_ref::<schedule::Error>() {
-        return of_schedule(error);
-    }
     if cause.is::<serve::TlsError>() {
         return Some(ExitCode::Usage);
+    }
+    if let Some(error) = cause.downcast_ref::<schedule::Error>() {
+        return of_schedule(error);
     }
     cause
         .downcast_ref::<serve::Error>()

@@ -1,4 +1,4 @@
-//! `emsync serve`: lets other nodes list and fetch, lets people look and decide, and runs what the node does by itself.
+//! `emsync serve`: lets other nodes list and fetch, runs what the node does by itself, and lets people look and decide.
 
 mod service;
 
@@ -48,8 +48,8 @@ pub(super) async fn run(
     warn_of_readers(&node, bound.ip());
     let scheduler = Scheduler::open(node.clone(), shutdown).await?;
     let scheduler = scheduler.holding(args.bwlimit.clone());
-    let page = web::router(Web::new(node.clone()));
-    let mut served = served(&node, shutdown)?.showing(page);
+    let page = Web::new(node.clone(), scheduler.clone(), shutdown.clone());
+    let mut served = served(&node, shutdown)?.showing(web::router(page));
     if let Some(certificate) = certificate {
         served = served.secured(certificate);
     }

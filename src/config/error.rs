@@ -333,7 +333,7 @@ pub enum Problem {
     #[error(
         "{0:?} is no address: write the one that the proxy connects from, for example \"127.0.0.1\""
     )]
-    Address(String),
+    ProxyAddress(String),
     /// A certificate without its key, or the other way round.
     #[error("{0} is needed as well: the certificate chain and its private key, both as PEM files")]
     HalfTls(&'static str),

@@ -12,8 +12,10 @@ pub mod error;
 pub mod event;
 mod file;
 pub mod init;
+pub mod key_file;
 pub mod limits;
 pub mod locate;
+pub mod members;
 mod notify;
 pub mod peer;
 mod presets;
@@ -331,7 +333,10 @@ impl Serve {
             (None, Some(at)) => return Err(at.wrong(Problem::HalfTls("tls_cert"))),
         };
         let proxy = |at: &read::At<String>| {
-            at.check(|text| text.parse().map_err(|_| Problem::Address(text.clone())))
+            at.check(|text| {
+                text.parse()
+                    .map_err(|_| Problem::ProxyAddress(text.clone()))
+            })
         };
         Ok(Self {
             listen,

@@ -38,6 +38,9 @@ pub enum Error {
     /// What was asked for makes no sense, or cannot be done; said to who asked.
     #[error("{0}")]
     Refused(String),
+    /// The node is about to end.
+    #[error("the node is about to end")]
+    Ending,
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] catalogue::Error),
@@ -69,6 +72,7 @@ impl Error {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Catalogue(_) | Self::Store(_) | Self::Template(_) | Self::Inside(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -80,7 +84,7 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
-        let says = if status.is_server_error() {
+        let says = if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = chain(&self), "a page failed");
             "Something failed here; the log of emsync says what.".to_owned()
         } else {

@@ -1,6 +1,8 @@
 //! The page over its own requests: a real node in a temporary directory, and a browser without scripts.
 
 mod access;
+mod pages;
+mod peers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +19,10 @@ use crate::catalogue::User;
 use crate::config::{Config, Secret};
 use crate::model::Timestamp;
 use crate::node::Node;
+use crate::schedule::Scheduler;
 use crate::seams::{Clock, Os, Seams};
 use crate::serve::Connection;
+use crate::shutdown::Shutdown;
 
 const NOW: i64 = 1_800_000_000_000;
 const PASSWORD: &str = "correct horse";
@@ -35,7 +39,7 @@ impl Clock for Hands {
 
 /// A node with its page, and a browser.
 struct Site {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     node: Node,
     page: Router,
     clock: Arc<Hands>,
@@ -90,9 +94,11 @@ impl Site {
             rng: Arc::new(Os),
         };
         let node = Node::open(config, seams).await.unwrap();
-        let page = router(Web::new(node.clone()));
+        let stop = Shutdown::new();
+        let scheduler = Scheduler::open(node.clone(), &stop).await.unwrap();
+        let page = router(Web::new(node.clone(), scheduler.clone(), stop));
         Self {
-            _dir: dir,
+            dir,
             node,
             page,
             clock,
