@@ -2,13 +2,13 @@
 //!
 //! The rendition follows when it is made again ([`rebuild`]): by its fingerprint it is stale from then on.
 
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 
 use serde_json::Map;
 
 use super::{Error, Original, rebuild};
 use crate::catalogue::{self, Cropped, StoredRecord};
-use crate::media::{Probe, probe};
+use crate::media::{self, probe};
 use crate::model::id::derived;
 use crate::model::preset::PresetId;
 use crate::model::{AssetId, Crop, FileKind, Mode, NodeId, Record, RecordKey, RecordStatus};
@@ -16,6 +16,9 @@ use crate::node::Node;
 use crate::protocol::crop::{self, AssetCrop};
 use crate::protocol::record::{self, BadRecord};
 use crate::store;
+
+/// Largest original that is read whole to see its size, where no program reads it.
+const MOST_BYTES: u64 = 2 << 30;
 
 /// Why a rectangle cannot be set or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -110,12 +113,12 @@ pub async fn set(
     let (stored, original) = original(node, asset).await?;
     check_preset(node, original.format.as_deref(), preset)?;
     check_author(node, &stored)?;
-    let probe = look(node, &original)?;
+    let on = sheet(node, &stored, &original).await?;
     let drawn = match node.config.mode() {
         Mode::Faithful => seen,
-        Mode::Corrected => seen.from_upright((probe.width, probe.height), probe.orientation),
+        Mode::Corrected => seen.from_upright((on.width, on.height), on.orientation),
     };
-    check_inside(seen, &probe, node.config.mode())?;
+    check_inside(seen, &on, node.config.mode())?;
     let row = AssetCrop {
         asset: asset.clone(),
         preset: preset.clone(),
@@ -240,24 +243,56 @@ fn check_author(node: &Node, stored: &StoredRecord) -> Result<(), CropError> {
     })
 }
 
-fn look(node: &Node, original: &Original) -> Result<Probe, CropError> {
+/// What a rectangle is drawn on.
+struct Sheet {
+    /// As stored.
+    width: u32,
+    /// As stored.
+    height: u32,
+    /// By EXIF.
+    orientation: u8,
+}
+
+/// The picture that a rectangle is drawn on: the original as it is stored; where a program reads it, one of the size that the
+/// record says, else the one that the program makes.
+async fn sheet(
+    node: &Node,
+    stored: &StoredRecord,
+    original: &Original,
+) -> Result<Sheet, CropError> {
     let none = || CropError::NoPicture {
         asset: original.asset.clone(),
     };
-    let open = node
-        .store
-        .open_file(FileKind::Original, &original.place)?
-        .ok_or_else(none)?;
-    let probed = probe(BufReader::new(open.file)).map_err(Error::Media)?;
-    probed.ok_or_else(none)
+    let probed = if super::crops::is_read_by_program(original) {
+        if let Some((width, height)) = super::crops::size_in(&stored.record) {
+            return Ok(Sheet {
+                width,
+                height,
+                orientation: 1,
+            });
+        }
+        let (of, store, adapters) = (original.clone(), node.store.clone(), node.adapters.clone());
+        let picture = super::blocking(move || of.picture(&store, &adapters, MOST_BYTES)).await?;
+        let picture = picture.map_err(media::Error::Read).map_err(Error::Media)?;
+        probe(Cursor::new(picture))
+    } else {
+        let open = node.store.open_file(FileKind::Original, &original.place)?;
+        probe(BufReader::new(open.ok_or_else(none)?.file))
+    };
+    let probed = probed.map_err(Error::Media)?.ok_or_else(none)?;
+    Ok(Sheet {
+        width: probed.width,
+        height: probed.height,
+        orientation: probed.orientation,
+    })
 }
 
-fn check_inside(seen: Crop, probe: &Probe, mode: Mode) -> Result<(), CropError> {
-    let is_turned = mode == Mode::Corrected && (5..=8).contains(&probe.orientation);
+fn check_inside(seen: Crop, on: &Sheet, mode: Mode) -> Result<(), CropError> {
+    let is_turned = mode == Mode::Corrected && (5..=8).contains(&on.orientation);
     let (width, height) = if is_turned {
-        (probe.height, probe.width)
+        (on.height, on.width)
     } else {
-        (probe.width, probe.height)
+        (on.width, on.height)
     };
     let is_inside = |from: i64, side: u32, most: u32| {
         from >= 0
