@@ -68,7 +68,7 @@ pub struct Config {
 }
 
 /// Programs that `[adapters]` may speak of.
-pub const ADAPTERS: [&str; 8] = [
+pub const ADAPTERS: [&str; 9] = [
     "pdftoppm",
     "ghostscript",
     "rsvg",
@@ -76,6 +76,7 @@ pub const ADAPTERS: [&str; 8] = [
     "imagemagick",
     "heif",
     "ffmpeg",
+    "soffice",
     "libraw",
 ];
 

@@ -304,3 +304,37 @@ fn a_rectangle_on_a_page_is_in_its_points_where_they_are_known_and_else_in_the_p
         &[("stale", 0), ("rebuilt", 0)],
     );
 }
+
+#[expect(clippy::print_stderr, reason = "what was not tested is said aloud")]
+#[test]
+fn the_real_office_shows_a_letter() {
+    use emsync::adapters::Adapters;
+    let here = Adapters::find(&std::collections::BTreeMap::new());
+    let Some(adapter) = here.for_format("rtf") else {
+        eprintln!("not tried: no office on PATH, or nothing that reads what it makes");
+        return;
+    };
+    eprintln!("rtf by {}", adapter.said());
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(
+        folder.join("letter.rtf"),
+        "{\\rtf1 Dear reader, this is all.}",
+    )
+    .unwrap();
+    let master = node(dir.path(), "m", "vips = false");
+    assert_counts(&import(&master, &folder), &[("renditions", PRESETS)]);
+    assert_eq!(names(&master, "letter.rtf"), NAMES);
+    let page = opened(&master, "letter.rtf", NAMES[2]);
+    assert_eq!(page.height(), 3000);
+    let dark = page.pixels().filter(|pixel| pixel.0[0] < 80).count();
+    assert!(
+        (1_000..200_000).contains(&dark),
+        "{dark} dark pixels of one line"
+    );
+    // What it opened lies alone.
+    let originals = master.dir().join("media/assets/catalog/originals");
+    let left = fs::read_dir(originals).unwrap().count();
+    assert_eq!(left, 1);
+}
