@@ -277,8 +277,8 @@ fn nodes_that_fall_quiet_are_equal_and_nothing_is_lost() {
             }
         }
     });
-    if let (false, Some((seed, error))) = (is_survey, failed.pop()) {
-        fail(seed, error);
+    if let Some((seed, error)) = failed.first().filter(|_| !is_survey) {
+        fail(*seed, error.clone());
     }
     say(&format!(
         "converge: {sequences} sequences from seed {}, {operations} operations, {} violations, {:.1} s",
