@@ -3,6 +3,7 @@
 //! ```text
 //! tools   what is known of each: commands, arguments, formats, limits
 //! run     one child: limits, its own group, killed when its time is over or we are to end
+//! page    pure: at which density a page is drawn
 //! error   why no picture came of it
 //! ```
 //!
@@ -11,19 +12,21 @@
 //! is gone afterwards, where `input.<format>` leads to the open original on its standard input.
 
 mod error;
+mod page;
 mod run;
 mod tools;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub use error::Error;
 pub use run::Limits;
+use tools::Way;
 pub use tools::{TOOLS, Tool, missing};
 
 use crate::config::Program;
@@ -41,6 +44,8 @@ const ASKING: Limits = Limits {
 #[derive(Debug, Clone, Default)]
 pub struct Adapters {
     found: Arc<Vec<Adapter>>,
+    /// Held by the one that runs alone.
+    alone: Arc<Mutex<()>>,
     stop: Shutdown,
 }
 
@@ -51,7 +56,8 @@ pub struct Adapter {
     pub tool: &'static Tool,
     /// Where it lies.
     pub program: PathBuf,
-    limits: Limits,
+    /// Others than those of its ways.
+    limits: Option<Limits>,
     version: OnceLock<Option<String>>,
 }
 
@@ -81,10 +87,11 @@ impl Adapters {
                 Some(Program::At(place)) => Some(place.clone()).filter(|place| is_program(place)),
                 None => tool.commands.iter().find_map(on_path),
             };
-            program.map(|program| Adapter::new(tool, program, tool.limits))
+            program.map(|program| Adapter::new(tool, program))
         });
         Self {
             found: Arc::new(found.collect()),
+            alone: Arc::default(),
             stop: Shutdown::new(),
         }
     }
@@ -94,6 +101,7 @@ impl Adapters {
     pub fn until(&self, stop: &Shutdown) -> Self {
         Self {
             found: Arc::clone(&self.found),
+            alone: Arc::clone(&self.alone),
             stop: stop.clone(),
         }
     }
@@ -104,25 +112,45 @@ impl Adapters {
         &self.found
     }
 
-    /// The one for a format, in whatever case: of several the first of [`TOOLS`].
+    /// The one for a format, in whatever case: of several the first of [`TOOLS`]. None when it makes something else than a picture
+    /// that nothing here makes a picture of.
     #[must_use]
     pub fn for_format(&self, format: &str) -> Option<&Adapter> {
         let format = format.to_ascii_lowercase();
+        let (adapter, way) = self.way(&format)?;
+        match way.makes {
+            Some(made) => self.way(made).map(|_| adapter),
+            None => Some(adapter),
+        }
+    }
+
+    /// The one that reads a format in lower case, and how.
+    fn way(&self, format: &str) -> Option<(&Adapter, &'static Way)> {
         let mut found = self.found.iter();
-        found.find(|adapter| adapter.tool.formats.contains(&format.as_str()))
+        found.find_map(|adapter| Some((adapter, adapter.tool.way(format)?)))
     }
 
-    /// Every format that one was found for, in lower case.
+    /// Every format that pictures come of, in lower case.
     pub fn formats(&self) -> impl Iterator<Item = &'static str> {
-        let all = self.found.iter().flat_map(|adapter| adapter.tool.formats);
-        all.copied()
+        let all = self.found.iter().flat_map(|adapter| adapter.tool.formats());
+        all.filter(|format| self.for_format(format).is_some())
     }
 
-    /// Name and version of the program that reads a format, as fingerprints have it; `None` where there is none. Blocks when it
-    /// was not asked before.
+    /// Name and version of the program that reads a format and how it is called, as fingerprints have it; `None` where there is
+    /// none. Blocks when it was not asked before.
     #[must_use]
     pub fn decoder(&self, format: Option<&str>) -> Option<String> {
-        Some(self.for_format(format?)?.said())
+        let format = format?.to_ascii_lowercase();
+        self.for_format(&format)?;
+        let (adapter, way) = self.way(&format)?;
+        let mut said = adapter.said();
+        if way.revision > 0 {
+            said.push_str(&format!("; {}", way.revision));
+        }
+        if let Some(then) = self.decoder(way.makes) {
+            said.push_str(&format!(", {then}"));
+        }
+        Some(said)
     }
 
     /// Turns an original of a format into a PNG or PPM file, and answers with its content. Blocks.
@@ -130,26 +158,43 @@ impl Adapters {
     /// # Errors
     /// [`Error`]; [`Error::NotFound`] when there is no program for the format.
     pub fn picture(&self, original: File, format: &str) -> Result<Vec<u8>, Error> {
-        let adapter = self.for_format(format).ok_or_else(|| Error::NotFound {
-            reason: missing(format).unwrap_or_else(|| format!("nothing here reads {format}")),
+        let format = format.to_ascii_lowercase();
+        let found = self.for_format(&format).and_then(|_| self.way(&format));
+        let (adapter, way) = found.ok_or_else(|| Error::NotFound {
+            reason: missing(&format).unwrap_or_else(|| format!("nothing here reads {format}")),
         })?;
-        adapter.picture(original, &format.to_ascii_lowercase(), &self.stop)
+        let made = {
+            // Whoever panicked with it left nothing behind.
+            let lock = || self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = way.is_alone.then(lock);
+            adapter.make(way, original, &format, &self.stop)?
+        };
+        let Some(then) = way.makes else {
+            return Ok(made);
+        };
+        let mut between = tempfile::tempfile().map_err(Error::Scratch)?;
+        between.write_all(&made).map_err(Error::Scratch)?;
+        between.rewind().map_err(Error::Scratch)?;
+        self.picture(between, then)
     }
 }
 
 impl Adapter {
-    fn new(tool: &'static Tool, program: PathBuf, limits: Limits) -> Self {
+    fn new(tool: &'static Tool, program: PathBuf) -> Self {
         Self {
             tool,
             program,
-            limits,
+            limits: None,
             version: OnceLock::new(),
         }
     }
 
-    /// What it says its version is, asked once; `None` when it does not answer in time. Blocks.
+    /// What it says its version is, asked once; `None` when it does not answer in time, or never says. Blocks.
     pub fn version(&self) -> Option<&str> {
         let version = self.version.get_or_init(|| {
+            if self.tool.version.is_empty() {
+                return None;
+            }
             let dir = tempfile::tempdir().ok()?;
             let nothing = File::open("/dev/null").ok()?;
             let asked = run::Call {
@@ -169,30 +214,71 @@ impl Adapter {
         version.as_deref()
     }
 
-    /// Name and version, as fingerprints have it. Blocks when it was not asked before.
+    /// Name and version. Blocks when it was not asked before.
     #[must_use]
     pub fn said(&self) -> String {
         let version = self.version().unwrap_or("version unknown");
         format!("{}: {version}", self.tool.name)
     }
 
-    fn picture(&self, original: File, format: &str, stop: &Shutdown) -> Result<Vec<u8>, Error> {
+    /// Makes of an original of a format in lower case what it makes of it: of a page a picture at the density it should have.
+    fn make(
+        &self,
+        way: &Way,
+        mut original: File,
+        format: &str,
+        stop: &Shutdown,
+    ) -> Result<Vec<u8>, Error> {
         let dir = tempfile::Builder::new().prefix("emsync-").tempdir();
         let dir = dir.map_err(Error::Scratch)?;
+        for (name, content) in way.finds {
+            put(&dir.path().join(name), content).map_err(Error::Scratch)?;
+        }
         let input = format!("input.{format}");
-        symlink("/dev/fd/0", dir.path().join(&input)).map_err(Error::Scratch)?;
+        let place = dir.path().join(&input);
+        if way.is_copied {
+            let copy =
+                File::create(&place).and_then(|mut to| std::io::copy(&mut original, &mut to));
+            copy.map_err(Error::Scratch)?;
+        } else {
+            symlink("/dev/fd/0", place).map_err(Error::Scratch)?;
+        }
+        let again = original.try_clone().map_err(Error::Scratch)?;
+        let run = |original, arguments, density| {
+            let arguments = Way::arguments_for(arguments, &input, density);
+            self.run((way, arguments), original, dir.path(), stop)
+        };
+        let made = run(original, way.arguments, None)?;
+        match (way.at_density, page::better_density(&made)) {
+            (Some(arguments), Some(density)) => run(again, arguments, Some(density)),
+            _ => Ok(made),
+        }
+    }
+
+    /// Runs it once, in its private directory, and answers with what it wrote.
+    fn run(
+        &self,
+        (way, arguments): (&Way, Vec<String>),
+        original: File,
+        dir: &Path,
+        stop: &Shutdown,
+    ) -> Result<Vec<u8>, Error> {
+        let limits = self.limits.unwrap_or(way.limits);
+        let place = dir.join(way.output);
+        // What an earlier run left is none of this one's.
+        let _none = std::fs::remove_file(&place);
         let call = run::Call {
             program: &self.program,
-            arguments: self.tool.arguments_for(&input),
-            dir: dir.path(),
+            arguments,
+            dir,
             input: original,
-            limits: self.limits,
+            limits,
         };
         let ended = call.run(stop).map_err(|source| Error::Start {
             tool: self.said(),
             source,
         })?;
-        if let Some(failure) = ended.failure(&self.limits) {
+        if let Some(failure) = ended.failure(&limits) {
             return Err(Error::Failed {
                 tool: self.said(),
                 failure,
@@ -204,12 +290,11 @@ impl Adapter {
             said: last_lines(&ended.said),
         };
         // Never led away by a link that the program left.
-        let place = dir.path().join(self.tool.output);
         let is_file = place.symlink_metadata().is_ok_and(|it| it.is_file());
         let file = File::open(&place).ok().filter(|_| is_file);
         let mut picture = Vec::new();
         file.ok_or_else(nothing)?
-            .take(self.limits.file_bytes)
+            .take(limits.file_bytes)
             .read_to_end(&mut picture)
             .map_err(Error::Scratch)?;
         if picture.is_empty() {
@@ -217,6 +302,14 @@ impl Adapter {
         }
         Ok(picture)
     }
+}
+
+/// Writes a file and the folders above it.
+fn put(place: &Path, content: &str) -> std::io::Result<()> {
+    if let Some(folder) = place.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(place, content)
 }
 
 fn is_program(place: &Path) -> bool {

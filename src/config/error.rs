@@ -439,7 +439,7 @@ pub enum Problem {
     Date(String),
     /// Not an address somebody is told at. The address itself is not shown: it may let anybody in.
     #[error("it is no address: write one that begins with https:// or http://")]
-    Address,
+    NoAddress,
     /// A second event of the same name.
     #[error("{name:?} is already the name of the event at line {line}")]
     EventTaken {

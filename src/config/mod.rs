@@ -80,13 +80,15 @@ pub struct Config {
 }
 
 /// Programs that `[adapters]` may speak of.
-pub const ADAPTERS: [&str; 7] = [
+pub const ADAPTERS: [&str; 9] = [
     "pdftoppm",
     "ghostscript",
     "rsvg",
     "vips",
+    "imagemagick",
     "heif",
     "ffmpeg",
+    "soffice",
     "libraw",
 ];
 

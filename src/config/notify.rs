@@ -45,7 +45,7 @@ pub(super) fn address(written: &Option<At<Secret>>) -> Result<Option<Secret>, Er
             Some(rest) if is_plain && !rest.is_empty() && !rest.starts_with('/') => {
                 Ok(Secret::new(text))
             }
-            _ => Err(Problem::Address),
+            _ => Err(Problem::NoAddress),
         }
     });
     address.map(Some)
