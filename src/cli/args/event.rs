@@ -33,7 +33,7 @@ pub enum Event {
     },
     /// Add an event to the configuration.
     #[command(after_help = ADD)]
-    Add(EventAdd),
+    Add(Box<EventAdd>),
     /// Let an event run by itself.
     Enable {
         /// Its name.
