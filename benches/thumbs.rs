@@ -96,7 +96,7 @@ async fn fill(node: &Node, assets: u64) -> u64 {
     let node = records::open(&node.dir).await;
     let own = &node.config.node.cluster_id;
     let table = &node.config.media.presets;
-    let recipe = Recipe::by(table, BTreeMap::new(), node.config.mode());
+    let recipe = Recipe::by(table, None, BTreeMap::new(), node.config.mode());
     let now = node.seams.clock.now();
     for first in (0..assets).step_by(usize::try_from(CHUNK).unwrap()) {
         let numbers = first..assets.min(first + CHUNK);

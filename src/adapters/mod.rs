@@ -3,6 +3,7 @@
 //! ```text
 //! tools   what is known of each: commands, arguments, formats, limits
 //! run     one child: limits, its own group, killed when its time is over or we are to end
+//! page    pure: at which density a page is drawn
 //! error   why no picture came of it
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! is gone afterwards, where `input.<format>` leads to the open original on its standard input.
 
 mod error;
+mod page;
 mod run;
 mod tools;
 
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 pub use error::Error;
 pub use run::Limits;
+use tools::Way;
 pub use tools::{TOOLS, Tool, missing};
 
 use crate::config::Program;
@@ -51,7 +54,8 @@ pub struct Adapter {
     pub tool: &'static Tool,
     /// Where it lies.
     pub program: PathBuf,
-    limits: Limits,
+    /// Others than those of its ways.
+    limits: Option<Limits>,
     version: OnceLock<Option<String>>,
 }
 
@@ -81,7 +85,7 @@ impl Adapters {
                 Some(Program::At(place)) => Some(place.clone()).filter(|place| is_program(place)),
                 None => tool.commands.iter().find_map(on_path),
             };
-            program.map(|program| Adapter::new(tool, program, tool.limits))
+            program.map(|program| Adapter::new(tool, program))
         });
         Self {
             found: Arc::new(found.collect()),
@@ -109,20 +113,26 @@ impl Adapters {
     pub fn for_format(&self, format: &str) -> Option<&Adapter> {
         let format = format.to_ascii_lowercase();
         let mut found = self.found.iter();
-        found.find(|adapter| adapter.tool.formats.contains(&format.as_str()))
+        found.find(|adapter| adapter.tool.way(&format).is_some())
     }
 
     /// Every format that one was found for, in lower case.
     pub fn formats(&self) -> impl Iterator<Item = &'static str> {
-        let all = self.found.iter().flat_map(|adapter| adapter.tool.formats);
-        all.copied()
+        self.found.iter().flat_map(|adapter| adapter.tool.formats())
     }
 
-    /// Name and version of the program that reads a format, as fingerprints have it; `None` where there is none. Blocks when it
+    /// Name and version of the program that reads a format and how it is called, as fingerprints have it; `None` where there is none. Blocks when it
     /// was not asked before.
     #[must_use]
     pub fn decoder(&self, format: Option<&str>) -> Option<String> {
-        Some(self.for_format(format?)?.said())
+        let format = format?.to_ascii_lowercase();
+        let adapter = self.for_format(&format)?;
+        let revision = adapter.tool.way(&format)?.revision;
+        let said = adapter.said();
+        Some(match revision {
+            0 => said,
+            _ => format!("{said}; {revision}"),
+        })
     }
 
     /// Turns an original of a format into a PNG or PPM file, and answers with its content. Blocks.
@@ -138,18 +148,21 @@ impl Adapters {
 }
 
 impl Adapter {
-    fn new(tool: &'static Tool, program: PathBuf, limits: Limits) -> Self {
+    fn new(tool: &'static Tool, program: PathBuf) -> Self {
         Self {
             tool,
             program,
-            limits,
+            limits: None,
             version: OnceLock::new(),
         }
     }
 
-    /// What it says its version is, asked once; `None` when it does not answer in time. Blocks.
+    /// What it says its version is, asked once; `None` when it does not answer in time, or never says. Blocks.
     pub fn version(&self) -> Option<&str> {
         let version = self.version.get_or_init(|| {
+            if self.tool.version.is_empty() {
+                return None;
+            }
             let dir = tempfile::tempdir().ok()?;
             let nothing = File::open("/dev/null").ok()?;
             let asked = run::Call {
@@ -169,30 +182,58 @@ impl Adapter {
         version.as_deref()
     }
 
-    /// Name and version, as fingerprints have it. Blocks when it was not asked before.
+    /// Name and version. Blocks when it was not asked before.
     #[must_use]
     pub fn said(&self) -> String {
         let version = self.version().unwrap_or("version unknown");
         format!("{}: {version}", self.tool.name)
     }
 
+    /// Makes a picture of an original of a format in lower case: of a page at the density it should have.
     fn picture(&self, original: File, format: &str, stop: &Shutdown) -> Result<Vec<u8>, Error> {
+        let way = self.tool.way(format).ok_or_else(|| Error::NotFound {
+            reason: format!("{} does not read {format}", self.tool.name),
+        })?;
         let dir = tempfile::Builder::new().prefix("emsync-").tempdir();
         let dir = dir.map_err(Error::Scratch)?;
         let input = format!("input.{format}");
         symlink("/dev/fd/0", dir.path().join(&input)).map_err(Error::Scratch)?;
+        let again = original.try_clone().map_err(Error::Scratch)?;
+        let run = |original, arguments, density| {
+            let arguments = Way::arguments_for(arguments, &input, density);
+            self.run((way, arguments), original, dir.path(), stop)
+        };
+        let picture = run(original, way.arguments, None)?;
+        match (way.at_density, page::better_density(&picture)) {
+            (Some(arguments), Some(density)) => run(again, arguments, Some(density)),
+            _ => Ok(picture),
+        }
+    }
+
+    /// Runs it once, in its private directory, and answers with what it wrote.
+    fn run(
+        &self,
+        (way, arguments): (&Way, Vec<String>),
+        original: File,
+        dir: &Path,
+        stop: &Shutdown,
+    ) -> Result<Vec<u8>, Error> {
+        let limits = self.limits.unwrap_or(way.limits);
+        let place = dir.join(way.output);
+        // What an earlier run left is none of this one's.
+        let _none = std::fs::remove_file(&place);
         let call = run::Call {
             program: &self.program,
-            arguments: self.tool.arguments_for(&input),
-            dir: dir.path(),
+            arguments,
+            dir,
             input: original,
-            limits: self.limits,
+            limits,
         };
         let ended = call.run(stop).map_err(|source| Error::Start {
             tool: self.said(),
             source,
         })?;
-        if let Some(failure) = ended.failure(&self.limits) {
+        if let Some(failure) = ended.failure(&limits) {
             return Err(Error::Failed {
                 tool: self.said(),
                 failure,
@@ -204,12 +245,11 @@ impl Adapter {
             said: last_lines(&ended.said),
         };
         // Never led away by a link that the program left.
-        let place = dir.path().join(self.tool.output);
         let is_file = place.symlink_metadata().is_ok_and(|it| it.is_file());
         let file = File::open(&place).ok().filter(|_| is_file);
         let mut picture = Vec::new();
         file.ok_or_else(nothing)?
-            .take(self.limits.file_bytes)
+            .take(limits.file_bytes)
             .read_to_end(&mut picture)
             .map_err(Error::Scratch)?;
         if picture.is_empty() {

@@ -31,7 +31,11 @@ fn scripted(script: &str, limits: Limits) -> (Adapters, tempfile::TempDir) {
     std::fs::write(&program, format!("#!/bin/sh\n{asked}\n{script}\n")).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let tool = TOOLS.iter().find(|tool| tool.name == "rsvg").unwrap();
-    let found = Arc::new(vec![Adapter::new(tool, program, limits)]);
+    let adapter = Adapter {
+        limits: Some(limits),
+        ..Adapter::new(tool, program)
+    };
+    let found = Arc::new(vec![adapter]);
     let stop = Shutdown::new();
     (Adapters { found, stop }, dir)
 }
@@ -194,8 +198,22 @@ fn every_tool_can_be_named_and_writes_what_it_is_told_to() {
     names.dedup();
     assert_eq!(names.len(), TOOLS.len());
     for tool in TOOLS {
-        let arguments = tool.arguments_for("input.x");
-        assert!(arguments.contains(&"input.x".to_owned()), "{}", tool.name);
+        let (name, ways) = (tool.name, tool.ways);
+        let all = ways
+            .iter()
+            .flat_map(|way| [Some(way.arguments), way.at_density]);
+        for arguments in all.flatten() {
+            let arguments = Way::arguments_for(arguments, "input.x", Some(123));
+            let names_it = arguments.iter().any(|it| it.contains("input.x"));
+            assert!(names_it, "{name}");
+            assert!(!arguments.concat().contains('{'), "{name}");
+        }
+        // The first way that has a format is the one that is used.
+        let mut formats: Vec<_> = tool.formats().collect();
+        let all = formats.len();
+        formats.sort_unstable();
+        formats.dedup();
+        assert_eq!(formats.len(), all, "{name}");
     }
 }
 
@@ -209,7 +227,7 @@ fn real_programs_make_pictures() {
     let mut left_out = Vec::new();
     for (name, format, content, size) in [
         ("pdftoppm", "pdf", PDF, (2250, 3000)),
-        ("ghostscript", "pdf", PDF, (1250, 1667)),
+        ("ghostscript", "pdf", PDF, (2258, 3011)),
         ("rsvg", "svg", SVG, (30, 20)),
     ] {
         let Some(adapter) = found.all().iter().find(|it| it.tool.name == name) else {

@@ -11,17 +11,28 @@ pub struct Tool {
     pub name: &'static str,
     /// Commands it may have on `PATH`, the better one first.
     pub commands: &'static [&'static str],
-    /// Arguments that make it say its version.
+    /// Arguments that make it say its version; none for one that never does.
     pub version: &'static [&'static str],
-    /// Formats it reads, as EMDB spells them.
-    pub formats: &'static [&'static str],
     /// Package of Debian and Ubuntu that holds it.
     pub package: &'static str,
+    /// How it is called, for one family of formats each.
+    pub(super) ways: &'static [Way],
+}
+
+/// How a program is called for some formats.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// Formats it reads, as EMDB spells them.
+    pub(super) formats: &'static [&'static str],
     /// Its arguments; `{in}` stands for the original.
     pub(super) arguments: &'static [&'static str],
+    /// Arguments that draw a page at `{dpi}`, for when the first ones did not meet the density it should have (`page`).
+    pub(super) at_density: Option<&'static [&'static str]>,
     /// The file it writes, which the arguments name too.
     pub(super) output: &'static str,
     pub(super) limits: Limits,
+    /// Raised when another picture comes of the same program, so that what was made before counts as stale.
+    pub(super) revision: u32,
 }
 
 /// Enough for a page or a picture at 3000 pixels, and for a machine that is busy otherwise.
@@ -34,40 +45,27 @@ const PICTURE: Limits = Limits {
 
 const PNG: &str = "out.png";
 
-/// Every program that is known.
-///
-/// Pages are drawn to fit 3000 pixels, not at EMDB's 900 dpi (media spec 3.3): an A4 page comes out the same after the fit that
-/// follows there, a page shorter than 240 points larger.
-pub const TOOLS: &[Tool] = &[
-    Tool {
-        name: "pdftoppm",
-        commands: &["pdftoppm"],
-        version: &["-v"],
-        formats: &["pdf"],
-        package: "poppler-utils",
-        arguments: &[
-            "-f",
-            "1",
-            "-l",
-            "1",
-            "-singlefile",
-            "-png",
-            "-cropbox",
-            "-scale-to",
-            "3000",
-            "{in}",
-            "out",
-        ],
-        output: PNG,
-        limits: PICTURE,
-    },
-    Tool {
-        name: "ghostscript",
-        commands: &["gs"],
-        version: &["--version"],
-        formats: &["pdf", "ai", "eps"],
-        package: "ghostscript",
-        arguments: &[
+/// What most ways have in common.
+const WAY: Way = Way {
+    formats: &[],
+    arguments: &[],
+    at_density: None,
+    output: PNG,
+    limits: PICTURE,
+    revision: 0,
+};
+
+/// Draws page 1 as large as it says, of the whole sheet as EMDB does.
+macro_rules! pdftoppm {
+    ($($size:literal),+) => {
+        &["-f", "1", "-l", "1", "-singlefile", "-png", $($size),+, "{in}", "out"]
+    };
+}
+
+/// Draws page 1, or a figure within its bounds, at a density.
+macro_rules! ghostscript {
+    ($density:literal) => {
+        &[
             "-dSAFER",
             "-dBATCH",
             "-dNOPAUSE",
@@ -75,100 +73,220 @@ pub const TOOLS: &[Tool] = &[
             "-sDEVICE=png16m",
             "-dFirstPage=1",
             "-dLastPage=1",
-            "-dUseCropBox",
             "-dEPSCrop",
             "-dTextAlphaBits=4",
             "-dGraphicsAlphaBits=4",
-            "-r300",
+            $density,
             "-sOutputFile=out.png",
             "{in}",
-        ],
-        output: PNG,
-        limits: PICTURE,
+        ]
+    };
+}
+
+/// Every program that is known.
+pub const TOOLS: &[Tool] = &[
+    Tool {
+        name: "pdftoppm",
+        commands: &["pdftoppm"],
+        version: &["-v"],
+        package: "poppler-utils",
+        ways: &[Way {
+            formats: &["pdf"],
+            arguments: pdftoppm!("-scale-to", "3000"),
+            at_density: Some(pdftoppm!("-r", "{dpi}")),
+            ..WAY
+        }],
+    },
+    Tool {
+        name: "ghostscript",
+        commands: &["gs"],
+        version: &["--version"],
+        package: "ghostscript",
+        ways: &[Way {
+            formats: &["pdf", "ai", "eps"],
+            // Small, to see how large the page is.
+            arguments: ghostscript!("-r72"),
+            at_density: Some(ghostscript!("-r{dpi}")),
+            revision: 1,
+            ..WAY
+        }],
     },
     Tool {
         name: "rsvg",
         commands: &["rsvg-convert"],
         version: &["--version"],
-        formats: &["svg"],
         package: "librsvg2-bin",
-        arguments: &["--format", "png", "--output", "out.png", "{in}"],
-        output: PNG,
-        limits: PICTURE,
+        ways: &[Way {
+            formats: &["svg"],
+            arguments: &["--format", "png", "--output", "out.png", "{in}"],
+            ..WAY
+        }],
     },
     Tool {
         name: "vips",
         commands: &["vips"],
         version: &["--version"],
-        formats: &["heic", "heif", "avif", "jp2", "psd"],
         package: "libvips-tools",
-        // Upright, never enlarged; the profile stays, for the mode of the node decides what becomes of it.
-        arguments: &[
-            "thumbnail",
-            "{in}",
-            "out.png",
-            "3000",
-            "--height",
-            "3000",
-            "--size",
-            "down",
+        ways: &[
+            Way {
+                formats: &["heic", "heif", "avif"],
+                // Upright, never enlarged; the profile stays, for the mode of the node decides what becomes of it.
+                arguments: &[
+                    "thumbnail",
+                    "{in}",
+                    "out.png",
+                    "3000",
+                    "--height",
+                    "3000",
+                    "--size",
+                    "down",
+                ],
+                ..WAY
+            },
+            Way {
+                formats: &["jp2"],
+                // Whole: asked for less, 8.14 takes the smallest size that the file holds.
+                arguments: &["copy", "{in}", "out.png"],
+                revision: 1,
+                ..WAY
+            },
         ],
-        output: PNG,
-        limits: PICTURE,
+    },
+    Tool {
+        name: "imagemagick",
+        commands: &["magick", "convert"],
+        version: &["-version"],
+        package: "imagemagick",
+        ways: &[Way {
+            // Not by vips, in which those of inks come out black.
+            formats: &["psd"],
+            // All layers as one, which such a file holds first. Named twice, so that no content makes it another format.
+            arguments: &[
+                "-limit",
+                "thread",
+                "1",
+                "psd:{in}[0]",
+                "-colorspace",
+                "sRGB",
+                "-depth",
+                "8",
+                "-resize",
+                "3000x3000>",
+                "png:out.png",
+            ],
+            ..WAY
+        }],
     },
     Tool {
         name: "heif",
         commands: &["heif-convert", "heif-dec"],
         version: &["--version"],
-        formats: &["heic", "heif", "avif"],
         package: "libheif-examples",
-        arguments: &["{in}", "out.png"],
-        output: PNG,
-        limits: PICTURE,
+        ways: &[Way {
+            formats: &["heic", "heif", "avif"],
+            arguments: &["{in}", "out.png"],
+            ..WAY
+        }],
     },
     Tool {
         name: "ffmpeg",
         commands: &["ffmpeg"],
         version: &["-version"],
-        formats: &["avif", "jp2"],
         package: "ffmpeg",
-        // A playlist could lead it to other files and addresses.
-        arguments: &[
-            "-nostdin",
-            "-hide_banner",
-            "-loglevel",
-            "error",
-            "-protocol_whitelist",
-            "file",
-            "-format_whitelist",
-            "mov,j2k_pipe,jpeg2000",
-            "-i",
-            "{in}",
-            "-frames:v",
-            "1",
-            "-y",
-            "out.png",
+        ways: &[
+            Way {
+                formats: &["avif", "jp2"],
+                // A playlist could lead it to other files and addresses.
+                arguments: &[
+                    "-nostdin",
+                    "-hide_banner",
+                    "-loglevel",
+                    "error",
+                    "-protocol_whitelist",
+                    "file",
+                    "-format_whitelist",
+                    "mov,j2k_pipe,jpeg2000",
+                    "-i",
+                    "{in}",
+                    "-frames:v",
+                    "1",
+                    "-y",
+                    "out.png",
+                ],
+                ..WAY
+            },
+            Way {
+                // No m3u8: it is a list of other files.
+                formats: &[
+                    "asf", "avi", "dv", "flv", "mov", "moov", "ts", "mts", "m2ts", "m2t", "3gp",
+                    "mxf", "mp4", "m4v", "mpg", "mpeg", "mkv", "rm", "webm", "wmv",
+                ],
+                // The first frame, as EMDB has it of its stream of 1080 lines: smaller films are enlarged (media spec 7.2).
+                arguments: &[
+                    "-nostdin",
+                    "-hide_banner",
+                    "-loglevel",
+                    "error",
+                    "-protocol_whitelist",
+                    "file",
+                    "-format_whitelist",
+                    "asf,avi,dv,flv,mov,mpegts,mxf,mpeg,mpegvideo,matroska,rm",
+                    "-threads",
+                    "1",
+                    "-i",
+                    "{in}",
+                    "-map",
+                    "0:V:0",
+                    "-frames:v",
+                    "1",
+                    "-vf",
+                    "scale=w=-2:h=1080",
+                    "-pix_fmt",
+                    "rgb24",
+                    "-y",
+                    "out.png",
+                ],
+                ..WAY
+            },
         ],
-        output: PNG,
-        limits: PICTURE,
     },
     Tool {
         name: "libraw",
         commands: &["dcraw_emu"],
         version: &[],
-        formats: &["crw", "cr2", "dng", "nef", "pef", "rw2", "raw", "arw"],
         package: "libraw-bin",
-        // Turned upright by itself; a PPM has no tag that would turn it again.
-        arguments: &["-w", "-o", "1", "-Z", "out.ppm", "{in}"],
-        output: "out.ppm",
-        limits: PICTURE,
+        ways: &[Way {
+            formats: &["crw", "cr2", "dng", "nef", "pef", "rw2", "raw", "arw"],
+            // Turned upright by itself; a PPM has no tag that would turn it again.
+            arguments: &["-w", "-o", "1", "-Z", "out.ppm", "{in}"],
+            output: "out.ppm",
+            ..WAY
+        }],
     },
 ];
 
+impl Way {
+    /// Arguments for an original that is called `input`, at a density in dots per inch where they ask for one.
+    pub(super) fn arguments_for(
+        arguments: &[&str],
+        input: &str,
+        density: Option<u32>,
+    ) -> Vec<String> {
+        let dpi = density.map_or(String::new(), |density| density.to_string());
+        let argument = |it: &&str| it.replace("{in}", input).replace("{dpi}", &dpi);
+        arguments.iter().map(argument).collect()
+    }
+}
+
 impl Tool {
-    pub(super) fn arguments_for(&self, input: &str) -> Vec<String> {
-        let argument = |it: &&str| it.replace("{in}", input);
-        self.arguments.iter().map(argument).collect()
+    /// Formats it reads, as EMDB spells them.
+    pub fn formats(&self) -> impl Iterator<Item = &'static str> {
+        self.ways.iter().flat_map(|way| way.formats).copied()
+    }
+
+    /// How it is called for a format in lower case.
+    pub(super) fn way(&self, format: &str) -> Option<&'static Way> {
+        self.ways.iter().find(|way| way.formats.contains(&format))
     }
 
     /// What to install for it.
@@ -187,7 +305,7 @@ pub fn missing(format: &str) -> Option<String> {
     let format = format.to_ascii_lowercase();
     let able: Vec<_> = TOOLS
         .iter()
-        .filter(|tool| tool.formats.contains(&format.as_str()))
+        .filter(|tool| tool.way(&format).is_some())
         .collect();
     let first = able.first()?;
     let names: Vec<_> = able.iter().map(|tool| tool.name).collect();

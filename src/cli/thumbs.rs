@@ -1,5 +1,6 @@
 //! `emsync thumbs …`: renditions made again, and what they are made by.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::args::{Global, Json, Rebuild, Thumbs};
@@ -7,7 +8,7 @@ use super::progress::Progress;
 use super::{ExitCode, Usage, output};
 use crate::config::Config;
 use crate::model::AssetId;
-use crate::model::preset::{Encoding, PresetId, Shape};
+use crate::model::preset::{Encoding, Preset, PresetId, Shape};
 use crate::monitor::Monitor;
 use crate::node::Node;
 use crate::renditions::rebuild::{ACTIVITY, Report, Selection, rebuild};
@@ -63,7 +64,7 @@ fn threads(config: &mut Config, args: &Rebuild) {
 
 fn selection(args: &Rebuild, config: &Config) -> Result<Selection, Usage> {
     let says_which = args.missing || args.stale || args.failed || args.all;
-    let known = config.media.presets.renditions();
+    let known = made(config);
     let preset = |id: &String| {
         let preset = known.iter().find(|preset| preset.id.as_str() == id);
         preset.map(|preset| preset.id.clone()).ok_or_else(|| {
@@ -116,6 +117,13 @@ pub(super) fn summary(report: &Report, dry_run: bool) -> String {
     format!("{text}; {}", output::elapsed(report.elapsed_ms))
 }
 
+/// What is made here of anything, each preset once.
+fn made(config: &Config) -> Vec<&Preset> {
+    let mut seen = HashSet::new();
+    let all = config.media.presets.all_renditions();
+    all.filter(|preset| seen.insert(&preset.id)).collect()
+}
+
 /// A preset as `--json` prints it.
 #[derive(serde::Serialize)]
 struct Printed<'a> {
@@ -131,7 +139,7 @@ struct Printed<'a> {
 fn presets(global: &Global, args: &Json) -> anyhow::Result<ExitCode> {
     let config = super::config(global)?;
     let mode = config.mode();
-    let printed: Vec<_> = (config.media.presets.renditions().iter())
+    let printed: Vec<_> = (made(&config).into_iter())
         .map(|preset| {
             let (format, quality) = match preset.encoding {
                 Encoding::WebP { quality, .. } => ("webp", quality),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::gone::{clear, is_preset, marked_as_left, part_with};
 use super::identify::{Fate, Item};
+use super::read::extension;
 use super::{Error, Import, categories, fields};
 use crate::catalogue::{Batch, FileRow, SourceFile};
 use crate::crash::{self, Point};
@@ -111,17 +112,17 @@ async fn stale(import: &Import, items: &[Item]) -> Result<Vec<FileRow>, Error> {
         .iter()
         .filter(|item| matches!(item.fate, Fate::Replaced))
         .map(|item| {
-            (
-                item.asset.as_str(),
-                import.renders() && item.is_renderable(presets),
-            )
+            let is_made_anew = import.renders() && item.is_renderable(presets);
+            let format = extension(item.found.path.name()).filter(|_| is_made_anew);
+            (item.asset.as_str(), (is_made_anew, format))
         })
         .collect();
     let assets: Vec<_> = replaced.keys().copied().collect();
     let mut rows = import.catalogue.files_of(&assets).await?;
     rows.retain(|row| {
-        let is_made_anew = replaced.get(row.file.asset.as_str()) == Some(&true)
-            && is_preset(import, row.file.path.name());
+        let is_made_anew = (replaced.get(row.file.asset.as_str())).is_some_and(|(made, format)| {
+            *made && is_preset(import, format.as_deref(), row.file.path.name())
+        });
         row.file.kind == FileKind::Generated && !is_made_anew
     });
     for item in items {

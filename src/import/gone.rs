@@ -233,9 +233,10 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Whether an import makes a generated file of this name.
-pub(super) fn is_preset(import: &Import, name: &str) -> bool {
-    let mut presets = import.options.renditions.presets.renditions().iter();
+/// Whether an import makes a generated file of this name of an original of this format.
+pub(super) fn is_preset(import: &Import, format: Option<&str>, name: &str) -> bool {
+    let table = &import.options.renditions.presets;
+    let mut presets = table.renditions(format).iter();
     presets.any(|preset| preset.file_name == name)
 }
 

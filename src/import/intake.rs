@@ -16,7 +16,7 @@ use crate::crash::{self, Point};
 use crate::model::FileKind;
 use crate::model::preset::PresetTable;
 use crate::monitor::Counter;
-use crate::renditions::{Line, Original, of_images};
+use crate::renditions::{Line, Original, read_by_name};
 use crate::store::{self, Publish};
 
 /// Takes in the whole folder, or what there is until we are asked to end.
@@ -269,7 +269,8 @@ fn count(import: &Import, items: &[Item]) {
         let is_new = matches!(item.fate, Fate::Added | Fate::Replaced) && import.options.thumbs;
         let is_rendered = is_new && item.is_renderable(presets);
         if import.options.dry_run && is_rendered {
-            report.renditions += presets.renditions().len() as u64;
+            let format = extension(item.found.path.name());
+            report.renditions += presets.renditions(format.as_deref()).len() as u64;
         }
         drop(report);
         if is_new && !is_rendered {
@@ -287,7 +288,7 @@ fn original(item: Item, presets: &PresetTable) -> Option<Original> {
     is_new.then_some(Original {
         modified,
         asset: item.asset,
-        format: of_images(extension(item.found.path.name())),
+        format: read_by_name(extension(item.found.path.name())),
         path: item.found.path,
         place: item.place,
         content: item.reading.sha256,

@@ -92,8 +92,10 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Read(error) if error.kind() == io::ErrorKind::InvalidData => Class::Permanent,
-            Self::Read(_) => Class::Transient,
+            Self::Read(error) => match error.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => Class::Permanent,
+                _ => Class::Transient,
+            },
             _ => Class::Permanent,
         }
     }
@@ -109,8 +111,10 @@ mod tests {
             Error::Read(io::Error::other("disk")).class(),
             Class::Transient
         );
-        let content = io::Error::new(io::ErrorKind::InvalidData, "content");
-        assert_eq!(Error::Read(content).class(), Class::Permanent);
+        for kind in [io::ErrorKind::InvalidData, io::ErrorKind::FileTooLarge] {
+            let content = io::Error::new(kind, "content");
+            assert_eq!(Error::Read(content).class(), Class::Permanent);
+        }
         let message = "index".to_owned();
         for error in [Error::NotAnImage, Error::Panicked { message }] {
             assert_eq!(error.class(), Class::Permanent);

@@ -2,6 +2,7 @@
 //!
 //! Pure functions. For sides of at least 1 every result has sides of at least 1, and a window lies inside its picture.
 
+use crate::model::preset::{Gravity, Held};
 use crate::model::{Crop, Mode};
 
 /// Width and height in pixels, both at least 1.
@@ -80,14 +81,15 @@ pub(super) fn fit(picture: Size, into: Size) -> Size {
     scaled(picture, into, width_is_tighter(picture, into))
 }
 
-/// `picture` scaled until it covers `into`, and the box cut out around the centre.
-pub(super) fn fill_centre(picture: Size, into: Size) -> Window {
+/// `picture` scaled until it covers `into`, and the box cut out of it at `gravity`.
+pub(super) fn fill_cut(picture: Size, into: Size, gravity: Gravity) -> Window {
     let scaled = scaled(picture, into, !width_is_tighter(picture, into));
     let size = Size::new(into.width.min(scaled.width), into.height.min(scaled.height));
+    let (across, down) = gravity.sides();
     Window {
         scaled,
-        x: centre(scaled.width, size.width),
-        y: centre(scaled.height, size.height),
+        x: offset(across, scaled.width, size.width),
+        y: offset(down, scaled.height, size.height),
         size,
     }
 }
@@ -226,9 +228,14 @@ fn rounded(num: i128, den: i128) -> i128 {
     (2 * num + den).div_euclid(2 * den)
 }
 
-/// Offset of a centred cut: both halves are rounded down before they are subtracted.
-const fn centre(side: u32, cut: u32) -> u32 {
-    side / 2 - cut / 2
+/// Where a cut starts that holds to the start, the middle or the end of a side. In the middle both halves are rounded down
+/// before they are subtracted.
+const fn offset(held: Held, side: u32, cut: u32) -> u32 {
+    match held {
+        Held::Start => 0,
+        Held::Middle => side / 2 - cut / 2,
+        Held::End => side - cut,
+    }
 }
 
 #[cfg(test)]
@@ -265,13 +272,31 @@ mod tests {
 
     #[test]
     fn centre_offsets_round_each_half_down() {
-        assert_eq!(centre(113, 110), 1);
-        assert_eq!(centre(112, 109), 2);
+        assert_eq!(offset(Held::Middle, 113, 110), 1);
+        assert_eq!(offset(Held::Middle, 112, 109), 2);
+    }
+
+    #[test]
+    fn a_crop_of_a_portrait_page_from_its_top_is_its_upper_strip() {
+        let (page, into) = (Size::new(2318, 3000), Size::new(110, 62));
+        for (gravity, y) in [
+            (Gravity::NorthEast, 0),
+            (Gravity::Centre, 40),
+            (Gravity::SouthWest, 80),
+        ] {
+            let window = fill_cut(page, into, gravity);
+            assert_eq!(window.scaled, Size::new(110, 142));
+            assert_eq!((window.x, window.y, window.size), (0, y, into));
+        }
+        let window = fill_cut(page.turned(), into, Gravity::NorthEast);
+        assert_eq!((window.scaled, window.x), (Size::new(110, 85), 0));
+        let window = fill_cut(Size::new(3000, 300), into, Gravity::NorthEast);
+        assert_eq!((window.scaled, window.x), (Size::new(620, 62), 510));
     }
 
     #[test]
     fn a_crop_covers_its_box_even_when_it_enlarges() {
-        let window = fill_centre(Size::new(40, 30), Size::new(110, 62));
+        let window = fill_cut(Size::new(40, 30), Size::new(110, 62), Gravity::Centre);
         assert_eq!(window.scaled, Size::new(110, 83));
         assert_eq!(
             (window.x, window.y, window.size),
@@ -285,8 +310,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_crop_stays_inside_the_scaled_picture(w in side(), h in side(), bw in 1_u32..4000, bh in 1_u32..4000) {
-            let window = fill_centre(Size::new(w, h), Size::new(bw, bh));
+        fn a_crop_stays_inside_the_scaled_picture(w in side(), h in side(), bw in 1_u32..4000, bh in 1_u32..4000, held in any::<bool>()) {
+            let gravity = if held { Gravity::NorthEast } else { Gravity::Centre };
+            let window = fill_cut(Size::new(w, h), Size::new(bw, bh), gravity);
             prop_assert_eq!(window.size, Size::new(bw, bh));
             prop_assert!(window.x + window.size.width <= window.scaled.width);
             prop_assert!(window.y + window.size.height <= window.scaled.height);

@@ -56,6 +56,7 @@ pub use error::{Bound, Error};
 pub use pool::{Finished, Regenerator, Task};
 pub use probe::{Probe, probe};
 pub use recipe::Recipe;
+pub use sniff::is_decoded_here;
 
 use geometry::Size;
 use stages::Stages;

@@ -6,6 +6,7 @@
 use super::geometry::Size;
 use super::picture::{Picture, Pixels};
 use super::planes::{Plane, Planes};
+use crate::model::preset::{Gravity, Held};
 
 /// Side of the squares in which a turned picture is copied, so that both its rows and its columns stay in cache.
 const TILE: usize = 32;
@@ -13,6 +14,21 @@ const TILE: usize = 32;
 /// Whether `orientation` swaps width and height.
 pub(super) const fn turns(orientation: u8) -> bool {
     matches!(orientation, 5..=8)
+}
+
+/// The same side or corner of a picture, said of it as it is stored.
+pub(super) fn stored(upright: Gravity, orientation: u8) -> Gravity {
+    let (across, down) = upright.sides();
+    // The stored rows of 5 to 8 are the columns of what is seen.
+    let (across, down) = match turns(orientation) {
+        true => (down, across),
+        false => (across, down),
+    };
+    let mirrored = |held: Held, is_mirrored| if is_mirrored { held.mirrored() } else { held };
+    Gravity::of_sides(
+        mirrored(across, matches!(orientation, 2 | 3 | 7 | 8)),
+        mirrored(down, matches!(orientation, 3 | 4 | 6 | 7)),
+    )
 }
 
 /// `picture` as it should be looked at. Orientations outside 2 to 8 leave it alone.

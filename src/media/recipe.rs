@@ -41,12 +41,17 @@ impl From<Vec<Preset>> for Recipe {
 }
 
 impl Recipe {
-    /// What a node with these presets makes of an image.
+    /// What a node with these presets makes of an original of this format, in this mode.
     #[must_use]
-    pub fn by(table: &PresetTable, crops: BTreeMap<PresetId, Crop>, mode: Mode) -> Self {
+    pub fn by(
+        table: &PresetTable,
+        format: Option<&str>,
+        crops: BTreeMap<PresetId, Crop>,
+        mode: Mode,
+    ) -> Self {
         Self {
-            presets: table.renditions().to_vec(),
-            large: table.large().cloned(),
+            presets: table.renditions(format).to_vec(),
+            large: table.large(format).cloned(),
             crops,
             mode,
             decoder: None,

@@ -6,10 +6,10 @@ use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::error::Cause;
-use super::geometry::{Rect, Size, Window, fill_centre, fit};
+use super::geometry::{Rect, Size, Window, fill_cut, fit};
 use super::picture::{Picture, Pixels};
 use super::planes::{Plane, Planes, halved};
-use crate::model::preset::{Cut, Shape};
+use crate::model::preset::Shape;
 
 /// Brings `picture` into the box. `soft` asks for the filter of pictures with alpha although the channel is gone.
 ///
@@ -22,7 +22,7 @@ pub(super) fn bring(
 ) -> Result<Cow<'_, Picture>, Cause> {
     let window = match shape {
         Shape::Fit => Window::whole(fit(picture.size, into)),
-        Shape::Cut(Cut::CENTRE) => fill_centre(picture.size, into),
+        Shape::Cut(cut) if cut.is_of_the_box() => fill_cut(picture.size, into, cut.gravity),
         Shape::FitEnlarge | Shape::Fill | Shape::Cut(_) => {
             return Err("a preset of this kind is not made here".into());
         }
@@ -241,6 +241,7 @@ fn span(offset: u32, cut: u32, scaled: u32, side: u32) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::preset::{Cut, Gravity};
     use proptest::prelude::*;
 
     fn plain(width: u32, height: u32, pixel: &[u8]) -> Picture {
@@ -299,7 +300,7 @@ mod tests {
             .map(|index| (index * 7 % 256) as u8)
             .collect();
         let picture = Picture::rgb(size, bytes);
-        let window = fill_centre(size, Size::new(33, 11));
+        let window = fill_cut(size, Size::new(33, 11), Gravity::Centre);
         let all = Rect::whole(size);
         let whole = resize(&picture, all, Window::whole(window.scaled), false).unwrap();
         let cut = resize(&picture, all, window, false).unwrap();

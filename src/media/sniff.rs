@@ -31,6 +31,26 @@ pub(super) fn sniff<R: Read + Seek>(input: &mut R) -> io::Result<Option<ImageFor
     Ok(format)
 }
 
+/// Whether `input` says at its start that it is of a format decoded here, whatever its name promises. Leaves `input` at its start.
+///
+/// Only what cannot be mistaken counts: raw photographs, which programs read, may look like a TIFF.
+///
+/// # Errors
+/// What reading or seeking said.
+pub fn is_decoded_here<R: Read + Seek>(input: &mut R) -> io::Result<bool> {
+    let format = sniff(input)?;
+    Ok(matches!(
+        format,
+        Some(
+            ImageFormat::Jpeg
+                | ImageFormat::Png
+                | ImageFormat::Gif
+                | ImageFormat::WebP
+                | ImageFormat::Bmp
+        )
+    ))
+}
+
 /// EMDB's spelling of a format [`sniff`] answers with.
 pub(super) fn spelling(format: ImageFormat) -> &'static str {
     match format {

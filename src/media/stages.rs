@@ -9,7 +9,7 @@ use super::gif::Background;
 use super::picture::{Picture, WHITE};
 use super::recipe::{LARGE, Origin, Recipe, is_flat, is_large};
 use super::{Limits, Rendition, encode, orient, resize};
-use crate::model::preset::{Preset, PresetId, Shape};
+use crate::model::preset::{self, Preset, PresetId, Shape};
 use crate::model::{Crop, Mode};
 
 /// What presets are made from.
@@ -150,7 +150,8 @@ fn box_of(preset: &Preset) -> Size {
 
 /// `picture`, pixels of an original, brought into the box, flattened as its format asks, and turned.
 ///
-/// The box is the one of the upright picture, so it is turned too while the picture still lies on its side.
+/// The box is the one of the upright picture, and so is the corner that a cut holds to: both are turned too while the picture still
+/// lies on its side.
 fn upright(
     picture: Cow<'_, Picture>,
     traits: &Traits,
@@ -162,6 +163,13 @@ fn upright(
         into.turned()
     } else {
         into
+    };
+    let shape = match shape {
+        Shape::Cut(cut) => Shape::Cut(preset::Cut {
+            gravity: orient::stored(cut.gravity, traits.orientation),
+            ..cut
+        }),
+        shape => shape,
     };
     let picture = resize::bring(picture, into, shape, traits.soft)?.into_owned();
     Ok(finished(picture, traits, is_flat))
@@ -359,6 +367,40 @@ mod tests {
                         assert!(mean < 2.0, "{name} {orientation} {mode:?}: {mean}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_holds_to_its_corner_of_what_is_upright() {
+        use crate::model::preset::{Cut, Gravity};
+        let upright = shades(800, 600);
+        let corners = [Gravity::NorthEast, Gravity::West, Gravity::South];
+        let cut = |original: &[u8], gravity| {
+            let mut strip = preset(200);
+            strip.shape = Shape::Cut(Cut {
+                gravity,
+                ..Cut::CENTRE
+            });
+            // Of the original itself, which lies as it is stored.
+            (strip.width, strip.height) = (80, 40);
+            let recipe = Recipe {
+                presets: vec![strip],
+                ..Recipe::default()
+            };
+            let made = render(original, &recipe, &Limits::default()).unwrap();
+            image::load_from_memory(&made[0].bytes).unwrap().into_rgb8()
+        };
+        for gravity in corners {
+            let expected = cut(&png(&upright, 1), gravity);
+            let middle = cut(&png(&upright, 1), Gravity::Centre);
+            assert_eq!(expected.dimensions(), (80, 40));
+            let is_other = difference(&expected, &middle) > 2.0;
+            assert_eq!(is_other, gravity != Gravity::West, "{gravity:?}");
+            for orientation in 2..=8 {
+                let made = cut(&png(&laid(&upright, orientation), orientation), gravity);
+                let mean = difference(&made, &expected);
+                assert!(mean < 1.0, "{gravity:?} {orientation}: {mean}");
             }
         }
     }

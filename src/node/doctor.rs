@@ -102,13 +102,17 @@ pub async fn examine(config: &Config, seams: &Seams, deep: bool) -> Vec<Check> {
 /// A line for each program that could read formats for us. One that is not here is nothing wrong, unless a person named it.
 fn adapters(found: &Adapters, chosen: &BTreeMap<&'static str, Program>) -> Vec<Check> {
     let check = |tool: &Tool| {
-        let (name, formats) = (tool.name, tool.formats.join(" "));
+        let (name, formats) = (tool.name, tool.formats().collect::<Vec<_>>().join(" "));
         if let Some(here) = found.all().iter().find(|here| here.tool.name == name) {
             let program = here.program.display();
             return match here.version() {
                 Some(version) => Check::ok(
                     "adapter",
                     format!("{name}: {program}, {version}, reads {formats}"),
+                ),
+                None if tool.version.is_empty() => Check::ok(
+                    "adapter",
+                    format!("{name}: {program}, which says no version, reads {formats}"),
                 ),
                 None => Check::not_ok(
                     "adapter",

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::catalogue::{Finding, Job, Lane};
 use crate::crash::{self, Point};
-use crate::error::Class;
+use crate::error::{Class, chain};
 use crate::media::{self, Finished, Recipe, Regenerator, Rendition, Task};
 use crate::model::job::{RegenerateJob, Work};
 use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Sha256, Timestamp};
@@ -22,7 +22,7 @@ use crate::renditions::crops::crops_for;
 use crate::renditions::stale::{State, states};
 use crate::renditions::{Original, Settings, decoder, fresh_second};
 
-/// Largest original that is read, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
+/// Largest original that is read here, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
 const MOST_BYTES: u64 = 2 << 30;
 
 /// What comes back with the renditions.
@@ -173,22 +173,13 @@ impl MediaLane {
                 token,
             })));
         };
-        if row.file.size > MOST_BYTES {
-            let ending = Ending::Unrenderable(Finding {
-                asset: job.asset.clone(),
-                content: row.file.sha256,
-                reason: format!(
-                    "{} bytes are more than the {MOST_BYTES} that are read for renditions",
-                    row.file.size
-                ),
-            });
-            return Ok(Err(Box::new(Item { job, ending, token })));
-        }
-        let presets = (self.pull.presets.renditions().iter())
+        let format = self.format(&job.asset).await?;
+        let table = &self.pull.presets;
+        let presets = (table.renditions(format.as_deref()).iter())
             .filter(|preset| render.presets.iter().any(|id| id == preset.id.as_str()))
             .cloned()
             .collect();
-        let format = self.format(&job.asset).await?;
+        let large = table.large(format.as_deref()).cloned();
         // Planned while there was a program for it. Without, the next pass copies its author's renditions, if it is to copy any.
         if let Some(reason) = format.as_deref().and_then(|it| self.settings.lacks(it)) {
             let monitor = &self.pull.monitor;
@@ -207,7 +198,7 @@ impl MediaLane {
         let crops = crops_for(&self.pull.catalogue, &[&original], monitor).await?;
         let mut recipe = Recipe {
             presets,
-            large: self.pull.presets.large().cloned(),
+            large,
             crops: crops.into_values().next().unwrap_or_default(),
             mode: self.settings.mode,
             decoder,
@@ -268,7 +259,7 @@ impl MediaLane {
                 }
             }
             (Err(error), _) if error.class() == Class::Permanent => {
-                let reason = error.to_string();
+                let reason = chain(&error);
                 self.pull
                     .monitor
                     .finding(&format!("{}: no renditions: {reason}", job.asset));

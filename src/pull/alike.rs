@@ -56,7 +56,7 @@ pub(super) fn rules(policy: Policy, presets: &PresetTable) -> Sha256 {
         env!("CARGO_PKG_VERSION"),
         policy.originals
     );
-    for preset in presets.renditions() {
+    for preset in presets.all_renditions() {
         text.push_str(&format!("\n{} {}", preset.id, preset.file_name));
     }
     // A program that was installed since lets us make what was copied before.

@@ -125,6 +125,7 @@ pub fn plan(
         plan_generated(&mut plan, asset, generated, here);
     }
     if let Some(render) = render {
+        let presets = presets.renditions(asset.format.as_deref());
         plan.regenerate = missing_renditions(&plan, render, here, policy, presets);
     }
     if here.authority > Authority::Supplies {

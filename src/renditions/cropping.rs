@@ -3,6 +3,7 @@
 //! The rendition follows when it is made again ([`rebuild`]): by its fingerprint it is stale from then on.
 
 use std::io::BufReader;
+use std::sync::Arc;
 
 use serde_json::Map;
 
@@ -12,9 +13,11 @@ use crate::media::{Probe, probe};
 use crate::model::id::derived;
 use crate::model::preset::PresetId;
 use crate::model::{AssetId, Crop, FileKind, Mode, NodeId, Record, RecordKey, RecordStatus};
+use crate::monitor::Silent;
 use crate::node::Node;
 use crate::protocol::crop::{self, AssetCrop};
 use crate::protocol::record::{self, BadRecord};
+use crate::shutdown::Shutdown;
 use crate::store;
 
 /// Why a rectangle cannot be set or taken back.
@@ -108,7 +111,7 @@ pub async fn set(
     dry_run: bool,
 ) -> Result<AssetCrop, CropError> {
     let (stored, original) = original(node, asset).await?;
-    check_preset(node, preset)?;
+    check_preset(node, original.format.as_deref(), preset)?;
     check_author(node, &stored)?;
     let probe = look(node, &original)?;
     let drawn = match node.config.mode() {
@@ -147,6 +150,68 @@ pub async fn set(
     batch.put_records(&[&record], "", now).await?;
     batch.commit().await?;
     Ok(row)
+}
+
+/// What rectangles of an asset are drawn on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canvas {
+    /// Width in pixels of the picture as it is shown.
+    pub width: u32,
+    /// Height in pixels of the picture as it is shown.
+    pub height: u32,
+    /// The rectangles there are, as a person sees them.
+    pub drawn: Vec<(PresetId, Crop)>,
+}
+
+/// The canvas of an asset.
+///
+/// # Errors
+/// [`CropError`] where nothing can be drawn on it here.
+pub async fn canvas(node: &Node, asset: &AssetId) -> Result<Canvas, CropError> {
+    let (stored, original) = original(node, asset).await?;
+    check_author(node, &stored)?;
+    let (probe, mode) = (look(node, &original)?, node.config.mode());
+    let (width, height) = size_shown(&probe, mode);
+    let seen = |drawn: Crop| match mode {
+        Mode::Faithful => drawn,
+        // The way back is the way there with the sides exchanged.
+        Mode::Corrected => drawn.from_upright((probe.height, probe.width), probe.orientation),
+    };
+    let mut found = node.catalogue.crops_of(&[asset.as_str()]).await?;
+    found.sort_by_key(super::crops::rank);
+    let mut drawn: Vec<(PresetId, Crop)> = Vec::new();
+    for Cropped { row, .. } in found {
+        drawn.retain(|(preset, _)| *preset != row.preset);
+        drawn.push((row.preset, seen(row.crop)));
+    }
+    Ok(Canvas {
+        width,
+        height,
+        drawn,
+    })
+}
+
+/// What making the renditions of one asset is called, in locks and staging. Not that of a rebuild, which may take its time: files are
+/// kept apart by the locks of those who write them.
+pub const ACTIVITY: &str = "crop";
+
+/// Makes what is missing or stale of an asset now. The caller holds the lock of [`ACTIVITY`].
+///
+/// # Errors
+/// [`Error`], as [`rebuild`](rebuild::rebuild).
+pub async fn follow(
+    node: &Node,
+    asset: AssetId,
+    shutdown: &Shutdown,
+) -> Result<rebuild::Report, Error> {
+    let selection = rebuild::Selection {
+        missing: true,
+        stale: true,
+        assets: vec![asset],
+        ..rebuild::Selection::default()
+    };
+    let monitor = Arc::new(Silent);
+    rebuild::rebuild(node, ACTIVITY, &selection, false, monitor, shutdown).await
 }
 
 /// Takes the rectangle of an asset for a preset back.
@@ -218,8 +283,8 @@ async fn original(node: &Node, asset: &AssetId) -> Result<(StoredRecord, Origina
     Ok((stored, original))
 }
 
-fn check_preset(node: &Node, preset: &PresetId) -> Result<(), CropError> {
-    let all = node.config.media.presets.renditions();
+fn check_preset(node: &Node, format: Option<&str>, preset: &PresetId) -> Result<(), CropError> {
+    let all = node.config.media.presets.renditions(format);
     if all.iter().any(|known| known.id == *preset) {
         return Ok(());
     }
@@ -252,13 +317,17 @@ fn look(node: &Node, original: &Original) -> Result<Probe, CropError> {
     probed.ok_or_else(none)
 }
 
-fn check_inside(seen: Crop, probe: &Probe, mode: Mode) -> Result<(), CropError> {
-    let is_turned = mode == Mode::Corrected && (5..=8).contains(&probe.orientation);
-    let (width, height) = if is_turned {
+/// The picture as a person sees it. In faithful mode it is not turned.
+fn size_shown(probe: &Probe, mode: Mode) -> (u32, u32) {
+    if mode == Mode::Corrected && (5..=8).contains(&probe.orientation) {
         (probe.height, probe.width)
     } else {
         (probe.width, probe.height)
-    };
+    }
+}
+
+fn check_inside(seen: Crop, probe: &Probe, mode: Mode) -> Result<(), CropError> {
+    let (width, height) = size_shown(probe, mode);
     let is_inside = |from: i64, side: u32, most: u32| {
         from >= 0
             && from

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::settle::settle;
 use super::{Error, Workshop, blocking};
 use crate::adapters::Adapters;
-use crate::media::{Finished, Recipe, Regenerator, Task};
-use crate::model::preset::{RenderType, render_type};
+use crate::media::{Finished, Recipe, Regenerator, Task, is_decoded_here};
+use crate::model::preset::is_read_by_name;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::Store;
@@ -40,7 +40,8 @@ pub struct Original {
     pub path: MediaPath,
     /// Where the original lies.
     pub place: MediaPath,
-    /// Format by its record, where that is of images: it decides what reads it. Whatever else is looked at by its content.
+    /// Format by its record, where that is one of pictures, documents or films: it decides what reads it and which presets apply.
+    /// Whatever else is looked at by its content.
     pub format: Option<String>,
     /// Its content.
     pub content: Sha256,
@@ -50,9 +51,9 @@ pub struct Original {
     pub modified: Timestamp,
 }
 
-/// A format, if it is one of images.
-pub(crate) fn of_images(format: Option<String>) -> Option<String> {
-    format.filter(|format| render_type(Some(format)) == RenderType::Image)
+/// A format, if it decides what reads an original of it.
+pub(crate) fn read_by_name(format: Option<String>) -> Option<String> {
+    format.filter(|format| is_read_by_name(format))
 }
 
 impl Original {
@@ -63,30 +64,36 @@ impl Original {
             asset: file.asset.clone(),
             path,
             place: file.place().clone(),
-            format: of_images(format),
+            format: read_by_name(format),
             content: file.sha256,
             size: file.size,
             modified: file.modified,
         }
     }
 
-    /// What its renditions are made of: its whole content, or the picture that the program for its format makes of it. Blocks.
+    /// What its renditions are made of: its whole content, or the picture that the program for its format makes of it. A picture
+    /// that is decoded here needs no program, whatever it is called. Blocks.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::FileTooLarge`] for more than `most` bytes, [`io::ErrorKind::NotFound`] when it is
+    /// What the system says; [`io::ErrorKind::FileTooLarge`] for more than `most` bytes to read, [`io::ErrorKind::NotFound`] when it is
     /// not there, and [`io::ErrorKind::InvalidData`] when the program can do nothing with it.
     pub fn picture(&self, store: &Store, adapters: &Adapters, most: u64) -> io::Result<Vec<u8>> {
         let open = store
             .open_file(FileKind::Original, &self.place)
             .map_err(io::Error::other)?;
         let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        if open.size > most {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
         if let Some(format) = &self.format
             && adapters.for_format(format).is_some()
+            && !is_decoded_here(&mut open.file)?
         {
             return Ok(adapters.picture(open.file, format)?);
+        }
+        if open.size > most {
+            let text = format!(
+                "{} bytes are more than the {most} that are read for renditions",
+                open.size
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
         open.file.read_to_end(&mut bytes)?;

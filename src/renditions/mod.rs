@@ -29,13 +29,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 pub use error::Error;
-pub(crate) use line::of_images;
+pub(crate) use line::read_by_name;
 pub use line::{Line, Original, Want};
 
 use crate::adapters::{self, Adapters};
 use crate::catalogue::{Catalogue, StoredRecord};
 use crate::media::{Limits, Recipe};
-use crate::model::preset::{PresetTable, RenderType, render_type};
+use crate::model::preset::{PresetTable, is_read_by_name};
 use crate::model::{MediaPath, Mode, NodeId, Timestamp};
 use crate::monitor::Monitor;
 use crate::node::Node;
@@ -83,8 +83,7 @@ impl Settings {
     /// made, and for every format that no known program reads.
     #[must_use]
     pub fn lacks(&self, format: &str) -> Option<String> {
-        let is_image = render_type(Some(format)) == RenderType::Image;
-        let is_left = is_image && !self.presets.renders(format);
+        let is_left = is_read_by_name(format) && !self.presets.renders(format);
         is_left.then(|| adapters::missing(format)).flatten()
     }
 }
@@ -136,10 +135,11 @@ impl Workshop {
         let mut wants = Vec::with_capacity(originals.len());
         for original in originals {
             let crops = crops.remove(&original.asset).unwrap_or_default();
+            let format = original.format.as_deref();
             wants.push(Want {
                 recipe: Recipe {
                     decoder: decoder(&self.settings.adapters, &original).await?,
-                    ..Recipe::by(table, crops, mode)
+                    ..Recipe::by(table, format, crops, mode)
                 },
                 original,
                 completes: true,

@@ -19,8 +19,8 @@ use crate::catalogue::{FileRow, Finding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
-use crate::model::preset::PresetId;
-use crate::model::{Asset, AssetId, FileKind, Module, Parameters, RecordKey};
+use crate::model::preset::{PresetId, PresetTable};
+use crate::model::{Asset, AssetId, FileKind, Mode, Module, Parameters, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
 use crate::protocol::record;
@@ -264,21 +264,18 @@ impl<'a> Rebuild<'a> {
         }
         let all: Vec<_> = originals.iter().map(|(_, original, _)| original).collect();
         let mut crops = super::crops::crops_for(catalogue, &all, self.monitor.as_ref()).await?;
-        let (table, mode) = (&self.settings.presets, self.settings.mode);
-        let mut recipe = Recipe::by(table, BTreeMap::new(), mode);
-        let parameters = parameters(&recipe);
+        let table = Arc::clone(&self.settings.presets);
+        let mode = self.settings.mode;
+        let mut recipes = Recipes::default();
         for (stored, original, files) in originals {
+            let format = original.format.as_deref();
+            let (recipe, parameters) = recipes.of(&table, format, mode);
             recipe.crops = crops.remove(&original.asset).unwrap_or_default();
             recipe.decoder = super::decoder(&self.settings.adapters, &original).await?;
             let has_failed = findings.iter().any(|known: &Finding| {
                 known.asset == original.asset && known.content == original.content
             });
-            self.consider(
-                stored,
-                original,
-                (&recipe, &parameters),
-                (&files, has_failed),
-            );
+            self.consider(stored, original, (recipe, parameters), (&files, has_failed));
         }
         Ok(())
     }
@@ -502,6 +499,28 @@ impl<'a> Rebuild<'a> {
     /// What a rebuild of this selection is called.
     fn name(&self) -> String {
         serde_json::to_string(self.selection).unwrap_or_default()
+    }
+}
+
+/// The recipes of formats, each looked up once.
+#[derive(Default)]
+struct Recipes(HashMap<Option<String>, (Recipe, Vec<Parameters>)>);
+
+impl Recipes {
+    /// That of a format without crops, and what decides about each of its presets.
+    fn of(
+        &mut self,
+        table: &PresetTable,
+        format: Option<&str>,
+        mode: Mode,
+    ) -> (&mut Recipe, &[Parameters]) {
+        let known = self.0.entry(format.map(str::to_owned));
+        let (recipe, parameters) = known.or_insert_with(|| {
+            let recipe = Recipe::by(table, format, BTreeMap::new(), mode);
+            let parameters = parameters(&recipe);
+            (recipe, parameters)
+        });
+        (recipe, parameters)
     }
 }
 

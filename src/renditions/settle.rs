@@ -22,7 +22,7 @@ pub(super) async fn settle(shop: &Arc<Workshop>, group: Vec<Finished<Want>>) -> 
     for Finished { ticket, result } in group {
         match result {
             Ok(renditions) => made.push((ticket, renditions)),
-            Err(error) => match reason(shop, &ticket, &error) {
+            Err(error) => match reason(&error) {
                 Some(reason) => findings.push((ticket, reason)),
                 None => shop.monitor.finding(&format!(
                     "{}: not rendered yet: {}",
@@ -40,13 +40,7 @@ pub(super) async fn settle(shop: &Arc<Workshop>, group: Vec<Finished<Want>>) -> 
 }
 
 /// Why nothing will ever come of this content; `None` when another try may do better.
-fn reason(shop: &Workshop, want: &Want, error: &media::Error) -> Option<String> {
-    if want.original.size > shop.settings.limits.max_alloc_bytes {
-        return Some(format!(
-            "an original of {} bytes is too large to be rendered",
-            want.original.size
-        ));
-    }
+fn reason(error: &media::Error) -> Option<String> {
     (error.class() != Class::Transient).then(|| chain(error))
 }
 

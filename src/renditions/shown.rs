@@ -72,9 +72,15 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
             Some((original, _)) if !is_drawn_on(cropped, original) => Shown::EarlierOriginal,
             Some((original, files)) => {
                 let of_asset = crops.get(&row.asset).cloned().unwrap_or_default();
+                let table = &node.config.media.presets;
                 let recipe = Recipe {
                     decoder: decoder(&node.adapters, original).await?,
-                    ..Recipe::by(&node.config.media.presets, of_asset, node.config.mode())
+                    ..Recipe::by(
+                        table,
+                        original.format.as_deref(),
+                        of_asset,
+                        node.config.mode(),
+                    )
                 };
                 let is_outdone = recipe.crops.get(&row.preset) != Some(&row.crop);
                 match states(original, &recipe, files).get(&row.preset) {

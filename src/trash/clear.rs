@@ -1,6 +1,6 @@
 //! Emptying the places that assets have left: what lies there without a row goes to the trash.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Error, blocking, shown};
 use crate::catalogue::Catalogue;
@@ -47,7 +47,9 @@ pub async fn clear(
     // Rows may be gone by now: a file without one lies under its own name, or where it goes when that is taken.
     let rules = store.rules();
     for place in places {
-        let names = presets.renditions().iter().map(|preset| &preset.file_name);
+        let names = presets.all_renditions().map(|preset| &preset.file_name);
+        let names: BTreeSet<_> = names.collect();
+        let names = names.into_iter();
         let paths = names.filter_map(|name| place.path.join(name).ok());
         let paths = paths.flat_map(|path| {
             let places = rules.places(&path, &place.asset).take(2);

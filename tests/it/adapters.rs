@@ -1,12 +1,14 @@
 //! Originals that programs of the machine read for us get renditions as others do, by the real binary.
 
+mod documents;
+mod films;
+mod real;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use emsync::adapters::Adapters;
 use emsync::model::FileKind;
 use serde_json::Value;
 
@@ -17,7 +19,7 @@ const PRESETS: usize = 5;
 const FAKE: &str = "#!/bin/sh
 here=$(dirname \"$0\")
 case \"$*\" in
-    *--version*) cat \"$here/version\" ;;
+    -v | *-version*) cat \"$here/version\" ;;
     *) cp \"$here/picture.png\" out.png ;;
 esac
 ";
@@ -232,8 +234,22 @@ fn what_is_no_image_by_its_name_is_looked_at_by_its_content() {
     let named = world.dir.path().join("folder/picture.pdf");
     paint(&named.with_extension("png"), [4, 5, 6]);
     fs::rename(named.with_extension("png"), &named).unwrap();
-    let counts = [("renditions", 4 * PRESETS), ("unrenderable", 0)];
+    let made = 3 * PRESETS + documents::PRESETS;
+    let counts = [("renditions", made), ("unrenderable", 0)];
     assert_counts(&world.import(), &counts);
+}
+
+#[test]
+fn a_photo_that_is_called_a_drawing_needs_no_program() {
+    let world = World::new();
+    let named = world.dir.path().join("folder/photo.svg");
+    paint(&named.with_extension("png"), [4, 5, 6]);
+    fs::rename(named.with_extension("png"), &named).unwrap();
+    fs::remove_file(world.drawer.0.join("picture.png")).unwrap();
+    // The drawing beside it fails, for its program is broken.
+    let counts = [("renditions", 2 * PRESETS), ("unrenderable", 1)];
+    assert_counts(&world.import(), &counts);
+    assert_eq!(renditions(&world.master)["photo.svg"], PRESETS);
 }
 
 #[test]
@@ -275,66 +291,4 @@ fn mirror(world: &World, serving: &Serving, name: &str, generated: &str) -> Prog
     let text = fs::read_to_string(&file).unwrap();
     fs::write(file, format!("{text}generated = \"{generated}\"\n")).unwrap();
     node
-}
-
-/// A red file of a format; `None` when nothing here writes it.
-fn specimen(dir: &Path, format: &str) -> Option<PathBuf> {
-    let path = dir.join(format!("real.{format}"));
-    if format == "svg" {
-        fs::write(&path, DRAWING).unwrap();
-        return Some(path);
-    }
-    let picture = dir.join("picture.png");
-    image::RgbImage::from_pixel(80, 60, image::Rgb([200, 30, 30]))
-        .save(&picture)
-        .unwrap();
-    // What reads a format writes it too, unless that is built without an encoder.
-    let written = Command::new("vips")
-        .arg("copy")
-        .args([&picture, &path])
-        .output();
-    written.is_ok_and(|it| it.status.success()).then_some(path)
-}
-
-#[expect(clippy::print_stderr, reason = "what was not tested is said aloud")]
-#[test]
-fn the_real_programs_read_real_files() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("folder");
-    fs::create_dir(&folder).unwrap();
-    let here = Adapters::find(&BTreeMap::new());
-    let mut given = BTreeSet::new();
-    for format in ["svg", "heic", "avif", "jp2"] {
-        let Some(adapter) = here.for_format(format) else {
-            eprintln!("not tried: no program on PATH reads {format}");
-            continue;
-        };
-        let Some(path) = specimen(dir.path(), format) else {
-            eprintln!("not tried: no program on PATH writes {format}");
-            continue;
-        };
-        eprintln!("{format} by {}", adapter.said());
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        fs::rename(path, folder.join(&name)).unwrap();
-        given.insert(name);
-    }
-    paint(&folder.join("native.png"), [1, 2, 3]);
-    let master = Program::init(&dir.path().join("m"), "master-0001");
-    master.run(&["import", folder.to_str().unwrap()]).well();
-    let made = renditions(&master);
-    for name in &given {
-        assert_eq!(made.get(name), Some(&PRESETS), "{name}");
-        let small = master.dir().join("media/assets/catalog/generated");
-        let small = image::open(small.join(name).join("image200x200.webp")).unwrap();
-        let small = small.into_rgb8();
-        assert_eq!(small.dimensions(), (80, 60), "{name}");
-        for (got, wanted) in small.get_pixel(40, 30).0.into_iter().zip([200, 30, 30]) {
-            assert!(
-                got.abs_diff(wanted) < 16,
-                "{name}: {:?}",
-                small.get_pixel(40, 30)
-            );
-        }
-    }
-    assert_eq!(made.len(), given.len() + 1);
 }

@@ -57,6 +57,23 @@ pub fn render_type(format: Option<&str>) -> RenderType {
     family.map_or(RenderType::Default, |(_, render_type)| render_type)
 }
 
+/// Render types of which pictures are made here.
+pub(super) const MADE_TYPES: [RenderType; 3] =
+    [RenderType::Image, RenderType::Document, RenderType::Video];
+
+/// The render type whose presets apply to an original of this format of which pictures are made: by its name that of a picture, a
+/// document or a film, else that of a picture, which it may be by its content.
+pub(super) fn made_as(format: Option<&str>) -> RenderType {
+    let by_name = Some(render_type(format)).filter(|it| MADE_TYPES.contains(it));
+    by_name.unwrap_or(RenderType::Image)
+}
+
+/// Whether the format is one of pictures, documents or films, so that it decides what reads an original of it.
+#[must_use]
+pub fn is_read_by_name(format: &str) -> bool {
+    MADE_TYPES.contains(&render_type(Some(format)))
+}
+
 /// Whether this node decodes the format itself, and so makes the renditions of an asset of it.
 #[must_use]
 pub fn is_image_format(format: &str) -> bool {

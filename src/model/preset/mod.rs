@@ -9,6 +9,7 @@
 //! - `parts`: the words a preset is made of; `formats`: from a file format to its render type
 //! - `rows`: rows of EMDB's two list tables and which of them count; `shipped`: the rows EMDB comes with
 //! - `read`: from rows to a [`Preset`]; `name`: the names of the files it writes, and back
+//! - `frame`: the frame of a film, which EMDB writes twice and by settings of its own
 //! - `table`: the presets a node uses; `expected`: the files they make of an asset
 //!
 //! A preset of any kind is data here; [`is_made_here`] says which of them this program can make itself.
@@ -18,6 +19,7 @@ use std::fmt;
 
 mod expected;
 mod formats;
+mod frame;
 mod name;
 mod parts;
 mod read;
@@ -26,10 +28,11 @@ mod shipped;
 mod table;
 
 pub use expected::{Expected, Subject, expected};
-pub use formats::{IMAGE_FORMATS, is_image_format, render_type};
+pub use formats::{IMAGE_FORMATS, is_image_format, is_read_by_name, render_type};
 pub use name::{Name, Requested, alias};
 pub use parts::{
-    Cut, Encoding, Extent, Gravity, Inputs, RenderType, Shape, Source, Transcoder, WEBP_METHOD,
+    Cut, Encoding, Extent, Gravity, Held, Inputs, RenderType, Shape, Source, Transcoder,
+    WEBP_METHOD,
 };
 pub use read::{Error, Settings};
 pub use rows::{Lists, Row, Whence};
@@ -199,7 +202,9 @@ impl Preset {
 /// What is made here of an image with the presets EMDB ships, in EMDB's order.
 #[must_use]
 pub fn image_presets() -> Vec<Preset> {
-    PresetTable::shipped(Shipped::Webp).renditions().to_vec()
+    PresetTable::shipped(Shipped::Webp)
+        .renditions(None)
+        .to_vec()
 }
 
 /// Parameters that change pixels in ways that are not done here.
@@ -217,14 +222,18 @@ pub fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
     let is_halved = preset.sampling.as_deref().is_none_or(|it| it == "4:2:0");
     let is_white = (preset.background.as_deref()).is_none_or(|it| it.eq_ignore_ascii_case("white"));
     let is_jpeg = matches!(preset.encoding, Encoding::Jpeg { .. });
+    if preset.transcoder == Transcoder::FfmpegImage {
+        return frame::why_not_made_here(preset);
+    }
+    let mut types = formats::MADE_TYPES.into_iter();
     let asks = [
         (
             preset.transcoder != Transcoder::ImageMagick,
-            "another transcoder than imagemagick",
+            "another transcoder than imagemagick and ffmpegimage",
         ),
         (
-            !preset.inputs.names(RenderType::Image),
-            "other originals than images",
+            !types.any(|it| preset.inputs.names(it)),
+            "other originals than images, documents and films",
         ),
         (preset.size().is_none(), "a picture without a box"),
         (
@@ -232,8 +241,8 @@ pub fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
             "enlarging (minsize or scaleup)",
         ),
         (
-            matches!(preset.shape, Shape::Cut(cut) if cut != Cut::CENTRE),
-            "a crop that is not the box, from the middle (gravity, x1, y1, cropwidth, cropheight, croplast)",
+            matches!(preset.shape, Shape::Cut(cut) if !cut.is_of_the_box()),
+            "a crop that is not the box (x1, y1, cropwidth, cropheight, croplast)",
         ),
         (
             preset.encoding == Encoding::Other,
@@ -294,7 +303,7 @@ mod tests {
         let changes: [fn(&mut Preset); 18] = [
             |it| it.transcoder = Transcoder::Ffmpeg,
             |it| it.inputs = Inputs::All,
-            |it| it.inputs = Inputs::Of(vec![RenderType::Document]),
+            |it| it.inputs = Inputs::Of(vec![RenderType::Audio]),
             |it| it.width = 0,
             |it| it.shape = Shape::Fill,
             |it| it.shape = Shape::FitEnlarge,

@@ -181,6 +181,16 @@ impl Cut {
         size: None,
         is_before_scaling: false,
     };
+
+    /// Whether exactly the box is kept, held to some side, corner or the middle.
+    #[must_use]
+    pub fn is_of_the_box(self) -> bool {
+        let Self { gravity, .. } = self;
+        self == Self {
+            gravity,
+            ..Self::CENTRE
+        }
+    }
 }
 
 /// A side, a corner or the middle of a picture.
@@ -225,6 +235,61 @@ impl Gravity {
         let known = words.into_iter().find(|(known, _)| *known == word);
         known.map(|(_, gravity)| gravity)
     }
+
+    /// What it says of the width and of the height.
+    #[must_use]
+    pub const fn sides(self) -> (Held, Held) {
+        match self {
+            Self::NorthWest => (Held::Start, Held::Start),
+            Self::North => (Held::Middle, Held::Start),
+            Self::NorthEast => (Held::End, Held::Start),
+            Self::West => (Held::Start, Held::Middle),
+            Self::Centre => (Held::Middle, Held::Middle),
+            Self::East => (Held::End, Held::Middle),
+            Self::SouthWest => (Held::Start, Held::End),
+            Self::South => (Held::Middle, Held::End),
+            Self::SouthEast => (Held::End, Held::End),
+        }
+    }
+
+    /// The one that says this of the width and of the height.
+    #[must_use]
+    pub const fn of_sides(across: Held, down: Held) -> Self {
+        match (across, down) {
+            (Held::Start, Held::Start) => Self::NorthWest,
+            (Held::Middle, Held::Start) => Self::North,
+            (Held::End, Held::Start) => Self::NorthEast,
+            (Held::Start, Held::Middle) => Self::West,
+            (Held::Middle, Held::Middle) => Self::Centre,
+            (Held::End, Held::Middle) => Self::East,
+            (Held::Start, Held::End) => Self::SouthWest,
+            (Held::Middle, Held::End) => Self::South,
+            (Held::End, Held::End) => Self::SouthEast,
+        }
+    }
+}
+
+/// Where a part lies along one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// At the left, or the top.
+    Start,
+    /// In the middle.
+    Middle,
+    /// At the right, or the bottom.
+    End,
+}
+
+impl Held {
+    /// Seen in a mirror.
+    #[must_use]
+    pub const fn mirrored(self) -> Self {
+        match self {
+            Self::Start => Self::End,
+            Self::Middle => Self::Middle,
+            Self::End => Self::Start,
+        }
+    }
 }
 
 /// A canvas that the picture is laid on.
@@ -262,6 +327,6 @@ pub enum Encoding {
 pub enum Source {
     /// The original itself.
     Original,
-    /// The pixels of the 3000 px rendition: smaller files derive from it.
+    /// The pixels of the 3000 px rendition, of a film those of its frame: smaller files derive from it.
     Large,
 }

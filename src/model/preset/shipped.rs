@@ -379,8 +379,8 @@ mod tests {
         "webpimagecrop | webpimagecrop | image | imagemagick | image110x62cropped.webp | 110x62 crop webp85/4 flatten large imp disp | 130",
         "webpimagepreviewfpo | webpimagepreviewfpo | image+document | imagemagick | image3000x3000wm.webp | 3000x3000 webp85/4 watermark large disp 1p | 150",
         "webpwidesscreencrop | webpimagewidesscreencrop | image | imagemagick | image1920x500cropped.webp | 1920x500 crop webp85/4 large disp 1p | 180",
-        "webpvideoimagelarge | webpvideoimagelarge | video | imagemagick | image640x480.webp | 640x480 webp76/4 imp disp 4:2:0 | 210",
-        "webpvideoimagecrop | webpimagecrop | video | imagemagick | image110x62cropped.webp | 110x62 crop webp85/4 flatten imp disp | 220",
+        "webpvideoimagelarge | webpvideoimagelarge | video | imagemagick | image640x480.webp | 640x480 webp76/4 large imp disp 4:2:0 | 210",
+        "webpvideoimagecrop | webpimagecrop | video | imagemagick | image110x62cropped.webp | 110x62 crop webp85/4 flatten large imp disp | 220",
         "webpcropdocument | webpcropdocument | document | imagemagick | image110x62cropped.webp | 110x62 crop@NorthEast webp85/4 flatten large imp disp 1p white | 310",
         "0 |  | all | original |  |  | 0",
         "largeimage | imagepreview | image | imagemagick | image3000x3000.jpg | 3000x3000 jpeg55 flatten large imp 1p 4:2:0 | 10",
@@ -411,8 +411,8 @@ mod tests {
         "imagecrop | imagecrop | image | imagemagick | image110x62cropped.jpg | 110x62 crop jpeg85 flatten large imp disp 1p | 140",
         "imagepreviewfpo | imagepreviewfpo | image+document | imagemagick | image3000x3000wm.jpg | 3000x3000 jpeg85 watermark large disp 1p | 150",
         "widesscreencrop | imagewidesscreencrop | image | imagemagick | image1920x500cropped.jpg | 1920x500 crop@NorthWest jpeg85 large disp 1p | 180",
-        "videoimagelarge | imagelarge | video | imagemagick | image640x480.jpg | 640x480 jpeg76 imp disp 1p 4:2:0 | 210",
-        "videoimagecrop | imagecrop | video | imagemagick | image110x62cropped.jpg | 110x62 crop jpeg85 flatten imp disp 1p | 230",
+        "videoimagelarge | imagelarge | video | imagemagick | image640x480.jpg | 640x480 jpeg76 large imp disp 1p 4:2:0 | 210",
+        "videoimagecrop | imagecrop | video | imagemagick | image110x62cropped.jpg | 110x62 crop jpeg85 flatten large imp disp 1p | 230",
         "cropdocument | cropdocument | document | imagemagick | image110x62cropped.jpg | 110x62 crop@NorthEast jpeg85 flatten large imp disp 1p white | 320",
     ];
 

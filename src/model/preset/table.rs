@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::formats::{MADE_TYPES, made_as};
+use super::frame::frames;
 use super::name::{Requested, alias};
 use super::read::{Error, Settings};
 use super::{
@@ -10,10 +12,8 @@ use super::{
 };
 use crate::model::MediaPath;
 
-/// The names of the file that smaller ones derive from, the better one first (media spec 2.3).
+/// The names of the file that smaller ones derive from, the better one first (media spec 2.3). Those of a film derive from its frame.
 const LARGE_FILES: [&str; 2] = ["image3000x3000.webp", "image3000x3000.jpg"];
-/// Render types whose files derive from one of them; those of a film derive from its frame.
-const LARGE_TYPES: [RenderType; 2] = [RenderType::Image, RenderType::Document];
 /// Widest box that derives from it.
 const LARGE_WIDTH: u32 = 3000;
 
@@ -21,10 +21,17 @@ const LARGE_WIDTH: u32 = 3000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresetTable {
     presets: Vec<Preset>,
-    renditions: Vec<Preset>,
-    large: Option<PresetId>,
+    made: Vec<Made>,
     /// Formats that programs turn into pictures for this node.
     by_programs: BTreeSet<&'static str>,
+}
+
+/// What is made of originals of one render type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Made {
+    of: RenderType,
+    renditions: Vec<Preset>,
+    large: Option<PresetId>,
 }
 
 impl PresetTable {
@@ -34,16 +41,14 @@ impl PresetTable {
         let mut seen = HashSet::new();
         let mut presets = presets;
         presets.retain(|preset| seen.insert(preset.id.clone()));
-        let large = LARGE_TYPES.map(|of_type| (of_type, large_preset(&presets, of_type)));
+        let made = MADE_TYPES.map(|of| Made::of(&presets, of));
         for preset in &mut presets {
-            preset.source = source(preset, &large);
+            let first = made.iter().find(|made| preset.inputs.names(made.of));
+            preset.source = source(preset, first.and_then(|made| made.large.as_ref()));
         }
-        let renditions = renditions(&presets);
-        let [(_, large), _] = large;
         Self {
             presets,
-            renditions,
-            large,
+            made: made.into(),
             by_programs: BTreeSet::new(),
         }
     }
@@ -52,14 +57,14 @@ impl PresetTable {
     #[must_use]
     pub fn with_programs_for(self, formats: impl IntoIterator<Item = &'static str>) -> Self {
         let formats = formats.into_iter();
-        let images = formats.filter(|it| render_type(Some(it)) == RenderType::Image);
+        let made = formats.filter(|it| MADE_TYPES.contains(&render_type(Some(it))));
         Self {
-            by_programs: images.collect(),
+            by_programs: made.collect(),
             ..self
         }
     }
 
-    /// Formats of images that programs read for this node, in lower case.
+    /// Formats of images, documents and films that programs read for this node, in lower case.
     #[must_use]
     pub fn by_programs(&self) -> &BTreeSet<&'static str> {
         &self.by_programs
@@ -100,23 +105,42 @@ impl PresetTable {
         for_import(&self.presets, render_type)
     }
 
-    /// What this node makes of an image that it can read, in order. No two have one file name.
+    /// What this node makes of an original of this format that it can read, in order; without a format as of an image. No two have
+    /// one file name.
     #[must_use]
-    pub fn renditions(&self) -> &[Preset] {
-        &self.renditions
+    pub fn renditions(&self, format: Option<&str>) -> &[Preset] {
+        &self.made_of(format).renditions
     }
 
-    /// What an import in EMDB makes of an image by its converter and this node does not, each with what it asks for.
+    /// What this node makes of any original; what is for several render types comes for each.
+    pub fn all_renditions(&self) -> impl Iterator<Item = &Preset> {
+        self.made.iter().flat_map(|made| &made.renditions)
+    }
+
+    /// What an import in EMDB makes of a picture by its converter and this node does not, each with what it asks for.
     pub fn left_to_others(&self) -> impl Iterator<Item = (&Preset, &'static str)> {
-        let run = self.for_import(RenderType::Image).into_iter();
-        let pictures = run.filter(|preset| preset.transcoder == Transcoder::ImageMagick);
+        let is_run = |preset: &&Preset| {
+            let mut types = MADE_TYPES.into_iter();
+            preset.on_import && types.any(|of| preset.inputs.names(of))
+        };
+        let is_picture = |preset: &&Preset| {
+            let pictures = [Transcoder::ImageMagick, Transcoder::FfmpegImage];
+            pictures.contains(&preset.transcoder)
+        };
+        let pictures = self.presets.iter().filter(is_run).filter(is_picture);
         pictures.filter_map(|preset| Some((preset, why_not_made_here(preset)?)))
     }
 
-    /// The preset of the file that an image's smaller ones derive from, if there is one.
+    /// The preset of the file that the smaller ones of an original of this format derive from, if there is one.
     #[must_use]
-    pub fn large(&self) -> Option<&PresetId> {
-        self.large.as_ref()
+    pub fn large(&self, format: Option<&str>) -> Option<&PresetId> {
+        self.made_of(format).large.as_ref()
+    }
+
+    fn made_of(&self, format: Option<&str>) -> &Made {
+        let of = made_as(format);
+        let made = self.made.iter().find(|made| made.of == of);
+        made.expect("there is one for each of MADE_TYPES")
     }
 
     /// The preset of an id.
@@ -156,29 +180,43 @@ fn for_import(presets: &[Preset], render_type: RenderType) -> Vec<&Preset> {
     run
 }
 
-fn renditions(presets: &[Preset]) -> Vec<Preset> {
-    let mut names = HashSet::new();
-    let is_plain = |name: &str| !name.contains('/') && MediaPath::new(name).is_ok();
-    let made = for_import(presets, RenderType::Image).into_iter();
-    let made = made.filter(|preset| is_made_here(preset) && is_plain(&preset.file_name));
-    made.filter(|preset| names.insert(preset.file_name.clone()))
-        .cloned()
-        .collect()
+impl Made {
+    fn of(presets: &[Preset], of: RenderType) -> Self {
+        let run = for_import(presets, of);
+        let large = large_preset(&run, of).map(|preset| preset.id.clone());
+        let mut names = HashSet::new();
+        let is_plain = |name: &str| !name.contains('/') && MediaPath::new(name).is_ok();
+        let made = run.iter().filter(|preset| is_made_here(preset));
+        let made = made.flat_map(|preset| match preset.transcoder {
+            Transcoder::FfmpegImage => frames(preset, &run),
+            _ => vec![Preset {
+                source: source(preset, large.as_ref()),
+                ..Preset::clone(preset)
+            }],
+        });
+        let made = made.filter(|preset| is_plain(&preset.file_name));
+        let renditions = made.filter(|preset| names.insert(preset.file_name.clone()));
+        Self {
+            of,
+            renditions: renditions.collect(),
+            large,
+        }
+    }
 }
 
-/// The preset that writes the file smaller ones of a render type derive from.
-fn large_preset(presets: &[Preset], render_type: RenderType) -> Option<PresetId> {
-    let of_type = for_import(presets, render_type);
-    let called = |name: &str| of_type.iter().find(|preset| preset.file_name == name);
-    let large = LARGE_FILES.into_iter().find_map(called);
-    large.map(|preset| preset.id.clone())
+/// The preset that writes the file smaller ones of a render type derive from, among those that run on it.
+fn large_preset<'a>(run: &[&'a Preset], of: RenderType) -> Option<&'a Preset> {
+    let mut run = run.iter().copied();
+    if of == RenderType::Video {
+        return run.find(|preset| preset.transcoder == Transcoder::FfmpegImage);
+    }
+    let called = |name: &&str| run.clone().find(|preset| preset.file_name == *name);
+    LARGE_FILES.iter().find_map(called)
 }
 
-/// For a preset of several types by the first of them.
-fn source(preset: &Preset, large: &[(RenderType, Option<PresetId>)]) -> Source {
-    let of_first = (large.iter()).find(|(of_type, _)| preset.inputs.names(*of_type));
-    let large = of_first.and_then(|(_, large)| large.as_ref());
-    let derives = preset.size().is_some_and(|(width, _)| width <= LARGE_WIDTH)
+fn source(preset: &Preset, large: Option<&PresetId>) -> Source {
+    let derives = preset.transcoder == Transcoder::ImageMagick
+        && preset.size().is_some_and(|(width, _)| width <= LARGE_WIDTH)
         && preset.time_offset.is_none()
         && !preset.use_original;
     match large {
@@ -281,7 +319,7 @@ mod tests {
             table.by_id(&PresetId::new("webpthumbimage")).unwrap().width,
             200
         );
-        assert_eq!(table.renditions(), super::super::image_presets());
+        assert_eq!(table.renditions(None), super::super::image_presets());
     }
 
     #[test]
@@ -327,21 +365,78 @@ mod tests {
     }
 
     #[test]
-    fn programs_add_images_to_what_is_rendered_and_nothing_else() {
+    fn programs_add_pictures_documents_and_films_to_what_is_rendered() {
         let table = PresetTable::shipped(Shipped::Webp);
         assert!(table.renders("JPG") && !table.renders("heic"));
-        let table = table.with_programs_for(["heic", "mp4"]);
+        let table = table.with_programs_for(["heic", "pdf", "mp4", "wav"]);
         assert!(table.renders("HEIC") && table.renders("jpg"));
-        assert!(!table.renders("mp4") && !table.renders("svg"));
+        assert!(table.renders("Pdf") && table.renders("mp4"));
+        assert!(!table.renders("wav") && !table.renders("svg"));
+    }
+
+    #[test]
+    fn what_is_made_here_is_what_an_import_leaves_but_for_what_is_no_picture() {
+        use super::super::{Subject, expected};
+        for set in [Shipped::Webp, Shipped::Jpg] {
+            let table = PresetTable::shipped(set);
+            for (format, others) in [
+                ("tif", &[][..]),
+                ("pdf", &[]),
+                ("odt", &["document.pdf"]),
+                ("mp4", &["video.m3u8"]),
+            ] {
+                let format = Some(format);
+                let made = table.renditions(format).iter();
+                let mut made: Vec<_> = made.map(|it| it.file_name.as_str()).collect();
+                let ids = table.renditions(format).iter().map(|it| &it.id);
+                assert_eq!(ids.collect::<HashSet<_>>().len(), made.len());
+                made.extend(others);
+                made.sort_unstable();
+                let mut left: Vec<_> = expected(Subject { format, pages: 1 }, &table)
+                    .into_iter()
+                    .map(|it| it.file_name)
+                    .collect();
+                left.sort_unstable();
+                assert_eq!(made, left, "{format:?} {set:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_render_type_derives_from_a_large_file_of_its_own() {
+        let table = PresetTable::shipped(Shipped::Webp);
+        for (format, large) in [
+            ("jpg", "webplargeimage"),
+            ("PDF", "webplargedocumentpreview"),
+            ("mov", "webppreviewffmpegthumb"),
+        ] {
+            let renditions = table.renditions(Some(format));
+            assert_eq!(table.large(Some(format)).map(PresetId::as_str), Some(large));
+            let of_original = renditions.iter().filter(|it| it.source == Source::Original);
+            let names: Vec<_> = of_original.map(|it| it.id.as_str()).collect();
+            assert_eq!(names[0], large);
+            assert!(names[1..].iter().all(|name| name.starts_with(large)));
+        }
+        // Without a preset for the frame each is made of the film itself.
+        let presets = table
+            .iter()
+            .filter(|it| it.transcoder != Transcoder::FfmpegImage);
+        let table = PresetTable::new(presets.cloned().collect());
+        let renditions = table.renditions(Some("mov"));
+        assert_eq!((renditions.len(), table.large(Some("mov"))), (4, None));
+        assert!(renditions.iter().all(|it| it.source == Source::Original));
     }
 
     #[test]
     fn a_table_without_a_large_file_makes_all_from_the_original() {
         let table = PresetTable::new(super::super::image_presets().split_off(2));
         assert!(table.iter().all(|preset| preset.source == Source::Original));
-        assert_eq!(table.large(), None);
+        assert_eq!(table.large(None), None);
         let jpg = PresetTable::shipped(Shipped::Jpg);
-        assert_eq!(jpg.large().map(PresetId::as_str), Some("largeimage"));
+        assert_eq!(
+            jpg.large(Some("gif")).map(PresetId::as_str),
+            Some("largeimage")
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Here, Listed, Plan, Policy, copies, fetch};
 use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob};
-use crate::model::preset::PresetTable;
+use crate::model::preset::{Preset, PresetTable};
 use crate::model::{Asset, FileKind, ListedFile, MediaFile};
 
 /// The wishes for what is damaged of an asset, when there is no listing of it at hand: each file as its row says it was.
@@ -29,7 +29,7 @@ pub fn mend(
         } else if is_wanted {
             plan.fetch.push(fetch(&ListedFile::from(file), None));
         } else if file.authored && !unrenderable && policy.generated != Generated::Off {
-            made_by.extend(preset_of(file, presets));
+            made_by.extend(preset_of(file, presets.renditions(asset.format.as_deref())));
         }
     }
     let original = asset.original().filter(|_| !made_by.is_empty());
@@ -55,9 +55,9 @@ pub fn mend(
 }
 
 /// The id of the preset that a rendition was made by.
-fn preset_of(file: &MediaFile, presets: &PresetTable) -> Option<String> {
-    let mut known = presets.renditions().iter();
-    let made_by = known.find(|preset| preset.file_name == file.path.name());
+fn preset_of(file: &MediaFile, presets: &[Preset]) -> Option<String> {
+    let mut presets = presets.iter();
+    let made_by = presets.find(|preset| preset.file_name == file.path.name());
     made_by.map(|preset| preset.id.as_str().to_owned())
 }
 

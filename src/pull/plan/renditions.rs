@@ -3,7 +3,7 @@
 use super::{Here, Listed, Plan, Policy};
 use crate::config::Generated;
 use crate::model::job::RegenerateJob;
-use crate::model::preset::PresetTable;
+use crate::model::preset::{Preset, PresetTable};
 use crate::model::{Asset, FileKind};
 
 /// What this node should derive itself: everything under `rebuild`; under `auto` where the author is done and lists nothing.
@@ -30,7 +30,7 @@ pub fn wanted_renditions(
     if !by_us {
         return None;
     }
-    let made = presets.renditions().iter();
+    let made = presets.renditions(asset.format.as_deref()).iter();
     let presets: Vec<_> = made.map(|preset| preset.id.as_str().to_owned()).collect();
     if presets.is_empty() {
         return None;
@@ -49,7 +49,7 @@ pub(super) fn missing_renditions(
     mut render: RegenerateJob,
     here: Here<'_>,
     policy: Policy,
-    presets: &PresetTable,
+    presets: &[Preset],
 ) -> Option<RegenerateJob> {
     let on_its_way = plan
         .fetch
@@ -65,8 +65,7 @@ pub(super) fn missing_renditions(
         return None;
     }
     let made = |preset: &str| {
-        let mut known = presets.renditions().iter();
-        let name = known
+        let name = (presets.iter())
             .find(|known| known.id.as_str() == preset)
             .map(|known| &known.file_name);
         name.is_some_and(|name| {

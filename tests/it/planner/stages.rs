@@ -374,7 +374,7 @@ impl Stages {
         if !self.world.rows.iter().any(|row| is_original(&row)) {
             return;
         }
-        let made: Vec<MediaFile> = (PRESETS.renditions().iter())
+        let made: Vec<MediaFile> = (PRESETS.renditions(asset.format.as_deref()).iter())
             .filter(|preset| job.presets.iter().any(|id| id == preset.id.as_str()))
             .map(|preset| MediaFile {
                 kind: FileKind::Generated,

@@ -1,0 +1,122 @@
+//! The frame of a film, from which all its other pictures derive (media spec 7.2).
+//!
+//! EMDB takes it from its stream of 1080 lines and writes it as it comes: neither box nor quality of the preset count. An import
+//! leaves it under two names, the one people look it up by and one with its moment (media spec 1.3).
+
+use super::{Encoding, Preset, PresetId, RenderType, Shape, Source, Transcoder, WEBP_METHOD};
+
+/// Side of the box it is held to here, as every large picture is: wider than any frame of 1080 lines that is no panorama.
+const BOX: u32 = 3000;
+/// What the encoders of EMDB's converter of films take when nothing is said.
+const QUALITY: u8 = 75;
+
+/// What the frame preset of an import leaves, among all that `run` on films: first the file that the others derive from.
+pub(super) fn frames(preset: &Preset, run: &[&Preset]) -> Vec<Preset> {
+    let encoding = match preset.encoding {
+        Encoding::Jpeg { .. } => Encoding::Jpeg { quality: QUALITY },
+        _ => Encoding::WebP {
+            quality: QUALITY,
+            method: WEBP_METHOD,
+        },
+    };
+    let frame = Preset {
+        width: BOX,
+        height: BOX,
+        shape: Shape::Fit,
+        encoding,
+        source: Source::Original,
+        flatten: true,
+        ..preset.clone()
+    };
+    let derives = |it: &&Preset| it.transcoder == Transcoder::ImageMagick && !it.use_original;
+    if !run.iter().any(derives) {
+        return vec![frame];
+    }
+    let plain = Preset {
+        file_name: preset.looked_up_as.clone(),
+        ..frame.clone()
+    };
+    // No row of EMDB's has such an id, and no two renditions have one.
+    let moment = preset.time_offset.as_deref().unwrap_or("0");
+    let dated = Preset {
+        id: PresetId::new(format!("{}@{moment}", preset.id)),
+        ..frame
+    };
+    vec![plain, dated]
+}
+
+/// What a frame preset asks for that is not done here.
+pub(super) fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
+    let moment = preset.time_offset.as_deref().map(str::parse::<f64>);
+    let asks = [
+        (
+            !preset.inputs.names(RenderType::Video),
+            "other originals than films",
+        ),
+        (
+            preset.encoding == Encoding::Other,
+            "another format than WebP and JPEG",
+        ),
+        (
+            // Where none is said EMDB takes the one after two seconds.
+            preset.frame.is_some() || moment != Some(Ok(0.0)),
+            "another moment of a film than its start (timeoffset or frame)",
+        ),
+    ];
+    let asked = asks.into_iter().find(|(is_asked, _)| *is_asked);
+    asked.map(|(_, what)| what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PresetTable, Shipped, is_made_here};
+    use super::*;
+
+    fn shipped(set: Shipped) -> Preset {
+        let table = PresetTable::shipped(set);
+        let mut all = table.for_import(RenderType::Video).into_iter();
+        let frame = all.find(|it| it.transcoder == Transcoder::FfmpegImage);
+        frame.unwrap().clone()
+    }
+
+    #[test]
+    fn a_frame_is_written_twice_where_others_derive_from_it() {
+        for (set, extension) in [(Shipped::Webp, "webp"), (Shipped::Jpg, "jpg")] {
+            let preset = shipped(set);
+            let table = PresetTable::shipped(set);
+            let both = frames(&preset, &table.for_import(RenderType::Video));
+            let named: Vec<_> = both
+                .iter()
+                .map(|it| (it.id.as_str(), &*it.file_name))
+                .collect();
+            let id = preset.id.as_str();
+            let (plain, dated) = (
+                format!("image1900x1080.{extension}"),
+                format!("image1900x1080offset0.{extension}"),
+            );
+            let with_moment = format!("{id}@0");
+            assert_eq!(named, [(id, &*plain), (&with_moment, &*dated)]);
+            let alone = frames(&preset, &[&preset]);
+            assert_eq!((alone.len(), &alone[0].file_name), (1, &dated));
+            assert_eq!(alone[0].id, preset.id);
+        }
+    }
+
+    #[test]
+    fn only_the_start_of_a_film_is_shown_here() {
+        let preset = shipped(Shipped::Webp);
+        assert!(is_made_here(&preset));
+        let changes: [fn(&mut Preset); 5] = [
+            |it| it.time_offset = Some("12.5".to_owned()),
+            |it| it.time_offset = None,
+            |it| it.frame = Some("1".to_owned()),
+            |it| it.encoding = Encoding::Other,
+            |it| it.inputs = super::super::Inputs::Of(vec![RenderType::Image]),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut preset = preset.clone();
+            change(&mut preset);
+            assert!(!is_made_here(&preset), "change {number}");
+        }
+    }
+}
