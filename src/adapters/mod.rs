@@ -18,10 +18,10 @@ mod tools;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub use error::Error;
@@ -44,6 +44,8 @@ const ASKING: Limits = Limits {
 #[derive(Debug, Clone, Default)]
 pub struct Adapters {
     found: Arc<Vec<Adapter>>,
+    /// Held by the one that runs alone.
+    alone: Arc<Mutex<()>>,
     stop: Shutdown,
 }
 
@@ -89,6 +91,7 @@ impl Adapters {
         });
         Self {
             found: Arc::new(found.collect()),
+            alone: Arc::default(),
             stop: Shutdown::new(),
         }
     }
@@ -98,6 +101,7 @@ impl Adapters {
     pub fn until(&self, stop: &Shutdown) -> Self {
         Self {
             found: Arc::clone(&self.found),
+            alone: Arc::clone(&self.alone),
             stop: stop.clone(),
         }
     }
@@ -108,31 +112,45 @@ impl Adapters {
         &self.found
     }
 
-    /// The one for a format, in whatever case: of several the first of [`TOOLS`].
+    /// The one for a format, in whatever case: of several the first of [`TOOLS`]. None when it makes something else than a picture
+    /// that nothing here makes a picture of.
     #[must_use]
     pub fn for_format(&self, format: &str) -> Option<&Adapter> {
         let format = format.to_ascii_lowercase();
+        let (adapter, way) = self.way(&format)?;
+        match way.makes {
+            Some(made) => self.way(made).map(|_| adapter),
+            None => Some(adapter),
+        }
+    }
+
+    /// The one that reads a format in lower case, and how.
+    fn way(&self, format: &str) -> Option<(&Adapter, &'static Way)> {
         let mut found = self.found.iter();
-        found.find(|adapter| adapter.tool.way(&format).is_some())
+        found.find_map(|adapter| Some((adapter, adapter.tool.way(format)?)))
     }
 
-    /// Every format that one was found for, in lower case.
+    /// Every format that pictures come of, in lower case.
     pub fn formats(&self) -> impl Iterator<Item = &'static str> {
-        self.found.iter().flat_map(|adapter| adapter.tool.formats())
+        let all = self.found.iter().flat_map(|adapter| adapter.tool.formats());
+        all.filter(|format| self.for_format(format).is_some())
     }
 
-    /// Name and version of the program that reads a format and how it is called, as fingerprints have it; `None` where there is none. Blocks when it
-    /// was not asked before.
+    /// Name and version of the program that reads a format and how it is called, as fingerprints have it; `None` where there is
+    /// none. Blocks when it was not asked before.
     #[must_use]
     pub fn decoder(&self, format: Option<&str>) -> Option<String> {
         let format = format?.to_ascii_lowercase();
-        let adapter = self.for_format(&format)?;
-        let revision = adapter.tool.way(&format)?.revision;
-        let said = adapter.said();
-        Some(match revision {
-            0 => said,
-            _ => format!("{said}; {revision}"),
-        })
+        self.for_format(&format)?;
+        let (adapter, way) = self.way(&format)?;
+        let mut said = adapter.said();
+        if way.revision > 0 {
+            said.push_str(&format!("; {}", way.revision));
+        }
+        if let Some(then) = self.decoder(way.makes) {
+            said.push_str(&format!(", {then}"));
+        }
+        Some(said)
     }
 
     /// Turns an original of a format into a PNG or PPM file, and answers with its content. Blocks.
@@ -140,10 +158,24 @@ impl Adapters {
     /// # Errors
     /// [`Error`]; [`Error::NotFound`] when there is no program for the format.
     pub fn picture(&self, original: File, format: &str) -> Result<Vec<u8>, Error> {
-        let adapter = self.for_format(format).ok_or_else(|| Error::NotFound {
-            reason: missing(format).unwrap_or_else(|| format!("nothing here reads {format}")),
+        let format = format.to_ascii_lowercase();
+        let found = self.for_format(&format).and_then(|_| self.way(&format));
+        let (adapter, way) = found.ok_or_else(|| Error::NotFound {
+            reason: missing(&format).unwrap_or_else(|| format!("nothing here reads {format}")),
         })?;
-        adapter.picture(original, &format.to_ascii_lowercase(), &self.stop)
+        let made = {
+            // Whoever panicked with it left nothing behind.
+            let lock = || self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = way.is_alone.then(lock);
+            adapter.make(way, original, &format, &self.stop)?
+        };
+        let Some(then) = way.makes else {
+            return Ok(made);
+        };
+        let mut between = tempfile::tempfile().map_err(Error::Scratch)?;
+        between.write_all(&made).map_err(Error::Scratch)?;
+        between.rewind().map_err(Error::Scratch)?;
+        self.picture(between, then)
     }
 }
 
@@ -189,24 +221,37 @@ impl Adapter {
         format!("{}: {version}", self.tool.name)
     }
 
-    /// Makes a picture of an original of a format in lower case: of a page at the density it should have.
-    fn picture(&self, original: File, format: &str, stop: &Shutdown) -> Result<Vec<u8>, Error> {
-        let way = self.tool.way(format).ok_or_else(|| Error::NotFound {
-            reason: format!("{} does not read {format}", self.tool.name),
-        })?;
+    /// Makes of an original of a format in lower case what it makes of it: of a page a picture at the density it should have.
+    fn make(
+        &self,
+        way: &Way,
+        mut original: File,
+        format: &str,
+        stop: &Shutdown,
+    ) -> Result<Vec<u8>, Error> {
         let dir = tempfile::Builder::new().prefix("emsync-").tempdir();
         let dir = dir.map_err(Error::Scratch)?;
+        for (name, content) in way.finds {
+            put(&dir.path().join(name), content).map_err(Error::Scratch)?;
+        }
         let input = format!("input.{format}");
-        symlink("/dev/fd/0", dir.path().join(&input)).map_err(Error::Scratch)?;
+        let place = dir.path().join(&input);
+        if way.is_copied {
+            let copy =
+                File::create(&place).and_then(|mut to| std::io::copy(&mut original, &mut to));
+            copy.map_err(Error::Scratch)?;
+        } else {
+            symlink("/dev/fd/0", place).map_err(Error::Scratch)?;
+        }
         let again = original.try_clone().map_err(Error::Scratch)?;
         let run = |original, arguments, density| {
             let arguments = Way::arguments_for(arguments, &input, density);
             self.run((way, arguments), original, dir.path(), stop)
         };
-        let picture = run(original, way.arguments, None)?;
-        match (way.at_density, page::better_density(&picture)) {
+        let made = run(original, way.arguments, None)?;
+        match (way.at_density, page::better_density(&made)) {
             (Some(arguments), Some(density)) => run(again, arguments, Some(density)),
-            _ => Ok(picture),
+            _ => Ok(made),
         }
     }
 
@@ -257,6 +302,14 @@ impl Adapter {
         }
         Ok(picture)
     }
+}
+
+/// Writes a file and the folders above it.
+fn put(place: &Path, content: &str) -> std::io::Result<()> {
+    if let Some(folder) = place.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(place, content)
 }
 
 fn is_program(place: &Path) -> bool {

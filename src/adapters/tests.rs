@@ -36,8 +36,11 @@ fn scripted(script: &str, limits: Limits) -> (Adapters, tempfile::TempDir) {
         ..Adapter::new(tool, program)
     };
     let found = Arc::new(vec![adapter]);
-    let stop = Shutdown::new();
-    (Adapters { found, stop }, dir)
+    let adapters = Adapters {
+        found,
+        ..Adapters::none()
+    };
+    (adapters, dir)
 }
 
 fn failed(script: &str, limits: Limits) -> (Failure, String, Class) {
@@ -220,6 +223,68 @@ fn every_tool_can_be_named_and_writes_what_it_is_told_to() {
 const PDF: &str = "%PDF-1.1\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 400]/Contents 4 0 R>>endobj\n4 0 obj<</Length 34>>stream\n1 0 0 rg 0 0 300 400 re f\n         \nendstream endobj\ntrailer<</Root 1 0 R>>\n";
 const SVG: &str = "<svg xmlns='http://www.w3.org/2000/svg' width='30' height='20'><rect width='30' height='20' fill='red'/></svg>";
 
+/// Scripts in the places of an office and of the program that reads what it makes.
+fn office(script: &str) -> (Adapters, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut chosen: BTreeMap<_, _> = ADAPTERS.map(|name| (name, Program::Off)).into();
+    let asked = "case \"$1\" in -v | --version) echo fake 5.2; exit;; esac";
+    let reader = "for it; do case $it in input.*) cat $it > out.png; esac; done";
+    for (name, script) in [("soffice", script), ("pdftoppm", reader)] {
+        let program = dir.path().join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{asked}\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        chosen.insert(name, Program::At(program));
+    }
+    (Adapters::find(&chosen), dir)
+}
+
+#[test]
+fn what_an_office_makes_is_read_by_another_program() {
+    // It writes beside what it opens, and finds the settings that keep it quiet.
+    let script = "{ [ -L input.docx ] && exit 5; grep -c DisableMacrosExecution \
+        .config/libreoffice/4/user/registrymodifications.xcu; cat input.docx; } > input.pdf";
+    let (adapters, dir) = office(script);
+    let made = adapters.picture(original(b"a letter"), "DOCX").unwrap();
+    assert_eq!(String::from_utf8(made).unwrap(), "1\na letter");
+    let decoder = adapters.decoder(Some("docx")).unwrap();
+    assert_eq!(decoder, "soffice: fake 5.2, pdftoppm: fake 5.2");
+    assert!(adapters.formats().any(|format| format == "odt"));
+    // An office alone makes no picture.
+    let mut chosen: BTreeMap<_, _> = ADAPTERS.map(|name| (name, Program::Off)).into();
+    chosen.insert("soffice", Program::At(dir.path().join("soffice")));
+    let alone = Adapters::find(&chosen);
+    assert_eq!((alone.all().len(), alone.formats().count()), (1, 0));
+    assert!(alone.for_format("docx").is_none() && alone.decoder(Some("docx")).is_none());
+    let error = alone
+        .picture(original(b""), "docx")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("libreoffice-nogui") && error.contains("poppler-utils"),
+        "{error}"
+    );
+}
+
+#[test]
+fn of_an_office_there_is_one_at_a_time() {
+    let shared = tempfile::tempdir().unwrap();
+    let taken = shared.path().join("taken");
+    // Whoever meets another one fails; long enough that they would meet.
+    let script = format!(
+        "mkdir '{0}' || exit 7; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; \
+         echo made > input.pdf; rmdir '{0}'",
+        taken.display()
+    );
+    let (adapters, _dir) = office(&script);
+    std::thread::scope(|scope| {
+        let work = || adapters.clone().picture(original(b"x"), "odt");
+        let all = [0; 4].map(|_| scope.spawn(work));
+        for one in all {
+            assert_eq!(one.join().unwrap().unwrap(), b"made\n");
+        }
+    });
+}
+
 /// Every real program here that reads one of these makes a picture of the right size, red in the middle.
 #[test]
 fn real_programs_make_pictures() {
@@ -234,7 +299,8 @@ fn real_programs_make_pictures() {
             left_out.push(name);
             continue;
         };
-        let made = adapter.picture(original(content.as_bytes()), format, &Shutdown::new());
+        let way = adapter.tool.way(format).unwrap();
+        let made = adapter.make(way, original(content.as_bytes()), format, &Shutdown::new());
         let made = image::load_from_memory(&made.unwrap()).unwrap().to_rgb8();
         assert!(
             made.width().abs_diff(size.0) <= 1 && made.height().abs_diff(size.1) <= 1,

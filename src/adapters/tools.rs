@@ -28,8 +28,16 @@ pub(super) struct Way {
     pub(super) arguments: &'static [&'static str],
     /// Arguments that draw a page at `{dpi}`, for when the first ones did not meet the density it should have (`page`).
     pub(super) at_density: Option<&'static [&'static str]>,
-    /// The file it writes, which the arguments name too.
+    /// The file it writes, which the arguments name too where it asks for that.
     pub(super) output: &'static str,
+    /// What that file is, where it is no picture: another program makes one of it.
+    pub(super) makes: Option<&'static str>,
+    /// Whether it gets a copy of the original: it would write beside the place that the link leads to.
+    pub(super) is_copied: bool,
+    /// Whether no second one may run beside it.
+    pub(super) is_alone: bool,
+    /// Files that it finds in its directory, each with its content.
+    pub(super) finds: &'static [(&'static str, &'static str)],
     pub(super) limits: Limits,
     /// Raised when another picture comes of the same program, so that what was made before counts as stale.
     pub(super) revision: u32,
@@ -51,9 +59,24 @@ const WAY: Way = Way {
     arguments: &[],
     at_density: None,
     output: PNG,
+    makes: None,
+    is_copied: false,
+    is_alone: false,
+    finds: &[],
     limits: PICTURE,
     revision: 0,
 };
+
+/// Settings of an office that opens what strangers wrote: it runs nothing and fetches nothing.
+const CAREFUL: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<oor:items xmlns:oor="http://openoffice.org/2001/registry">
+<item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="DisableMacrosExecution" oor:op="fuse"><value>true</value></prop></item>
+<item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="DisableActiveContent" oor:op="fuse"><value>true</value></prop></item>
+<item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="BlockUntrustedRefererLinks" oor:op="fuse"><value>true</value></prop></item>
+<item oor:path="/org.openoffice.Office.Writer/Content/Update"><prop oor:name="Link" oor:op="fuse"><value>0</value></prop></item>
+<item oor:path="/org.openoffice.Office.Calc/Content/Update"><prop oor:name="Link" oor:op="fuse"><value>1</value></prop></item>
+</oor:items>
+"#;
 
 /// Draws page 1 as large as it says, of the whole sheet as EMDB does.
 macro_rules! pdftoppm {
@@ -251,6 +274,38 @@ pub const TOOLS: &[Tool] = &[
         ],
     },
     Tool {
+        name: "soffice",
+        commands: &["soffice", "libreoffice"],
+        version: &["--version"],
+        package: "libreoffice-nogui",
+        ways: &[Way {
+            formats: &[
+                "doc", "docx", "rtf", "ppt", "pptx", "wps", "odt", "ods", "xls", "xlsx", "odp",
+            ],
+            arguments: &[
+                "--headless",
+                "--invisible",
+                "--nologo",
+                "--norestore",
+                "--nolockcheck",
+                "--convert-to",
+                "pdf",
+                "--outdir",
+                ".",
+                "{in}",
+            ],
+            output: "input.pdf",
+            makes: Some("pdf"),
+            is_copied: true,
+            is_alone: true,
+            finds: &[(
+                ".config/libreoffice/4/user/registrymodifications.xcu",
+                CAREFUL,
+            )],
+            ..WAY
+        }],
+    },
+    Tool {
         name: "libraw",
         commands: &["dcraw_emu"],
         version: &[],
@@ -310,5 +365,11 @@ pub fn missing(format: &str) -> Option<String> {
     let first = able.first()?;
     let names: Vec<_> = able.iter().map(|tool| tool.name).collect();
     let (names, how) = (names.join(" or "), first.how_to_enable());
-    Some(format!("{format} needs {names}, which is not here: {how}"))
+    // Either may be what is missing.
+    let then = first.way(&format).and_then(|way| way.makes);
+    let then = then.map(|made| missing(made).unwrap_or_default());
+    let then = then.map_or(String::new(), |then| format!("; of what it makes, {then}"));
+    Some(format!(
+        "{format} needs {names}, which is not here: {how}{then}"
+    ))
 }

@@ -80,7 +80,7 @@ pub struct Config {
 }
 
 /// Programs that `[adapters]` may speak of.
-pub const ADAPTERS: [&str; 8] = [
+pub const ADAPTERS: [&str; 9] = [
     "pdftoppm",
     "ghostscript",
     "rsvg",
@@ -88,6 +88,7 @@ pub const ADAPTERS: [&str; 8] = [
     "imagemagick",
     "heif",
     "ffmpeg",
+    "soffice",
     "libraw",
 ];
 

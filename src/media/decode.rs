@@ -13,7 +13,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use super::Limits;
 use super::colour::{Conversion, conversion};
 use super::error::{Bound, Error};
-use super::geometry::{Edges, Rect, Size};
+use super::geometry::{Rect, Size};
 use super::gif::{self, Background};
 use super::picture::Picture;
 use super::probe::{FirstIcon, of_opened};
@@ -89,7 +89,7 @@ fn ordinary_jpeg(
         Size::new(width, height),
         metadata::of_jpeg(&mut input).orientation,
     );
-    let part = |crop| Edges::stored_of(crop, recipe.mode, size, orientation).inside(size);
+    let part = |crop| recipe.edges(crop, (size, orientation)).inside(size);
     // A crop beside the picture is an error later on.
     let parts = recipe
         .parts()

@@ -145,16 +145,27 @@ impl From<Crop> for Edges {
 }
 
 impl Edges {
+    /// The same part of a picture that is stored with another size.
+    pub(super) fn scaled(self, from: Size, to: Size) -> Self {
+        let across = |x| rounded(x * i128::from(to.width), i128::from(from.width));
+        let down = |y| rounded(y * i128::from(to.height), i128::from(from.height));
+        Self {
+            left: across(self.left),
+            top: down(self.top),
+            right: across(self.right),
+            bottom: down(self.bottom),
+        }
+    }
+
     /// Where a user's rectangle lies on a picture as it is stored: there it is in faithful mode; in corrected mode it lies on the
     /// upright picture, and is turned to the stored one's grid.
-    pub(super) fn stored_of(crop: Crop, mode: Mode, stored: Size, orientation: u8) -> Self {
-        let edges = Self::from(crop);
+    pub(super) fn on_stored(self, mode: Mode, stored: Size, orientation: u8) -> Self {
         match (mode, orientation) {
-            (Mode::Faithful, _) => edges,
-            (Mode::Corrected, 5..=8) => edges
+            (Mode::Faithful, _) => self,
+            (Mode::Corrected, 5..=8) => self
                 .stretched_to_upright(stored)
                 .stored(stored, orientation),
-            (Mode::Corrected, _) => edges.stored(stored, orientation),
+            (Mode::Corrected, _) => self.stored(stored, orientation),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::geometry::{Edges, Size, fill};
 use super::{Limits, orient};
 use crate::model::preset::{Encoding, Preset, PresetId, PresetTable, Shape, Source, image_presets};
-use crate::model::{Crop, Fingerprint, Mode, Sha256};
+use crate::model::{Crop, Fingerprint, Mode, Parameters, Sha256};
 
 /// Box of the picture that smaller renditions derive from (media spec 2.3).
 pub(super) const LARGE: Size = Size::new(3000, 3000);
@@ -22,6 +22,9 @@ pub struct Recipe {
     pub large: Option<PresetId>,
     /// The user's rectangle for a preset; of presets that are not made, only the large picture's matters.
     pub crops: BTreeMap<PresetId, Crop>,
+    /// Width and height of the picture that the rectangles are drawn on, where that is not the one to start from: a program makes
+    /// its own size of a page or a large photograph. Neither is 0.
+    pub drawn_on: Option<(u32, u32)>,
     /// How colours and rectangles are understood.
     pub mode: Mode,
     /// Name and version of the program that makes the picture to start from; none for what is decoded here.
@@ -53,6 +56,7 @@ impl Recipe {
             presets: table.renditions(format).to_vec(),
             large: table.large(format).cloned(),
             crops,
+            drawn_on: None,
             mode,
             decoder: None,
         }
@@ -65,6 +69,7 @@ impl Recipe {
             presets,
             large: self.large.clone(),
             crops: self.crops.clone(),
+            drawn_on: self.drawn_on,
             mode: self.mode,
             decoder: self.decoder.clone(),
         }
@@ -91,8 +96,34 @@ impl Recipe {
     /// What a rendition by `preset` of the original of this content is made of.
     #[must_use]
     pub fn fingerprint(&self, original: &Sha256, preset: &Preset) -> Fingerprint {
-        Fingerprint::of(original, preset, self.crop_behind(preset), self.mode)
-            .decoded_by(self.decoder.as_deref())
+        self.fingerprint_with(original, &Parameters::of(preset), preset)
+    }
+
+    /// The same, for whoever asks about many originals of one preset.
+    #[must_use]
+    pub fn fingerprint_with(
+        &self,
+        original: &Sha256,
+        parameters: &Parameters,
+        preset: &Preset,
+    ) -> Fingerprint {
+        let crop = self.crop_behind(preset);
+        let made = Fingerprint::with(original, parameters, crop, self.mode)
+            .decoded_by(self.decoder.as_deref());
+        match (crop, self.drawn_on) {
+            (Some(_), Some(size)) => made.drawn_on(size),
+            _ => made,
+        }
+    }
+
+    /// Where a rectangle lies on the picture to start from, which is of this size and held so.
+    pub(super) fn edges(&self, crop: Crop, (size, orientation): (Size, u8)) -> Edges {
+        let edges = Edges::from(crop);
+        let edges = match self.drawn_on {
+            Some((width, height)) => edges.scaled(Size::new(width, height), size),
+            None => edges,
+        };
+        edges.on_stored(self.mode, size, orientation)
     }
 
     /// What a preset's pixels come from.
@@ -118,7 +149,7 @@ impl Recipe {
         (size, orientation): (Size, u8),
         limits: &Limits,
     ) -> bool {
-        let edges = Edges::stored_of(crop, self.mode, size, orientation);
+        let edges = self.edges(crop, (size, orientation));
         let preset = self.presets.iter().find(|preset| preset.id == *id);
         let into = preset.map_or(LARGE, |preset| Size::new(preset.width, preset.height));
         let into = match self.mode {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::decode::{Decoded, Traits, decode};
 use super::error::{Cause, Error};
-use super::geometry::{Edges, Size, fill};
+use super::geometry::{Size, fill};
 use super::gif::Background;
 use super::picture::{Picture, WHITE};
 use super::recipe::{LARGE, Origin, Recipe, is_flat, is_large};
@@ -56,7 +56,7 @@ impl<'a> Stages<'a> {
                 into,
                 is_flat,
             };
-            stages.large = Some(cut.of(&decoded, recipe.mode, limits)?);
+            stages.large = Some(cut.of(&decoded, recipe, limits)?);
         } else if is_of_large {
             let traits = decoded.traits.clone();
             let picture = if is_of_original {
@@ -95,7 +95,7 @@ impl<'a> Stages<'a> {
                     into,
                     is_flat,
                 };
-                Cow::Owned(cut.of(self.original(), self.recipe.mode, self.limits)?)
+                Cow::Owned(cut.of(self.original(), self.recipe, self.limits)?)
             }
             Origin::Original => {
                 let Decoded { picture, traits } = self.original();
@@ -203,10 +203,10 @@ impl Cut<'_> {
     /// Faithful: the rectangle lies on the picture as it is stored, and the result is turned, its sides included, at the
     /// end (media spec 4.5). Corrected: rectangle and box are those of the upright picture; they are turned to the stored
     /// one's grid, which spares turning the whole original.
-    fn of(&self, original: &Decoded, mode: Mode, limits: &Limits) -> Result<Picture, Error> {
+    fn of(&self, original: &Decoded, recipe: &Recipe, limits: &Limits) -> Result<Picture, Error> {
         let (picture, traits) = (&original.picture, &original.traits);
-        let edges = Edges::stored_of(*self.crop, mode, picture.size, traits.orientation);
-        let into = match mode {
+        let edges = recipe.edges(*self.crop, (picture.size, traits.orientation));
+        let into = match recipe.mode {
             Mode::Corrected if orient::turns(traits.orientation) => self.into.turned(),
             _ => self.into,
         };
@@ -257,7 +257,7 @@ mod tests {
             crops: [(preset.id.clone(), crop)].into(),
             presets: vec![preset],
             mode,
-            decoder: None,
+            ..Recipe::default()
         };
         let made = render(original, &recipe, &Limits::default())?.swap_remove(0);
         let picture = image::load_from_memory(&made.bytes).unwrap().into_rgb8();
@@ -295,6 +295,32 @@ mod tests {
             Mode::Faithful,
         );
         assert_eq!(made.unwrap().dimensions(), (300, 200));
+    }
+
+    #[test]
+    fn a_rectangle_is_drawn_on_the_size_that_its_record_says() {
+        // A page of 600 points that was drawn at 1200 pixels.
+        let original = png(&shades(1200, 800), 1);
+        let preset = preset(200);
+        let id = preset.id.clone();
+        let made = |crop, drawn_on| {
+            let recipe = Recipe {
+                presets: vec![preset.clone()],
+                crops: [(id.clone(), crop)].into(),
+                drawn_on,
+                ..Recipe::default()
+            };
+            render(&original, &recipe, &Limits::default()).unwrap()
+        };
+        let expected = made(crop(600, 200, 400, 400), None);
+        let on_points = made(crop(300, 100, 200, 200), Some((600, 400)));
+        assert_eq!(on_points, expected);
+        // Each side for itself: an editor shows the picture in the shape that the record says.
+        let stretched = made(crop(300, 400, 200, 800), Some((600, 1600)));
+        assert_eq!(stretched, expected);
+        // Beside the page, though inside its picture.
+        let beside = made(crop(700, 0, 100, 100), Some((600, 400)));
+        assert_eq!((beside[0].width, beside[0].height), (200, 133));
     }
 
     #[test]
@@ -495,7 +521,7 @@ mod tests {
                 presets: presets.to_vec(),
                 crops: [(large.clone(), crop)].into(),
                 mode: Mode::Faithful,
-                decoder: None,
+                ..Recipe::default()
             };
             render(&original, &recipe, &Limits::default()).unwrap()
         };
@@ -525,7 +551,7 @@ mod tests {
             presets: all.clone(),
             crops: [(all[2].id.clone(), crop(0, 0, 90, 90))].into(),
             mode: Mode::Faithful,
-            decoder: None,
+            ..Recipe::default()
         };
         let cropped = render(&original, &recipe, &Limits::default()).unwrap();
         let plain = render(&original, &all.into(), &Limits::default()).unwrap();

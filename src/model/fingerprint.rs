@@ -62,6 +62,14 @@ impl Fingerprint {
         })
     }
 
+    /// The same for a rectangle that is drawn on a picture of another size than the one to start from.
+    #[must_use]
+    pub fn drawn_on(self, (width, height): (u32, u32)) -> Self {
+        Self(Sha256::of(
+            format!("{}\non {width}x{height}", self.0).as_bytes(),
+        ))
+    }
+
     /// From the bytes of one.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

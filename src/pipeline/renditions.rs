@@ -18,7 +18,7 @@ use crate::model::{AssetId, FileKind, Hasher, MediaFile, MediaPath, Sha256, Time
 use crate::protocol::record;
 use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
-use crate::renditions::crops::crops_for;
+use crate::renditions::crops::{Crops, crops_for};
 use crate::renditions::stale::{State, states};
 use crate::renditions::{Original, Settings, decoder, fresh_second};
 
@@ -196,10 +196,12 @@ impl MediaLane {
         let decoder = decoder.map_err(|_| Error::Worker)?;
         let monitor = self.pull.monitor.as_ref();
         let crops = crops_for(&self.pull.catalogue, &[&original], monitor).await?;
+        let Crops { crops, drawn_on } = crops.into_values().next().unwrap_or_default();
         let mut recipe = Recipe {
             presets,
             large,
-            crops: crops.into_values().next().unwrap_or_default(),
+            crops,
+            drawn_on,
             mode: self.settings.mode,
             decoder,
         };

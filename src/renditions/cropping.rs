@@ -2,14 +2,14 @@
 //!
 //! The rendition follows when it is made again ([`rebuild`]): by its fingerprint it is stale from then on.
 
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 use std::sync::Arc;
 
 use serde_json::Map;
 
 use super::{Error, Original, rebuild};
 use crate::catalogue::{self, Cropped, StoredRecord};
-use crate::media::{Probe, probe};
+use crate::media::{self, probe};
 use crate::model::id::derived;
 use crate::model::preset::PresetId;
 use crate::model::{AssetId, Crop, FileKind, Mode, NodeId, Record, RecordKey, RecordStatus};
@@ -19,6 +19,9 @@ use crate::protocol::crop::{self, AssetCrop};
 use crate::protocol::record::{self, BadRecord};
 use crate::shutdown::Shutdown;
 use crate::store;
+
+/// Largest original that is read whole to see its size, where no program reads it.
+const MOST_BYTES: u64 = 2 << 30;
 
 /// Why a rectangle cannot be set or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -113,12 +116,12 @@ pub async fn set(
     let (stored, original) = original(node, asset).await?;
     check_preset(node, original.format.as_deref(), preset)?;
     check_author(node, &stored)?;
-    let probe = look(node, &original)?;
+    let on = sheet(node, &stored, &original).await?;
     let drawn = match node.config.mode() {
         Mode::Faithful => seen,
-        Mode::Corrected => seen.from_upright((probe.width, probe.height), probe.orientation),
+        Mode::Corrected => seen.from_upright((on.width, on.height), on.orientation),
     };
-    check_inside(seen, &probe, node.config.mode())?;
+    check_inside(seen, &on, node.config.mode())?;
     let row = AssetCrop {
         asset: asset.clone(),
         preset: preset.clone(),
@@ -170,12 +173,12 @@ pub struct Canvas {
 pub async fn canvas(node: &Node, asset: &AssetId) -> Result<Canvas, CropError> {
     let (stored, original) = original(node, asset).await?;
     check_author(node, &stored)?;
-    let (probe, mode) = (look(node, &original)?, node.config.mode());
-    let (width, height) = size_shown(&probe, mode);
+    let (on, mode) = (sheet(node, &stored, &original).await?, node.config.mode());
+    let (width, height) = size_shown(&on, mode);
     let seen = |drawn: Crop| match mode {
         Mode::Faithful => drawn,
         // The way back is the way there with the sides exchanged.
-        Mode::Corrected => drawn.from_upright((probe.height, probe.width), probe.orientation),
+        Mode::Corrected => drawn.from_upright((on.height, on.width), on.orientation),
     };
     let mut found = node.catalogue.crops_of(&[asset.as_str()]).await?;
     found.sort_by_key(super::crops::rank);
@@ -305,29 +308,61 @@ fn check_author(node: &Node, stored: &StoredRecord) -> Result<(), CropError> {
     })
 }
 
-fn look(node: &Node, original: &Original) -> Result<Probe, CropError> {
+/// What a rectangle is drawn on.
+struct Sheet {
+    /// As stored.
+    width: u32,
+    /// As stored.
+    height: u32,
+    /// By EXIF.
+    orientation: u8,
+}
+
+/// The picture that a rectangle is drawn on: the original as it is stored; where a program reads it, one of the size that the
+/// record says, else the one that the program makes.
+async fn sheet(
+    node: &Node,
+    stored: &StoredRecord,
+    original: &Original,
+) -> Result<Sheet, CropError> {
     let none = || CropError::NoPicture {
         asset: original.asset.clone(),
     };
-    let open = node
-        .store
-        .open_file(FileKind::Original, &original.place)?
-        .ok_or_else(none)?;
-    let probed = probe(BufReader::new(open.file)).map_err(Error::Media)?;
-    probed.ok_or_else(none)
+    let probed = if super::crops::is_read_by_program(original) {
+        if let Some((width, height)) = super::crops::size_in(&stored.record) {
+            return Ok(Sheet {
+                width,
+                height,
+                orientation: 1,
+            });
+        }
+        let (of, store, adapters) = (original.clone(), node.store.clone(), node.adapters.clone());
+        let picture = super::blocking(move || of.picture(&store, &adapters, MOST_BYTES)).await?;
+        let picture = picture.map_err(media::Error::Read).map_err(Error::Media)?;
+        probe(Cursor::new(picture))
+    } else {
+        let open = node.store.open_file(FileKind::Original, &original.place)?;
+        probe(BufReader::new(open.ok_or_else(none)?.file))
+    };
+    let probed = probed.map_err(Error::Media)?.ok_or_else(none)?;
+    Ok(Sheet {
+        width: probed.width,
+        height: probed.height,
+        orientation: probed.orientation,
+    })
 }
 
 /// The picture as a person sees it. In faithful mode it is not turned.
-fn size_shown(probe: &Probe, mode: Mode) -> (u32, u32) {
-    if mode == Mode::Corrected && (5..=8).contains(&probe.orientation) {
-        (probe.height, probe.width)
+fn size_shown(on: &Sheet, mode: Mode) -> (u32, u32) {
+    if mode == Mode::Corrected && (5..=8).contains(&on.orientation) {
+        (on.height, on.width)
     } else {
-        (probe.width, probe.height)
+        (on.width, on.height)
     }
 }
 
-fn check_inside(seen: Crop, probe: &Probe, mode: Mode) -> Result<(), CropError> {
-    let (width, height) = size_shown(probe, mode);
+fn check_inside(seen: Crop, on: &Sheet, mode: Mode) -> Result<(), CropError> {
+    let (width, height) = size_shown(on, mode);
     let is_inside = |from: i64, side: u32, most: u32| {
         from >= 0
             && from

@@ -5,12 +5,19 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Original;
 use crate::catalogue::{Catalogue, Cropped, Error};
-use crate::model::preset::PresetId;
-use crate::model::{AssetId, Crop, Timestamp};
+use crate::model::preset::{PresetId, is_image_format};
+use crate::model::{AssetId, Crop, Record, Timestamp};
 use crate::monitor::Monitor;
+use crate::protocol::{lenient, record};
 
 /// The rectangles of one asset.
-pub type Crops = BTreeMap<PresetId, Crop>;
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Crops {
+    /// By the preset each is for.
+    pub crops: BTreeMap<PresetId, Crop>,
+    /// Width and height of the picture that they are drawn on, where that is not the original as it is read here.
+    pub drawn_on: Option<(u32, u32)>,
+}
 
 /// The rectangles that hold for these originals. Of several for one preset the one saved last counts.
 ///
@@ -33,7 +40,7 @@ pub async fn crops_for(
         };
         if is_drawn_on(cropped, original) {
             let of_asset = crops.entry(row.asset.clone()).or_default();
-            of_asset.insert(row.preset.clone(), row.crop);
+            of_asset.crops.insert(row.preset.clone(), row.crop);
         } else {
             monitor.finding(&format!(
                 "{}: the crop for {} was drawn on an earlier original and is not applied; draw it anew with `emsync crop set`, or \
@@ -42,7 +49,38 @@ pub async fn crops_for(
             ));
         }
     }
+    let by_program: Vec<_> = originals
+        .iter()
+        .filter(|it| is_read_by_program(it))
+        .collect();
+    let keys: Vec<_> = by_program.iter().map(|it| it.asset.key()).collect();
+    let drawn = keys.iter().zip(&by_program);
+    let drawn = drawn.filter(|(_, original)| crops.contains_key(&original.asset));
+    let (keys, assets): (Vec<_>, Vec<_>) = drawn.map(|(key, it)| (key.clone(), &it.asset)).unzip();
+    let stored = catalogue.stored(&keys).await?;
+    for (key, asset) in keys.iter().zip(assets) {
+        let size = stored.get(key).and_then(|stored| size_in(&stored.record));
+        if let Some(of_asset) = crops.get_mut(asset) {
+            of_asset.drawn_on = size;
+        }
+    }
     Ok(crops)
+}
+
+/// Whether the picture to start from is one that a program makes, in a size of its own.
+pub(super) fn is_read_by_program(original: &Original) -> bool {
+    let format = original.format.as_deref();
+    format.is_some_and(|format| !is_image_format(format))
+}
+
+/// The size that a record says its asset has, in the unit that rectangles are drawn in: pixels, of a page points.
+pub(super) fn size_in(record: &Record) -> Option<(u32, u32)> {
+    let members = record::members(record).ok()?;
+    let side = |name: &str| {
+        let side = members.get(name).and_then(lenient::to_u64)?;
+        u32::try_from(side).ok().filter(|side| *side > 0)
+    };
+    Some((side("width")?, side("height")?))
 }
 
 /// Of two rectangles for one preset the one of higher rank counts.
@@ -69,7 +107,7 @@ pub fn is_drawn_on(cropped: &Cropped, original: &Original) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MediaPath, NodeId, Record, RecordKey, RecordStatus, Sha256};
+    use crate::model::{MediaPath, NodeId, RecordKey, RecordStatus, Sha256};
     use crate::protocol::crop::{AssetCrop, TABLE};
 
     const CROP: Crop = Crop {

@@ -28,6 +28,7 @@ pub mod stale;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crops::Crops;
 pub use error::Error;
 pub(crate) use line::read_by_name;
 pub use line::{Line, Original, Want};
@@ -134,11 +135,12 @@ impl Workshop {
         let (table, mode) = (&self.settings.presets, self.settings.mode);
         let mut wants = Vec::with_capacity(originals.len());
         for original in originals {
-            let crops = crops.remove(&original.asset).unwrap_or_default();
+            let Crops { crops, drawn_on } = crops.remove(&original.asset).unwrap_or_default();
             let format = original.format.as_deref();
             wants.push(Want {
                 recipe: Recipe {
                     decoder: decoder(&self.settings.adapters, &original).await?,
+                    drawn_on,
                     ..Recipe::by(table, format, crops, mode)
                 },
                 original,

@@ -270,7 +270,8 @@ impl<'a> Rebuild<'a> {
         for (stored, original, files) in originals {
             let format = original.format.as_deref();
             let (recipe, parameters) = recipes.of(&table, format, mode);
-            recipe.crops = crops.remove(&original.asset).unwrap_or_default();
+            let drawn = crops.remove(&original.asset).unwrap_or_default();
+            (recipe.crops, recipe.drawn_on) = (drawn.crops, drawn.drawn_on);
             recipe.decoder = super::decoder(&self.settings.adapters, &original).await?;
             let has_failed = findings.iter().any(|known: &Finding| {
                 known.asset == original.asset && known.content == original.content

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::crops::{crops_for, is_drawn_on};
+use super::crops::{Crops, crops_for, is_drawn_on};
 use super::rebuild::original;
 use super::stale::{State, states};
 use super::{Error, Original, decoder};
@@ -72,15 +72,12 @@ pub async fn shown(node: &Node, rectangles: &[Cropped]) -> Result<HashMap<String
             Some((original, _)) if !is_drawn_on(cropped, original) => Shown::EarlierOriginal,
             Some((original, files)) => {
                 let of_asset = crops.get(&row.asset).cloned().unwrap_or_default();
+                let Crops { crops, drawn_on } = of_asset;
                 let table = &node.config.media.presets;
                 let recipe = Recipe {
                     decoder: decoder(&node.adapters, original).await?,
-                    ..Recipe::by(
-                        table,
-                        original.format.as_deref(),
-                        of_asset,
-                        node.config.mode(),
-                    )
+                    drawn_on,
+                    ..Recipe::by(table, original.format.as_deref(), crops, node.config.mode())
                 };
                 let is_outdone = recipe.crops.get(&row.preset) != Some(&row.crop);
                 match states(original, &recipe, files).get(&row.preset) {

@@ -6,7 +6,7 @@ use super::Original;
 use crate::catalogue::FileRow;
 use crate::media::Recipe;
 use crate::model::preset::{Preset, PresetId};
-use crate::model::{FileKind, Fingerprint, MediaFile, Parameters};
+use crate::model::{FileKind, MediaFile, Parameters};
 
 /// How a rendition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -55,9 +55,7 @@ pub fn states_with(
             None => State::Missing,
             Some(row) if !row.file.authored => State::Copied,
             Some(row) => {
-                let crop = recipe.crop_behind(preset);
-                let expected = Fingerprint::with(&original.content, parameters, crop, recipe.mode)
-                    .decoded_by(recipe.decoder.as_deref());
+                let expected = recipe.fingerprint_with(&original.content, parameters, preset);
                 match row.file.fingerprint == Some(expected) {
                     true => State::Current,
                     false => State::Stale,

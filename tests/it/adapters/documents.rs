@@ -242,3 +242,99 @@ fn the_real_programs_draw_pages_as_large_as_emdb_does() {
         }
     }
 }
+
+/// Reads a record and stores it again with a page of so many points.
+fn say_size(node: &Program, id: &str, (width, height): (u32, u32)) {
+    let got = node.run(&["record", "get", "asset", id]).well();
+    let mut record: serde_json::Value = serde_json::from_str(&got.stdout).unwrap();
+    record["width"] = width.into();
+    record["height"] = height.into();
+    let file = node.dir().join("record.json");
+    fs::write(&file, record.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    node.run(&["record", "put", "asset", id, file]).well();
+}
+
+#[test]
+fn a_rectangle_on_a_page_is_in_its_points_where_they_are_known_and_else_in_the_pixels_it_is_drawn_at()
+ {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.pdf"), "%PDF-1.4").unwrap();
+    let reader = Fake::new(dir.path().join("reader"));
+    draw(&reader.0.join("picture.png"), 600, 900);
+    let lines = format!("pdftoppm = {:?}\nghostscript = false", reader.program());
+    let master = node(dir.path(), "m", &lines);
+    import(&master, &folder);
+    let listed = master.run(&["record", "list", "asset", "--json"]).well();
+    let record: serde_json::Value = serde_json::from_str(listed.stdout.trim()).unwrap();
+    let id = record["id"].as_str().unwrap();
+    let thumb = "image200x200.webp";
+    // Both halves red and blue, cut across their border.
+    let set = |rectangle: &str| master.run(&["crop", "set", id, "webpthumbimage", rectangle]);
+    let assert_halves = |upper: [u8; 3]| {
+        let picture = opened(&master, "a.pdf", thumb);
+        assert_eq!(picture.dimensions(), (200, 200));
+        assert!(is_like(picture.get_pixel(100, 40), upper));
+        assert!(is_like(picture.get_pixel(100, 160), BLUE));
+    };
+    set("200x200+100+200").well();
+    assert_halves(RED);
+    let outside = set("200x200+500+0");
+    assert_eq!(outside.code, Some(2), "{outside:?}");
+    assert!(outside.stderr.contains("600x900"), "{}", outside.stderr);
+
+    // The same rectangle in points is twice as large, and further down.
+    let before = master.files();
+    say_size(&master, id, (300, 450));
+    let rebuild = ["thumbs", "rebuild", "--stale", "--json"];
+    assert_counts(
+        &master.run(&rebuild).well(),
+        &[("stale", 1), ("rebuilt", 1)],
+    );
+    assert_halves(BLUE);
+    assert_eq!(changed(&master, &before).len(), 1);
+    set("100x100+50+100").well();
+    assert_halves(RED);
+    let outside = set("100x100+250+0");
+    assert!(outside.stderr.contains("300x450"), "{}", outside.stderr);
+    assert_counts(
+        &master.run(&rebuild).well(),
+        &[("stale", 0), ("rebuilt", 0)],
+    );
+}
+
+#[expect(clippy::print_stderr, reason = "what was not tested is said aloud")]
+#[test]
+fn the_real_office_shows_a_letter() {
+    use emsync::adapters::Adapters;
+    let here = Adapters::find(&std::collections::BTreeMap::new());
+    let Some(adapter) = here.for_format("rtf") else {
+        eprintln!("not tried: no office on PATH, or nothing that reads what it makes");
+        return;
+    };
+    eprintln!("rtf by {}", adapter.said());
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(
+        folder.join("letter.rtf"),
+        "{\\rtf1 Dear reader, this is all.}",
+    )
+    .unwrap();
+    let master = node(dir.path(), "m", "vips = false");
+    assert_counts(&import(&master, &folder), &[("renditions", PRESETS)]);
+    assert_eq!(names(&master, "letter.rtf"), NAMES);
+    let page = opened(&master, "letter.rtf", NAMES[2]);
+    assert_eq!(page.height(), 3000);
+    let dark = page.pixels().filter(|pixel| pixel.0[0] < 80).count();
+    assert!(
+        (1_000..200_000).contains(&dark),
+        "{dark} dark pixels of one line"
+    );
+    // What it opened lies alone.
+    let originals = master.dir().join("media/assets/catalog/originals");
+    let left = fs::read_dir(originals).unwrap().count();
+    assert_eq!(left, 1);
+}
