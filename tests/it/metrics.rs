@@ -27,11 +27,12 @@ fn samples(body: &str) -> BTreeMap<&str, f64> {
     let lines = body
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty());
-    let sample = |line: &'_ _| -> Option<_> {
-        let (name, value) = str::rsplit_once(line, ' ')?;
-        Some((name, value.parse().ok()?))
-    };
     lines.filter_map(sample).collect()
+}
+
+fn sample(line: &str) -> Option<(&str, f64)> {
+    let (name, value) = line.rsplit_once(' ')?;
+    Some((name, value.parse().ok()?))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{Offers, sound};
 use crate::catalogue::StoredRecord;
 use crate::model::preset::{Preset, PresetId, Source};
-use crate::model::{Asset, AssetId, ListedFile, MediaFile, NodeId, Timestamp};
+use crate::model::{AssetId, ListedFile, MediaFile, NodeId, Timestamp};
 use crate::protocol::{AssetListing, crop, record};
 use crate::push::{Error, Push};
 
@@ -61,7 +61,8 @@ pub(super) async fn add(
     for asset in &assets {
         let follows = |file: &MediaFile| {
             let name = file.path.below(&asset.source_path);
-            let drawn = name.and_then(|name| deciding(push, asset, &drawn[&asset.id], name));
+            let format = asset.format.as_deref();
+            let drawn = name.and_then(|name| deciding(push, format, &drawn[&asset.id], name));
             // Files made here are dated to the second.
             file.authored && drawn.is_some_and(|drawn| file.modified >= drawn.whole_second())
         };
@@ -87,8 +88,7 @@ pub(super) async fn add(
 }
 
 /// When the rectangle was saved that decides what a rendition of this name shows: its own, or that of the large picture.
-fn deciding(push: &Push, asset: &Asset, drawn: &Drawn, name: &str) -> Option<Timestamp> {
-    let format = asset.format.as_deref();
+fn deciding(push: &Push, format: Option<&str>, drawn: &Drawn, name: &str) -> Option<Timestamp> {
     let presets = push.presets.renditions(format).iter();
     let preset: &Preset = presets.clone().find(|preset| preset.file_name == name)?;
     let inherited = || {
