@@ -28,14 +28,16 @@
 //! 1. **Vocabulary**, values and pure functions: [`model`] (ids, paths, records and the conflict rule, files, presets, jobs),
 //!    [`protocol`] (wire shapes to model and back), [`config`] (as written, as used), [`error`] (the class of an error).
 //! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`],
-//!    [`throttle`] (limits of bandwidth and requests), [`adapters`] (programs of this machine that read formats for us),
+//!    [`throttle`] (limits of bandwidth and requests), [`text`] (numbers as people read them), [`adapters`] (programs of this machine that read formats for us),
 //!    [`crash`] (moments that tests crash at; here because every band below marks some, and nothing but tests knows of them).
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
 //!    Two modules join two of them: [`trash`] (what lies in the trash, and what it was), [`greeting`] (who answers, and by which clock).
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`push`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
-//!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`cli`].
+//!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`schedule`]
+//!    (what a node does by itself, and when), [`status`], [`why`] and [`aside`] (how the node, one
+//!    item, and what was set aside stand), [`web`] (the page for people), [`cli`].
 //!
 //! # Invariants
 //!
@@ -66,6 +68,7 @@ pub mod monitor;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
+pub mod text;
 pub mod throttle;
 
 // Doors.
@@ -82,6 +85,7 @@ pub mod push;
 pub mod reconcile;
 
 // Drivers.
+pub mod aside;
 pub mod cli;
 pub mod edits;
 pub mod import;
@@ -89,4 +93,8 @@ pub mod node;
 pub mod pipeline;
 pub mod receive;
 pub mod renditions;
+pub mod schedule;
 pub mod serve;
+pub mod status;
+pub mod web;
+pub mod why;

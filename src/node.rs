@@ -112,6 +112,23 @@ impl Node {
         }
     }
 
+    /// The same node with other settings. Who it is, where its media and its catalogue lie and which programs it found stay as they are
+    /// until it is opened again.
+    #[must_use]
+    pub fn with(&self, mut config: Config) -> Self {
+        config.node = self.config.node.clone();
+        config.state = self.config.state.clone();
+        config.media.root = self.config.media.root.clone();
+        config.serve = self.config.serve.clone();
+        config.adapters = self.config.adapters.clone();
+        fit(&mut config, &self.adapters);
+        self.throttle.set(&config.limits);
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
     /// Makes what a new node needs beside its configuration: state, media root and marker. Running it again harms nothing.
     ///
     /// # Errors
@@ -145,8 +162,6 @@ impl Node {
         seams: Seams,
         sys: Arc<dyn Sys>,
     ) -> Result<Self, Error> {
-        let batch = &mut config.limits.publish_batch;
-        *batch = (*batch).min(store::largest_batch());
         let mut store = Store::open(&config.media.root, &config.node.catalog, sys)?;
         if config.media.names == Names::Portable {
             store = store.portable();
@@ -222,9 +237,16 @@ impl Node {
 /// The programs that are here, whose formats the presets then apply to.
 fn look_for_programs(config: &mut Config) -> Adapters {
     let adapters = Adapters::find(&config.adapters);
+    fit(config, &adapters);
+    adapters
+}
+
+/// Makes a configuration fit this machine and the programs that are here.
+fn fit(config: &mut Config, adapters: &Adapters) {
+    let batch = &mut config.limits.publish_batch;
+    *batch = (*batch).min(store::largest_batch());
     let presets = &mut config.media.presets;
     *presets = Arc::new(PresetTable::clone(presets).with_programs_for(adapters.formats()));
-    adapters
 }
 
 /// Takes a lock, waiting while it is held for a moment.

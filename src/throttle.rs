@@ -9,7 +9,7 @@
 //! Waiting may be dropped at any time; what was not waited for is not taken.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -25,14 +25,32 @@ pub struct Throttle(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    bandwidth: Bandwidth,
-    /// Requests a second, and how many of them may come at once.
-    requests: Option<Pace>,
+    rules: RwLock<Arc<Rules>>,
     clock: Arc<dyn Clock>,
     zone: TimeZone,
     sent: Bucket,
     fetched: Bucket,
     asked: Bucket,
+}
+
+/// What holds, until somebody changes it.
+#[derive(Debug)]
+struct Rules {
+    bandwidth: Bandwidth,
+    /// Requests a second, and how many of them may come at once.
+    requests: Option<Pace>,
+}
+
+impl Rules {
+    fn of(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            bandwidth: limits.bwlimit.clone(),
+            requests: limits.tpslimit.map(|per_second| Pace {
+                per_second,
+                burst: f64::from(limits.tpslimit_burst),
+            }),
+        })
+    }
 }
 
 /// Longest wait between two looks at the time of day.
@@ -47,11 +65,7 @@ impl Throttle {
 
     fn in_zone(limits: &Limits, clock: Arc<dyn Clock>, zone: TimeZone) -> Self {
         Self(Arc::new(Inner {
-            bandwidth: limits.bwlimit.clone(),
-            requests: limits.tpslimit.map(|per_second| Pace {
-                per_second,
-                burst: f64::from(limits.tpslimit_burst),
-            }),
+            rules: RwLock::new(Rules::of(limits)),
             clock,
             zone,
             sent: Bucket::default(),
@@ -60,16 +74,27 @@ impl Throttle {
         }))
     }
 
+    /// Lets other limits hold from now on; who waits notices within a second.
+    pub fn set(&self, limits: &Limits) {
+        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Rules::of(limits);
+    }
+
+    /// Media bytes that may be sent and fetched in a second right now.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        self.0.rates()
+    }
+
     /// Returns when a request may go out.
     pub async fn ask(&self) {
-        if self.0.requests.is_some() {
-            self.0.asked.take(1.0, || self.0.requests).await;
+        if self.0.rules().requests.is_some() {
+            self.0.asked.take(1.0, || self.0.rules().requests).await;
         }
     }
 
     /// Returns when so many bytes may have come.
     pub async fn fetched(&self, bytes: usize) {
-        if !self.0.bandwidth.is_off() {
+        if !self.0.rules().bandwidth.is_off() {
             self.0
                 .fetched
                 .take(bytes as f64, || self.0.pace(|rates| rates.down))
@@ -79,7 +104,7 @@ impl Throttle {
 
     /// Returns when so many bytes may go out.
     pub async fn send(&self, bytes: usize) {
-        if !self.0.bandwidth.is_off() {
+        if !self.0.rules().bandwidth.is_off() {
             self.0
                 .sent
                 .take(bytes as f64, || self.0.pace(|rates| rates.up))
@@ -89,13 +114,23 @@ impl Throttle {
 }
 
 impl Inner {
-    /// What holds for a direction right now.
-    fn pace(&self, of: impl Fn(Rates) -> Option<NonZeroU64>) -> Option<Pace> {
+    fn rules(&self) -> Arc<Rules> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&rules)
+    }
+
+    fn rates(&self) -> Rates {
         let now = self.clock.now().as_millis();
         // A clock beyond the calendar limits nothing.
-        let now = jiff::Timestamp::from_millisecond(now).ok()?;
-        let local = self.zone.to_datetime(now);
-        of(self.bandwidth.at(local)).map(|bytes| Pace::of_bytes(bytes.get()))
+        jiff::Timestamp::from_millisecond(now).map_or_else(
+            |_| Rates::default(),
+            |now| self.rules().bandwidth.at(self.zone.to_datetime(now)),
+        )
+    }
+
+    /// What holds for a direction right now.
+    fn pace(&self, of: impl Fn(Rates) -> Option<NonZeroU64>) -> Option<Pace> {
+        of(self.rates()).map(|bytes| Pace::of_bytes(bytes.get()))
     }
 }
 
@@ -186,6 +221,25 @@ mod tests {
             bwlimit: text.parse().unwrap(),
             ..Limits::default()
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_limits_hold_at_once_for_who_waits_already() {
+        let (throttle, _clock) = throttle(&bandwidth("1k"));
+        let waiting = throttle.clone();
+        let started = Instant::now();
+        let waiting = tokio::spawn(async move {
+            // At this rate it takes 17 minutes.
+            for _ in 0..16 {
+                waiting.fetched(64 << 10).await;
+            }
+            Instant::now()
+        });
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(throttle.rates().down, NonZeroU64::new(1 << 10));
+        throttle.set(&Limits::default());
+        let took = waiting.await.unwrap().duration_since(started);
+        assert!(took <= Duration::from_secs(6), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,4 +49,43 @@ impl Catalogue {
             .map_err(during("read a page of live records"))?;
         rows.iter().map(stored).collect()
     }
+
+    /// Up to `limit` live records of a table whose JSON holds `text`, in order of their ids, beginning after `after`. Whether it holds it
+    /// in the member that is meant is for the caller to see.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn live_with(
+        &self,
+        module: &Module,
+        text: &str,
+        after: &str,
+        limit: u64,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM record WHERE module = ")
+            .push_bind(module.as_str())
+            .push(" AND deleted = 0 AND id > ")
+            .push_bind(after);
+        if !text.is_empty() {
+            let escaped = text
+                .replace('!', "!!")
+                .replace('%', "!%")
+                .replace('_', "!_");
+            query
+                .push(" AND source LIKE ")
+                .push_bind(format!("%{escaped}%"))
+                .push(" ESCAPE '!'");
+        }
+        let rows = query
+            .push(" ORDER BY id LIMIT ")
+            .push_bind(signed(limit))
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("look for live records"))?;
+        rows.iter().map(stored).collect()
+    }
 }

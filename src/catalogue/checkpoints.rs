@@ -99,6 +99,23 @@ impl Catalogue {
         ))
     }
 
+    /// How many records of a peer were changed or stored here since a moment: those that a listing from there on brings again, as far
+    /// as this node knows.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn changed_since(&self, peer: &str, since: Timestamp) -> Result<u64, Error> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM record WHERE changed_at >= $1 AND origin = $2",
+        )
+        .bind(since.as_millis())
+        .bind(peer)
+        .fetch_one(&self.db.readers)
+        .await
+        .map_err(during("count what changed since"))?;
+        Ok(unsigned(count))
+    }
+
     /// How many different records the pages of the listing under way held so far.
     ///
     /// # Errors
@@ -114,6 +131,43 @@ impl Catalogue {
 }
 
 impl Batch {
+    /// Sets the checkpoint of a feed back to a moment on our clock, so that the next listing begins there; without one it is forgotten,
+    /// and the next takes everything. A listing under way is given up: it began later. Answers `false`, and changes nothing, where the
+    /// checkpoint is not later than that.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn set_back(
+        &mut self,
+        peer: &str,
+        feed: &str,
+        to: Option<Timestamp>,
+    ) -> Result<bool, Error> {
+        let done = match to {
+            Some(to) => {
+                sqlx::query(
+                    "UPDATE checkpoint SET server_watermark = server_watermark - watermark + $1, watermark = $1
+                     WHERE peer = $2 AND feed = $3 AND watermark > $1",
+                )
+                .bind(to.as_millis())
+                .bind(peer)
+                .bind(feed)
+            }
+            None => sqlx::query("DELETE FROM checkpoint WHERE peer = $1 AND feed = $2")
+                .bind(peer)
+                .bind(feed),
+        };
+        let done = done
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("set a checkpoint back"))?;
+        let is_done = done.rows_affected() > 0;
+        if is_done {
+            self.end_listing(peer).await?;
+        }
+        Ok(is_done)
+    }
+
     /// Moves the checkpoint of a feed; the listing that led there is over. What it showed stays, to be audited, until
     /// [`end_listing`](Self::end_listing).
     ///
@@ -311,6 +365,43 @@ mod tests {
         assert_eq!(catalogue.listing("b").await.unwrap(), Some(listing(20)));
         let seen = (catalogue.seen("a").await, catalogue.seen("b").await);
         assert_eq!((seen.0.unwrap(), seen.1.unwrap()), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_is_set_back_and_never_forward_and_the_clocks_stay_apart() {
+        let (_dir, catalogue) = empty().await;
+        commit(&catalogue, async |batch| {
+            batch
+                .put_checkpoint("a", "changes", &checkpoint(10))
+                .await?;
+            batch.put_listing("a", &listing(10)).await
+        })
+        .await;
+        let to = |ms| Some(Timestamp::from_millis(ms));
+        commit(&catalogue, async |batch| {
+            assert!(!batch.set_back("a", "changes", to(11)).await?);
+            assert!(!batch.set_back("b", "changes", to(1)).await?);
+            Ok(())
+        })
+        .await;
+        assert_eq!(catalogue.listing("a").await.unwrap(), Some(listing(10)));
+        commit(&catalogue, async |batch| {
+            assert!(batch.set_back("a", "changes", to(5)).await?);
+            Ok(())
+        })
+        .await;
+        let set = catalogue.checkpoint("a", "changes").await.unwrap().unwrap();
+        assert_eq!(
+            (set.watermark.as_millis(), set.server_watermark.as_millis()),
+            (5, 6)
+        );
+        assert_eq!(catalogue.listing("a").await.unwrap(), None);
+        commit(&catalogue, async |batch| {
+            assert!(batch.set_back("a", "changes", None).await?);
+            Ok(())
+        })
+        .await;
+        assert_eq!(catalogue.checkpoint("a", "changes").await.unwrap(), None);
     }
 
     #[tokio::test]

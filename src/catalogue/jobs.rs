@@ -65,7 +65,7 @@ impl Lane {
 const JOBS: &str = "SELECT id, generation, peer, subject, asset, size, attempts, payload, lane FROM job WHERE peer = ";
 
 pub(super) const READY: i64 = 0;
-const LEASED: i64 = 1;
+pub(super) const LEASED: i64 = 1;
 pub(super) const QUARANTINED: i64 = 2;
 pub(super) const HELD: i64 = 3;
 

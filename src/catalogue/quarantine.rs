@@ -4,8 +4,8 @@
 use sqlx::QueryBuilder;
 
 use super::dialect::Engine;
-use super::jobs::{HELD, Lane, QUARANTINED, READY};
-use super::{Batch, Catalogue, Error, during, signed};
+use super::jobs::{HELD, LEASED, Lane, QUARANTINED, READY};
+use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::Timestamp;
 
 /// A job of any state, as it stands in the table.
@@ -45,6 +45,21 @@ pub enum JobState {
     Quarantined,
     /// Held by the delete guard.
     Held,
+}
+
+/// Jobs of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct JobGroup {
+    /// The peer they concern, empty for this node's own work.
+    pub peer: String,
+    /// Which kind of work.
+    pub lane: Lane,
+    /// How they stand.
+    pub state: JobState,
+    /// How many.
+    pub jobs: u64,
+    /// Bytes they move, as announced.
+    pub bytes: u64,
 }
 
 /// Which of the jobs that were set aside.
@@ -112,6 +127,51 @@ impl Catalogue {
         Ok(rows.into_iter().map(standing).collect())
     }
 
+    /// All jobs, counted by peer, kind and state.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn job_groups(&self) -> Result<Vec<JobGroup>, Error> {
+        let rows: Vec<(String, i64, i64, i64, i64)> = sqlx::query_as(
+            "SELECT peer, lane, state, COUNT(*), CAST(TOTAL(size) AS INTEGER) FROM job GROUP BY peer, lane, state ORDER BY peer, lane, state",
+        )
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("count all jobs"))?;
+        let group = |(peer, lane, number, jobs, bytes)| JobGroup {
+            peer,
+            lane: Lane::of(lane),
+            state: state(number),
+            jobs: unsigned(jobs),
+            bytes: unsigned(bytes),
+        };
+        Ok(rows.into_iter().map(group).collect())
+    }
+
+    /// Up to `limit` jobs of a state, in order of their rows, beginning after row `after`.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn jobs_that_are(
+        &self,
+        state: JobState,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Standing>, Error> {
+        let mut query = QueryBuilder::<Engine>::new(STANDING);
+        query.push(" WHERE state = ").push_bind(number(state));
+        query.push(" AND id > ").push_bind(after);
+        query
+            .push(" ORDER BY id LIMIT ")
+            .push_bind(signed(limit as u64));
+        let rows = query
+            .build_query_as()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read jobs of a state"))?;
+        Ok(rows.into_iter().map(standing).collect())
+    }
+
     /// The asset of a peer's job about this subject.
     ///
     /// # Errors
@@ -136,16 +196,29 @@ fn standing(row: Columns) -> Standing {
         subject,
         asset,
         lane: Lane::of(lane),
-        state: match state {
-            READY => JobState::Waiting,
-            QUARANTINED => JobState::Quarantined,
-            HELD => JobState::Held,
-            _ => JobState::Leased,
-        },
+        state: self::state(state),
         attempts: u32::try_from(attempts).unwrap_or(0),
         reason,
         run_at: Timestamp::from_millis(run_at),
         since: Timestamp::from_millis(created_at),
+    }
+}
+
+fn state(number: i64) -> JobState {
+    match number {
+        READY => JobState::Waiting,
+        QUARANTINED => JobState::Quarantined,
+        HELD => JobState::Held,
+        _ => JobState::Leased,
+    }
+}
+
+fn number(state: JobState) -> i64 {
+    match state {
+        JobState::Waiting => READY,
+        JobState::Leased => LEASED,
+        JobState::Quarantined => QUARANTINED,
+        JobState::Held => HELD,
     }
 }
 

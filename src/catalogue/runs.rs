@@ -120,6 +120,21 @@ impl Catalogue {
         Ok(())
     }
 
+    /// When a run with a peer ended well last.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn last_success(&self, peer: &str) -> Result<Option<Timestamp>, Error> {
+        let ended: Option<i64> = sqlx::query_scalar(
+            "SELECT ended_at FROM run WHERE peer = $1 AND outcome = 'ok' AND ended_at IS NOT NULL ORDER BY id DESC LIMIT 1",
+        )
+        .bind(peer)
+        .fetch_optional(&self.db.readers)
+        .await
+        .map_err(during("find the last run that ended well"))?;
+        Ok(ended.map(Timestamp::from_millis))
+    }
+
     /// The last parity report about a peer.
     ///
     /// # Errors

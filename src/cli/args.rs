@@ -4,9 +4,12 @@ mod aside;
 
 mod doctor;
 mod edits;
+mod event;
 mod network;
 mod receive;
+mod service;
 mod thumbs;
+mod user;
 mod verify;
 
 use std::net::SocketAddr;
@@ -15,9 +18,12 @@ use std::time::Duration;
 
 pub use doctor::Doctor;
 pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
+pub use event::{Event, EventAdd};
 pub use network::{Network, Until};
 pub use receive::Receive;
+pub use service::{Completions, Man, Service};
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
+pub use user::{User, WithPassword};
 pub use verify::Verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -72,6 +78,9 @@ pub struct Global {
     /// How log lines on stderr look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "EMSYNC_LOG_FORMAT", global = true)]
     pub log_format: LogFormat,
+    /// Write log lines to this file instead of stderr. A new one begins every day, with the date behind its name; 14 are kept.
+    #[arg(long, value_name = "FILE", env = "EMSYNC_LOG_FILE", global = true)]
+    pub log_file: Option<PathBuf>,
     /// Show progress bars even where stderr is no terminal.
     #[arg(short = 'P', long, global = true)]
     pub progress: bool,
@@ -124,6 +133,9 @@ pub enum Command {
     /// Keys that other nodes present to this one.
     #[command(subcommand)]
     Key(Key),
+    /// People who may use the page.
+    #[command(subcommand)]
+    User(User),
     /// Renditions: make them again where something changed.
     #[command(subcommand)]
     Thumbs(Thumbs),
@@ -141,8 +153,18 @@ pub enum Command {
     /// What other nodes hand to this one: list, apply held deletes.
     #[command(subcommand)]
     Receive(Receive),
-    /// Let other nodes list and fetch, and hand changes in whose key may. Prints the base URL that they use.
+    /// What this node does by itself while `emsync serve` runs: list, run now, history, add, change.
+    #[command(subcommand)]
+    Event(Event),
+    /// Let other nodes list and fetch, and hand changes in whose key may; run events in their time. Prints the base URL that
+    /// other nodes use.
     Serve(Serve),
+    /// Print a systemd unit for this node: `emsync service > /etc/systemd/system/emsync.service`.
+    Service(Service),
+    /// Print completions for a shell: `emsync completions bash > /etc/bash_completion.d/emsync`.
+    Completions(Completions),
+    /// Print the manual page: `emsync man > emsync.1`.
+    Man(Man),
     /// A master and a mirror on sample media: seeded, changed, synced, verified.
     Demo(Demo),
 }
@@ -165,6 +187,12 @@ pub struct Init {
     /// Media root [default: DIR/media]; a sidecar takes its EMDB's WEB-INF/data.
     #[arg(long, value_name = "DIR")]
     pub media: Option<PathBuf>,
+    /// Let NAME use the page, with the password from --password-file, or one that is made and printed once as the last line.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Read the password of --user from the first line of FILE.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
     /// Say what would happen, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -1,24 +1,19 @@
 //! `emsync crop …`: what part of a picture its renditions show.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::args::{Crop, CropClear, CropList, CropSet, Global};
 use super::{ExitCode, Usage, output, thumbs};
 use crate::catalogue::Cropped;
 use crate::model::preset::PresetId;
 use crate::model::{AssetId, Crop as Rectangle};
-use crate::monitor::Silent;
 use crate::node::Node;
 use crate::renditions::cropping;
-use crate::renditions::rebuild::{Selection, rebuild};
 use crate::renditions::shown::{Shown, shown};
 use crate::shutdown::Shutdown;
 
 /// Rectangles read at a time.
 const PAGE: u32 = 500;
-/// What making the rendition of a crop is called, in locks and staging.
-const ACTIVITY: &str = "crop";
 
 pub(super) async fn run(
     global: &Global,
@@ -99,23 +94,8 @@ async fn follow(
     if no_rebuild {
         return Ok(ExitCode::Ok);
     }
-    let selection = Selection {
-        missing: true,
-        stale: true,
-        assets: vec![asset],
-        ..Selection::default()
-    };
-    // Not that of a rebuild, which may take its time: files are kept apart by the locks of those who write them.
-    let _lock = node.turn_for_a_moment(ACTIVITY, shutdown).await?;
-    let report = rebuild(
-        node,
-        ACTIVITY,
-        &selection,
-        false,
-        Arc::new(Silent),
-        shutdown,
-    )
-    .await?;
+    let _lock = node.turn_for_a_moment(cropping::ACTIVITY, shutdown).await?;
+    let report = cropping::follow(node, asset, shutdown).await?;
     if !global.quiet {
         output::line(&thumbs::summary(&report, false))?;
     }

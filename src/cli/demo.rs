@@ -226,7 +226,7 @@ async fn start_serving(
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .context("listen on loopback")?;
-    let url = super::base_url(listener.local_addr()?, &node.config.node.site);
+    let url = super::base_url(listener.local_addr()?, false, &node.config.node.site);
     let (node, stop) = (super::serve::served(node, stop)?, stop.clone());
     Ok((url, tokio::spawn(serve::run(listener, node, stop))))
 }
@@ -242,7 +242,7 @@ async fn sync(mirror: &Node, scope: Scope, shutdown: &Shutdown) -> anyhow::Resul
             MASTER,
             &outcome.report,
             outcome.deletes.held,
-            super::sync::Ways::In
+            crate::pipeline::Ways::In
         )
     ))?;
     outcome.error.map_or(Ok(()), |error| Err(error.into()))

@@ -5,8 +5,8 @@ use crate::error::Class;
 use crate::reconcile::{deletes, verify};
 use crate::renditions::{self, cropping::CropError};
 use crate::{
-    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push, serve, store,
-    trash,
+    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push, schedule, serve,
+    store, trash,
 };
 
 /// How the program ended, for scripts.
@@ -101,9 +101,24 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<trash::Error>() {
         return Some(of_trash(error));
     }
+    if cause.is::<serve::TlsError>() {
+        return Some(ExitCode::Usage);
+    }
+    if let Some(error) = cause.downcast_ref::<schedule::Error>() {
+        return of_schedule(error);
+    }
     cause
         .downcast_ref::<serve::Error>()
         .map(|error| of_class(error.class()))
+}
+
+fn of_schedule(error: &schedule::Error) -> Option<ExitCode> {
+    match error {
+        schedule::Error::Config(_) => Some(ExitCode::Usage),
+        schedule::Error::Running { .. } => Some(ExitCode::Running),
+        schedule::Error::Ending => Some(ExitCode::Interrupted),
+        schedule::Error::Catalogue(error) => Some(of_catalogue(error)),
+    }
 }
 
 fn of_class(class: Class) -> ExitCode {

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::args::Init;
-use super::{ExitCode, output};
+use super::{ExitCode, output, user};
 use crate::config::init::{self, NewNode, write};
 use crate::config::locate::FILE_NAME;
 use crate::config::{self, Config};
@@ -24,6 +24,9 @@ pub(super) async fn run(args: &Init) -> anyhow::Result<ExitCode> {
         cluster_id: args.cluster_id.clone(),
         media: (args.media.as_deref()).map(super::absolute).transpose()?,
     };
+    if let Some(name) = &args.user {
+        user::check_name(name)?;
+    }
     if args.dry_run {
         return say(&new);
     }
@@ -33,6 +36,12 @@ pub(super) async fn run(args: &Init) -> anyhow::Result<ExitCode> {
         .context("the configuration is written, the rest is not; run `emsync init` elsewhere")?;
     tracing::info!(file = %config.file.display(), media = %config.media.root.display(), "new node");
     output::line(config.node.cluster_id.as_str())?;
+    if let Some(name) = &args.user {
+        let node = Node::open(config, Seams::os()).await?;
+        let added = user::first(&node, name, args.password_file.as_deref()).await;
+        node.catalogue.close().await;
+        added.context("the node is made, the user is not; `emsync user add` adds one")?;
+    }
     Ok(ExitCode::Ok)
 }
 

@@ -5,6 +5,7 @@ mod conflicts;
 mod crop;
 mod demo;
 mod doctor;
+mod event;
 pub mod exit_code;
 mod import;
 mod init;
@@ -14,14 +15,17 @@ mod output;
 mod peer;
 mod plan;
 mod progress;
+mod prompt;
 mod quarantine;
 mod receive;
 mod record;
 mod serve;
+mod service;
 mod status;
 mod sync;
 mod thumbs;
 mod trash;
+mod user;
 mod verify;
 mod why;
 
@@ -32,11 +36,11 @@ use anyhow::Context as _;
 use crate::config::locate::locate;
 use crate::config::{Config, Limits};
 use crate::node::Node;
+use crate::pipeline::Ways;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use args::{Cli, Command, Global};
 pub use exit_code::ExitCode;
-use sync::Ways;
 
 /// Sets logging up and goes to the directory of `-C`. To be called once, before anything else.
 ///
@@ -44,7 +48,7 @@ use sync::Ways;
 /// When the directory is not there.
 pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // First of all, or an error would go unsaid.
-    logging::start(&cli.global, matches!(cli.command, Command::Serve(_)));
+    logging::start(&cli.global, matches!(cli.command, Command::Serve(_)))?;
     raise_handles();
     crate::crash::arm()?;
     if let Some(dir) = &cli.global.chdir {
@@ -92,13 +96,18 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Record(command) => record::run(&global, command).await,
         Command::Conflicts(command) => conflicts::run(&global, command).await,
         Command::Key(command) => key::run(&global, command).await,
+        Command::User(command) => user::run(&global, command).await,
         Command::Thumbs(command) => thumbs::run(&global, command, &shutdown).await,
         Command::Crop(command) => crop::run(&global, command, &shutdown).await,
         Command::Trash(command) => trash::run(&global, command).await,
         Command::Quarantine(command) => quarantine::run(&global, command).await,
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,
+        Command::Event(command) => event::run(&global, command, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
+        Command::Service(args) => service::unit(&global, &args),
+        Command::Completions(args) => service::completions(&args),
+        Command::Man(args) => service::man(&args),
         Command::Demo(args) => demo::run(&global, &args, &shutdown).await,
     }
 }
@@ -129,8 +138,9 @@ async fn open_to_look(global: &Global) -> anyhow::Result<Node> {
 }
 
 /// The base URL of a node that listens at `address`.
-fn base_url(address: std::net::SocketAddr, site: &str) -> String {
-    format!("http://{address}/{site}")
+fn base_url(address: std::net::SocketAddr, is_secure: bool, site: &str) -> String {
+    let scheme = if is_secure { "https" } else { "http" };
+    format!("{scheme}://{address}/{site}")
 }
 
 /// Makes a path of the command line independent of the current directory.

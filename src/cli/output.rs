@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+pub(super) use crate::text::{bytes, count, counted, elapsed};
+
 /// Why something could not be printed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -50,61 +52,4 @@ pub(super) fn read_or_not(printed: anyhow::Result<()>) -> anyhow::Result<()> {
 /// See [`line`].
 pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Error> {
     line(&serde_json::to_string(value).map_err(io::Error::from)?)
-}
-
-/// A count with its digits in groups: `1,204,512`.
-#[must_use]
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A count with its noun: `1 file`, `1,204 files`.
-#[must_use]
-pub(super) fn counted(number: u64, noun: &str) -> String {
-    format!(
-        "{} {noun}{}",
-        count(number),
-        if number == 1 { "" } else { "s" }
-    )
-}
-
-/// Bytes in the unit a person would choose: `1.2 GiB`.
-#[must_use]
-pub(super) fn bytes(number: u64) -> String {
-    indicatif::BinaryBytes(number).to_string()
-}
-
-/// Milliseconds as a person would say them.
-#[must_use]
-pub(super) fn elapsed(ms: u64) -> String {
-    match ms {
-        0..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_grouped_in_thousands() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_204_512, "1,204,512"),
-        ] {
-            assert_eq!(count(number), text);
-        }
-        assert_eq!(counted(1, "file"), "1 file");
-    }
 }

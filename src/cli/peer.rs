@@ -201,22 +201,7 @@ fn print(name: &str, probe: &Probe) -> anyhow::Result<()> {
         probe.latency_ms
     ))?;
     for warning in &probe.warnings {
-        output::line(&format!("warning: {}", explained(warning)))?;
+        output::line(&format!("warning: {}", warning.said()))?;
     }
     Ok(())
-}
-
-fn explained(warning: &Warning) -> String {
-    match warning {
-        Warning::ClusterIdNotSeen { configured, seen } => {
-            let seen: Vec<_> = seen.iter().map(crate::model::NodeId::as_str).collect();
-            format!("no record on page 1 is owned by {configured}; owners seen: {}. Is cluster_id right?", seen.join(", "))
-        }
-        Warning::ClusterIdDiffers { configured, said } => format!("cluster_id is {configured}, but the peer says it is {said}"),
-        Warning::NoClusterId => "an EMDB peer needs a cluster_id: cluster.name in its node.xml".to_owned(),
-        Warning::Skew { ms } => format!("its clock is {} s off ours; set both by NTP", ms / 1000),
-        Warning::SessionWithheld => {
-            "its session cookie is Secure and base_url is plain http: use https, or set insecure_session = true".to_owned()
-        }
-    }
 }

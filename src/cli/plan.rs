@@ -2,10 +2,10 @@
 
 use super::args::{Global, Plan, SyncHow};
 use super::progress::Progress;
-use super::sync::Ways;
 use super::{ExitCode, output};
 use crate::config;
 use crate::node::Node;
+use crate::pipeline::Ways;
 use crate::pipeline::{self, Amount, Options, Preview};
 use crate::pull::metadata::Scope;
 use crate::push::preview::PushPreview;

@@ -4,24 +4,19 @@
 //! listing is through; until then it says that it is still counting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Global;
 use super::output;
-use crate::monitor::{Counter, Monitor, Phase, Transfers};
+use crate::monitor::{Counter, Monitor, Phase, Tally, Transfers};
 
 /// Counts, and shows them.
 #[derive(Debug)]
 pub(super) struct Progress {
-    counters: [(AtomicU64, AtomicU64); 6],
-    phase: AtomicU64,
-    /// How many files may be in flight, and at most.
-    transfers: (AtomicU64, AtomicU64),
+    tally: Tally,
     bar: ProgressBar,
-    started: Instant,
 }
 
 impl Progress {
@@ -40,11 +35,8 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         let progress = Arc::new(Self {
-            counters: Default::default(),
-            phase: AtomicU64::new(0),
-            transfers: Default::default(),
+            tally: Tally::default(),
             bar,
-            started: Instant::now(),
         });
         if !bars && !global.quiet && !global.stats.is_zero() {
             let (watched, interval) = (Arc::downgrade(&progress), global.stats);
@@ -66,24 +58,18 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    fn counter(&self, counter: Counter) -> &(AtomicU64, AtomicU64) {
-        &self.counters[counter as usize]
-    }
-
-    fn read(&self, counter: Counter) -> (u64, u64) {
-        let (done, expected) = self.counter(counter);
-        let done = done.load(Ordering::Relaxed);
-        (done, expected.load(Ordering::Relaxed).max(done))
-    }
-
     /// The state in one line.
     fn line(&self) -> String {
         let of = |counter| {
-            let (done, expected) = self.read(counter);
-            format!("{} of {}", output::count(done), output::count(expected))
+            let count = self.tally.read(counter);
+            format!(
+                "{} of {}",
+                output::count(count.done),
+                output::count(count.of)
+            )
         };
-        let (bytes, all_bytes) = self.read(Counter::Bytes);
-        let renditions = self.read(Counter::Renditions).0;
+        let bytes = self.tally.read(Counter::Bytes);
+        let renditions = self.tally.read(Counter::Renditions).done;
         let mut line = format!(
             "records {}, files {}",
             of(Counter::Records),
@@ -91,49 +77,28 @@ impl Progress {
         );
         line.push_str(&format!(
             ", {} of {}",
-            output::bytes(bytes),
-            output::bytes(all_bytes)
+            output::bytes(bytes.done),
+            output::bytes(bytes.of)
         ));
         if renditions > 0 {
             line.push_str(&format!(", {} rendered", output::count(renditions)));
         }
-        let (sent, to_send) = self.read(Counter::RecordsSent);
-        let (bytes, all_bytes) = self.read(Counter::BytesSent);
-        if to_send > 0 || all_bytes > 0 {
-            let (bytes, all_bytes) = (output::bytes(bytes), output::bytes(all_bytes));
-            let sent = output::count(sent);
-            line.push_str(&format!(", sent {sent} records, {bytes} of {all_bytes}"));
+        let sent = self.tally.read(Counter::RecordsSent);
+        let bytes = self.tally.read(Counter::BytesSent);
+        if sent.of > 0 || bytes.of > 0 {
+            let (done, of) = (output::bytes(bytes.done), output::bytes(bytes.of));
+            let sent = output::count(sent.done);
+            line.push_str(&format!(", sent {sent} records, {done} of {of}"));
         }
-        let (now, most) = &self.transfers;
-        let (now, most) = (now.load(Ordering::Relaxed), most.load(Ordering::Relaxed));
-        if most > 0 {
-            line.push_str(&format!(", {now}/{most} transfers"));
+        let transfers = self.tally.transfers();
+        if transfers.of > 0 {
+            line.push_str(&format!(", {}/{} transfers", transfers.done, transfers.of));
         }
-        line.push_str(&match self.eta() {
+        line.push_str(&match self.tally.eta() {
             Some(eta) => format!(", ETA {}", indicatif::HumanDuration(eta)),
             None => ", counting".to_owned(),
         });
         line
-    }
-
-    /// What is left at the pace so far; `None` while records are still being counted.
-    fn eta(&self) -> Option<Duration> {
-        let (records, all_records) = self.read(Counter::Records);
-        if records < all_records {
-            return None;
-        }
-        let (bytes, all_bytes) = self.read(Counter::Bytes);
-        let (files, all_files) = self.read(Counter::Files);
-        let left = |done: u64, all: u64| {
-            let spent = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let per_unit = spent.checked_div(done).unwrap_or(0);
-            let whole = all
-                .saturating_sub(done)
-                .saturating_mul(spent)
-                .checked_div(done);
-            Duration::from_millis(whole.unwrap_or(per_unit))
-        };
-        Some(left(bytes, all_bytes).max(left(files, all_files)))
     }
 }
 
@@ -144,25 +109,22 @@ fn style() -> ProgressStyle {
 
 impl Monitor for Progress {
     fn phase(&self, phase: Phase) {
-        self.phase.store(phase as u64, Ordering::Relaxed);
         tracing::debug!(?phase, "phase");
     }
 
     fn expect(&self, counter: Counter, more: u64) {
-        self.counter(counter).1.fetch_add(more, Ordering::Relaxed);
+        self.tally.expect(counter, more);
     }
 
     fn advance(&self, counter: Counter, by: u64) {
-        self.counter(counter).0.fetch_add(by, Ordering::Relaxed);
+        self.tally.advance(counter, by);
         if !self.bar.is_hidden() {
             self.bar.set_message(self.line());
         }
     }
 
     fn transfers(&self, transfers: &Transfers) {
-        let (now, most) = &self.transfers;
-        now.store(transfers.width(), Ordering::Relaxed);
-        most.store(transfers.ceiling, Ordering::Relaxed);
+        self.tally.set_transfers(transfers);
     }
 
     fn finding(&self, text: &str) {

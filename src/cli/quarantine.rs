@@ -2,6 +2,7 @@
 
 use super::args::{Global, Quarantine, Which};
 use super::{ExitCode, output};
+use crate::aside::{self, Deed, kind};
 use crate::catalogue::{Aside, Lane, Standing};
 use crate::node::Node;
 
@@ -89,30 +90,11 @@ async fn list(node: &Node, peer: Option<&str>, json: bool) -> anyhow::Result<Exi
     Ok(ExitCode::Ok)
 }
 
-/// What a lane's work is, as a person would call it.
 fn tries(attempts: u32) -> String {
     match attempts {
         1 => "1 try".to_owned(),
         more => format!("{} tries", output::count(u64::from(more))),
     }
-}
-
-fn kind(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Small | Lane::Large => "a file to fetch",
-        Lane::Media => "renditions to make",
-        Lane::Remove => "a file to remove",
-        Lane::Delete => "a delete",
-        Lane::Record => "a record",
-        Lane::Upload => "to send",
-    }
-}
-
-/// What is to become of jobs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Deed {
-    Retry,
-    Drop,
 }
 
 /// What became of a job, as `--json` prints it.
@@ -183,35 +165,16 @@ async fn some(
     if jobs.is_empty() {
         return Ok(());
     }
-    let now = node.seams.clock.now();
-    let mut told = Vec::with_capacity(jobs.len());
-    if which.dry_run {
-        told.extend(
-            jobs.iter()
-                .map(|job| deed == Deed::Drop || job.lane != Lane::Record),
-        );
+    let became = if which.dry_run {
+        jobs.iter().map(|job| aside::would(job, deed)).collect()
     } else {
-        let mut batch = node.catalogue.batch().await?;
-        for job in jobs {
-            told.push(match deed {
-                Deed::Retry => batch.retry_quarantined(job.id, now).await?,
-                Deed::Drop => batch.drop_quarantined(job.id).await?,
-            });
-        }
-        batch.commit().await?;
-    }
-    for (job, ok) in jobs.iter().zip(told) {
-        // Asking for a record again is not ours to do; saying how is all there is, and no failure.
-        let explained = job.lane == Lane::Record && deed == Deed::Retry;
-        *done += u64::from(ok);
-        *undone += u64::from(!ok && !explained);
-        let says = match (deed, ok) {
-            (Deed::Drop, true) => lost(job),
-            (Deed::Retry, true) => "ready now".to_owned(),
-            (_, false) if explained => explanation(job),
-            (_, false) => "a run took it meanwhile".to_owned(),
-        };
-        tell(which, Some(job.id), &job.subject, (ok, says))?;
+        aside::act(node, jobs, deed).await?
+    };
+    for (job, became) in jobs.iter().zip(became) {
+        *done += u64::from(became.done);
+        *undone += u64::from(became.is_failure);
+        let told = (became.done, became.says);
+        tell(which, Some(job.id), &job.subject, told)?;
     }
     Ok(())
 }
@@ -236,41 +199,4 @@ fn tell(
         ""
     };
     output::line(&format!("{subject}: {would}{says}"))
-}
-
-fn explanation(job: &Standing) -> String {
-    format!(
-        "a record is tried again whenever {0} lists it: when it changes there, or now with `emsync seed {0}`",
-        job.peer
-    )
-}
-
-/// What is lost with a wish.
-fn lost(job: &Standing) -> String {
-    let (peer, asset, subject) = (&job.peer, &job.asset, &job.subject);
-    let again =
-        format!("until {peer} lists it again: when it changes there, or with `emsync seed {peer}`");
-    match job.lane {
-        Lane::Small | Lane::Large => {
-            format!(
-                "dropped; the file of asset {asset} is not here {again}; verify will call it missing"
-            )
-        }
-        Lane::Media => format!("dropped; asset {asset} goes without these renditions {again}"),
-        Lane::Remove => {
-            let name = subject
-                .split_once(':')
-                .map_or(subject.as_str(), |(_, name)| name);
-            format!("dropped; {name} stays on this disk, and nobody lists it")
-        }
-        Lane::Delete => {
-            format!("dropped; asset {asset} stays here although {peer} deleted it, {again}")
-        }
-        Lane::Record => format!("dropped; the record stays as it is here, or absent, {again}"),
-        Lane::Upload => {
-            format!(
-                "dropped; {peer} goes without it until it changes here, or until `emsync push {peer} --full`"
-            )
-        }
-    }
 }

@@ -3,19 +3,11 @@
 use super::args::{Global, Receive};
 use super::progress::Progress;
 use super::{ExitCode, output};
-use crate::catalogue::{JobCounts, Scope};
 use crate::config::MaxDelete;
 use crate::node::Node;
 use crate::receive;
 use crate::shutdown::Shutdown;
-
-/// Somebody who may hand changes in.
-#[derive(serde::Serialize)]
-pub(super) struct Waiting {
-    pub(super) name: String,
-    pub(super) cluster_id: Option<String>,
-    pub(super) jobs: JobCounts,
-}
+use crate::status::{Sender, senders};
 
 pub(super) async fn run(
     global: &Global,
@@ -88,7 +80,7 @@ async fn apply(
     Ok(code)
 }
 
-async fn known(node: &Node, name: &str) -> anyhow::Result<Waiting> {
+async fn known(node: &Node, name: &str) -> anyhow::Result<Sender> {
     let found = senders(node)
         .await?
         .into_iter()
@@ -101,22 +93,9 @@ async fn known(node: &Node, name: &str) -> anyhow::Result<Waiting> {
 }
 
 /// Everybody who may hand changes in.
-pub(super) async fn senders(node: &Node) -> anyhow::Result<Vec<Waiting>> {
-    let mut senders = Vec::new();
-    let keys = node.catalogue.keys().await?;
-    for key in keys.into_iter().filter(|key| key.scope == Scope::Write) {
-        let said = node.catalogue.peer_node(&key.name).await?;
-        senders.push(Waiting {
-            cluster_id: said.map(|said| said.cluster_id.to_string()),
-            jobs: node.catalogue.job_counts(Some(&key.name)).await?,
-            name: key.name,
-        });
-    }
-    Ok(senders)
-}
 
 /// One sender in a line.
-pub(super) fn line(sender: &Waiting) -> String {
+pub(super) fn line(sender: &Sender) -> String {
     let jobs = &sender.jobs;
     let who = sender
         .cluster_id

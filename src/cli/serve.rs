@@ -1,5 +1,8 @@
-//! `emsync serve`: lets other nodes list and fetch.
+//! `emsync serve`: lets other nodes list and fetch, runs what the node does by itself, and lets people look and decide.
 
+mod service;
+
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,8 +12,10 @@ use super::args::{Global, Serve};
 use super::{ExitCode, output};
 use crate::node::Node;
 use crate::receive::Inbox;
-use crate::serve::{self, Settings};
+use crate::schedule::Scheduler;
+use crate::serve::{self, Certificate, Settings};
 use crate::shutdown::Shutdown;
+use crate::web::{self, Web};
 
 /// Added to every window, so that what was committed while a listing was asked for is in the next one (11.1, 4).
 const MARGIN: Duration = Duration::from_secs(60);
@@ -33,11 +38,54 @@ pub(super) async fn run(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address}"))?;
-    let url = super::base_url(listener.local_addr()?, &node.config.node.site);
+    let hangups = service::Hangups::listen();
+    let bound = listener.local_addr()?;
+    let certificate = match &node.config.serve.tls {
+        Some(files) => Some(Certificate::load(files)?),
+        None => None,
+    };
+    let url = super::base_url(bound, certificate.is_some(), &node.config.node.site);
+    warn_of_readers(&node, bound.ip());
+    let scheduler = Scheduler::open(node.clone(), shutdown).await?;
+    let scheduler = scheduler.holding(args.bwlimit.clone());
+    let page = Web::new(node.clone(), scheduler.clone(), shutdown.clone());
+    let mut served = served(&node, shutdown)?.showing(web::router(page));
+    if let Some(certificate) = certificate {
+        served = served.secured(certificate);
+    }
     output::read_or_not(output::line(&url).map_err(Into::into))?;
-    serve::run(listener, served(&node, shutdown)?, shutdown.clone()).await?;
+    service::ready();
+    let served = serve::run(listener, served, shutdown.clone());
+    let runs = scheduler.run(service::alive);
+    let reloads = service::reload(hangups, &scheduler, shutdown);
+    let (served, runs, ()) = tokio::join!(
+        ends_with(served, shutdown),
+        ends_with(runs, shutdown),
+        reloads
+    );
+    served?;
+    runs?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+/// One that ends, for whatever reason, ends the other.
+async fn ends_with<T>(running: impl Future<Output = T>, shutdown: &Shutdown) -> T {
+    let ended = running.await;
+    shutdown.request();
+    ended
+}
+
+/// Says so when keys and passwords can be read on their way.
+fn warn_of_readers(node: &Node, listening: IpAddr) {
+    let serve = &node.config.serve;
+    if serve.tls.is_none() && serve.trusted_proxy.is_none() && !listening.is_loopback() {
+        tracing::warn!(
+            address = %listening,
+            "serving without encryption: others on the network can read keys and passwords; set tls_cert and tls_key under [serve], \
+             or listen on this machine alone and put a proxy with https in front"
+        );
+    }
 }
 
 /// What the HTTP node needs of this node.

@@ -8,9 +8,8 @@ use super::args::{Global, PushSome, Sync, SyncHow, SyncSome};
 use super::progress::Progress;
 use super::{ExitCode, plan};
 use crate::config::{self, Limits};
-use crate::error::Class;
 use crate::node::Node;
-use crate::pipeline::{self, Options, Outcome};
+use crate::pipeline::{self, Options, Outcome, Ways};
 use crate::pull::Cutoff;
 use crate::pull::metadata::Scope;
 use crate::reconcile::verify::Parity;
@@ -52,27 +51,6 @@ pub(super) async fn seed(
     )?;
     node.catalogue.close().await;
     Ok(code)
-}
-
-/// Which way things go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ways {
-    /// From the peer to here.
-    In,
-    /// From here to the peer.
-    Out,
-    /// First in, then out, where the peer is pushed to.
-    Both,
-}
-
-impl Ways {
-    pub(super) fn pulls(self) -> bool {
-        self != Self::Out
-    }
-
-    pub(super) fn pushes(self, settings: &config::Peer) -> bool {
-        self == Self::Out || self == Self::Both && settings.push
-    }
 }
 
 pub(super) async fn push(
@@ -184,32 +162,11 @@ async fn sync_one(
         .turn(&format!("run-{}", settings.name), shutdown)
         .await?;
     let progress = Progress::new(global);
-    let pulled = match ways.pulls() {
-        true => Some(run(node, settings, options.clone(), &progress, shutdown).await),
-        false => None,
-    };
-    let is_over = match &pulled {
-        Some(Ok(Outcome {
-            error: Some(error), ..
-        })) => ends_the_command(error),
-        _ => false,
-    };
-    let pushed = if ways.pushes(settings) && !is_over && !shutdown.requested() {
-        // What is sent again is no part of taking everything once more.
-        let options = Options {
-            scope: match ways {
-                Ways::Out => options.scope,
-                _ => Scope::Changes,
-            },
-            ..options
-        };
-        let monitor = progress.clone();
-        let pushed = pipeline::push_peer(node, settings, &options, monitor, shutdown).await;
-        progress.finish();
-        Some(pushed.map_err(anyhow::Error::from))
-    } else {
-        None
-    };
+    let monitor = progress.clone();
+    let done = pipeline::exchange(node, (settings, ways), options, monitor, shutdown).await;
+    progress.finish();
+    let pulled = done.pulled.map(|way| way.map_err(anyhow::Error::from));
+    let pushed = done.pushed.map(|way| way.map_err(anyhow::Error::from));
     let done = match (pulled, pushed) {
         // A pull that could not begin is no reason not to send, and an error all the same.
         (Some(pulled), Some(pushed)) => Done::both(pulled, pushed)?,
@@ -218,15 +175,6 @@ async fn sync_one(
         (None, None) => return Ok(ExitCode::Ok),
     };
     print(global, how, &settings.name, done, None)
-}
-
-/// Whether a run ended because the whole command is to end.
-fn ends_the_command(error: &pipeline::Error) -> bool {
-    let error = match error {
-        pipeline::Error::Pull(error) => error,
-        other => return other.class() == Class::Cancelled,
-    };
-    error.class() == Class::Cancelled
 }
 
 impl SyncHow {

@@ -11,7 +11,7 @@ use crate::model::{FileKind, Timestamp};
 use crate::node::Node;
 use crate::store::Trashed;
 use crate::trash::{
-    Entry, Error, Found, Listing, Plan, Restorer, Step, Wanted, Which, find, shown, sweep,
+    Entry, Error, Found, Listing, Plan, Restorer, Step, Wanted, Which, find, said, shown, sweep,
 };
 
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
@@ -120,17 +120,6 @@ fn until(when: Timestamp, days: u32) -> Option<Timestamp> {
 fn short(time: Timestamp) -> String {
     let text = time.to_string();
     text.split('.').next().unwrap_or(&text).replace('T', " ")
-}
-
-/// Why a file went, as a person would say it.
-pub(super) fn said(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Deleted => "deleted by its master",
-        Reason::DeletedHere => "deleted here",
-        Reason::Replaced => "replaced",
-        Reason::Moved => "moved",
-        Reason::Unlisted => "no longer listed",
-    }
 }
 
 /// What became of one item, as `--json` prints it.

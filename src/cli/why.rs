@@ -1,16 +1,12 @@
 //! `emsync why ID`: everything that stands between one item and being in sync, layer by layer.
 
-mod find;
-mod gather;
-mod past;
-
 use super::args::{Global, Why};
 use super::{ExitCode, output};
-use gather::{Answer, Layer};
+use crate::why::{self, Answer, Layer};
 
 pub(super) async fn run(global: &Global, args: &Why) -> anyhow::Result<ExitCode> {
     let node = super::open(global).await?;
-    let answer = gather::about(&node, &args.id).await?;
+    let answer = why::about(&node, &args.id).await?;
     let Some(answer) = answer else {
         node.catalogue.close().await;
         anyhow::bail!(
@@ -33,21 +29,10 @@ pub(super) async fn run(global: &Global, args: &Why) -> anyhow::Result<ExitCode>
 
 fn print(answer: &Answer) -> anyhow::Result<()> {
     output::line(&answer.item)?;
-    let layers = &answer.layers;
-    for (name, layer) in [
-        ("record", &layers.record),
-        ("originals", &layers.originals),
-        ("generated", &layers.generated),
-        ("deletes", &layers.deletes),
-    ] {
+    for (name, layer) in answer.layers.named() {
         print_layer(name, layer)?;
     }
-    for (name, lines) in [
-        ("compared", &answer.compared),
-        ("conflicts", &answer.conflicts),
-        ("trash", &answer.trash),
-        ("what to do", &answer.advice),
-    ] {
+    for (name, lines) in answer.lines() {
         for (at, line) in lines.iter().enumerate() {
             let head = if at == 0 { name } else { "" };
             output::line(&format!("  {head:<11} {line}"))?;

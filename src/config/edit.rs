@@ -4,12 +4,16 @@
 //! order, blanks and line ends survive. What comes out is loaded as a [`Config`] before it replaces the file, and the
 //! exchange is atomic (`write.rs`). Two edits at once wait for one another.
 
+mod events;
+
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use secrecy::zeroize::Zeroizing;
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, value};
+
+pub use events::{EventText, add_event, change_event, enable_event, remove_event};
 
 use super::error::{Error, Place, Problem};
 use super::peer::{self, KeySource};
@@ -60,7 +64,11 @@ pub fn with_peer(file: &Path, new: &NewPeer) -> Result<String, Error> {
 }
 
 /// The text with the new section, and that section.
-fn added(text: &str, file: &Path, new: &NewPeer) -> Result<(String, Zeroizing<String>), Error> {
+pub(super) fn added(
+    text: &str,
+    file: &Path,
+    new: &NewPeer,
+) -> Result<(String, Zeroizing<String>), Error> {
     let config = Config::parse(text, file)?;
     if config.peer(&new.name).is_ok() {
         return Err(Error::PeerExists {
@@ -185,7 +193,10 @@ fn with_value(old: &str, top: &Table, key: (&str, &str), text: &str) -> Option<S
 }
 
 /// Reads the file, lets `edit` make another text of it, checks that and puts it in place.
-fn change(file: &Path, edit: impl FnOnce(&str) -> Result<String, Error>) -> Result<(), Error> {
+pub(super) fn change(
+    file: &Path,
+    edit: impl FnOnce(&str) -> Result<String, Error>,
+) -> Result<(), Error> {
     let unreadable = |source| Error::Read {
         file: file.to_owned(),
         source,
@@ -207,7 +218,7 @@ fn change(file: &Path, edit: impl FnOnce(&str) -> Result<String, Error>) -> Resu
     write::replace(&real, &new, secret).map_err(unwritable)
 }
 
-fn document<'t>(text: &'t str, file: &Path) -> Result<Document<&'t str>, Error> {
+pub(super) fn document<'t>(text: &'t str, file: &Path) -> Result<Document<&'t str>, Error> {
     Document::parse(text).map_err(|error| Error::Syntax {
         place: Place {
             file: file.to_owned(),
@@ -305,18 +316,18 @@ fn lines_from(text: &str, offset: usize) -> impl Iterator<Item = &str> {
 }
 
 /// Where the line after the one that holds `offset` starts.
-fn line_after(text: &str, offset: usize) -> usize {
+pub(super) fn line_after(text: &str, offset: usize) -> usize {
     text[offset..]
         .find('\n')
         .map_or(text.len(), |line_end| offset + line_end + 1)
 }
 
-fn line_end(text: &str) -> &'static str {
+pub(super) fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
 
 /// `text` with its last line ended.
-fn ended(text: &str) -> String {
+pub(super) fn ended(text: &str) -> String {
     let gap = if text.is_empty() || text.ends_with('\n') {
         ""
     } else {

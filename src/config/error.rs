@@ -118,6 +118,22 @@ pub enum Error {
         /// The names there are.
         known: Vec<String>,
     },
+    /// No event of that name.
+    #[error("no event {name:?} in {}: {}", file.display(), known_events(known))]
+    UnknownEvent {
+        /// The configuration file.
+        file: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// Events are written as one array, which cannot be edited entry by entry.
+    #[error("{}: `event` is written as one array: write each entry as an [[event]] section, then it can be edited from here", file.display())]
+    EventsInline {
+        /// The configuration file.
+        file: PathBuf,
+    },
     /// A peer of that name exists already.
     #[error("{} has a peer {name:?} already: choose another name, or `emsync peer remove {name}` first", file.display())]
     PeerExists {
@@ -313,6 +329,14 @@ pub enum Problem {
         "{0:?} is no address to listen at: write for example \"127.0.0.1:7700\" or \"[::]:7700\""
     )]
     Listen(String),
+    /// Not an address of a machine.
+    #[error(
+        "{0:?} is no address: write the one that the proxy connects from, for example \"127.0.0.1\""
+    )]
+    ProxyAddress(String),
+    /// A certificate without its key, or the other way round.
+    #[error("{0} is needed as well: the certificate chain and its private key, both as PEM files")]
+    HalfTls(&'static str),
     /// Two sources of one key.
     #[error("{first} is given as well: keep one of key, key_file and key_env")]
     SecondKey {
@@ -381,6 +405,63 @@ pub enum Problem {
     /// Originals cannot be pushed to a peer nothing is pushed to.
     #[error("originals are pushed only along with records: add push = true, or remove this")]
     OriginalsWithoutPush,
+    /// An event that is to run in two ways.
+    #[error("the event has a period already: keep either every or cron")]
+    EveryAndCron,
+    /// An event that names a peer for something that is done alone.
+    #[error("{0} is done by this node alone: remove this")]
+    NoPeerNeeded(&'static str),
+    /// An event of a peer that is not there.
+    #[error("there is no peer {name:?}: {}", peers(known))]
+    NoSuchPeer {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
+    /// An event that pushes to a peer nothing is pushed to.
+    #[error("nothing is pushed to {0}: put push = true into its [[peer]] section, or remove this")]
+    NotPushedTo(String),
+    /// Not a pattern of times.
+    #[error(
+        "{value:?} is no pattern of times ({why}): write minute, hour, day, month and weekday, for example \"30 2 * * *\" or \"@daily\""
+    )]
+    Cron {
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Not a local date and time.
+    #[error(
+        "{0:?} is no date: write for example \"2026-12-01\" or \"2026-12-01 02:30\", in local time"
+    )]
+    Date(String),
+    /// Not an address somebody is told at. The address itself is not shown: it may let anybody in.
+    #[error("it is no address: write one that begins with https:// or http://")]
+    NoAddress,
+    /// A second event of the same name.
+    #[error("{name:?} is already the name of the event at line {line}")]
+    EventTaken {
+        /// The name.
+        name: String,
+        /// Where the first one has it.
+        line: usize,
+    },
+}
+
+fn known_events(known: &[String]) -> String {
+    if known.is_empty() {
+        return "it names no events yet; `emsync event add` adds one".to_owned();
+    }
+    format!("there are {}", known.join(", "))
+}
+
+fn peers(known: &[String]) -> String {
+    if known.is_empty() {
+        return "the file names no peers yet; `emsync peer add` adds one".to_owned();
+    }
+    format!("there are {}", known.join(", "))
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -20,6 +20,8 @@ pub(super) struct Written {
     /// `[adapters]`: empty text for one that is switched off.
     pub(super) adapters: Vec<(&'static str, At<String>)>,
     pub(super) peers: Vec<Peer>,
+    pub(super) events: Vec<Event>,
+    pub(super) notify: Notify,
     pub(super) presets: Vec<Preset>,
 }
 
@@ -68,6 +70,9 @@ pub(super) struct Limits {
 /// `[serve]`
 pub(super) struct Serve {
     pub(super) listen: Option<At<String>>,
+    pub(super) tls_cert: Option<At<String>>,
+    pub(super) tls_key: Option<At<String>>,
+    pub(super) trusted_proxy: Option<At<String>>,
 }
 
 /// `[[peer]]`
@@ -87,6 +92,31 @@ pub(super) struct Peer {
     pub(super) sidecar: Option<At<bool>>,
     pub(super) insecure_session: Option<At<bool>>,
     pub(super) max_delete: Option<At<String>>,
+}
+
+/// `[notify]`
+pub(super) struct Notify {
+    pub(super) ping: Option<At<Secret>>,
+    pub(super) webhook: Option<At<Secret>>,
+    pub(super) command: Option<At<String>>,
+}
+
+/// `[[event]]`
+pub(super) struct Event {
+    pub(super) place: Place,
+    pub(super) name: Option<At<String>>,
+    pub(super) action: Option<At<String>>,
+    pub(super) peer: Option<At<String>>,
+    pub(super) every: Option<At<String>>,
+    pub(super) cron: Option<At<String>>,
+    pub(super) start: Option<At<String>>,
+    pub(super) window: Option<At<String>>,
+    pub(super) jitter: Option<At<String>>,
+    pub(super) make_up: Option<At<bool>>,
+    pub(super) max_transfer: Option<At<String>>,
+    pub(super) max_duration: Option<At<String>>,
+    pub(super) ping: Option<At<Secret>>,
+    pub(super) enabled: Option<At<bool>>,
 }
 
 /// `[[preset]]`
@@ -138,6 +168,12 @@ impl Written {
                 .tables("peer", "a list, each entry headed [[peer]]")?
                 .into_iter()
                 .map(Peer::take)
+                .collect::<Result<_, _>>()?,
+            notify: Notify::take(top.table("notify")?)?,
+            events: top
+                .tables("event", "a list, each entry headed [[event]]")?
+                .into_iter()
+                .map(Event::take)
                 .collect::<Result<_, _>>()?,
             presets: top
                 .tables("preset", "a list, each entry headed [[preset]]")?
@@ -220,6 +256,9 @@ impl Serve {
     fn take(mut section: Section<'_>) -> Result<Self, Error> {
         let serve = Self {
             listen: section.text("listen")?,
+            tls_cert: section.text("tls_cert")?,
+            tls_key: section.text("tls_key")?,
+            trusted_proxy: section.text("trusted_proxy")?,
         };
         section.done()?;
         Ok(serve)
@@ -247,6 +286,41 @@ impl Peer {
         };
         section.done()?;
         Ok(peer)
+    }
+}
+
+impl Notify {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let notify = Self {
+            ping: section.secret("ping")?,
+            webhook: section.secret("webhook")?,
+            command: section.text("command")?,
+        };
+        section.done()?;
+        Ok(notify)
+    }
+}
+
+impl Event {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let event = Self {
+            place: section.place(),
+            name: section.text("name")?,
+            action: section.text("action")?,
+            peer: section.text("peer")?,
+            every: section.span("every")?,
+            cron: section.text("cron")?,
+            start: section.text("start")?,
+            window: section.text("window")?,
+            jitter: section.span("jitter")?,
+            make_up: section.flag("make_up")?,
+            max_transfer: section.amount("max_transfer")?,
+            max_duration: section.span("max_duration")?,
+            ping: section.secret("ping")?,
+            enabled: section.flag("enabled")?,
+        };
+        section.done()?;
+        Ok(event)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Config, Generated, Limits, MaxDelete, Media, Names, Serve};
+use super::{Action, Config, Generated, Limits, MaxDelete, Media, Names, Serve, Tls};
 use crate::model::Mode;
 use crate::model::preset::{
     Cut, Encoding, Extent, Gravity, Inputs, Preset, PresetId, PresetTable, RenderType, Shape,
@@ -148,6 +148,12 @@ fn full(config: &Config) {
     everything(preset(config, "everything"));
     assert_eq!(preset(config, "square").width, 128, "of the site's lists");
     assert_eq!(config.serve.listen.to_string(), "[::]:7701");
+    let tls = Tls {
+        cert: config.dir.join("tls/cert.pem"),
+        key: "/etc/key.pem".into(),
+    };
+    assert_eq!(config.serve.tls, Some(tls));
+    assert_eq!(config.serve.trusted_proxy, "::1".parse().ok());
     let tables: Vec<_> = config
         .relay_tables
         .iter()
@@ -178,12 +184,34 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(61));
+    assert_eq!(cdn.place().line, Some(64));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),
         "{error}"
     );
+    events(config);
+}
+
+fn events(config: &Config) {
+    let notify = &config.notify;
+    let ping = notify.ping.as_ref().unwrap().expose();
+    assert_eq!(ping, "https://monitor.example.org/planted");
+    assert!(notify.webhook.is_some());
+    assert_eq!(notify.command.as_deref(), Some("logger $EMSYNC_EVENT"));
+    let pull = config.event("Pull data changes").unwrap();
+    assert_eq!(pull.action, Action::Sync);
+    assert_eq!(pull.peer.as_deref(), Some("spare"));
+    assert_eq!(pull.when.to_string(), "every 1h 30m");
+    assert_eq!(pull.start.unwrap().to_string(), "2026-12-01T02:30:00");
+    assert_eq!(pull.window.unwrap().to_string(), "22:00-06:00");
+    assert_eq!(pull.jitter, Duration::from_secs(300));
+    assert_eq!(pull.max_transfer, Some(10 << 30));
+    assert_eq!(pull.max_duration, Some(Duration::from_secs(6 * 3_600)));
+    assert!(pull.ping.is_some() && !pull.makes_up && !pull.enabled);
+    let proof = config.event("proof").unwrap();
+    assert_eq!(proof.when.to_string(), "cron 0 7 * * Mon");
+    assert!(proof.makes_up && proof.enabled && proof.peer.is_none());
 }
 
 fn sidecar(config: &Config) {

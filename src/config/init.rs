@@ -106,12 +106,17 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
         Media::MAX_PIXELS
     ));
     push(&format!(
-        "[serve]\n# Where this node listens; \"0.0.0.0:7700\" lets other machines in.\n#listen = \"{}\"\n\n",
+        "[serve]\n# Where this node listens; \"0.0.0.0:7700\" lets other machines in.\n#listen = \"{}\"\n\
+         # https: the certificate chain and its private key, PEM files.\n#tls_cert = \"cert.pem\"\n#tls_key = \"key.pem\"\n\
+         # A proxy with https in front of this node: the address that it connects from. It sets X-Forwarded-For and X-Forwarded-Proto.\n\
+         #trusted_proxy = \"127.0.0.1\"\n\n",
         Serve::LISTEN
     ));
     push(&limits_text(&Limits::default()));
     push(PRESET);
     push(PEER);
+    push(NOTIFY);
+    push(EVENTS);
     Ok(out)
 }
 
@@ -167,6 +172,49 @@ const PEER: &str = "\
 #insecure_session = true
 # Instead of limits.max_delete.
 #max_delete = \"5%\"
+";
+
+const NOTIFY: &str = "
+# Whom to tell how the runs of events ended.
+[notify]
+# Asked for (GET) after each that ended well, so that a monitor calls when nothing comes. An event may have a ping of its own.
+#ping = \"https://monitor.example.org/ping/1234\"
+# Gets JSON (POST) after each that needs a person: it failed, set something aside, was held by the guard, or found a difference.
+#webhook = \"https://chat.example.org/hooks/1234\"
+# Run by sh after each such; EMSYNC_EVENT, EMSYNC_OUTCOME, EMSYNC_DETAIL, EMSYNC_ACTION, EMSYNC_RUN and EMSYNC_NODE say what it was.
+#command = \"echo $EMSYNC_EVENT: $EMSYNC_DETAIL | mail -s emsync ops@example.org\"
+";
+
+/// EMDB's two events by their names, which its operators look for.
+const EVENTS: &str = "
+# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, empty-trash.
+[[event]]
+name = \"Pull data changes\"
+action = \"pull\"
+# One peer; without it every enabled one.
+#peer = \"master\"
+# A period, from start on; or cron = \"30 2 * * *\" (minute, hour, day, month, weekday). Local time, all of them.
+every = \"15m\"
+#start = \"2026-12-01 02:30\"
+# Begin in this part of the day only, and end with it; the next run goes on from there.
+#window = \"22:00-06:00\"
+# Begin up to so much later.
+#jitter = \"0s\"
+# Run once for what was missed while this node was down.
+#make_up = true
+# End a run after so much.
+#max_transfer = \"100GiB\"
+#max_duration = \"6h\"
+# Instead of notify.ping.
+#ping = \"https://monitor.example.org/ping/1234\"
+enabled = false
+
+# The pull above brings originals as well. This one is for who wants the many bytes at night: then give that one a max_transfer.
+[[event]]
+name = \"Pull recent uploads\"
+action = \"pull\"
+cron = \"30 2 * * *\"
+enabled = false
 ";
 
 /// `[limits]` with every key as a comment that shows its default.

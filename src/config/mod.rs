@@ -9,21 +9,26 @@
 mod bandwidth;
 pub mod edit;
 pub mod error;
+pub mod event;
 mod file;
 pub mod init;
+pub mod key_file;
 pub mod limits;
 pub mod locate;
+pub mod members;
+mod notify;
 pub mod peer;
 mod presets;
 mod read;
 pub mod secret;
 pub mod units;
 pub mod url;
+mod window;
 mod write;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{self as std_path, Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,11 +37,14 @@ use secrecy::zeroize::Zeroizing;
 pub use bandwidth::{Bandwidth, Rates};
 pub use edit::NewPeer;
 pub use error::{Error, Place, Problem};
+pub use event::{Action, Event, When};
 pub use limits::Limits;
+pub use notify::Notify;
 pub use peer::{Generated, KeySource, Peer};
 pub use secret::Secret;
 pub use units::MaxDelete;
 pub use url::BaseUrl;
+pub use window::Window;
 
 use crate::model::id::DEFAULT_CLUSTER_ID;
 use crate::model::preset::PresetTable;
@@ -61,6 +69,10 @@ pub struct Config {
     pub serve: Serve,
     /// The remote nodes, in the order of the file; names are unique.
     pub peers: Vec<Peer>,
+    /// What this node does by itself, in the order of the file; names are unique.
+    pub events: Vec<Event>,
+    /// Whom to tell how they ended.
+    pub notify: Notify,
     /// Tables passed on although they could grant rights (design section 8, Tables).
     pub relay_tables: Vec<Module>,
     /// What was decided about programs that read formats for us, by their names in [`ADAPTERS`]; the others are looked for.
@@ -134,15 +146,28 @@ impl Media {
 }
 
 /// Our own HTTP side.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Serve {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The certificate that it shows; without one it speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// A proxy in front of it that is believed who asks, and whether they came by https.
+    pub trusted_proxy: Option<IpAddr>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the chain, the node's own certificate first.
+    pub cert: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
 }
 
 impl Serve {
     /// Default of `listen`: this machine only.
-    pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
 }
 
 /// Tables that grant things on an EMDB node, the keys for its peers among them (H-48). They leave a node only when
@@ -195,13 +220,16 @@ impl Config {
         let node = Node::resolve(&written.node)?;
         let presets = presets::resolve(&written, &dir)?;
         let (media, state) = folders(&written, &dir, presets)?;
+        let peers = peers(&written.peers, &dir, &node.cluster_id)?;
         let table = |at: &read::At<String>| at.check(|name| Module::new(name.as_str()));
         Ok(Self {
             media,
             state,
             limits: Limits::resolve(&written.limits)?,
-            serve: Serve::resolve(&written.serve)?,
-            peers: peers(&written.peers, &dir, &node.cluster_id)?,
+            serve: Serve::resolve(&written.serve, &dir)?,
+            notify: Notify::resolve(&written.notify)?,
+            events: event::events(&written.events, &peers)?,
+            peers,
             relay_tables: written
                 .relay_tables
                 .iter()
@@ -227,6 +255,19 @@ impl Config {
                 name: name.to_owned(),
                 known: self.peers.iter().map(|peer| peer.name.clone()).collect(),
             })
+    }
+
+    /// The event called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEvent`] with the names there are.
+    pub fn event(&self, name: &str) -> Result<&Event, Error> {
+        let found = self.events.iter().find(|event| event.name == name);
+        found.ok_or_else(|| Error::UnknownEvent {
+            file: self.file.clone(),
+            name: name.to_owned(),
+            known: self.events.iter().map(|event| event.name.clone()).collect(),
+        })
     }
 
     /// How renditions treat colours and crops: as the file says, else as EMDB does while generated files come from a peer that may
@@ -277,14 +318,32 @@ impl Node {
 }
 
 impl Serve {
-    fn resolve(written: &file::Serve) -> Result<Self, Error> {
-        let Some(at) = &written.listen else {
-            return Ok(Self {
-                listen: Self::LISTEN,
-            });
+    fn resolve(written: &file::Serve, dir: &Path) -> Result<Self, Error> {
+        let listen = match &written.listen {
+            None => Self::LISTEN,
+            Some(at) => at.check(|text| text.parse().map_err(|_| Problem::Listen(text.clone())))?,
         };
-        let listen = at.check(|text| text.parse().map_err(|_| Problem::Listen(text.clone())))?;
-        Ok(Self { listen })
+        let file = |at: &read::At<String>| at.check(|text| path(text, dir));
+        let tls = match (&written.tls_cert, &written.tls_key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(Tls {
+                cert: file(cert)?,
+                key: file(key)?,
+            }),
+            (Some(at), None) => return Err(at.wrong(Problem::HalfTls("tls_key"))),
+            (None, Some(at)) => return Err(at.wrong(Problem::HalfTls("tls_cert"))),
+        };
+        let proxy = |at: &read::At<String>| {
+            at.check(|text| {
+                text.parse()
+                    .map_err(|_| Problem::ProxyAddress(text.clone()))
+            })
+        };
+        Ok(Self {
+            listen,
+            tls,
+            trusted_proxy: written.trusted_proxy.as_ref().map(proxy).transpose()?,
+        })
     }
 }
 

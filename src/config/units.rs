@@ -32,6 +32,9 @@ pub enum UnitError {
         "{0:?} is not a bandwidth: write for example 512k, 10M:1M (up and down), or \"08:00,512k 19:00,10M 23:00,off\""
     )]
     Bandwidth(String),
+    /// Not a part of the day.
+    #[error("{0:?} is no part of the day: write for example \"22:00-06:00\", in local time")]
+    Window(String),
     /// A timetable with two entries for one time.
     #[error("{0:?} names one time twice")]
     Twice(String),

@@ -64,6 +64,25 @@ pub enum Warning {
     SessionWithheld,
 }
 
+impl Warning {
+    /// What is the matter and how to mend it, for people.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match self {
+            Self::ClusterIdNotSeen { configured, seen } => {
+                let seen: Vec<_> = seen.iter().map(NodeId::as_str).collect();
+                format!("no record on page 1 is owned by {configured}; owners seen: {}. Is cluster_id right?", seen.join(", "))
+            }
+            Self::ClusterIdDiffers { configured, said } => format!("cluster_id is {configured}, but the peer says it is {said}"),
+            Self::NoClusterId => "an EMDB peer needs a cluster_id: cluster.name in its node.xml".to_owned(),
+            Self::Skew { ms } => format!("its clock is {} s off ours; set both by NTP", ms / 1000),
+            Self::SessionWithheld => {
+                "its session cookie is Secure and base_url is plain http: use https, or set insecure_session = true".to_owned()
+            }
+        }
+    }
+}
+
 /// Skew from which on a person is told.
 pub const SKEW_WARNED: Duration = Duration::from_secs(30);
 

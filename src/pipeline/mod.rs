@@ -13,6 +13,7 @@
 //!
 //! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
 
+mod exchange;
 mod preview;
 mod push;
 mod renditions;
@@ -23,6 +24,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use exchange::{Exchange, Ways, exchange};
 pub use preview::{Amount, Preview, preview_peer};
 pub use push::{preview_push, push_peer};
 

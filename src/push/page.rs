@@ -13,7 +13,7 @@ use super::offer::{self, Offers, Originals};
 use super::{Counts, Error, Greeted, Push, wishes};
 use crate::catalogue::{Batch, Job, Lane, NewJob, StoredRecord};
 use crate::model::job::{SendJob, Work, send_subject};
-use crate::model::{AssetId, Record, RecordKey, Timestamp};
+use crate::model::{AssetId, CatalogId, Record, RecordKey, Timestamp};
 use crate::monitor::Counter;
 use crate::peer::{self, Peer};
 use crate::protocol::receiving::{Offer, OfferedAsset, Wanted, encode_offer};
@@ -192,17 +192,19 @@ async fn offer_all(
 
 async fn offer_part(push: &Push, part: &[Originals], since: Timestamp) -> Result<Wanted, Error> {
     let assets: Vec<OfferedAsset<'_>> = part.iter().map(Originals::offered).collect();
-    let mut offer = Bytes::from(encode_offer(&Offer {
+    let offer = Bytes::from(encode_offer(&Offer {
         catalog: &push.catalog,
         since,
         assets: &assets,
     }));
-    let ask = async |peer: &Peer, offer: &mut Bytes| {
-        once_rejected(peer.offer_originals(offer.clone(), &push.catalog).await)
+    // It captures nothing: one that does cannot be shown to be `Send`, and a push may run as a task.
+    let ask = async |peer: &Peer, (offer, catalog): &mut (Bytes, CatalogId)| {
+        once_rejected(peer.offer_originals(offer.clone(), catalog).await)
     };
+    let mut asked = (offer, push.catalog.clone());
     Ok(push
         .peer
-        .patiently(push.patience(), &mut offer, ask)
+        .patiently(push.patience(), &mut asked, ask)
         .await??)
 }
 

@@ -3,6 +3,7 @@
 //! The rendition follows when it is made again ([`rebuild`]): by its fingerprint it is stale from then on.
 
 use std::io::{BufReader, Cursor};
+use std::sync::Arc;
 
 use serde_json::Map;
 
@@ -10,11 +11,13 @@ use super::{Error, Original, rebuild};
 use crate::catalogue::{self, Cropped, StoredRecord};
 use crate::media::{self, probe};
 use crate::model::id::derived;
-use crate::model::preset::PresetId;
+use crate::model::preset::{Preset, PresetId};
 use crate::model::{AssetId, Crop, FileKind, Mode, NodeId, Record, RecordKey, RecordStatus};
+use crate::monitor::Silent;
 use crate::node::Node;
 use crate::protocol::crop::{self, AssetCrop};
 use crate::protocol::record::{self, BadRecord};
+use crate::shutdown::Shutdown;
 use crate::store;
 
 /// Largest original that is read whole to see its size, where no program reads it.
@@ -152,6 +155,72 @@ pub async fn set(
     Ok(row)
 }
 
+/// What rectangles of an asset are drawn on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canvas {
+    /// Width in pixels of the picture as it is shown.
+    pub width: u32,
+    /// Height in pixels of the picture as it is shown.
+    pub height: u32,
+    /// The rectangles there are, as a person sees them.
+    pub drawn: Vec<(PresetId, Crop)>,
+    /// The presets that they may be drawn for, in order.
+    pub presets: Vec<Preset>,
+}
+
+/// The canvas of an asset.
+///
+/// # Errors
+/// [`CropError`] where nothing can be drawn on it here.
+pub async fn canvas(node: &Node, asset: &AssetId) -> Result<Canvas, CropError> {
+    let (stored, original) = original(node, asset).await?;
+    check_author(node, &stored)?;
+    let (on, mode) = (sheet(node, &stored, &original).await?, node.config.mode());
+    let (width, height) = size_shown(&on, mode);
+    let format = original.format.as_deref();
+    let seen = |drawn: Crop| match mode {
+        Mode::Faithful => drawn,
+        // The way back is the way there with the sides exchanged.
+        Mode::Corrected => drawn.from_upright((on.height, on.width), on.orientation),
+    };
+    let mut found = node.catalogue.crops_of(&[asset.as_str()]).await?;
+    found.sort_by_key(super::crops::rank);
+    let mut drawn: Vec<(PresetId, Crop)> = Vec::new();
+    for Cropped { row, .. } in found {
+        drawn.retain(|(preset, _)| *preset != row.preset);
+        drawn.push((row.preset, seen(row.crop)));
+    }
+    Ok(Canvas {
+        width,
+        height,
+        drawn,
+        presets: node.config.media.presets.renditions(format).to_vec(),
+    })
+}
+
+/// What making the renditions of one asset is called, in locks and staging. Not that of a rebuild, which may take its time: files are
+/// kept apart by the locks of those who write them.
+pub const ACTIVITY: &str = "crop";
+
+/// Makes what is missing or stale of an asset now. The caller holds the lock of [`ACTIVITY`].
+///
+/// # Errors
+/// [`Error`], as [`rebuild`](rebuild::rebuild).
+pub async fn follow(
+    node: &Node,
+    asset: AssetId,
+    shutdown: &Shutdown,
+) -> Result<rebuild::Report, Error> {
+    let selection = rebuild::Selection {
+        missing: true,
+        stale: true,
+        assets: vec![asset],
+        ..rebuild::Selection::default()
+    };
+    let monitor = Arc::new(Silent);
+    rebuild::rebuild(node, ACTIVITY, &selection, false, monitor, shutdown).await
+}
+
 /// Takes the rectangle of an asset for a preset back.
 ///
 /// # Errors
@@ -287,13 +356,17 @@ async fn sheet(
     })
 }
 
-fn check_inside(seen: Crop, on: &Sheet, mode: Mode) -> Result<(), CropError> {
-    let is_turned = mode == Mode::Corrected && (5..=8).contains(&on.orientation);
-    let (width, height) = if is_turned {
+/// The picture as a person sees it. In faithful mode it is not turned.
+fn size_shown(on: &Sheet, mode: Mode) -> (u32, u32) {
+    if mode == Mode::Corrected && (5..=8).contains(&on.orientation) {
         (on.height, on.width)
     } else {
         (on.width, on.height)
-    };
+    }
+}
+
+fn check_inside(seen: Crop, on: &Sheet, mode: Mode) -> Result<(), CropError> {
+    let (width, height) = size_shown(on, mode);
     let is_inside = |from: i64, side: u32, most: u32| {
         from >= 0
             && from

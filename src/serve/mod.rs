@@ -1,6 +1,7 @@
 //! The HTTP node: EMDB nodes and emsync nodes list our records and fetch our files from here (wire spec 11.1).
 //!
-//! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`. Reads the catalogue and the store, and writes neither but
+//! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`; the page for people, when it is handed one, gets `/` and
+//! what is below `/ui/`, as far as that is no endpoint. Reads the catalogue and the store, and writes neither but
 //! what its own listing amounts to (`digests`), and what other nodes hand in, through [`Inbox`](crate::receive::Inbox). Rows are read anew as soon as anybody commits anything (`known`); the page bounds
 //! of a listing are kept (`listings`), in bounded number. Answers are EMDB's, with the exceptions that keep EMDB's own client from losing data: a refused or failed
 //! listing is a 200 that says `error` (H-1), a refused or missing file an empty body (H-9), nothing is ever a redirect
@@ -24,25 +25,30 @@ mod receive;
 mod request;
 mod search;
 mod status;
+mod tls;
 mod uploads;
 
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 pub use auth::make_key;
 pub use error::Error;
 pub use node::{Node, Settings, router};
+pub use tls::{Certificate, TlsError};
 
 use crate::shutdown::Shutdown;
 
@@ -63,6 +69,15 @@ const STALL: Duration = Duration::from_secs(300);
 /// Pause after a connection could not be taken, for want of file handles mostly: the next try would fail at once too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The connection that a request came by; every request has it among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection {
+    /// Its other end.
+    pub address: SocketAddr,
+    /// Whether it is encrypted.
+    pub is_secure: bool,
+}
+
 /// Serves until `shutdown` is asked for, then stops taking connections and lets requests under way finish, for at most
 /// [`DRAIN`].
 ///
@@ -77,8 +92,13 @@ pub async fn run(listener: TcpListener, node: Node, shutdown: Shutdown) -> Resul
     let service = router(Arc::clone(&node));
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Some((stream, permit)) = next(&listener, &permits, &shutdown).await {
-        let connection = serve_one(stream, service.clone(), shutdown.clone());
+    while let Some((stream, address, permit)) = next(&listener, &permits, &shutdown).await {
+        let connection = serve_one(
+            (stream, address),
+            Arc::clone(&node),
+            service.clone(),
+            shutdown.clone(),
+        );
         let abort = abort.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -106,13 +126,13 @@ async fn next(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
     shutdown: &Shutdown,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accepted = async {
         let permit = Arc::clone(permits).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => break (stream, permit),
+                Ok((stream, address)) => break (stream, address, permit),
                 Err(error) => {
                     tracing::warn!(%error, "no connection taken");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -127,11 +147,48 @@ async fn next(
     }
 }
 
-/// Serves one connection to its end.
-async fn serve_one(stream: TcpStream, service: axum::Router, shutdown: Shutdown) {
+/// Serves one connection to its end, after the handshake where there is a certificate.
+async fn serve_one(
+    (stream, address): (TcpStream, SocketAddr),
+    node: Arc<Node>,
+    service: axum::Router,
+    shutdown: Shutdown,
+) {
     if let Err(error) = tune(&stream) {
         tracing::debug!(%error, "connection not tuned");
     }
+    let mut connection = Connection {
+        address,
+        is_secure: false,
+    };
+    let Some(certificate) = &node.certificate else {
+        return answer(stream, connection, service, shutdown).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HEAD, certificate.accept(stream)) => shaken,
+        () = shutdown.wait() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => {
+            connection.is_secure = true;
+            answer(stream, connection, service, shutdown).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, %address, "no handshake"),
+        Err(_) => tracing::debug!(%address, "no handshake in time"),
+    }
+}
+
+/// Answers the requests that come by one connection.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    from: Connection,
+    service: axum::Router,
+    shutdown: Shutdown,
+) {
+    let service = service.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(from);
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

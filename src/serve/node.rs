@@ -10,12 +10,14 @@ use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
 use futures_util::FutureExt as _;
+use tower::ServiceExt as _;
 
 use super::error::{Error, Shape};
 use super::known::Known;
 use super::listings::Listings;
 use super::path::{self, Endpoint, HandIn};
 use super::request::Asked;
+use super::tls::Certificate;
 use super::{auth, digests, feed, files, receive, search, status, uploads};
 use crate::catalogue::Catalogue;
 use crate::config::GRANTING;
@@ -54,6 +56,8 @@ pub struct Node {
     pub(super) listings: Listings,
     pub(super) withheld: Vec<Module>,
     pub(super) inbox: Option<Inbox>,
+    pub(super) certificate: Option<Certificate>,
+    page: Option<Router>,
 }
 
 impl Node {
@@ -82,6 +86,8 @@ impl Node {
             listings: Listings::default(),
             withheld,
             inbox: None,
+            certificate: None,
+            page: None,
         }
     }
 
@@ -90,6 +96,27 @@ impl Node {
     pub fn receiving(mut self, inbox: Inbox) -> Self {
         self.inbox = Some(inbox);
         self
+    }
+
+    /// The same, by https alone.
+    #[must_use]
+    pub fn secured(mut self, certificate: Certificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// The same, with a page for people at `/` and below `/ui`.
+    #[must_use]
+    pub fn showing(mut self, page: Router) -> Self {
+        self.page = Some(page);
+        self
+    }
+
+    /// The page, for a path that is its own: no endpoint, whatever the site is called.
+    fn page_for(&self, endpoint: &Endpoint, path: &str) -> Option<Router> {
+        let is_its_own = path == "/" || path == "/ui" || path.starts_with("/ui/");
+        let page = self.page.as_ref().filter(|_| is_its_own)?;
+        (*endpoint == Endpoint::Nothing).then(|| page.clone())
     }
 }
 
@@ -104,7 +131,17 @@ async fn answer(State(node): State<Arc<Node>>, request: axum::extract::Request) 
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let endpoint = path::endpoint(&node.settings.site, uri.path());
     let shape = shape(&endpoint);
-    let handled = AssertUnwindSafe(handle(node, endpoint, request)).catch_unwind();
+    let page = node.page_for(&endpoint, uri.path());
+    let handled = async move {
+        match page {
+            Some(page) => Ok(page
+                .oneshot(request)
+                .await
+                .unwrap_or_else(|never| match never {})),
+            None => handle(node, endpoint, request).await,
+        }
+    };
+    let handled = AssertUnwindSafe(handled).catch_unwind();
     let reply = match handled.await {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => error.reply(shape, uri.path()),

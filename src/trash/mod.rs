@@ -130,6 +130,18 @@ impl Error {
     }
 }
 
+/// Why a file went, as a person would say it.
+#[must_use]
+pub fn said(reason: catalogue::Reason) -> &'static str {
+    match reason {
+        catalogue::Reason::Deleted => "deleted by its master",
+        catalogue::Reason::DeletedHere => "deleted here",
+        catalogue::Reason::Replaced => "replaced",
+        catalogue::Reason::Moved => "moved",
+        catalogue::Reason::Unlisted => "no longer listed",
+    }
+}
+
 /// A file's name for people: its tree and its path.
 #[must_use]
 pub fn shown(kind: FileKind, path: &MediaPath) -> String {

@@ -1,10 +1,10 @@
 //! What a command did with one peer, which way or both, and how it is told.
 
-use super::Ways;
 use crate::cli::args::{Global, SyncHow};
 use crate::cli::{ExitCode, output, verify};
 use crate::monitor::RunReport;
 use crate::pipeline::Outcome;
+use crate::pipeline::Ways;
 use crate::reconcile::verify::Parity;
 
 /// What `--json` prints: the counts of design section 8, and what only some runs have.

@@ -6,7 +6,7 @@ use crate::model::Timestamp;
 const NAMED: usize = 1_000;
 
 /// Counts of one layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Layer {
     /// Items here.
     pub here: u64,
@@ -23,7 +23,7 @@ pub struct Layer {
 }
 
 /// A layer, or why it was left out.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum LayerReport {
     /// It was compared.
@@ -43,7 +43,7 @@ impl LayerReport {
 }
 
 /// The four layers.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Layers {
     /// Live records of every table.
     pub records: LayerReport,
@@ -53,6 +53,30 @@ pub struct Layers {
     pub generated: LayerReport,
     /// Tombstones.
     pub deletes: LayerReport,
+}
+
+impl Layers {
+    /// The layers of a report that was kept as JSON; `None` where it has none that can be read.
+    #[must_use]
+    pub fn read(report: &str) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Kept {
+            layers: Layers,
+        }
+        let kept: Kept = serde_json::from_str(report).ok()?;
+        Some(kept.layers)
+    }
+
+    /// The layers with their names.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &LayerReport); 4] {
+        [
+            ("records", &self.records),
+            ("originals", &self.originals),
+            ("generated", &self.generated),
+            ("deletes", &self.deletes),
+        ]
+    }
 }
 
 /// How an item differs.

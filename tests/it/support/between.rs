@@ -15,6 +15,9 @@ const DIGESTS: &str = "/cluster/emsyncdigest.json";
 /// What becomes of an answer about digests: what was asked, and the true answer.
 pub(crate) type Lie = Box<dyn Fn(&str, Vec<u8>) -> (u16, Vec<u8>) + Send + Sync>;
 
+/// Whether a request for a path is refused.
+pub(crate) type Refusal = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// One request that went through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Passed {
@@ -48,6 +51,7 @@ struct Behind {
     client: reqwest::Client,
     passed: Mutex<Vec<Passed>>,
     lie: Mutex<Option<Lie>>,
+    refusal: Mutex<Option<Refusal>>,
 }
 
 impl Between {
@@ -59,6 +63,7 @@ impl Between {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             passed: Mutex::default(),
             lie: Mutex::default(),
+            refusal: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -72,6 +77,11 @@ impl Between {
         std::mem::take(&mut *self.behind.passed.lock().unwrap())
     }
 
+    /// From now on requests that this says so of are answered with 503.
+    pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
+        *self.behind.refusal.lock().unwrap() = refusal;
+    }
+
     /// From now on answers about digests are what this makes of them.
     pub(crate) fn lie(&self, lie: Option<Lie>) {
         *self.behind.lie.lock().unwrap() = lie;
@@ -80,6 +90,11 @@ impl Between {
 
 async fn pass(State(behind): State<Arc<Behind>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let is_refused =
+        (behind.refusal.lock().unwrap().as_ref()).is_some_and(|refusal| refusal(parts.uri.path()));
+    if is_refused {
+        return Response::builder().status(503).body(Body::empty()).unwrap();
+    }
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let url = format!("{}{}", behind.target, parts.uri);
     let mut headers = parts.headers;

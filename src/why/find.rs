@@ -1,6 +1,6 @@
 //! From what a person types to the record that is meant: by id, by table and id, by the path of a file it has, wants or had.
 
-use crate::catalogue::{Catalogue, Lane, Standing};
+use crate::catalogue::{self, Catalogue, Lane, Standing};
 use crate::model::job::send_subject;
 use crate::model::{FileKind, MediaPath, Module, RecordKey};
 use crate::node::Node;
@@ -10,7 +10,7 @@ use crate::trash::shown;
 pub(super) const MOST: usize = 1_000;
 
 /// The record that a person means, whether it is still here or not.
-pub(super) async fn resolve(node: &Node, id: &str) -> anyhow::Result<Option<RecordKey>> {
+pub(super) async fn resolve(node: &Node, id: &str) -> Result<Option<RecordKey>, catalogue::Error> {
     let catalogue = &node.catalogue;
     let asset = RecordKey::new(Module::ASSET, id).ok();
     let other = (id.split_once('/')).and_then(|(table, id)| RecordKey::new(table, id).ok());
@@ -57,7 +57,7 @@ fn paths(text: &str) -> Vec<(FileKind, MediaPath)> {
 pub(super) async fn jobs_of(
     catalogue: &Catalogue,
     key: &RecordKey,
-) -> anyhow::Result<Vec<Standing>> {
+) -> Result<Vec<Standing>, catalogue::Error> {
     let mut jobs = catalogue.jobs_about(&key.id, MOST).await?;
     let itself = format!("record:{key}");
     jobs.retain(|job| match job.lane {

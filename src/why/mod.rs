@@ -1,52 +1,102 @@
-//! Collects what the catalogue, the disk and the trash know of one item. Looks only.
+//! Why an item is not in sync: everything that the catalogue, the disk and the trash know of it, layer by layer. Looks only.
 
-use super::find::{jobs_of, resolve};
-use crate::catalogue::{FileRow, JobState, Lane, Standing, StoredRecord};
+mod find;
+mod past;
+
+use crate::catalogue::{self, FileRow, JobState, Lane, Standing, StoredRecord};
 use crate::model::job::send_subject;
 use crate::model::{FileKind, RecordKey};
 use crate::node::Node;
 use crate::protocol;
-use crate::trash::shown;
+use crate::trash::{self, shown};
+use find::{jobs_of, resolve};
+
+/// What can go wrong while somebody looks.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::Error),
+    /// The trash cannot be read.
+    #[error(transparent)]
+    Trash(#[from] trash::Error),
+    /// A look at the disk broke down.
+    #[error("a look at the disk broke down")]
+    Disk(#[from] tokio::task::JoinError),
+}
 
 /// What is known of an item.
 #[derive(Debug, serde::Serialize)]
-pub(super) struct Answer {
+pub struct Answer {
     /// Which record.
-    pub(super) item: String,
+    pub item: String,
     /// Whether nothing of it is set aside, held, missing or changed.
-    pub(super) is_well: bool,
+    pub is_well: bool,
     /// Layer by layer.
-    pub(super) layers: Layers,
+    pub layers: Layers,
     /// What the last comparison with each peer said of it.
-    pub(super) compared: Vec<String>,
+    pub compared: Vec<String>,
     /// Conflicts over it.
-    pub(super) conflicts: Vec<String>,
+    pub conflicts: Vec<String>,
     /// What lies in the trash of it.
-    pub(super) trash: Vec<String>,
+    pub trash: Vec<String>,
     /// What a person can do.
-    pub(super) advice: Vec<String>,
+    pub advice: Vec<String>,
 }
 
 /// The four layers.
 #[derive(Debug, Default, serde::Serialize)]
-pub(super) struct Layers {
-    pub(super) record: Layer,
-    pub(super) originals: Layer,
-    pub(super) generated: Layer,
-    pub(super) deletes: Layer,
+pub struct Layers {
+    /// The record itself.
+    pub record: Layer,
+    /// Its originals.
+    pub originals: Layer,
+    /// Its generated.
+    pub generated: Layer,
+    /// Whether it is deleted, or about to be.
+    pub deletes: Layer,
 }
 
 /// One layer.
 #[derive(Debug, Default, serde::Serialize)]
-pub(super) struct Layer {
+pub struct Layer {
     /// How it stands, in a few words.
-    pub(super) state: String,
+    pub state: String,
     /// Each thing that can be said of it.
-    pub(super) details: Vec<String>,
+    pub details: Vec<String>,
+}
+
+impl Answer {
+    /// Whatever else there is to say, by what it is about.
+    #[must_use]
+    pub fn lines(&self) -> [(&'static str, &[String]); 4] {
+        [
+            ("compared", &self.compared),
+            ("conflicts", &self.conflicts),
+            ("trash", &self.trash),
+            ("what to do", &self.advice),
+        ]
+    }
+}
+
+impl Layers {
+    /// The layers with their names.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &Layer); 4] {
+        [
+            ("record", &self.record),
+            ("originals", &self.originals),
+            ("generated", &self.generated),
+            ("deletes", &self.deletes),
+        ]
+    }
 }
 
 /// What is known of `id`: an asset, `table/id`, or the path of a file; `None` when nothing is.
-pub(super) async fn about(node: &Node, id: &str) -> anyhow::Result<Option<Answer>> {
+///
+/// # Errors
+/// [`Error`].
+pub async fn about(node: &Node, id: &str) -> Result<Option<Answer>, Error> {
     let Some(key) = resolve(node, id).await? else {
         return Ok(None);
     };
@@ -88,14 +138,14 @@ pub(super) async fn about(node: &Node, id: &str) -> anyhow::Result<Option<Answer
 }
 
 /// A record that was asked for, with all that decides about it.
-pub(super) struct Asked<'a> {
-    pub(super) node: &'a Node,
-    pub(super) key: RecordKey,
-    pub(super) record: Option<StoredRecord>,
-    pub(super) files: Vec<FileRow>,
-    pub(super) jobs: Vec<Standing>,
-    pub(super) is_well: bool,
-    pub(super) advice: Vec<String>,
+struct Asked<'a> {
+    node: &'a Node,
+    key: RecordKey,
+    record: Option<StoredRecord>,
+    files: Vec<FileRow>,
+    jobs: Vec<Standing>,
+    is_well: bool,
+    advice: Vec<String>,
 }
 
 impl Asked<'_> {
@@ -133,7 +183,7 @@ impl Asked<'_> {
         layer
     }
 
-    async fn files_layer(&mut self, kind: FileKind) -> anyhow::Result<Layer> {
+    async fn files_layer(&mut self, kind: FileKind) -> Result<Layer, Error> {
         let mut layer = Layer::default();
         if !self.key.module.is_asset() {
             layer.state = "not an asset: it has no files".to_owned();
@@ -192,7 +242,7 @@ impl Asked<'_> {
     }
 
     /// A row, and whether the disk agrees.
-    async fn tell_file(&mut self, layer: &mut Layer, row: &FileRow) -> anyhow::Result<()> {
+    async fn tell_file(&mut self, layer: &mut Layer, row: &FileRow) -> Result<(), Error> {
         let file = &row.file;
         let (store, kind, path) = (self.node.store.clone(), file.kind, file.place().clone());
         let stat = tokio::task::spawn_blocking(move || store.stat(kind, &path)).await?;

@@ -1,7 +1,11 @@
 //! How the library tells the outside what it is doing, without knowing who listens: a terminal, a log, a test.
 
+mod tally;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+
+pub use tally::{Done, Tally};
 
 /// What is being done, as a person would call it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +26,22 @@ pub enum Phase {
     Push,
 }
 
+impl Phase {
+    /// What goes on, for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Import => "walking a folder",
+            Self::Records => "fetching records",
+            Self::Files => "fetching files",
+            Self::Renditions => "making renditions",
+            Self::Reconcile => "deleting and moving",
+            Self::Verify => "comparing",
+            Self::Push => "sending",
+        }
+    }
+}
+
 /// What is being counted. Each name ends in its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counter {
@@ -37,6 +57,18 @@ pub enum Counter {
     RecordsSent,
     /// Media bytes sent.
     BytesSent,
+}
+
+impl Counter {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::Records,
+        Self::Files,
+        Self::Bytes,
+        Self::Renditions,
+        Self::RecordsSent,
+        Self::BytesSent,
+    ];
 }
 
 /// Receives progress. Calls are cheap and may come from any thread.

@@ -1,14 +1,13 @@
 //! What was: the last comparisons, conflicts, and what lies in the trash.
 
-use super::super::trash::said;
 use super::find::MOST;
-use super::gather::Asked;
+use super::{Asked, Error};
 use crate::config::Peer;
-use crate::trash::{Found, Listing, Wanted, shown};
+use crate::trash::{Found, Listing, Wanted, said, shown};
 
 impl Asked<'_> {
     /// What the last report about each peer says of this item.
-    pub(super) async fn compared(&self) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn compared(&self) -> Result<Vec<String>, Error> {
         let mut lines = Vec::new();
         for Peer { name, .. } in &self.node.config.peers {
             let Some(parity) = self.node.catalogue.parity(name).await? else {
@@ -65,7 +64,7 @@ impl Asked<'_> {
             })
     }
 
-    pub(super) async fn conflicts(&self) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn conflicts(&self) -> Result<Vec<String>, Error> {
         let conflicts = self.node.catalogue.conflicts_over(&self.key, MOST).await?;
         let told = conflicts.into_iter().map(|(peer, at, winner)| {
             let winner = format!("{winner:?}").to_lowercase();
@@ -75,7 +74,7 @@ impl Asked<'_> {
     }
 
     /// What lies in the trash. Only looked for when something of this asset ever went there.
-    pub(super) async fn trash(&mut self) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn trash(&mut self) -> Result<Vec<String>, Error> {
         let former = self.node.catalogue.former_of(&self.key.id, 0, 1).await?;
         if !self.key.module.is_asset() || former.is_empty() {
             return Ok(Vec::new());

@@ -1,0 +1,83 @@
+//! Both ways with one peer: first what changed there comes here, then what changed here goes there.
+
+use std::sync::Arc;
+
+use super::{Error, Options, Outcome, push_peer, sync_peer};
+use crate::config;
+use crate::error::Class;
+use crate::monitor::Monitor;
+use crate::node::Node;
+use crate::pull::metadata::Scope;
+use crate::shutdown::Shutdown;
+
+/// Which way things go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ways {
+    /// From the peer to here.
+    In,
+    /// From here to the peer.
+    Out,
+    /// First in, then out, where the peer is pushed to.
+    Both,
+}
+
+impl Ways {
+    /// Whether things come here.
+    #[must_use]
+    pub fn pulls(self) -> bool {
+        self != Self::Out
+    }
+
+    /// Whether things go to this peer.
+    #[must_use]
+    pub fn pushes(self, settings: &config::Peer) -> bool {
+        self == Self::Out || self == Self::Both && settings.push
+    }
+}
+
+/// What became of each way that was gone; an error means that it could not begin.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What came.
+    pub pulled: Option<Result<Outcome, Error>>,
+    /// What went.
+    pub pushed: Option<Result<Outcome, Error>>,
+}
+
+/// Exchanges with a peer. The caller holds the lock `run-<peer>`. A pull that fails is no reason not to send, unless the whole
+/// is to end.
+pub async fn exchange(
+    node: &Node,
+    (settings, ways): (&config::Peer, Ways),
+    options: Options,
+    monitor: Arc<dyn Monitor>,
+    shutdown: &Shutdown,
+) -> Exchange {
+    let pulled = match ways.pulls() {
+        true => {
+            let (options, monitor) = (options.clone(), Arc::clone(&monitor));
+            Some(sync_peer(node, settings, options, monitor, shutdown).await)
+        }
+        false => None,
+    };
+    let is_over = match &pulled {
+        Some(Ok(Outcome {
+            error: Some(error), ..
+        })) => error.class() == Class::Cancelled,
+        _ => false,
+    };
+    let pushed = if ways.pushes(settings) && !is_over && !shutdown.requested() {
+        // What is sent again is no part of taking everything once more.
+        let options = Options {
+            scope: match ways {
+                Ways::Out => options.scope,
+                _ => Scope::Changes,
+            },
+            ..options
+        };
+        Some(push_peer(node, settings, &options, monitor, shutdown).await)
+    } else {
+        None
+    };
+    Exchange { pulled, pushed }
+}

@@ -1,0 +1,557 @@
+//! What a node does by itself: runs of the configuration's events, in their time, and by hand.
+//!
+//! ```text
+//! [[event]] ─▶ timer (pure: when next) ─▶ loop ─┐
+//!                        page, command ─▶ hand ─┴▶ run: a task ─▶ lanes (never two of one peer) ─▶ act ─▶ pipeline, renditions, trash
+//!                                                   └─▶ log, a file          └─▶ catalogue: history, and how far each event is
+//! ```
+//!
+//! An event never runs twice at once, and a peer is never in two runs at once, those of other processes included. That a run begins is
+//! noted before it does anything, so one that a kill cuts short is owed, and begins again at the next start. Beats that come
+//! while a run goes on are dealt with by it; a node that was down makes up for what it missed with one run.
+//!
+//! [`Scheduler::run`] ends when it is asked to, once every run has ended: each is asked to end, too, and stays owed.
+
+mod act;
+mod lanes;
+mod log;
+mod tell;
+mod timer;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::tz::TimeZone;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+pub use log::RunLogs;
+pub use watch::{Moved, Seen};
+
+use crate::catalogue::{self, Cause, EventRun, NewRun, RunOutcome};
+use crate::config::{self, Bandwidth, Config, Event};
+use crate::model::Timestamp;
+use crate::node::Node;
+use crate::pull::Cutoff;
+use crate::shutdown::Shutdown;
+use act::{Ended, Run};
+use lanes::Lanes;
+use log::Level;
+use tell::Told;
+use timer::{Next, Timer};
+use watch::Watch;
+
+/// Longest time between two looks at the clock, which may be set, or go on while this machine sleeps.
+const LOOK: Duration = Duration::from_secs(15);
+/// Runs of one event that are remembered.
+const KEPT: usize = 200;
+
+/// What can go wrong with the scheduler, or with what is asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No event of this name.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The event runs already.
+    #[error("{name:?} is running already, since {since}")]
+    Running {
+        /// The event.
+        name: String,
+        /// When it began.
+        since: Timestamp,
+    },
+    /// The scheduler ends.
+    #[error("the node is about to end")]
+    Ending,
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::Error),
+}
+
+/// Runs events. Clones are cheap and are the same scheduler.
+#[derive(Debug, Clone)]
+pub struct Scheduler(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// The node, with the configuration as it is now.
+    node: RwLock<Arc<Node>>,
+    zone: TimeZone,
+    /// The bandwidth of the command line.
+    held: OnceLock<Bandwidth>,
+    timers: Mutex<HashMap<String, Timer>>,
+    running: Mutex<HashMap<String, Arc<Running>>>,
+    /// Held while a run begins, so that an event does not begin twice.
+    beginning: tokio::sync::Mutex<()>,
+    lanes: Lanes,
+    logs: RunLogs,
+    moved: Arc<Moved>,
+    /// Something changed that the loop should look at.
+    wake: Notify,
+    tasks: TaskTracker,
+    stop: Shutdown,
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+struct Running {
+    id: i64,
+    cause: Cause,
+    started_at: Timestamp,
+    watch: Arc<Watch>,
+    stop: Shutdown,
+    is_cancelled: AtomicBool,
+}
+
+/// An event, as it stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// What it is.
+    pub event: Event,
+    /// When it runs next by itself; `None` for never, and while it runs.
+    pub next_at: Option<Timestamp>,
+    /// Its run that goes on.
+    pub running: Option<Current>,
+    /// Its last run, which may be the one that goes on.
+    pub last: Option<EventRun>,
+}
+
+/// A run that goes on, as others see it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Current {
+    /// Its number.
+    pub id: i64,
+    /// Its event.
+    pub event: String,
+    /// Why it began.
+    pub cause: Cause,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// What it has done so far.
+    pub seen: Seen,
+}
+
+impl Scheduler {
+    /// A scheduler of a node's events, which runs none before [`run`](Self::run). It ends with `stop`. Local times are this machine's.
+    ///
+    /// # Errors
+    /// [`Error::Catalogue`] when it does not say how far the events are.
+    pub async fn open(node: Node, stop: &Shutdown) -> Result<Self, Error> {
+        Self::open_in(node, TimeZone::system(), stop).await
+    }
+
+    /// The same, with local times of another zone.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_in(node: Node, zone: TimeZone, stop: &Shutdown) -> Result<Self, Error> {
+        let scheduler = Self::of(node, zone, stop);
+        scheduler.load(&scheduler.node(), true).await?;
+        Ok(scheduler)
+    }
+
+    /// One that only says how its events stand, of a node that is not written to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_to_look(node: Node) -> Result<Self, Error> {
+        let scheduler = Self::of(node, TimeZone::system(), &Shutdown::new());
+        scheduler.load(&scheduler.node(), false).await?;
+        Ok(scheduler)
+    }
+
+    fn of(node: Node, zone: TimeZone, stop: &Shutdown) -> Self {
+        Self(Arc::new(Inner {
+            logs: RunLogs::new(&node.config.state),
+            node: RwLock::new(Arc::new(node)),
+            zone,
+            held: OnceLock::new(),
+            timers: Mutex::default(),
+            running: Mutex::default(),
+            beginning: tokio::sync::Mutex::default(),
+            lanes: Lanes::default(),
+            moved: Arc::default(),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+            stop: stop.child(),
+        }))
+    }
+
+    /// Runs events until the end is asked for, and every run has ended. `alive` is called at every look at the clock, at least every
+    /// 15 seconds.
+    ///
+    /// # Errors
+    /// [`Error::Catalogue`] when it does not say how far the events are. A run that cannot begin is no reason to end.
+    pub async fn run(&self, mut alive: impl FnMut()) -> Result<(), Error> {
+        let node = self.node();
+        let now = node.seams.clock.now();
+        let dead = node.catalogue.end_dead_runs(now).await?;
+        if dead > 0 {
+            tracing::warn!(runs = dead, "were cut short; they begin again");
+        }
+        while !self.0.stop.requested() {
+            alive();
+            let woken = self.0.wake.notified();
+            let wait = self.begin_due().await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = woken => {}
+                () = self.0.stop.wait() => {}
+            }
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Begins what is due; answers how long nothing will be.
+    async fn begin_due(&self) -> Duration {
+        let mut wait = LOOK;
+        for event in &self.node().config.events {
+            let now = self.now();
+            let Some(next) = self.next_of(event, now) else {
+                continue;
+            };
+            if next.at > now {
+                wait = wait.min(next.at.since(now));
+            } else if let Err(error) = self.begin(event, next.cause).await {
+                tracing::error!(event = event.name, %error, "not begun; tried again");
+            }
+        }
+        wait
+    }
+
+    /// Begins an event by hand; answers the number of the run.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn run_now(&self, name: &str) -> Result<i64, Error> {
+        let node = self.node();
+        let event = node.config.event(name)?;
+        self.begin(event, Cause::Hand).await
+    }
+
+    /// Asks a run to end; answers whether there is one of this number.
+    pub fn cancel(&self, run: i64) -> bool {
+        let running = self.running();
+        let Some(running) = running.values().find(|running| running.id == run) else {
+            return false;
+        };
+        running.is_cancelled.store(true, Ordering::Relaxed);
+        running.stop.request();
+        true
+    }
+
+    /// Returns once a run has ended, and its end is in the history; at once where there is no such run.
+    pub async fn ended(&self, run: i64) {
+        if let Some(mut lines) = self.0.logs.follow(run) {
+            while lines.changed().await.is_ok() {}
+        }
+    }
+
+    /// Returns once every run has ended and has been told of; none may begin after it.
+    pub async fn drain(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Keeps a bandwidth whatever the configuration says of it: the one of the command line.
+    #[must_use]
+    pub fn holding(self, bwlimit: Option<Bandwidth>) -> Self {
+        if let Some(bwlimit) = bwlimit {
+            // It is said once.
+            let _ = self.0.held.set(bwlimit);
+        }
+        self
+    }
+
+    /// Reads the configuration file again; its bandwidth holds at once, the rest for all runs that begin from now on.
+    ///
+    /// # Errors
+    /// [`Error`]; the former configuration stays.
+    pub async fn reload(&self) -> Result<(), Error> {
+        let _one = self.0.beginning.lock().await;
+        let mut config = Config::load(&self.node().config.file)?;
+        if let Some(held) = self.0.held.get() {
+            config.limits.bwlimit = held.clone();
+        }
+        let node = self.node().with(config);
+        self.load(&node, true).await?;
+        *self.0.node.write().expect("no panic while it is held") = Arc::new(node);
+        self.0.wake.notify_one();
+        Ok(())
+    }
+
+    /// Has the clock looked at now, which is not as it was: it was set, or this machine slept.
+    pub fn look(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// The node, with the configuration as it is now.
+    #[must_use]
+    pub fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.0.node.read().expect("no panic while it is held"))
+    }
+
+    /// Every event as it stands, in the order of the file.
+    ///
+    /// # Errors
+    /// [`Error::Catalogue`].
+    pub async fn events(&self) -> Result<Vec<Standing>, Error> {
+        let node = self.node();
+        let mut standing = Vec::with_capacity(node.config.events.len());
+        for event in &node.config.events {
+            let runs = node
+                .catalogue
+                .event_runs(Some(&event.name), None, 1)
+                .await?;
+            let running = self
+                .running()
+                .get(&event.name)
+                .map(|one| one.current(&event.name));
+            standing.push(Standing {
+                next_at: self.next_of(event, self.now()).map(|next| next.at),
+                event: event.clone(),
+                running,
+                last: runs.into_iter().next(),
+            });
+        }
+        Ok(standing)
+    }
+
+    /// The runs that go on.
+    #[must_use]
+    pub fn current(&self) -> Vec<Current> {
+        let running = self.running();
+        let mut all: Vec<_> = running
+            .iter()
+            .map(|(name, one)| one.current(name))
+            .collect();
+        all.sort_by_key(|current| current.id);
+        all
+    }
+
+    /// What runs said.
+    #[must_use]
+    pub fn logs(&self) -> &RunLogs {
+        &self.0.logs
+    }
+
+    /// Media bytes that runs of this process received and sent.
+    #[must_use]
+    pub fn moved(&self) -> (u64, u64) {
+        self.0.moved.read()
+    }
+
+    /// When an event runs next by itself; not while it runs.
+    fn next_of(&self, event: &Event, now: Timestamp) -> Option<Next> {
+        if self.running().contains_key(&event.name) {
+            return None;
+        }
+        let timers = self.timers();
+        timers.get(&event.name)?.next(event, now, &self.0.zone)
+    }
+
+    /// Finds out how far the events of a node are; notes that of new ones, if it may.
+    async fn load(&self, node: &Node, notes: bool) -> Result<(), Error> {
+        let now = node.seams.clock.now();
+        let mut timers = HashMap::new();
+        for event in &node.config.events {
+            // What goes on is dealt with at its end.
+            let running = self.running().contains_key(&event.name);
+            if let Some(timer) = self.timers().get(&event.name).filter(|_| running) {
+                timers.insert(event.name.clone(), timer.clone());
+                continue;
+            }
+            let stored = node.catalogue.event(&event.name).await?;
+            let timer = Timer::new(event, stored.clone(), now);
+            if notes && stored.as_ref() != Some(&timer.row) {
+                node.catalogue.put_event(&timer.row).await?;
+            }
+            let delay = draw(node, event);
+            timers.insert(event.name.clone(), Timer { delay, ..timer });
+        }
+        *self.timers() = timers;
+        Ok(())
+    }
+
+    /// Begins a run of an event.
+    async fn begin(&self, event: &Event, cause: Cause) -> Result<i64, Error> {
+        let _one = self.0.beginning.lock().await;
+        if self.0.stop.requested() {
+            return Err(Error::Ending);
+        }
+        if let Some(running) = self.running().get(&event.name) {
+            return Err(Error::Running {
+                name: event.name.clone(),
+                since: running.started_at,
+            });
+        }
+        let (node, now) = (self.node(), self.now());
+        let timer = self.timers().get(&event.name).cloned();
+        let timer = timer.unwrap_or_else(|| Timer::new(event, None, now));
+        let row = timer.begun(now);
+        let new = NewRun {
+            event: &event.name,
+            action: event.action.name(),
+            cause,
+        };
+        let id = node.catalogue.begin_event_run(&row, new, now).await?;
+        let log = self.0.logs.begin(id);
+        let clock = Arc::clone(&node.seams.clock);
+        let running = Arc::new(Running {
+            id,
+            cause,
+            started_at: now,
+            watch: Arc::new(Watch::new(log, Arc::clone(&self.0.moved), clock)),
+            stop: self.0.stop.child(),
+            is_cancelled: AtomicBool::new(false),
+        });
+        let delay = draw(&node, event);
+        self.timers()
+            .insert(event.name.clone(), Timer { row, delay });
+        self.running()
+            .insert(event.name.clone(), Arc::clone(&running));
+        let (scheduler, event) = (self.clone(), event.clone());
+        self.0.tasks.spawn(async move {
+            scheduler.carry_out(&node, &event, &running).await;
+        });
+        Ok(id)
+    }
+
+    /// A run, from its first line to its end in the history.
+    async fn carry_out(&self, node: &Node, event: &Event, running: &Running) {
+        let began = format!(
+            "{} ({}) begins: {}",
+            event.name,
+            event.action.name(),
+            running.cause.said()
+        );
+        running.watch.say(Level::Info, &began);
+        tracing::info!(
+            event = event.name,
+            run = running.id,
+            cause = running.cause.name(),
+            "begins"
+        );
+        let ended = self.perform(node, event, running).await;
+        let Ended {
+            outcome,
+            detail,
+            report,
+        } = ended;
+        let report = report.map(|report| report.to_string());
+        let text = match &detail {
+            Some(detail) => format!("ended: {}: {detail}", outcome.name()),
+            None => format!("ended: {}", outcome.name()),
+        };
+        let level = match outcome {
+            RunOutcome::Failed => Level::Error,
+            outcome if outcome.needs_a_person() => Level::Warn,
+            _ => Level::Info,
+        };
+        running.watch.say_last(level, &text);
+        if outcome.needs_a_person() {
+            tracing::warn!(event = event.name, run = running.id, "{text}");
+        } else {
+            tracing::info!(event = event.name, run = running.id, "{text}");
+        }
+        let now = self.now();
+        let said = (outcome, detail.as_deref());
+        let noted = node
+            .catalogue
+            .end_event_run(running.id, said, report.as_deref(), now)
+            .await;
+        if let Err(error) = noted {
+            tracing::error!(event = event.name, run = running.id, %error, "its end is not noted");
+        }
+        self.forget(node, event).await;
+        if let Some(timer) = self.timers().get_mut(&event.name) {
+            timer.row.is_owed = false;
+            timer.row.beat_at = timer.row.beat_at.max(now);
+        }
+        self.running().remove(&event.name);
+        self.0.logs.end(running.id);
+        self.0.wake.notify_one();
+        let told = Told {
+            node: &node.config.node.name,
+            event: &event.name,
+            action: event.action.name(),
+            run: running.id,
+            outcome,
+            detail: detail.as_deref(),
+            started_at: running.started_at.to_string(),
+            ended_at: now.to_string(),
+        };
+        tell::tell(node, event, &told, &self.0.stop).await;
+    }
+
+    async fn perform(&self, node: &Node, event: &Event, running: &Running) -> Ended {
+        let left = timer::time_left(event, self.now(), &self.0.zone);
+        let longest = event.max_duration.into_iter().chain(left).min();
+        let run = Run {
+            node,
+            event,
+            cutoff: Arc::new(Cutoff::new(event.max_transfer, longest)),
+            watch: &running.watch,
+            lanes: &self.0.lanes,
+            stop: &running.stop,
+        };
+        let ended = AssertUnwindSafe(run.perform()).catch_unwind().await;
+        let mut ended = ended.unwrap_or_else(|_| Ended {
+            outcome: RunOutcome::Failed,
+            detail: Some("a fault in emsync itself; the node's log has more".to_owned()),
+            report: None,
+        });
+        if ended.outcome == RunOutcome::Interrupted && running.is_cancelled.load(Ordering::Relaxed)
+        {
+            ended.outcome = RunOutcome::Cancelled;
+        }
+        ended
+    }
+
+    /// Takes old runs out of the history, with their logs.
+    async fn forget(&self, node: &Node, event: &Event) {
+        match node.catalogue.forget_event_runs(&event.name, KEPT).await {
+            Ok(gone) => gone.into_iter().for_each(|run| self.0.logs.remove(run)),
+            Err(error) => tracing::warn!(event = event.name, %error, "old runs stay"),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.node().seams.clock.now()
+    }
+
+    fn timers(&self) -> MutexGuard<'_, HashMap<String, Timer>> {
+        self.0.timers.lock().expect("no panic while it is held")
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, Arc<Running>>> {
+        self.0.running.lock().expect("no panic while it is held")
+    }
+}
+
+impl Running {
+    fn current(&self, event: &str) -> Current {
+        Current {
+            id: self.id,
+            event: event.to_owned(),
+            cause: self.cause,
+            started_at: self.started_at,
+            seen: self.watch.seen(),
+        }
+    }
+}
+
+/// How much later than its next beat an event begins.
+fn draw(node: &Node, event: &Event) -> Duration {
+    let most = u64::try_from(event.jitter.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(node.seams.rng.below(most))
+}

@@ -1,0 +1,209 @@
+//! How this node stands, for the command line and the page. "In sync" only where a comparison newer than the last change says so (I12).
+
+use std::collections::BTreeMap;
+
+use crate::catalogue::{self, Counted, FileTotals, JobCounts, Run, Scope};
+use crate::config::Peer;
+use crate::model::Timestamp;
+use crate::node::Node;
+use crate::reconcile::verify::Layers;
+
+/// How a node stands.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Status {
+    /// Its name.
+    pub node: String,
+    /// What the cluster calls it.
+    pub cluster_id: String,
+    /// Whether it is equal to all its enabled peers; `None` where that is unknown of one, or there are none.
+    pub in_sync: Option<bool>,
+    /// When something changed here last.
+    pub last_change: Option<String>,
+    /// Records by table.
+    pub records: BTreeMap<String, Counted>,
+    /// Its files.
+    pub files: FileTotals,
+    /// Originals that allow no rendition.
+    pub unrenderable: u64,
+    /// Files that are not on disk as their rows say.
+    pub damaged: u64,
+    /// Conflicts that are kept.
+    pub conflicts: u64,
+    /// Its peers, in the order of the configuration.
+    pub peers: Vec<PeerStatus>,
+    /// Those who may hand changes in and are no peers.
+    pub senders: Vec<Sender>,
+    /// What was done last.
+    pub last_run: Option<LastRun>,
+}
+
+/// A run, as it is known.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LastRun {
+    /// With whom; empty for work of this node's own.
+    pub peer: String,
+    /// What was done.
+    pub activity: String,
+    /// When it began.
+    pub started_at: String,
+    /// `None` while it goes on, or when it was killed.
+    pub ended_at: Option<String>,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// Its counts.
+    pub report: Option<serde_json::Value>,
+}
+
+/// Somebody who may hand changes in.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Sender {
+    /// Their key's name.
+    pub name: String,
+    /// What the cluster calls them, when they are an emsync node that said so.
+    pub cluster_id: Option<String>,
+    /// What waits of theirs.
+    pub jobs: JobCounts,
+}
+
+/// How this node stands towards a peer.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub base_url: String,
+    /// Whether runs that name no peer include it.
+    pub enabled: bool,
+    /// `None`: unknown, since nothing was compared after the last change.
+    pub in_sync: Option<bool>,
+    /// When the last comparison began.
+    pub as_of: Option<String>,
+    /// What that comparison found, layer by layer.
+    pub layers: Option<Layers>,
+    /// Up to when its changes are here.
+    pub watermark: Option<String>,
+    /// When a run with it ended well last.
+    pub last_success: Option<String>,
+    /// Its clock minus ours at its last complete listing, in milliseconds.
+    pub skew_ms: Option<i64>,
+    /// What is to be done, or waits for a person.
+    pub jobs: JobCounts,
+    /// Whether our changes are sent to it, and what of them waits.
+    pub push: bool,
+    /// Up to when our changes were sent.
+    pub pushed_until: Option<String>,
+    /// What it is still to get.
+    pub to_send: JobCounts,
+}
+
+impl From<Run> for LastRun {
+    fn from(run: Run) -> Self {
+        Self {
+            peer: run.peer,
+            activity: run.activity,
+            started_at: run.started_at.to_string(),
+            ended_at: run.ended_at.map(|time| time.to_string()),
+            outcome: run.outcome,
+            report: run.report.and_then(|text| serde_json::from_str(&text).ok()),
+        }
+    }
+}
+
+/// Finds out how a node stands.
+///
+/// # Errors
+/// [`catalogue::Error`].
+pub async fn gather(node: &Node) -> Result<Status, catalogue::Error> {
+    let damaged = node.catalogue.damaged().await?;
+    let last_change = node.catalogue.last_change().await?;
+    let mut peers = Vec::new();
+    for peer in &node.config.peers {
+        peers.push(towards(node, peer, (damaged, last_change)).await?);
+    }
+    let is_peer = |name: &str| node.config.peers.iter().any(|peer| peer.name == name);
+    let mut senders = senders(node).await?;
+    senders.retain(|sender| !is_peer(&sender.name));
+    let known: Option<Vec<bool>> = peers
+        .iter()
+        .filter(|peer| peer.enabled)
+        .map(|peer| peer.in_sync)
+        .collect();
+    Ok(Status {
+        node: node.config.node.name.clone(),
+        cluster_id: node.config.node.cluster_id.to_string(),
+        in_sync: known
+            .filter(|known| !known.is_empty())
+            .map(|known| known.into_iter().all(|in_sync| in_sync)),
+        last_change: last_change.map(|time: Timestamp| time.to_string()),
+        records: node
+            .catalogue
+            .count_records()
+            .await?
+            .into_iter()
+            .map(|(table, counted)| (table.to_string(), counted))
+            .collect(),
+        files: node.catalogue.file_totals().await?,
+        unrenderable: node.catalogue.count_findings().await?,
+        damaged,
+        conflicts: node.catalogue.count_conflicts().await?,
+        peers,
+        senders,
+        last_run: node.catalogue.runs(1).await?.pop().map(LastRun::from),
+    })
+}
+
+/// How it stands towards one peer.
+async fn towards(
+    node: &Node,
+    peer: &Peer,
+    (damaged, last_change): (u64, Option<Timestamp>),
+) -> Result<PeerStatus, catalogue::Error> {
+    let (catalogue, name) = (&node.catalogue, peer.name.as_str());
+    let parity = catalogue.parity(name).await?;
+    let valid = parity
+        .as_ref()
+        .filter(|parity| last_change.is_none_or(|change| parity.as_of > change));
+    let checkpoint = catalogue
+        .checkpoint(name, crate::pull::metadata::FEED)
+        .await?;
+    Ok(PeerStatus {
+        name: peer.name.clone(),
+        base_url: peer.base_url.to_string(),
+        enabled: peer.enabled,
+        in_sync: valid.map(|parity| parity.in_sync && damaged == 0),
+        as_of: parity.as_ref().map(|parity| parity.as_of.to_string()),
+        layers: parity
+            .as_ref()
+            .and_then(|parity| Layers::read(&parity.report)),
+        watermark: checkpoint.map(|checkpoint| checkpoint.watermark.to_string()),
+        last_success: (catalogue.last_success(name).await?).map(|at| at.to_string()),
+        skew_ms: checkpoint.map(|checkpoint| {
+            checkpoint.server_watermark.as_millis() - checkpoint.watermark.as_millis()
+        }),
+        jobs: catalogue.job_counts(Some(name)).await?,
+        push: peer.push,
+        pushed_until: (catalogue.push_state(name).await?)
+            .map(|state| state.watermark)
+            .filter(|watermark| *watermark > Timestamp::EPOCH)
+            .map(|watermark| watermark.to_string()),
+        to_send: catalogue.upload_counts(Some(name)).await?,
+    })
+}
+
+/// Everybody who may hand changes in, by name.
+///
+/// # Errors
+/// [`catalogue::Error`].
+pub async fn senders(node: &Node) -> Result<Vec<Sender>, catalogue::Error> {
+    let mut senders = Vec::new();
+    let keys = node.catalogue.keys().await?;
+    for key in keys.into_iter().filter(|key| key.scope == Scope::Write) {
+        let said = node.catalogue.peer_node(&key.name).await?;
+        senders.push(Sender {
+            cluster_id: said.map(|said| said.cluster_id.to_string()),
+            jobs: node.catalogue.job_counts(Some(&key.name)).await?,
+            name: key.name,
+        });
+    }
+    Ok(senders)
+}

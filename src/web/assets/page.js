@@ -1,0 +1,117 @@
+// Keeps what is marked `data-live` fresh: the server says when something changed, the page is fetched again, and what differs is
+// put in place. One connection for all of it. Without scripts every page shows the same, as of when it was loaded.
+
+const lamp = document.querySelector(".live");
+
+async function refresh() {
+  if (document.hidden || !document.querySelector("[data-live]")) return;
+  const reply = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "manual" });
+  if (!reply.ok) {
+    if (reply.type === "opaqueredirect") location.reload();
+    return;
+  }
+  const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const next = fresh.getElementById(old.id);
+    if (next && next.innerHTML !== old.innerHTML && !old.contains(document.activeElement)) old.replaceWith(next);
+  }
+}
+
+if (lamp && document.querySelector("[data-live]")) {
+  let due = false;
+  const soon = () => {
+    if (due) return;
+    due = true;
+    setTimeout(() => { due = false; refresh().catch(() => {}); }, 300);
+  };
+  const source = new EventSource("/ui/events");
+  source.addEventListener("changed", soon);
+  source.onopen = () => { lamp.classList.add("on"); lamp.title = "live"; };
+  source.onerror = () => { lamp.classList.remove("on"); lamp.title = "not connected"; };
+  document.addEventListener("visibilitychange", soon);
+}
+
+// Times in the reader's own zone; the page has them in UTC.
+function local(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.valueOf())) time.title = at.toLocaleString();
+  }
+}
+local(document);
+
+// A rectangle over a picture: dragged, sized at its corner, or moved by arrow keys. The number fields are the truth; both ways follow.
+for (const canvas of document.querySelectorAll("[data-crop]")) {
+  const form = document.getElementById("rectangle");
+  const full = { width: Number(canvas.dataset.width), height: Number(canvas.dataset.height) };
+  const field = (name) => form.elements.namedItem(name);
+  const sel = document.createElement("div");
+  const grip = document.createElement("div");
+  sel.className = "sel";
+  grip.className = "grip";
+  sel.tabIndex = 0;
+  sel.setAttribute("role", "group");
+  sel.setAttribute("aria-label", "Rectangle; arrows move it, Shift and arrows size it");
+  sel.append(grip);
+  canvas.append(sel);
+
+  const read = () => Object.fromEntries(["x", "y", "width", "height"].map((name) => [name, Number(field(name).value)]));
+  const clamp = (value, low, high) => Math.min(Math.max(Math.round(value), low), Math.max(low, high));
+  const write = (r) => {
+    r.width = clamp(r.width, 1, full.width);
+    r.height = clamp(r.height, 1, full.height);
+    r.x = clamp(r.x, 0, full.width - r.width);
+    r.y = clamp(r.y, 0, full.height - r.height);
+    for (const name of Object.keys(r)) field(name).value = r[name];
+    draw();
+  };
+  const draw = () => {
+    const r = read();
+    sel.style.left = `${(100 * r.x) / full.width}%`;
+    sel.style.top = `${(100 * r.y) / full.height}%`;
+    sel.style.width = `${(100 * r.width) / full.width}%`;
+    sel.style.height = `${(100 * r.height) / full.height}%`;
+  };
+  const at = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return { x: ((event.clientX - box.left) / box.width) * full.width, y: ((event.clientY - box.top) / box.height) * full.height };
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    const from = at(event);
+    const start = read();
+    const what = event.target === grip ? "size" : event.target === sel ? "move" : "new";
+    canvas.setPointerCapture(event.pointerId);
+    const move = (event) => {
+      const to = at(event);
+      const [dx, dy] = [to.x - from.x, to.y - from.y];
+      if (what === "move") write({ ...start, x: start.x + dx, y: start.y + dy });
+      else if (what === "size") write({ ...start, width: Math.min(start.width + dx, full.width - start.x), height: Math.min(start.height + dy, full.height - start.y) });
+      else {
+        const x = clamp(Math.min(from.x, to.x), 0, full.width);
+        const y = clamp(Math.min(from.y, to.y), 0, full.height);
+        write({ x, y, width: Math.min(Math.abs(dx), full.width - x), height: Math.min(Math.abs(dy), full.height - y) });
+      }
+    };
+    const up = () => {
+      canvas.removeEventListener("pointermove", move);
+      sel.focus();
+    };
+    canvas.addEventListener("pointermove", move);
+    canvas.addEventListener("pointerup", up, { once: true });
+    canvas.addEventListener("pointercancel", up, { once: true });
+  });
+  sel.addEventListener("keydown", (event) => {
+    const step = event.ctrlKey ? 1 : Math.max(1, Math.round(full.width / 100));
+    const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const r = read();
+    write(event.shiftKey ? { ...r, width: Math.min(r.width + by[0], full.width - r.x), height: Math.min(r.height + by[1], full.height - r.y) } : { ...r, x: r.x + by[0], y: r.y + by[1] });
+  });
+  form.addEventListener("input", draw);
+  draw();
+}
+
+// Choosing in a list shows what was chosen.
+for (const select of document.querySelectorAll("form[method=get] select")) select.addEventListener("change", () => select.form.requestSubmit());

@@ -1,0 +1,310 @@
+//! What `emsync serve` does by itself: real processes, real clocks, and waits for what is said, not for time.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::pair;
+use crate::support::process::{Place, Serving};
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it looks whether it came.
+const LOOK: Duration = Duration::from_millis(20);
+
+fn history(place: &Place, event: &str) -> Vec<Value> {
+    let args = [
+        "-C", "r", "event", "history", event, "--limit", "200", "--json",
+    ];
+    let runs = place.run(&args).json();
+    let mut runs = runs.as_array().unwrap().clone();
+    runs.reverse();
+    runs
+}
+
+/// Waits for a line of a serving node that has all these words; answers it.
+#[track_caller]
+fn hears(serving: &Serving, words: &[&str]) -> String {
+    let since = std::time::Instant::now();
+    loop {
+        let said = serving.running().errors();
+        let line = said
+            .lines()
+            .find(|line| words.iter().all(|word| line.contains(word)));
+        if let Some(line) = line {
+            return line.to_owned();
+        }
+        assert!(since.elapsed() < PATIENCE, "nobody said {words:?}: {said}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn event(place: &Place, args: &[&str]) {
+    place.run(&[&["-C", "r", "event"], args].concat()).ends(0);
+}
+
+#[test]
+fn a_served_node_pulls_by_itself_what_its_master_got() {
+    let place = Place::new();
+    let _master = pair::pair(&place, &[("a.txt", b"one")]);
+    event(
+        &place,
+        &["add", "often", "--action", "pull", "--every", "1s"],
+    );
+    pair::put(&place.path("photos"), "b.txt", b"two");
+    pair::import(&place, &[]).ends(0);
+    let node = place.serve("r");
+    hears(&node, &["often", "ended: ok"]);
+    let copied = pair::mirrored(&place, "b.txt");
+    assert_eq!(fs::read(copied).unwrap(), b"two");
+    let runs = history(&place, "often");
+    assert_eq!(runs[0]["cause"], "beat");
+    assert_eq!(runs[0]["outcome"], "ok");
+    assert_eq!(runs[0]["report"]["files_written"], 1);
+    let log = ["-C", "r", "event", "log", &runs[0]["id"].to_string()];
+    let log = place.run(&log).ok();
+    assert!(
+        log.contains("often (pull) begins: it is due") && log.ends_with("INFO ended: ok\n"),
+        "{log}"
+    );
+    node.stop().ends(0);
+}
+
+#[test]
+fn a_changed_configuration_holds_after_a_hangup_and_a_wrong_one_changes_nothing() {
+    let place = Place::new();
+    let _master = pair::pair(&place, &[("a.txt", b"one")]);
+    let node = place.serve("r");
+    event(
+        &place,
+        &["add", "tidy", "--action", "empty-trash", "--every", "1h"],
+    );
+    node.running().signal(Signal::HUP);
+    hears(&node, &["tidy", "ended: ok"]);
+    let settings = place.path("r/emsync.toml");
+    let good = fs::read_to_string(&settings).unwrap();
+    fs::write(
+        &settings,
+        good.replace("every = \"1h\"", "every = \"soon\""),
+    )
+    .unwrap();
+    node.running().signal(Signal::HUP);
+    hears(
+        &node,
+        &["event.every is not valid", "the settings stay as they were"],
+    );
+    fs::write(&settings, &good).unwrap();
+    event(&place, &["disable", "tidy"]);
+    node.running().signal(Signal::HUP);
+    node.stop().ends(0);
+    let listed = place.run(&["-C", "r", "event", "list", "--json"]).json();
+    let tidy = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|event| event["name"] == "tidy");
+    assert_eq!(tidy.unwrap()["next_at"], Value::Null);
+    assert_eq!(history(&place, "tidy").len(), 1);
+}
+
+#[test]
+fn a_killed_run_is_in_the_history_as_interrupted_and_begins_again() {
+    let place = Place::new();
+    let _master = pair::pair(&place, &[("a.txt", b"one")]);
+    // The peer takes connections and never answers, so that the run is in its middle for sure.
+    let silence = crate::support::process::Silence::new();
+    let settings = place.path("r/emsync.toml");
+    let good = fs::read_to_string(&settings).unwrap();
+    let (head, tail) = good.rsplit_once("base_url = \"").unwrap();
+    let (url, tail) = tail.split_once('"').unwrap();
+    let elsewhere = silence.base.clone();
+    fs::write(&settings, format!("{head}base_url = \"{elsewhere}\"{tail}")).unwrap();
+    event(
+        &place,
+        &["add", "hourly", "--action", "pull", "--every", "1h"],
+    );
+    let node = place.serve("r");
+    let _held = silence.reached();
+    node.running().signal(Signal::KILL);
+    drop(node);
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replace(&elsewhere, url)).unwrap();
+    let node = place.serve("r");
+    hears(&node, &["hourly", "ended: ok"]);
+    node.stop().ends(0);
+    let runs = history(&place, "hourly");
+    let seen: Vec<_> = runs
+        .iter()
+        .map(|run| json!([run["cause"], run["outcome"]]))
+        .collect();
+    assert_eq!(
+        seen,
+        [json!(["beat", "interrupted"]), json!(["again", "ok"])]
+    );
+}
+
+/// A server that answers 200 and tells what it was asked.
+fn listener() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let (mut request, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+                request.push_str(&line);
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            request.push_str(&String::from_utf8(body).unwrap());
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            reader.get_mut().write_all(answer).unwrap();
+            if asked.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    (base, requests)
+}
+
+#[test]
+fn a_good_end_is_pinged_and_a_bad_one_told_and_no_address_is_in_a_log() {
+    let place = Place::new();
+    let _master = pair::pair(&place, &[("a.txt", b"one")]);
+    let (base, requests) = listener();
+    let noted = place.path("noted");
+    let settings = place.path("r/emsync.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let notify = format!(
+        "[notify]\nping = \"{base}/ping/planted\"\nwebhook = \"{base}/hook/planted\"\ncommand = 'echo \"$EMSYNC_EVENT $EMSYNC_OUTCOME\" > {}'\n",
+        noted.display()
+    );
+    fs::write(&settings, text.replace("[notify]\n", &notify)).unwrap();
+    event(
+        &place,
+        &[
+            "add",
+            "good",
+            "--action",
+            "pull",
+            "--every",
+            "1h",
+            "--disabled",
+        ],
+    );
+    event(
+        &place,
+        &[
+            "add",
+            "bad",
+            "--action",
+            "verify",
+            "--every",
+            "1h",
+            "--disabled",
+        ],
+    );
+    place.run(&["-C", "r", "event", "run", "good"]).ends(0);
+    let ping = requests.recv_timeout(PATIENCE).unwrap();
+    assert!(ping.starts_with("GET /ping/planted HTTP/1.1"), "{ping}");
+    // The master has something that is not here.
+    pair::put(&place.path("photos"), "b.txt", b"two");
+    pair::import(&place, &[]).ends(0);
+    let bad = place
+        .run(&["-C", "r", "event", "run", "bad", "--json"])
+        .ends(26)
+        .json();
+    assert_eq!(bad["outcome"], "differs");
+    let hook = requests.recv_timeout(PATIENCE).unwrap();
+    let (head, body) = hook.split_once('{').unwrap();
+    assert!(head.starts_with("POST /hook/planted HTTP/1.1"), "{head}");
+    let body: Value = serde_json::from_str(&format!("{{{body}")).unwrap();
+    assert_eq!(body["event"], "bad");
+    assert_eq!(body["outcome"], "differs");
+    assert!(body["detail"].as_str().unwrap().contains("differences"));
+    assert_eq!(fs::read_to_string(noted).unwrap(), "bad differs\n");
+    place.nobody_said("planted", "no command line has it");
+}
+
+#[test]
+fn a_run_by_hand_waits_for_the_run_of_another_process() {
+    let place = Place::new();
+    let _master = pair::pair(&place, &[("a.txt", b"one")]);
+    event(
+        &place,
+        &[
+            "add",
+            "hourly",
+            "--action",
+            "pull",
+            "--every",
+            "1h",
+            "--disabled",
+        ],
+    );
+    // Held as a sync holds it.
+    let path = place.path("r/state/run-master.lock");
+    let lock = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    lock.lock().unwrap();
+    let mut running = place.start(&["-C", "r", "event", "run", "hourly"]);
+    while let Some(line) = running.next_line() {
+        if line.contains("waiting: run-master is already running") {
+            break;
+        }
+    }
+    lock.unlock().unwrap();
+    running.wait().ends(0);
+    assert_eq!(history(&place, "hourly")[0]["outcome"], "ok");
+}
+
+#[test]
+fn a_service_manager_hears_that_the_node_is_ready_alive_reloads_and_ends() {
+    let place = Place::new();
+    pair::master(&place, &[("a.txt", b"one")]).stop().ends(0);
+    let socket = std::os::unix::net::UnixDatagram::bind(place.path("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_emsync"));
+    serve.args(["-C", place.path("m").to_str().unwrap()]);
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    serve.env("NOTIFY_SOCKET", place.path("notify"));
+    let mut child = serve.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let hear = |wanted: &str| {
+        let mut buffer = [0; 256];
+        loop {
+            let length = socket.recv(&mut buffer).unwrap();
+            let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if said.contains(wanted) {
+                return said;
+            }
+        }
+    };
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::HUP).unwrap();
+    assert!(hear("RELOADING=1").contains("MONOTONIC_USEC="));
+    hear("READY=1");
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    hear("STOPPING=1");
+    assert!(child.wait().unwrap().success());
+}
