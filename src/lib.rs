@@ -89,6 +89,7 @@ pub mod aside;
 pub mod cli;
 pub mod edits;
 pub mod import;
+pub mod metrics;
 pub mod node;
 pub mod pipeline;
 pub mod receive;

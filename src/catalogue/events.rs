@@ -85,7 +85,8 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
-    const ALL: [Self; 9] = [
+    /// Each of them.
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Partial,
         Self::TransferLimit,

@@ -66,6 +66,20 @@ impl Catalogue {
         self.counts(peer, Way::Out).await
     }
 
+    /// When the oldest open job of a peer was asked for, whichever way it goes.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn oldest_open(&self, peer: &str) -> Result<Option<Timestamp>, Error> {
+        let oldest: Option<i64> =
+            sqlx::query_scalar("SELECT MIN(created_at) FROM job WHERE peer = $1 AND state <= 1")
+                .bind(peer)
+                .fetch_one(&self.db.readers)
+                .await
+                .map_err(during("look for the oldest job"))?;
+        Ok(oldest.map(Timestamp::from_millis))
+    }
+
     async fn counts(&self, peer: Option<&str>, way: Way) -> Result<JobCounts, Error> {
         let mut query = QueryBuilder::<Engine>::new(
             // TOTAL does not overflow, whatever sizes a peer announces.

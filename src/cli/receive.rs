@@ -92,8 +92,6 @@ async fn known(node: &Node, name: &str) -> anyhow::Result<Sender> {
     })
 }
 
-/// Everybody who may hand changes in.
-
 /// One sender in a line.
 pub(super) fn line(sender: &Sender) -> String {
     let jobs = &sender.jobs;

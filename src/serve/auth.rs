@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::error::Error;
 use super::node::Node;
 use super::request::Asked;
-use crate::catalogue::{AccessKey, Scope};
+use crate::catalogue::{self, AccessKey, Catalogue, Scope};
 use crate::model::{Sha256, Timestamp};
 use crate::protocol::auth::{KEY_HEADER, Presented, TOKEN, TOKEN_TYPE, key_from};
 use crate::seams::Seams;
@@ -64,11 +64,31 @@ pub(super) async fn authenticate(node: &Node, asked: &Asked) -> Result<AccessKey
         Some(id) => node.known.key(id).await?,
         None => None,
     };
+    fitting(row, text).ok_or(Error::Refused)
+}
+
+/// Whose key a text is; `None` for nobody's.
+///
+/// # Errors
+/// [`catalogue::Error`].
+pub async fn key_holder(
+    catalogue: &Catalogue,
+    text: &str,
+) -> Result<Option<AccessKey>, catalogue::Error> {
+    let row = match id_of(text) {
+        Some(id) => catalogue.key(id).await?,
+        None => None,
+    };
+    Ok(fitting(row, text))
+}
+
+/// The row that the id in a text led to, if the text is its key.
+fn fitting(row: Option<AccessKey>, text: &str) -> Option<AccessKey> {
     let hash = Sha256::of(text.as_bytes());
     // No text is known to have this digest, so the comparison costs the same and lets nobody in.
     let expected = row.as_ref().map_or([0; 32], |row| *row.hash.as_bytes());
     let same = bool::from(hash.as_bytes().ct_eq(&expected));
-    row.filter(|_| same).ok_or(Error::Refused)
+    row.filter(|_| same)
 }
 
 fn id_of(text: &str) -> Option<&str> {

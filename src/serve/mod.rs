@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-pub use auth::make_key;
+pub use auth::{key_holder, make_key};
 pub use error::Error;
 pub use node::{Node, Settings, router};
 pub use tls::{Certificate, TlsError};

@@ -114,7 +114,8 @@ impl Node {
 
     /// The page, for a path that is its own: no endpoint, whatever the site is called.
     fn page_for(&self, endpoint: &Endpoint, path: &str) -> Option<Router> {
-        let is_its_own = path == "/" || path == "/ui" || path.starts_with("/ui/");
+        let is_its_own =
+            path == "/" || path == "/ui" || path.starts_with("/ui/") || path == "/metrics";
         let page = self.page.as_ref().filter(|_| is_its_own)?;
         (*endpoint == Endpoint::Nothing).then(|| page.clone())
     }

@@ -24,6 +24,7 @@ mod headers;
 mod live;
 mod login;
 mod media;
+mod metrics;
 mod origin;
 mod overview;
 pub mod password;
@@ -130,6 +131,7 @@ pub fn router(web: Web) -> Router {
     let open = Router::new()
         .route("/", get(async || Redirect::to(ROOT)))
         .route("/ui", get(async || Redirect::to(ROOT)))
+        .route("/metrics", get(metrics::scrape))
         .route("/ui/login", get(login::form).post(login::enter))
         .route("/ui/static/{name}", get(files::included));
     let known = Router::new()

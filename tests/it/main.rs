@@ -31,6 +31,7 @@ mod kill;
 mod lanes;
 mod limits;
 mod local;
+mod metrics;
 mod model;
 mod night;
 mod nth_call;

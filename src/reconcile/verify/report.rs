@@ -37,8 +37,17 @@ pub enum LayerReport {
 }
 
 impl LayerReport {
+    /// How many items differ in it; `None` where it was not compared.
+    #[must_use]
+    pub fn differences(&self) -> Option<u64> {
+        match self {
+            Self::Compared(layer) => Some(layer.missing + layer.extra + layer.differing),
+            Self::NotCompared { .. } => None,
+        }
+    }
+
     fn is_equal(&self) -> bool {
-        matches!(self, Self::Compared(layer) if layer.missing + layer.extra + layer.differing == 0)
+        self.differences() == Some(0)
     }
 }
 
