@@ -279,6 +279,9 @@ impl Batch {
         .await
         .map_err(during("store a file row"))?;
         self.relist(&[file.asset.as_str()], now).await?;
+        if file.authored {
+            self.relist_crops(&[file.asset.as_str()], now).await?;
+        }
         self.touch(now);
         Ok(())
     }

@@ -65,7 +65,7 @@ pub use jobs::{Job, Lane, NewJob};
 pub use keys::{AccessKey, Scope};
 pub use moment::Moment;
 pub use places::{Placed, Wanted};
-pub use pushes::{Candidate, PushPlace, PushState, PushWindow, Sent, Trim};
+pub use pushes::{Candidate, Portion, PushPlace, PushState, PushWindow, Sent, Trim};
 pub use quarantine::{Aside, JobGroup, JobState, Standing};
 pub use rebuilds::RebuildState;
 pub use records::{Counted, StoredRecord};

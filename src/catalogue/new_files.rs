@@ -122,6 +122,10 @@ impl Batch {
         let assets: HashSet<&str> = files.iter().map(|file| file.asset.as_str()).collect();
         let assets: Vec<&str> = assets.into_iter().collect();
         self.relist(&assets, now).await?;
+        let made = files.iter().filter(|file| file.authored);
+        let made: HashSet<&str> = made.map(|file| file.asset.as_str()).collect();
+        let made: Vec<&str> = made.into_iter().collect();
+        self.relist_crops(&made, now).await?;
         self.touch(now);
         Ok(())
     }

@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Row as _};
 
 use super::dialect::{Engine, ROWS_A_STATEMENT};
 use super::records::{COLUMNS, key, sha256, stored};
-use super::{Batch, Catalogue, Error, StoredRecord, during, signed};
+use super::{Batch, Catalogue, Error, StoredRecord, during, signed, unsigned};
 use crate::model::{Module, NodeId, RecordKey, Sha256, Timestamp};
 
 /// How far a push has come.
@@ -99,6 +99,15 @@ pub struct Sent {
     pub content: Sha256,
 }
 
+/// How much of a push is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Portion {
+    /// Most records.
+    pub records: usize,
+    /// Most bytes of their JSON, unless the first alone has more.
+    pub bytes: u64,
+}
+
 const OPEN: i64 = 0;
 const SEEN: i64 = 1;
 const LEFT: i64 = 2;
@@ -147,8 +156,8 @@ impl Catalogue {
         }))
     }
 
-    /// Up to `limit` records of a push in its order, beginning after [`PushWindow::after`]: those with a complete status, and not
-    /// trimmed.
+    /// The records of a push in its order, beginning after [`PushWindow::after`]: those with a complete status, and not trimmed. As
+    /// many as [`Portion`] allows, and one at least if there is one; no more than that is read from disk.
     ///
     /// # Errors
     /// [`Error`].
@@ -156,39 +165,21 @@ impl Catalogue {
         &self,
         window: &PushWindow,
         trim: Trim<'_>,
-        limit: usize,
+        portion: Portion,
     ) -> Result<Vec<Candidate>, Error> {
         let reading = during("read what is to be pushed");
-        let mut query = QueryBuilder::<Engine>::new("SELECT ");
-        query.push(COLUMNS).push(", changed_at FROM record WHERE ");
-        match &window.after {
-            Some(after) => {
-                query
-                    .push("(changed_at, module, id) > (")
-                    .push_bind(after.at.as_millis())
-                    .push(", ")
-                    .push_bind(after.key.module.as_str())
-                    .push(", ")
-                    .push_bind(&after.key.id)
-                    .push(")");
-            }
-            None => {
-                query
-                    .push("changed_at > ")
-                    .push_bind(window.since.as_millis());
-            }
+        // The length of a text is told without the text.
+        let sizes: Vec<i64> = candidates("octet_length(source)", window, trim, portion.records)
+            .build_query_scalar()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(&reading)?;
+        if sizes.is_empty() {
+            return Ok(Vec::new());
         }
-        query
-            .push(" AND received_at > ")
-            .push_bind(window.since.as_millis())
-            .push(" AND received_at <= ")
-            .push_bind(window.until.as_millis())
-            .push(" AND modified IS NOT NULL AND master_modified IS NOT NULL");
-        trim.push_to(&mut query);
-        query
-            .push(" ORDER BY changed_at, module, id LIMIT ")
-            .push_bind(signed(limit as u64));
-        let rows = query
+        let fit = fitting(&sizes, portion.bytes);
+        let columns = format!("{COLUMNS}, changed_at");
+        let rows = candidates(&columns, window, trim, fit)
             .build()
             .fetch_all(&self.db.readers)
             .await
@@ -453,6 +444,55 @@ impl Batch {
     }
 }
 
+/// Asks for these columns of the records of a push, in its order.
+fn candidates<'a>(
+    columns: &str,
+    window: &'a PushWindow,
+    trim: Trim<'a>,
+    limit: usize,
+) -> QueryBuilder<Engine> {
+    let mut query = QueryBuilder::<Engine>::new("SELECT ");
+    query.push(columns).push(" FROM record WHERE ");
+    match &window.after {
+        Some(after) => {
+            query
+                .push("(changed_at, module, id) > (")
+                .push_bind(after.at.as_millis())
+                .push(", ")
+                .push_bind(after.key.module.as_str().to_owned())
+                .push(", ")
+                .push_bind(after.key.id.clone())
+                .push(")");
+        }
+        None => {
+            query
+                .push("changed_at > ")
+                .push_bind(window.since.as_millis());
+        }
+    }
+    query
+        .push(" AND received_at > ")
+        .push_bind(window.since.as_millis())
+        .push(" AND received_at <= ")
+        .push_bind(window.until.as_millis())
+        .push(" AND modified IS NOT NULL AND master_modified IS NOT NULL");
+    trim.push_to(&mut query);
+    query
+        .push(" ORDER BY changed_at, module, id LIMIT ")
+        .push_bind(signed(limit as u64));
+    query
+}
+
+/// How many from the front have so many bytes together; one at least.
+fn fitting(sizes: &[i64], most: u64) -> usize {
+    let mut bytes = 0_u64;
+    let fit = sizes.iter().take_while(|size| {
+        bytes = bytes.saturating_add(unsigned(**size));
+        bytes <= most
+    });
+    fit.count().max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -505,12 +545,56 @@ mod tests {
             own: &own,
             withheld: &[Module::new("userprofile").unwrap()],
         };
-        let found = catalogue
-            .push_candidates(window, trim, limit)
-            .await
-            .unwrap();
+        let portion = Portion {
+            records: limit,
+            bytes: u64::MAX,
+        };
+        let found = catalogue.push_candidates(window, trim, portion).await;
+        let found = found.unwrap();
         let ids = found.into_iter().map(|found| found.stored.record.key.id);
         ids.collect()
+    }
+
+    #[tokio::test]
+    async fn a_portion_ends_where_its_bytes_do_and_is_never_empty() {
+        let (_dir, catalogue) = empty().await;
+        let mut sizes = Vec::new();
+        for (number, id) in ["a", "b", "c"].into_iter().enumerate() {
+            let mut record = record(id, "own", "own", 10);
+            // More bytes than characters.
+            record.source = format!(r#"{{"id":"{id}","name":"{}"}}"#, "é".repeat(10));
+            sizes.push(record.source.len() as u64);
+            put(&catalogue, &record, "", 10 + number as i64).await;
+        }
+        let own = node("own");
+        let trim = Trim {
+            peer: "m",
+            peer_id: None,
+            own: &own,
+            withheld: &[],
+        };
+        let two = sizes[0] + sizes[1];
+        let cases = [
+            (10, two, 2),
+            (10, two - 1, 1),
+            (10, 1, 1),
+            (10, u64::MAX, 3),
+            (1, two, 1),
+        ];
+        for (records, bytes, expected) in cases {
+            let portion = Portion { records, bytes };
+            let found = catalogue
+                .push_candidates(&window(0, 100), trim, portion)
+                .await;
+            assert_eq!(found.unwrap().len(), expected, "{portion:?}");
+        }
+        let portion = Portion {
+            records: 10,
+            bytes: 1,
+        };
+        let later = window(50, 100);
+        let none = catalogue.push_candidates(&later, trim, portion);
+        assert_eq!(none.await.unwrap(), []);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Row as _};
 use super::dialect::{Connection, Engine, ROWS_A_STATEMENT, Row};
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{Module, NodeId, Record, RecordKey, RecordStatus, Sha256, Timestamp, Version};
+use crate::protocol::crop;
 
 /// A record with what this node noted about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,6 +255,39 @@ impl Batch {
                 .execute(&mut *self.tx)
                 .await
                 .map_err(during("list assets again"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes listings name the rectangles of these assets again, since what shows them was made here: it goes to the author of an
+    /// asset along with them ([`crate::push`]).
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub(super) async fn relist_crops(
+        &mut self,
+        assets: &[&str],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+            let mut query = QueryBuilder::<Engine>::new("UPDATE record SET received_at = ");
+            query
+                .push_bind(now.as_millis())
+                .push(", changed_at = MAX(changed_at, ")
+                .push_bind(now.as_millis())
+                .push(") WHERE module = ")
+                .push_bind(crop::TABLE)
+                .push(" AND id IN (SELECT record FROM crop WHERE asset IN (");
+            let mut list = query.separated(", ");
+            for id in chunk {
+                list.push_bind(*id);
+            }
+            query.push("))");
+            query
+                .build()
+                .execute(&mut *self.tx)
+                .await
+                .map_err(during("list rectangles again"))?;
         }
         Ok(())
     }

@@ -93,13 +93,14 @@ impl Catalogue {
     /// # Errors
     /// [`Error`].
     pub async fn known_spans(&self, module: &Module) -> Result<Option<Vec<Span>>, Error> {
+        // Most are known, and then nothing else needs to be asked.
         for _ in 0..READINGS {
-            self.refresh(module).await?;
             if let Some(spans) = self.spans(module).await? {
                 return Ok(Some(spans));
             }
+            self.refresh(module).await?;
         }
-        Ok(None)
+        self.spans(module).await
     }
 
     /// The spans of a table, unless one of them is not known.
@@ -162,21 +163,23 @@ impl Catalogue {
     /// # Errors
     /// [`Error`].
     pub async fn tables(&self) -> Result<Vec<Module>, Error> {
-        let (mut found, mut last) = (vec![Module::asset()], String::new());
-        loop {
-            // One step for each table, rather than a walk over all records.
-            let next: Option<String> =
-                sqlx::query_scalar("SELECT MIN(module) FROM record WHERE module > $1")
-                    .bind(&last)
-                    .fetch_one(&self.db.readers)
-                    .await
-                    .map_err(during("read the names of tables"))?;
-            let Some(next) = next else { break };
-            found.push(Module::new(next.clone()).map_err(|_| Error::Row {
+        // One step for each table, rather than a walk over all records.
+        let names: Vec<String> = sqlx::query_scalar(
+            "WITH RECURSIVE name(of) AS (
+                 SELECT MIN(module) FROM record
+                 UNION ALL SELECT (SELECT MIN(module) FROM record WHERE module > of) FROM name WHERE of IS NOT NULL
+             )
+             SELECT of FROM name WHERE of IS NOT NULL",
+        )
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("read the names of tables"))?;
+        let mut found = vec![Module::asset()];
+        for name in names {
+            found.push(Module::new(name.clone()).map_err(|_| Error::Row {
                 what: "table name",
-                value: next.clone(),
+                value: name,
             })?);
-            last = next;
         }
         found.sort_unstable();
         found.dedup();

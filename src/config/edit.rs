@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use secrecy::zeroize::Zeroizing;
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, value};
 
-pub use events::{EventText, add_event, change_event, enable_event, remove_event};
+pub use events::{EventText, add_event, change_event, enable_event, event_text, remove_event};
 
 use super::error::{Error, Place, Problem};
 use super::peer::{self, KeySource};

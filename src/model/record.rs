@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use super::{NodeId, RecordKey, Sha256, Timestamp};
 
+/// Different times that nodes set their edits apart by, ms.
+const SPREAD_MS: u64 = 996;
+
 /// One row of a table, with its JSON exactly as it arrived or was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -82,14 +85,30 @@ impl RecordStatus {
     pub fn saved(own: &NodeId, before: Option<&Self>, now: Timestamp, deleted: bool) -> Self {
         match before.filter(|before| before.master != *own) {
             None => Self::saved_by_master(own, before, now, deleted),
-            Some(theirs) => Self {
-                deleted,
-                modified_by: own.clone(),
-                modified: now.max(theirs.modified.plus(Duration::from_millis(1))),
-                ..theirs.clone()
-            },
+            Some(theirs) => {
+                let beyond = match theirs.modified_by == *own {
+                    true => Duration::from_millis(1),
+                    false => spread(own),
+                };
+                Self {
+                    deleted,
+                    modified_by: own.clone(),
+                    modified: now.max(theirs.modified.plus(beyond)),
+                    ..theirs.clone()
+                }
+            }
         }
     }
+}
+
+/// How far beyond the version that it edits a node sets its date when its clock is behind that: another time for each node, within
+/// a second. With one and the same, two such editors of one version would make versions of one date, which EMDB takes for the same
+/// change (row 7). It is never what an owner adds.
+fn spread(own: &NodeId) -> Duration {
+    let digest = Sha256::of(own.as_str().as_bytes());
+    let bytes = digest.as_bytes();
+    let number = u64::from(bytes[0]) << 8 | u64::from(bytes[1]);
+    Duration::from_millis(2 + number % SPREAD_MS)
 }
 
 /// One side of a comparison.
@@ -356,6 +375,22 @@ mod tests {
         assert_eq!((again.modified, again.deleted), (at(2_001), true));
         let new = RecordStatus::saved(&own, None, at(7), false);
         assert_eq!(new, RecordStatus::saved_by_master(&own, None, at(7), false));
+    }
+
+    #[test]
+    fn two_editors_whose_clocks_are_behind_do_not_meet_in_one_date() {
+        let theirs = version("A", "A", 1_000, 1_000).status.unwrap();
+        let dates: std::collections::BTreeSet<i64> = (0..20)
+            .map(|number| {
+                let own = node(&format!("spoke-{number}"));
+                let edit = || RecordStatus::saved(&own, Some(&theirs), Timestamp::EPOCH, false);
+                assert_eq!(edit(), edit(), "not by chance");
+                edit().modified.as_millis()
+            })
+            .collect();
+        assert!(dates.len() >= 19, "{dates:?}");
+        let beyond = 1_002..=1_997;
+        assert!(dates.iter().all(|date| beyond.contains(date)), "{dates:?}");
     }
 
     #[test]

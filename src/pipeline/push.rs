@@ -108,6 +108,7 @@ fn parts(node: &Node, settings: &config::Peer) -> Result<Parts, Error> {
         own: (node.own_towards(settings), node.config.node.catalog.clone()),
         withheld: withheld.filter_map(|name| Module::new(name).ok()).collect(),
         limits,
+        presets: Arc::clone(&node.config.media.presets),
         seams: node.seams.clone(),
     })
 }

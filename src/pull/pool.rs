@@ -177,13 +177,14 @@ async fn refill(
         // One more than may begin, or nobody would know that the lane is held up by its width.
         (pull.lanes.of(lane.lane).width() + 1).saturating_sub(in_flight.count())
     };
-    if ahead > 0 {
+    // A look costs less than a claim, which waits for its turn to write.
+    let due = pull.catalogue.next_due(pull.peer.name(), lane.lane).await?;
+    if ahead > 0 && due.is_some_and(|due| due <= now) {
         waiting.extend(claim(pull, lane.lane, ahead, in_flight).await?);
         if !waiting.is_empty() {
             return Ok(true);
         }
     }
-    let due = pull.catalogue.next_due(pull.peer.name(), lane.lane).await?;
     if due.is_none() && could_end {
         return Ok(false);
     }

@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use super::{Error, Push};
-use crate::catalogue::{Candidate, PushState, PushWindow, StoredRecord};
+use crate::catalogue::{Portion, PushState, PushWindow, StoredRecord};
 use crate::model::{NodeId, Timestamp};
 
-/// Most records of a page (H-21).
-const RECORDS: usize = 100;
-/// Most bytes of a page's records, unless one alone has more.
-const BYTES: usize = 8 << 20;
+/// A page (H-21).
+const PAGE: Portion = Portion {
+    records: 100,
+    bytes: 8 << 20,
+};
 /// Least overlap of two windows, whatever the configuration says.
 const LEAST_OVERLAP: Duration = Duration::from_secs(5);
 
@@ -112,11 +113,10 @@ pub(super) async fn next(
 ) -> Result<Vec<StoredRecord>, Error> {
     let trim = push.trim(peer_id);
     loop {
-        let found = push
+        let candidates = push
             .catalogue
-            .push_candidates(&under.window, trim, RECORDS)
+            .push_candidates(&under.window, trim, PAGE)
             .await?;
-        let candidates = within(found, BYTES);
         let Some(last) = candidates.last() else {
             return Ok(Vec::new());
         };
@@ -138,18 +138,6 @@ pub(super) async fn next(
             return Ok(due);
         }
     }
-}
-
-/// As many from the front as have so many bytes together, and one at least.
-fn within(mut found: Vec<Candidate>, most: usize) -> Vec<Candidate> {
-    let mut bytes = 0_usize;
-    let fit = found.iter().take_while(|found| {
-        bytes = bytes.saturating_add(found.stored.record.source.len());
-        bytes <= most
-    });
-    let fit = fit.count().max(1);
-    found.truncate(fit);
-    found
 }
 
 impl Under {
@@ -177,42 +165,4 @@ pub(super) async fn finish(push: &Push, under: &Under) -> Result<(), Error> {
     batch.forget_sent(peer, watermark, overlap(push)).await?;
     batch.commit().await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalogue::PushPlace;
-    use crate::model::{Record, RecordKey, Sha256};
-
-    fn candidate(id: &str, bytes: usize) -> Candidate {
-        let key = RecordKey::new("category", id).unwrap();
-        let record = Record {
-            key: key.clone(),
-            source: "x".repeat(bytes),
-            status: None,
-            content: Sha256::of(id.as_bytes()),
-        };
-        Candidate {
-            stored: StoredRecord {
-                record,
-                received_at: Timestamp::EPOCH,
-                origin: String::new(),
-                pushed: false,
-            },
-            place: PushPlace {
-                at: Timestamp::EPOCH,
-                key,
-            },
-        }
-    }
-
-    #[test]
-    fn a_page_is_cut_where_its_bytes_end_and_never_empty() {
-        let found = || vec![candidate("a", 4), candidate("b", 4), candidate("c", 1)];
-        assert_eq!(within(found(), 8).len(), 2);
-        assert_eq!(within(found(), 100).len(), 3);
-        assert_eq!(within(found(), 1).len(), 1);
-        assert!(within(Vec::new(), 1).is_empty());
-    }
 }

@@ -31,6 +31,7 @@ pub use error::Error;
 use crate::catalogue::{Catalogue, Lane, Trim};
 use crate::config::Limits;
 use crate::greeting;
+use crate::model::preset::PresetTable;
 use crate::model::{CatalogId, Module, NodeId, Timestamp};
 use crate::monitor::{Monitor, Phase, RunReport};
 use crate::peer::{Cursor, Patience, Peer};
@@ -76,6 +77,8 @@ pub struct Push {
     pub withheld: Vec<Module>,
     /// Limits of the configuration.
     pub limits: Limits,
+    /// What renditions are made by here.
+    pub presets: Arc<PresetTable>,
     /// Time and chance.
     pub seams: Seams,
     /// Who listens.
@@ -106,6 +109,8 @@ pub struct Parts {
     pub withheld: Vec<Module>,
     /// Limits of the configuration.
     pub limits: Limits,
+    /// What renditions are made by here.
+    pub presets: Arc<PresetTable>,
     /// Time and chance.
     pub seams: Seams,
 }
@@ -167,6 +172,7 @@ impl Push {
             catalog: parts.own.1,
             withheld: parts.withheld,
             limits: parts.limits,
+            presets: parts.presets,
             seams: parts.seams,
             monitor,
             stop,

@@ -2,7 +2,10 @@
 //!
 //! Only what is on disk as its row says is offered, so that nothing is asked for that cannot be sent (H-36). Files of an asset that
 //! came from this very peer are its own affair, one author for each file; a node of ours may have lost them all the same, by a delete
-//! that lost, and takes no more than it lacks. An EMDB goes by lengths alone, and would take an old file for a newer one.
+//! that lost, and takes no more than it lacks. An EMDB goes by lengths alone, and would take an old file for a newer one; it is only
+//! given what shows a rectangle that was drawn here ([`cropped`]).
+
+mod cropped;
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Error, Push};
 use crate::catalogue::{FileRow, StoredRecord};
-use crate::model::{Asset, AssetId, FileKind, ListedFile, MediaFile, MediaPath};
+use crate::model::{Asset, AssetId, FileKind, ListedFile, MediaFile, MediaPath, NodeId};
 use crate::protocol::AssetListing;
 use crate::protocol::receiving::OfferedAsset;
 use crate::protocol::record;
@@ -47,13 +50,22 @@ impl Originals {
     }
 }
 
+/// Who is offered something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Receiver<'a> {
+    /// Its cluster id; unknown before the first contact with a node of ours.
+    pub(super) id: Option<&'a NodeId>,
+    /// Whether it is a node of ours.
+    pub(super) is_emsync: bool,
+}
+
 /// Looks which files go along with these records.
 pub(super) async fn gather(
     push: &Push,
     records: &[StoredRecord],
-    is_emsync: bool,
+    to: Receiver<'_>,
 ) -> Result<Offers, Error> {
-    let peer = push.peer.name();
+    let (peer, is_emsync) = (push.peer.name(), to.is_emsync);
     let with_files: HashMap<&str, Asset> = records
         .iter()
         .filter(|stored| (stored.origin != peer || is_emsync) && !stored.record.is_deleted())
@@ -100,6 +112,9 @@ pub(super) async fn gather(
                 originals,
             });
         }
+    }
+    if let Some(author) = to.id.filter(|_| !is_emsync && push.policy.generated) {
+        cropped::add(push, records, author, &mut offers).await?;
     }
     Ok(offers)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::changes::{self, Under};
-use super::offer::{self, Offers, Originals};
+use super::offer::{self, Offers, Originals, Receiver};
 use super::{Counts, Error, Greeted, Push, wishes};
 use crate::catalogue::{Batch, Job, Lane, NewJob, StoredRecord};
 use crate::model::job::{SendJob, Work, send_subject};
@@ -125,7 +125,11 @@ async fn send_part(
     records: &[StoredRecord],
     since: Timestamp,
 ) -> Result<Taken, Error> {
-    let offers = offer::gather(push, records, greeted.is_emsync).await?;
+    let to = Receiver {
+        id: Some(&greeted.id),
+        is_emsync: greeted.is_emsync,
+    };
+    let offers = offer::gather(push, records, to).await?;
     let page = Bytes::from(encode(push, records, &offers, since));
     let send =
         async |peer: &Peer, page: &mut Bytes| once_rejected(peer.send_changes(page.clone()).await);

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::offer::Receiver;
 use super::{Error, Push, changes, offer};
 use crate::model::FileKind;
 
@@ -36,7 +37,10 @@ pub async fn preview(push: &Arc<Push>) -> Result<PushPreview, Error> {
     let known = push.known_id().await?;
     // Only nodes of ours say who they are.
     let said = push.catalogue.peer_node(push.peer.name()).await?;
-    let is_emsync = said.is_some();
+    let to = Receiver {
+        id: known.as_ref(),
+        is_emsync: said.is_some(),
+    };
     let mut preview = PushPreview::default();
     let mut under = changes::look(push).await?;
     loop {
@@ -45,7 +49,7 @@ pub async fn preview(push: &Arc<Push>) -> Result<PushPreview, Error> {
             break;
         }
         preview.records += records.len() as u64;
-        let offers = offer::gather(push, &records, is_emsync).await?;
+        let offers = offer::gather(push, &records, to).await?;
         for file in offers.files.values().flatten() {
             let (files, bytes) = match file.kind {
                 FileKind::Original => (&mut preview.originals, &mut preview.originals_bytes),

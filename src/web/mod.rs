@@ -18,6 +18,7 @@ mod client;
 mod conflicts;
 mod crops;
 mod error;
+mod event_form;
 mod files;
 mod filters;
 mod headers;
@@ -31,6 +32,8 @@ pub mod password;
 mod peer_form;
 mod peers;
 mod plan;
+mod runs;
+mod schedule;
 mod session;
 mod shell;
 mod since;
@@ -161,6 +164,19 @@ pub fn router(web: Web) -> Router {
         .route("/ui/plan/{peer}", get(plan::page).post(plan::begin))
         .route("/ui/work", get(work::page))
         .route("/ui/api/work", get(work::api))
+        .route("/ui/schedule", get(schedule::page))
+        .route("/ui/api/schedule", get(schedule::api))
+        .route(
+            "/ui/schedule/event",
+            get(event_form::form).post(event_form::save),
+        )
+        .route("/ui/schedule/run", post(schedule::run_now))
+        .route("/ui/schedule/cancel", post(schedule::cancel))
+        .route("/ui/schedule/enabled", post(schedule::enable))
+        .route("/ui/schedule/remove", post(schedule::remove))
+        .route("/ui/schedule/runs", get(runs::all))
+        .route("/ui/schedule/runs/{id}", get(runs::one))
+        .route("/ui/schedule/runs/{id}/log", get(runs::log))
         .route("/ui/logout", post(login::leave))
         .route_layer(from_fn_with_state(Arc::clone(&web), session::required));
     open.merge(known)

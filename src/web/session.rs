@@ -96,10 +96,9 @@ pub(super) async fn required(
 }
 
 fn is_page(uri: &Uri) -> bool {
-    !["api", "events", "media"].iter().any(|first| {
-        let rest = uri.path().strip_prefix(ROOT);
-        rest.is_some_and(|rest| rest.split('/').next() == Some(first))
-    })
+    let below = uri.path().strip_prefix(ROOT).unwrap_or_default();
+    let first = below.split('/').next().unwrap_or_default();
+    !matches!(first, "api" | "events" | "media") && !below.ends_with("/log")
 }
 
 fn login_for(uri: &Uri) -> String {

@@ -9,9 +9,10 @@ use super::{ROOT, Web};
 use crate::catalogue::Session;
 
 /// The pages, in the order they are shown.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("", "Overview"),
     ("peers", "Peers"),
+    ("schedule", "Schedule"),
     ("work", "Work"),
     ("quarantine", "Set aside"),
     ("conflicts", "Conflicts"),

@@ -3,6 +3,7 @@
 mod access;
 mod pages;
 mod peers;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

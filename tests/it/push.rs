@@ -1,6 +1,7 @@
 //! What was stored here goes to an unmodified EMDB and to a node of ours (wire spec 3.4 to 3.6, 8, 11.2).
 
 mod command;
+mod cropped;
 mod ours;
 
 use std::collections::BTreeSet;

@@ -59,6 +59,37 @@ impl EventText {
     }
 }
 
+/// The values of an event as they stand in the file.
+///
+/// # Errors
+/// [`Error::UnknownEvent`], or any error of [`Config::load`].
+pub fn event_text(file: &Path, name: &str) -> Result<EventText, Error> {
+    let text = super::read(file)?;
+    let section = section_of(&text, file, name)?;
+    let alone: DocumentMut = text[section]
+        .parse()
+        .expect("a section of a document that was parsed");
+    let sections = alone["event"].as_array_of_tables();
+    let section = sections.and_then(|sections| sections.get(0));
+    let section = section.expect("the piece is this one section");
+    let text = |key: &str| section.get(key)?.as_str().map(str::to_owned);
+    let flag = |key: &str| section.get(key)?.as_bool();
+    Ok(EventText {
+        name: name.to_owned(),
+        action: text("action").unwrap_or_default(),
+        peer: text("peer"),
+        every: text("every"),
+        cron: text("cron"),
+        start: text("start"),
+        window: text("window"),
+        jitter: text("jitter"),
+        make_up: flag("make_up"),
+        max_transfer: text("max_transfer"),
+        max_duration: text("max_duration"),
+        enabled: flag("enabled"),
+    })
+}
+
 /// Adds an event at the end of the file.
 ///
 /// # Errors

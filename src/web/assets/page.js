@@ -115,3 +115,17 @@ for (const canvas of document.querySelectorAll("[data-crop]")) {
 
 // Choosing in a list shows what was chosen.
 for (const select of document.querySelectorAll("form[method=get] select")) select.addEventListener("change", () => select.form.requestSubmit());
+
+// The log of a run that goes on. A broken connection is made again by the browser, which says which line it had last.
+for (const log of document.querySelectorAll("[data-follow]")) {
+  const source = new EventSource(log.dataset.follow);
+  source.addEventListener("line", (event) => {
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+    log.append(`${event.data}\n`);
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  });
+  source.addEventListener("end", () => {
+    source.close();
+    refresh().catch(() => {});
+  });
+}

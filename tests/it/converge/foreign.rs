@@ -49,20 +49,25 @@ impl Foreign {
         }
     }
 
-    pub(super) fn open(&mut self, peers: &[(usize, Reached)]) {
+    /// With these peers, to whom it may push.
+    pub(super) fn open(&mut self, peers: &[(usize, Reached)], push: bool) {
         for (number, peer) in peers {
-            let peer = Peer::pulled(&peer.url, &peer.key, &peer.cluster);
+            let peer = Peer {
+                pull_data_only: !push,
+                push_originals: push,
+                ..Peer::pulled(&peer.url, &peer.key, &peer.cluster)
+            };
             self.clients.insert(*number, self.emdb.client(peer));
         }
     }
 
-    /// Pulls from a peer; answers how many files came. `whole` as an operator does who trusts no relay (H-4).
+    /// Pulls from a peer, and pushes to it where it may; answers how many files moved. `whole` as an operator does who trusts no relay (H-4).
     pub(super) async fn pull(&self, peer: usize, whole: bool) -> Result<usize, String> {
         let client = &self.clients[&peer];
         if whole {
             client.whole_history();
         }
-        let mut came = 0;
+        let mut moved = 0;
         for ran in client.all().await {
             if let Some(error) = ran.error {
                 return Err(error);
@@ -70,10 +75,10 @@ impl Foreign {
             if ran.leaked > 0 {
                 return Err(format!("EMDB lost places in its pool: {ran:?}"));
             }
-            came += ran.downloaded.len();
+            moved += ran.downloaded.len() + ran.uploaded.len();
         }
         self.emdb.refresh();
-        Ok(came)
+        Ok(moved)
     }
 
     fn save(&self, (module, id): (&str, &str), deleted: bool, change: impl FnOnce(&mut Value)) {
@@ -83,10 +88,17 @@ impl Foreign {
             .edit(|content| content.save(own, now, (module, id), deleted, change));
     }
 
-    /// A new asset. An original of its own that an EMDB replaces would come back to it, in the former version, from any node that has
-    /// that one still: it takes every original that is listed with another date, whoever its master is (wire spec 9).
-    pub(super) fn write(&mut self, bytes: Vec<u8>, with_rendition: bool) {
-        let name = format!("f{}", self.assets.len());
+    /// A new asset, or another original of an asset that it made, but for the first; whether it is a new one.
+    pub(super) fn write(
+        &mut self,
+        replaced: Option<usize>,
+        bytes: Vec<u8>,
+        with_rendition: bool,
+    ) -> bool {
+        let number = replaced.map(|file| 1 + file);
+        let number = number.filter(|number| *number < self.assets.len());
+        let is_new = number.is_none();
+        let name = format!("f{}", number.unwrap_or(self.assets.len()));
         let path = format!("n{}/{name}.bin", self.number);
         let id = format!("emdb{}{name}", self.number);
         let (size, mtime) = (bytes.len(), self.emdb.now().as_millis());
@@ -106,7 +118,10 @@ impl Foreign {
                 source[name] = value.clone();
             }
         });
-        self.assets.push(id);
+        if is_new {
+            self.assets.push(id);
+        }
+        is_new
     }
 
     /// A delete in its pages takes the renditions and leaves the original (wire spec 7.1).

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use emsync::model::{FileKind, Sha256};
 use serde_json::{Value, json};
 
+use super::edits::{Made, Traces};
 use super::site::Site;
 use super::world::{Member, World, files_below};
 use crate::support::author::records;
@@ -12,8 +13,18 @@ use crate::support::author::records;
 /// More conflicts than any sequence makes.
 const CONFLICTS: usize = 10_000;
 
-/// A file as its row says: digest, date.
-type Files = BTreeMap<(&'static str, String), (String, i64)>;
+/// Tree and path.
+type Name = (&'static str, String);
+type Files = BTreeMap<Name, File>;
+
+/// A file as its row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    digest: String,
+    size: u64,
+    /// When, ms.
+    modified: i64,
+}
 
 /// The four layers of a node: records and deletes; originals and generated files.
 struct State {
@@ -22,7 +33,7 @@ struct State {
 }
 
 impl World {
-    /// Every node equals the first of ours.
+    /// Every node equals the first of ours. Where an EMDB is pushed to, files are compared by their lengths, as there (H-11).
     pub(super) async fn equal(&self) -> Result<(), String> {
         let mut reference: Option<(usize, State)> = None;
         for (number, member) in self.members.iter().enumerate() {
@@ -32,6 +43,10 @@ impl World {
             let state = state_of(site)
                 .await
                 .map_err(|what| format!("node {number}: {what}"))?;
+            let state = State {
+                files: self.comparable(state.files),
+                ..state
+            };
             match &reference {
                 None => reference = Some((number, state)),
                 Some((first, expected)) => {
@@ -54,8 +69,12 @@ impl World {
                     let mut files = Files::new();
                     for (tree, found) in trees {
                         for (path, file) in found {
-                            let digest = Sha256::of(&file.bytes).to_string();
-                            files.insert((tree, path.clone()), (digest, file.mtime));
+                            let file = File {
+                                digest: Sha256::of(&file.bytes).to_string(),
+                                size: file.bytes.len() as u64,
+                                modified: file.mtime,
+                            };
+                            files.insert((tree, path.clone()), file);
                         }
                     }
                     files
@@ -64,10 +83,24 @@ impl World {
                 let files = files
                     .into_iter()
                     .filter(|(name, _)| expected.files.contains_key(name));
-                differ(&expected.files, &files.collect(), &of)?;
+                let files = self.comparable(files.collect());
+                differ(&expected.files, &files, &of)?;
             }
         }
         Ok(())
+    }
+
+    /// Every original ever made has a length of its own; renditions have not.
+    fn comparable(&self, mut files: Files) -> Files {
+        if self.layout.pushes_to_emdb() {
+            for ((tree, _), file) in &mut files {
+                file.modified = 0;
+                if *tree == "generated" {
+                    file.digest.clear();
+                }
+            }
+        }
+        files
     }
 
     /// The content of every original ever made is somewhere: among the originals of some node, or in a trash.
@@ -99,34 +132,55 @@ impl World {
         }
     }
 
-    /// Every edit is in its record still, or was seen by whoever changed the record after it, or lies in some node's conflict log.
-    ///
-    /// An EMDB overwrites edits by its row 8 without a word, so that a world with one shows nothing here.
+    /// Every edit and every delete is in its record still, or was seen by whoever changed the record after it, or lies in some
+    /// node's conflict log.
     pub(super) async fn every_loser_logged(&self) -> Result<(), String> {
-        if self.layout.emdb.is_some() {
-            return Ok(());
-        }
-        let mut kept = self.seen.clone();
-        let mut logged = String::new();
-        for member in &self.members {
-            if let Member::Ours(site) = member {
-                for (_, source) in records(site.node()).await {
-                    kept.extend(source["note"].as_str().map(str::to_owned));
+        let mut kept = Traces::default();
+        for (number, member) in self.members.iter().enumerate() {
+            for (key, source) in self.records(number).await {
+                kept.add(&key, &source);
+            }
+            match member {
+                Member::Ours(site) => {
+                    let conflicts = site.node().catalogue.conflicts(CONFLICTS).await.unwrap();
+                    for conflict in conflicts {
+                        let key = (conflict.key.module.to_string(), conflict.key.id);
+                        for side in [conflict.local_source, conflict.remote_source] {
+                            kept.add(&key, &serde_json::from_str(&side).unwrap());
+                        }
+                    }
                 }
-                let conflicts = site.node().catalogue.conflicts(CONFLICTS).await.unwrap();
-                for conflict in conflicts {
-                    logged.push_str(&conflict.local_source);
-                    logged.push_str(&conflict.remote_source);
-                }
+                // What it refuses; its own side, which stays, is in its record (wire spec 6).
+                Member::Emdb(emdb) => emdb.emdb.edit(|content| {
+                    for row in &content.conflicts {
+                        let text = |member: &str| row[member].as_str().unwrap().to_owned();
+                        let source = serde_json::from_str(&text("remotesource")).unwrap();
+                        kept.add(&(text("searchtype"), text("dataid")), &source);
+                    }
+                }),
             }
         }
         let lost =
-            (self.edits.iter()).find(|(note, _)| !kept.contains(*note) && !logged.contains(*note));
+            self.edits.made.iter().find(|made| {
+                !kept.show(made) && !self.edits.seen.show(made) && !self.may_vanish(made)
+            });
         match lost {
-            Some((note, (node, key))) => Err(format!(
-                "edit {note} of {key:?}, made at {node}, is in no conflict log"
-            )),
+            Some(made) => Err(format!("{made:?} is in no conflict log")),
             None => Ok(()),
+        }
+    }
+
+    /// What an EMDB alone had: it overwrites by row 8 without a word, whoever made what was there. So an edit of its record that it
+    /// took is its own affair, and its edit of ours is kept once the owner has it.
+    fn may_vanish(&self, made: &Made) -> bool {
+        let Some(emdb) = self.layout.emdb else {
+            return false;
+        };
+        let is_taken = self.edits.taken.show(made);
+        match (made.node == emdb, made.owner == self.own(emdb)) {
+            (false, true) => is_taken,
+            (true, false) => !is_taken,
+            _ => false,
         }
     }
 }
@@ -161,7 +215,11 @@ async fn state_of(site: &Site) -> Result<State, String> {
         if owner["emrecordstatus"]["recorddeleted"] == json!(true) {
             return Err(format!("{tree}/{} belongs to a deleted asset", file.path));
         }
-        let state = (file.sha256.to_string(), file.modified.as_millis());
+        let state = File {
+            digest: file.sha256.to_string(),
+            size: file.size,
+            modified: file.modified.as_millis(),
+        };
         files.insert((tree, file.path.to_string()), state);
     }
     let originals = files

@@ -35,6 +35,8 @@ pub(super) enum Op {
     KillImport(usize, usize, u64),
     /// The wire to a peer is cut in a pull, after so many bytes; an EMDB fails by chance, by this seed.
     Cut(usize, usize, i64),
+    /// Somebody means harm, in worlds where there is somebody.
+    Attack(usize, usize),
     /// Whatever any node has is brought to all.
     Pass,
 }
@@ -57,13 +59,14 @@ fn one(chance: &mut Chance, nodes: usize) -> Op {
     let record = chance.below(1_000);
     // Of the first few that a node knows, so that edits meet.
     let few = chance.below(3);
-    match chance.below(42) {
+    match chance.below(44) {
         0..=4 => Op::Write(node, file),
         5 | 6 => Op::Draw(node, file),
         7 => Op::Remove(node, file),
         8 | 9 => Op::Move(node, file, other),
         10..=15 => Op::Edit(node, few),
         41 => Op::Pass,
+        42 | 43 => Op::Attack(node, record),
         16 => Op::Collect(node),
         17 | 18 => Op::Delete(node, record % 6),
         19 | 20 => Op::Crop(node, record, chance.below(3)),
@@ -92,6 +95,7 @@ impl Op {
             | Self::Seed(node, _)
             | Self::Kill(node, ..)
             | Self::KillImport(node, ..)
+            | Self::Attack(node, _)
             | Self::Cut(node, ..) => node,
         }
     }

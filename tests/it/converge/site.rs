@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use emsync::catalogue::{AccessKey, Scope as KeyScope};
-use emsync::config::edit::add_peer;
-use emsync::config::{Config, Generated, KeySource, NewPeer, Secret};
+use emsync::config::{Config, Generated};
 use emsync::model::Timestamp;
 use emsync::monitor::Silent;
 use emsync::node::Node;
@@ -24,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use super::mortal::Mortal;
 use super::wire::Wire;
-use crate::support::node::{chain, new_node, use_one_tls_provider};
+use crate::support::node::{chain, init_from_template, new_node, use_one_tls_provider};
 use crate::support::site::import_folder;
 
 /// Records of a page.
@@ -79,7 +78,7 @@ impl Made {
         };
         let dir = dir.unwrap();
         let config = new_node(&dir.path().join("n"), &format!("Node {number}"));
-        Node::init(&config).await.unwrap();
+        init_from_template(&config).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let seams = Seams::os();
@@ -105,20 +104,23 @@ impl Made {
         }
     }
 
-    /// Opens and serves it, with these peers, to whom it may push.
-    pub(super) async fn open(self, peers: &[(usize, Reached)], push: bool) -> Site {
+    /// Opens and serves it, with these peers, and those it pushes to.
+    pub(super) async fn open(
+        self,
+        peers: &[(usize, Reached)],
+        push: impl Fn(usize) -> bool,
+    ) -> Site {
+        // As `peer add` writes them, which reads and checks everything again for each.
+        let mut text = std::fs::read_to_string(&self.config).unwrap();
         for (number, peer) in peers {
-            let new = NewPeer {
-                name: name_of(*number),
-                url: peer.url.clone(),
-                key: KeySource::Inline(Secret::new(peer.key.clone())),
-                cluster_id: Some(peer.cluster.clone()),
-                push,
-                push_originals: None,
-                sidecar: false,
-            };
-            add_peer(&self.config, &new).unwrap();
+            let (name, push) = (name_of(*number), push(*number));
+            let Reached { url, key, cluster } = peer;
+            let section = format!(
+                "\n[[peer]]\nname = {name:?}\nbase_url = {url:?}\nkey = {key:?}\ncluster_id = {cluster:?}\npush = {push}\n"
+            );
+            text.push_str(&section);
         }
+        std::fs::write(&self.config, text).unwrap();
         let mut config = Config::load(&self.config).unwrap();
         config.limits.retry_base = Duration::from_millis(1);
         config.limits.retry_cap = Duration::from_millis(3);
@@ -166,14 +168,14 @@ impl Made {
             stop,
             wire,
             driven: None,
-            _dir: self.dir,
+            dir: self.dir,
         };
         site.driven = Some(site.opened().await);
         site
     }
 }
 
-fn name_of(peer: usize) -> String {
+pub(super) fn name_of(peer: usize) -> String {
     format!("n{peer}")
 }
 
@@ -187,7 +189,7 @@ pub(super) struct Site {
     stop: Shutdown,
     pub(super) wire: Wire,
     driven: Option<(Node, Arc<Mortal>)>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Site {
@@ -196,6 +198,11 @@ impl Site {
         let (config, seams) = (self.config.clone(), self.seams.clone());
         let node = Node::open_with(config, seams, mortal.clone()).await;
         (node.unwrap(), mortal)
+    }
+
+    /// Where everything of it is.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(super) fn node(&self) -> &Node {

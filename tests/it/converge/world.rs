@@ -1,6 +1,6 @@
 //! Nodes and what connects them, the time they share, and what was done so far that must not be lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,9 +10,11 @@ use emsync::model::Sha256;
 use emsync::pull::metadata::Scope;
 use serde_json::{Value, json};
 
+use super::edits::{Edits, Key, Records};
 use super::foreign::Foreign;
+use super::hostile::Stranger;
 use super::ops::Op;
-use super::site::{Made, Reached, Site, Skewed};
+use super::site::{Made, Reached, Site, Skewed, name_of};
 use crate::support::author::{crop, delete, put, records};
 use crate::support::chance::Chance;
 use crate::support::fault::Fault;
@@ -24,6 +26,9 @@ const STEP_MS: i64 = 2_500;
 const SKEW_MINUTES: usize = 10;
 /// What two clocks may be apart: nodes that are further apart refuse each other (design section 8, Times).
 const APART_MINUTES: usize = 14;
+
+/// More bytes than a picture has, ere its length is made its own.
+const PICTURE: usize = 4_000;
 
 /// Who pulls from whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,10 @@ pub(super) struct Layout {
     pub(super) emdb: Option<usize>,
     /// Whether those at the rim push to those they pull from, who then pull from nobody there.
     pub(super) pushes: bool,
+    /// Who has a key of a stranger that means harm, and pushes to it.
+    pub(super) victim: Option<usize>,
+    /// Whether it is shown that a third pass moves nothing, which takes a fifth of a world's time.
+    pub(super) passes_thrice: bool,
     offsets_ms: Vec<i64>,
 }
 
@@ -67,22 +76,20 @@ impl Layout {
             let seconds = chance.below(APART_MINUTES * 60) as i64 - SKEW_MINUTES as i64 * 60;
             sign * seconds * 1_000
         };
-        let mut offsets_ms: Vec<i64> = (0..nodes).map(|_| offset(&mut chance)).collect();
-        if let Some(emdb) = emdb {
-            // Two editors whose clocks are behind the owner's stamp their edits with one date, a moment after the owner's. We tell
-            // them apart, EMDB takes them for the same change (row 7) and keeps what came first. So beside an EMDB ours go alike.
-            let latest = offsets_ms[emdb];
-            let first = offsets_ms.iter().copied().max().unwrap_or(latest);
-            offsets_ms.fill(first);
-            offsets_ms[emdb] = latest;
-        }
-        // An EMDB that is pushed to has files of other dates (H-11); `push` and `upstream` have the tests of that.
-        let pushes = chance.percent(50) && emdb.is_none() && topology != Topology::Ring;
+        let offsets_ms = (0..nodes).map(|_| offset(&mut chance)).collect();
+        // An EMDB pushes originals of its own assets alone (wire spec 8.2), so that beyond it nobody's would come in.
+        let is_between =
+            topology == Topology::Chain && emdb.is_some_and(|emdb| emdb > 0 && emdb + 1 < nodes);
+        let pushes = chance.percent(50) && topology != Topology::Ring && !is_between;
+        let victim = seed.is_multiple_of(4).then(|| chance.below(nodes));
+        let victim = victim.filter(|victim| emdb != Some(*victim));
         Self {
             nodes,
             topology,
             emdb,
             pushes,
+            victim,
+            passes_thrice: (seed / 3).is_multiple_of(3),
             offsets_ms,
         }
     }
@@ -142,6 +149,20 @@ impl Layout {
         }
     }
 
+    /// Whether nodes of ours push to an EMDB. What they bring gets the date of its arrival there, and a file of the same length as the
+    /// one that is there is not asked for (H-11).
+    pub(super) fn pushes_to_emdb(&self) -> bool {
+        let with = |emdb| (0..self.nodes).any(|node| self.peers(node).contains(&emdb));
+        self.pushes && self.emdb.is_some_and(with)
+    }
+
+    /// Whether an EMDB among them replaces originals of its own. It takes every original that is listed with another date, whoever
+    /// its master is (wire spec 9), and with that its own former version back; unless whoever it pulls from has the new one before.
+    fn may_replace(&self, emdb: usize) -> bool {
+        let peers = self.peers(emdb);
+        peers.iter().all(|peer| self.peers(*peer).contains(&emdb))
+    }
+
     fn imports(&self, node: usize) -> bool {
         self.topology != Topology::TwoMasters || node < 2
     }
@@ -157,18 +178,14 @@ pub(super) enum Member {
 pub(super) struct World {
     pub(super) layout: Layout,
     pub(super) members: Vec<Member>,
+    stranger: Option<Stranger>,
     time: Arc<AtomicI64>,
     /// Numbers contents and edits.
     made: u64,
     /// Digests of the originals that were imported into nodes of ours.
     pub(super) originals: BTreeMap<Sha256, String>,
-    /// Edits, by the note that each left in its record.
-    pub(super) edits: BTreeMap<String, (usize, (String, String))>,
-    /// Notes whose record was seen with them and changed by whoever saw it.
-    pub(super) seen: BTreeSet<String>,
+    pub(super) edits: Edits,
 }
-
-type Key = (String, String);
 
 impl World {
     pub(super) async fn new(layout: Layout) -> Self {
@@ -183,11 +200,19 @@ impl World {
             } else {
                 let world = Arc::clone(&time);
                 let clock = Skewed { world, offset_ms };
-                let node = Made::new(number, layout.nodes, clock).await;
+                let node = Made::new(number, layout.nodes + 1, clock).await;
                 reached.push(node.reached.clone());
                 made.push(node);
             }
         }
+        let stranger = match layout.victim {
+            // Its number is one that no node has.
+            Some(victim) => {
+                let reached = reached[victim][layout.nodes].clone();
+                Some(Stranger::new(name_of(layout.nodes), reached).await)
+            }
+            None => None,
+        };
         let (mut made, mut foreign) = (made.into_iter(), foreign.into_iter());
         let mut members = Vec::new();
         #[expect(
@@ -196,26 +221,29 @@ impl World {
         )]
         for number in 0..layout.nodes {
             let peers = layout.peers(number).into_iter();
-            let peers: Vec<(usize, Reached)> = peers
+            let mut peers: Vec<(usize, Reached)> = peers
                 .map(|peer| (peer, reached[peer][number].clone()))
                 .collect();
             members.push(if layout.emdb == Some(number) {
                 let mut emdb = foreign.next().expect("made above");
-                emdb.open(&peers);
+                emdb.open(&peers, layout.pushes);
                 Member::Emdb(Box::new(emdb))
             } else {
                 let made = made.next().expect("made above");
-                Member::Ours(Box::new(made.open(&peers, layout.pushes).await))
+                let stranger = stranger.iter().filter(|_| layout.victim == Some(number));
+                peers.extend(stranger.map(|stranger| (layout.nodes, stranger.reached())));
+                let push = |peer| layout.pushes || peer == layout.nodes;
+                Member::Ours(Box::new(made.open(&peers, push).await))
             });
         }
         let mut world = Self {
             layout,
             members,
+            stranger,
             time,
             made: 0,
             originals: BTreeMap::new(),
-            edits: BTreeMap::new(),
-            seen: BTreeSet::new(),
+            edits: Edits::default(),
         };
         world.tick();
         for node in 0..world.layout.nodes {
@@ -236,31 +264,39 @@ impl World {
     }
 
     /// What a record of each kind is known by.
-    pub(super) async fn records(&self, node: usize) -> BTreeMap<Key, Value> {
+    pub(super) async fn records(&self, node: usize) -> Records {
         match &self.members[node] {
             Member::Ours(site) => records(site.node()).await,
             Member::Emdb(emdb) => emdb.records(),
         }
     }
 
-    async fn notes(&self, node: usize) -> BTreeMap<Key, String> {
-        let records = self.records(node).await.into_iter();
-        records
-            .filter_map(|(key, source)| Some((key, source["note"].as_str()?.to_owned())))
-            .collect()
+    /// What these two hold of their own by now; only an EMDB overwrites it without a word.
+    async fn look(&mut self, nodes: [usize; 2]) {
+        if self.layout.emdb.is_none() {
+            return;
+        }
+        for node in nodes {
+            let records = self.records(node).await;
+            self.edits.holds(&self.own(node), &records);
+        }
     }
 
     pub(super) async fn step(&mut self, op: Op) -> Result<(), String> {
         self.tick();
         match op {
-            Op::Sync(node, peer) => match self.peer(node, peer) {
-                Some(peer) => self.sync(node, peer, Scope::Changes).await,
-                None => Ok(()),
-            },
-            Op::Seed(node, peer) => match self.peer(node, peer) {
-                Some(peer) => self.sync(node, peer, Scope::Everything).await,
-                None => Ok(()),
-            },
+            Op::Sync(node, peer) | Op::Seed(node, peer) => {
+                let Some(peer) = self.peer(node, peer) else {
+                    return Ok(());
+                };
+                let scope = match op {
+                    Op::Seed(..) => Scope::Everything,
+                    _ => Scope::Changes,
+                };
+                self.sync(node, peer, scope).await?;
+                self.look([node, peer]).await;
+                Ok(())
+            }
             Op::Kill(node, peer, calls) => {
                 let peer = self.peer(node, peer);
                 if let (Some(peer), Member::Ours(site)) = (peer, &mut self.members[node]) {
@@ -268,30 +304,33 @@ impl World {
                         let _ = site.sync(peer, Scope::Changes).await;
                     };
                     site.dies_in(calls, run).await;
+                    self.look([node, peer]).await;
                 }
                 Ok(())
             }
+            Op::Attack(_, pick) => self.attack(pick).await,
             Op::Pass => {
                 for (node, peer) in self.layout.pass() {
                     self.tick();
                     self.sync(node, peer, Scope::Changes).await?;
+                    self.look([node, peer]).await;
                 }
                 Ok(())
             }
             Op::Cut(node, peer, bytes) => {
                 if let Some(peer) = self.peer(node, peer) {
                     self.sync_cut(node, peer, bytes).await;
+                    self.look([node, peer]).await;
                 }
                 Ok(())
             }
             op => {
                 let node = op.node();
-                let before = self.notes(node).await;
+                let before = self.records(node).await;
                 self.act(node, op).await?;
-                let after = self.notes(node).await;
-                let gone = before.into_iter();
-                let gone = gone.filter(|(key, note)| after.get(key) != Some(note));
-                self.seen.extend(gone.map(|(_, note)| note));
+                let after = self.records(node).await;
+                let is_delete = matches!(op, Op::Delete(..));
+                self.edits.acted(node, is_delete, &before, &after);
                 Ok(())
             }
         }
@@ -317,7 +356,13 @@ impl World {
     }
 
     /// What a node does with a peer in a quiet world: all of it must succeed. Answers what moved.
-    pub(super) async fn exchange(&self, node: usize, peer: usize) -> Result<Moved, String> {
+    pub(super) async fn exchange(&mut self, node: usize, peer: usize) -> Result<Moved, String> {
+        let moved = self.exchanged(node, peer).await?;
+        self.look([node, peer]).await;
+        Ok(moved)
+    }
+
+    async fn exchanged(&self, node: usize, peer: usize) -> Result<Moved, String> {
         self.tick();
         let trouble = |what: String| format!("{node} with {peer}: {what}");
         let site = match &self.members[node] {
@@ -375,13 +420,29 @@ impl World {
         }
     }
 
+    async fn attack(&self, pick: usize) -> Result<(), String> {
+        let Some((stranger, victim)) = self.stranger.as_ref().zip(self.layout.victim) else {
+            return Ok(());
+        };
+        match &self.members[victim] {
+            Member::Ours(site) => stranger.attack(site, pick).await,
+            Member::Emdb(_) => Ok(()),
+        }
+    }
+
     async fn act(&mut self, node: usize, op: Op) -> Result<(), String> {
         match op {
             Op::Write(_, file) | Op::Draw(_, file) => {
                 let is_picture = matches!(op, Op::Draw(..));
                 if self.layout.imports(node) {
-                    self.put_file(node, Some(file), is_picture);
+                    let is_new = self.put_file(node, Some(file), is_picture);
                     self.import(node).await?;
+                    if let (Member::Emdb(_), false) = (&self.members[node], is_new) {
+                        for peer in self.layout.peers(node) {
+                            self.tick();
+                            self.sync(peer, node, Scope::Changes).await?;
+                        }
+                    }
                 }
             }
             Op::KillImport(_, file, calls) => {
@@ -456,7 +517,12 @@ impl World {
                     cropped.map_err(|error| chain(&error))?;
                 }
             }
-            Op::Sync(..) | Op::Seed(..) | Op::Kill(..) | Op::Cut(..) | Op::Pass => {}
+            Op::Sync(..)
+            | Op::Seed(..)
+            | Op::Kill(..)
+            | Op::Cut(..)
+            | Op::Attack(..)
+            | Op::Pass => {}
         }
         Ok(())
     }
@@ -473,7 +539,8 @@ impl World {
                 .any(|other| *master == json!(self.own(other)))
     }
 
-    fn own(&self, node: usize) -> String {
+    /// Its cluster id.
+    pub(super) fn own(&self, node: usize) -> String {
         match &self.members[node] {
             Member::Ours(site) => site.node().config.node.cluster_id.to_string(),
             Member::Emdb(emdb) => emdb.emdb.own().to_owned(),
@@ -506,19 +573,22 @@ impl World {
                 put.map_err(|error| chain(&error))?;
             }
         }
-        self.edits.insert(note, (node, key));
         Ok(())
     }
 
-    /// A file of new content in the folder of a node, or on an EMDB right away; `None` for the one that is never removed.
-    fn put_file(&mut self, node: usize, file: Option<usize>, is_picture: bool) {
+    /// A file of new content in the folder of a node, or on an EMDB right away; `None` for the one that is never removed. Whether it
+    /// replaces none.
+    fn put_file(&mut self, node: usize, file: Option<usize>, is_picture: bool) -> bool {
         self.made += 1;
         let bytes = match is_picture {
             true => picture(self.made),
             false => Chance::new(self.made).noise(300 + self.made as usize % 700),
         };
         match &mut self.members[node] {
-            Member::Emdb(emdb) => emdb.write(bytes, is_picture),
+            Member::Emdb(emdb) => {
+                let replaced = file.filter(|_| self.layout.may_replace(node));
+                emdb.write(replaced, bytes, is_picture)
+            }
             Member::Ours(site) => {
                 let name = file.map_or("kept.bin".to_owned(), |file| name(file, is_picture));
                 let path = site.folder.join(place(node, &name));
@@ -527,6 +597,7 @@ impl World {
                 let file = std::fs::File::options().write(true).open(&path).unwrap();
                 let ahead = Duration::from_millis(self.time.load(Ordering::SeqCst).unsigned_abs());
                 file.set_modified(SystemTime::now() + ahead).unwrap();
+                true
             }
         }
     }
@@ -586,7 +657,7 @@ pub(super) fn files_below(dir: &std::path::Path) -> Vec<PathBuf> {
     files.map(walkdir::DirEntry::into_path).collect()
 }
 
-/// A small picture, another one for each number.
+/// A small picture, another one of another length for each number.
 fn picture(number: u64) -> Vec<u8> {
     let hue = (number % 251) as u8;
     let picture = image::ImageBuffer::from_fn(32, 24, |x, y| {
@@ -596,5 +667,7 @@ fn picture(number: u64) -> Vec<u8> {
     picture
         .write_to(&mut bytes, image::ImageFormat::Png)
         .unwrap();
-    bytes.into_inner()
+    let mut bytes = bytes.into_inner();
+    bytes.resize(PICTURE + number as usize, 0);
+    bytes
 }

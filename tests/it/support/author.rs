@@ -49,12 +49,28 @@ pub(crate) async fn crop(
     preset: &str,
     rectangle: &str,
 ) -> Result<(), CropError> {
+    draw(node, asset, preset, rectangle).await?;
+    show(node, asset).await
+}
+
+/// The first half of [`crop`]: the row alone.
+pub(crate) async fn draw(
+    node: &Node,
+    asset: &str,
+    preset: &str,
+    rectangle: &str,
+) -> Result<(), CropError> {
     let (asset, preset) = (AssetId::new(asset).unwrap(), PresetId::new(preset));
-    cropping::set(node, &asset, &preset, rectangle.parse().unwrap(), false).await?;
+    let drawn = cropping::set(node, &asset, &preset, rectangle.parse().unwrap(), false).await;
+    drawn.map(drop)
+}
+
+/// The other half: what shows the rectangle.
+pub(crate) async fn show(node: &Node, asset: &str) -> Result<(), CropError> {
     let selection = Selection {
         missing: true,
         stale: true,
-        assets: vec![asset],
+        assets: vec![AssetId::new(asset).unwrap()],
         ..Selection::default()
     };
     let _lock = node.turn_for_a_moment("crop", &Shutdown::new()).await;
