@@ -61,7 +61,8 @@ pub(super) async fn add(
     for asset in &assets {
         let follows = |file: &MediaFile| {
             let name = file.path.below(&asset.source_path);
-            let drawn = name.and_then(|name| deciding(push, &drawn[&asset.id], name));
+            let format = asset.format.as_deref();
+            let drawn = name.and_then(|name| deciding(push, format, &drawn[&asset.id], name));
             // Files made here are dated to the second.
             file.authored && drawn.is_some_and(|drawn| file.modified >= drawn.whole_second())
         };
@@ -87,13 +88,13 @@ pub(super) async fn add(
 }
 
 /// When the rectangle was saved that decides what a rendition of this name shows: its own, or that of the large picture.
-fn deciding(push: &Push, drawn: &Drawn, name: &str) -> Option<Timestamp> {
-    let presets = push.presets.renditions().iter();
+fn deciding(push: &Push, format: Option<&str>, drawn: &Drawn, name: &str) -> Option<Timestamp> {
+    let presets = push.presets.renditions(format).iter();
     let preset: &Preset = presets.clone().find(|preset| preset.file_name == name)?;
     let inherited = || {
         let large = push
             .presets
-            .large()
+            .large(format)
             .filter(|_| preset.source == Source::Large);
         large.and_then(|large| drawn.get(large))
     };
