@@ -47,7 +47,7 @@ pub(super) fn sequence(seed: u64, nodes: usize) -> Vec<Op> {
     let mut ops: Vec<Op> = (0..nodes).map(|node| Op::Write(node, 0)).collect();
     // What all know can be edited by all.
     ops.extend(chance.percent(50).then_some(Op::Pass));
-    for _ in 0..chance.below(16) + 10 {
+    for _ in 0..chance.below(12) + 8 {
         ops.push(one(&mut chance, nodes));
     }
     ops
