@@ -25,7 +25,7 @@ pub(super) async fn run(
             history(global, name.as_deref(), (limit, json)).await
         }
         Event::Log { run } => log(global, run),
-        Event::Add(args) => change(global, |config| edit::add_event(&config.file, &text(args))),
+        Event::Add(args) => change(global, |config| edit::add_event(&config.file, &text(*args))),
         Event::Enable { name } => change(global, |config| {
             edit::enable_event(&config.file, &name, true)
         }),

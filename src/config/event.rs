@@ -73,7 +73,15 @@ pub enum When {
     /// In beats of one length, in real time: over a change of clocks a day has 24 hours still.
     Every(Duration),
     /// By the clock on the wall.
-    Cron(Box<Cron>),
+    Cron(Box<Pattern>),
+}
+
+/// A pattern of times.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pattern {
+    /// As a person wrote it.
+    text: String,
+    cron: Cron,
 }
 
 /// Shortest period.
@@ -125,13 +133,13 @@ impl Event {
                 let next = beats.checked_mul(period)?;
                 Timestamp::from_millisecond(base.as_millisecond().checked_add(next)?).ok()
             }
-            When::Cron(cron) => {
+            When::Cron(pattern) => {
                 let just_before = start.and_then(|start| {
                     Timestamp::from_millisecond(start.as_millisecond().checked_sub(1)?).ok()
                 });
                 let after = just_before.map_or(after, |start| start.max(after));
                 let after: Zoned = after.to_zoned(zone.clone());
-                let next = cron.find_next_occurrence(&after, false).ok()?;
+                let next = pattern.cron.find_next_occurrence(&after, false).ok()?;
                 Some(next.timestamp())
             }
         }
@@ -265,7 +273,10 @@ fn pattern(text: &str) -> Result<When, Problem> {
         value: text.to_owned(),
         why: error.to_string().trim_end_matches('.').to_owned(),
     })?;
-    Ok(When::Cron(Box::new(cron)))
+    Ok(When::Cron(Box::new(Pattern {
+        text: text.trim().to_owned(),
+        cron,
+    })))
 }
 
 fn date(text: &str) -> Result<DateTime, Problem> {
@@ -320,7 +331,7 @@ impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Every(period) => write!(f, "every {}", units::show_duration(*period)),
-            Self::Cron(cron) => write!(f, "cron {}", cron.as_str()),
+            Self::Cron(pattern) => write!(f, "cron {}", pattern.text),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{Error, Original, rebuild};
 use crate::catalogue::{self, Cropped, StoredRecord};
 use crate::media::{self, probe};
 use crate::model::id::derived;
-use crate::model::preset::PresetId;
+use crate::model::preset::{Preset, PresetId};
 use crate::model::{AssetId, Crop, FileKind, Mode, NodeId, Record, RecordKey, RecordStatus};
 use crate::monitor::Silent;
 use crate::node::Node;
@@ -164,6 +164,8 @@ pub struct Canvas {
     pub height: u32,
     /// The rectangles there are, as a person sees them.
     pub drawn: Vec<(PresetId, Crop)>,
+    /// The presets that they may be drawn for, in order.
+    pub presets: Vec<Preset>,
 }
 
 /// The canvas of an asset.
@@ -175,6 +177,7 @@ pub async fn canvas(node: &Node, asset: &AssetId) -> Result<Canvas, CropError> {
     check_author(node, &stored)?;
     let (on, mode) = (sheet(node, &stored, &original).await?, node.config.mode());
     let (width, height) = size_shown(&on, mode);
+    let format = original.format.as_deref();
     let seen = |drawn: Crop| match mode {
         Mode::Faithful => drawn,
         // The way back is the way there with the sides exchanged.
@@ -191,6 +194,7 @@ pub async fn canvas(node: &Node, asset: &AssetId) -> Result<Canvas, CropError> {
         width,
         height,
         drawn,
+        presets: node.config.media.presets.renditions(format).to_vec(),
     })
 }
 

@@ -13,7 +13,7 @@ use super::error::Error;
 use super::media::{address, shown_as};
 use super::shell::{Shell, done, escaped, html};
 use crate::catalogue::{FileRow, Session};
-use crate::model::preset::{PresetId, RenderType, Shape};
+use crate::model::preset::{Preset, PresetId, Shape};
 use crate::model::{AssetId, Crop, FileKind};
 use crate::node::Node;
 use crate::renditions::cropping::{self, Canvas};
@@ -60,7 +60,7 @@ pub(super) async fn editor(
     let canvas = cropping::canvas(&node, &asset).await;
     let canvas = canvas.map_err(|error| Error::Refused(crate::error::chain(&error)))?;
     let files = node.catalogue.files_of(&[asset.as_str()]).await?;
-    let presets = choices(&node, &canvas);
+    let presets = choices(&canvas);
     let preset = match presets.iter().find(|choice| choice.id == chosen.preset) {
         Some(choice) => choice.id.clone(),
         None => presets
@@ -78,7 +78,7 @@ pub(super) async fn editor(
         width: canvas.width,
         height: canvas.height,
     };
-    let known = node.config.media.presets.by_id(&PresetId::new(&preset));
+    let known = (canvas.presets.iter()).find(|known| known.id.as_str() == preset);
     let rendition = known.and_then(|known| {
         let is_its =
             |row: &&FileRow| row.file.path.name() == known.file_name && shown_as(row).is_some();
@@ -92,17 +92,16 @@ pub(super) async fn editor(
         size: (canvas.width, canvas.height),
         crop: drawn.map_or(whole, |(_, crop)| *crop),
         is_drawn: drawn.is_some(),
-        preview: preview(&node, &canvas, &files),
+        preview: preview(&canvas, &files),
         rendition,
         presets,
         preset,
     })
 }
 
-fn choices(node: &Node, canvas: &Canvas) -> Vec<Choice> {
+fn choices(canvas: &Canvas) -> Vec<Choice> {
     let drawn = |id: &PresetId| canvas.drawn.iter().any(|(known, _)| known == id);
-    let presets = node.config.media.presets.for_import(RenderType::Image);
-    let choice = |preset: &crate::model::preset::Preset| Choice {
+    let choice = |preset: &Preset| Choice {
         id: preset.id.to_string(),
         said: format!(
             "{} ({} × {})",
@@ -110,18 +109,15 @@ fn choices(node: &Node, canvas: &Canvas) -> Vec<Choice> {
         ),
         is_drawn: drawn(&preset.id),
     };
-    presets.into_iter().map(choice).collect()
+    canvas.presets.iter().map(choice).collect()
 }
 
 /// The largest picture that shows all of the original, upright.
-fn preview(node: &Node, canvas: &Canvas, files: &[FileRow]) -> Option<String> {
+fn preview(canvas: &Canvas, files: &[FileRow]) -> Option<String> {
     let shows_all = |row: &&FileRow| {
         let name = row.file.path.name();
-        let preset = node
-            .config
-            .media
-            .presets
-            .by_file_name(RenderType::Image, name);
+        let mut presets = canvas.presets.iter();
+        let preset = presets.find(|preset| preset.file_name == name);
         preset.is_some_and(|preset| {
             matches!(preset.shape, Shape::Fit | Shape::FitEnlarge)
                 && !canvas.drawn.iter().any(|(drawn, _)| *drawn == preset.id)

@@ -28,7 +28,7 @@ pub(super) async fn events(
     };
     let stream = futures_util::stream::unfold(from, async |mut watched| {
         watched.changed().await?;
-        let event = Event::default().event("changed").data("");
+        let event = Event::default().event("changed").data("something");
         Some((Ok(event), watched))
     });
     Sse::new(stream).keep_alive(KeepAlive::default())

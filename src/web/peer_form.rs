@@ -28,8 +28,8 @@ pub(super) const GENERATED: [(&str, &str); 4] = [
     ("off", "none"),
 ];
 
-/// What the form has.
-#[derive(Debug, Default, Clone, serde::Deserialize)]
+/// What the form has. It holds a key, so it cannot be printed.
+#[derive(Default, Clone, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct Fields {
     pub(super) name: String,

@@ -248,7 +248,7 @@ impl Follow {
                 let lines = lines_after_end(self).await?;
                 if lines == 0 {
                     self.has_ended = true;
-                    return Some(Event::default().event("end").data(""));
+                    return Some(Event::default().event("end").data("of the run"));
                 }
             }
         }

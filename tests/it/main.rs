@@ -10,6 +10,7 @@ mod adoption;
 mod aside;
 mod awkward;
 mod bounded;
+mod browser;
 mod cli;
 mod converge;
 mod crash;

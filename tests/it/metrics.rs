@@ -21,6 +21,12 @@ fn scrape(serving: &Serving, headers: &str) -> (String, String) {
     (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
+/// A line's name and labels, and its value.
+fn sample(line: &str) -> Option<(&str, f64)> {
+    let (name, value) = line.rsplit_once(' ')?;
+    Some((name, value.parse().ok()?))
+}
+
 /// Samples by name and labels.
 fn samples(body: &str) -> BTreeMap<&str, f64> {
     assert!(body.trim_end().ends_with("# EOF"), "{body}");

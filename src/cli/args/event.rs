@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 /// See [`Command::Event`](super::Command::Event).
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Event {
     /// All events: when each runs, runs next, and how it ended last.
     List(super::Json),
@@ -33,7 +34,7 @@ pub enum Event {
     },
     /// Add an event to the configuration.
     #[command(after_help = ADD)]
-    Add(EventAdd),
+    Add(Box<EventAdd>),
     /// Let an event run by itself.
     Enable {
         /// Its name.

@@ -1,5 +1,5 @@
 // Keeps what is marked `data-live` fresh: the server says when something changed, the page is fetched again, and what differs is
-// put in place. One connection for all of it. Without scripts every page shows the same, as of when it was loaded.
+// put in place. Without scripts every page shows the same, as of when it was loaded.
 
 const lamp = document.querySelector(".live");
 
@@ -17,6 +17,32 @@ async function refresh() {
   }
 }
 
+// A stream that is open only while somebody looks: a browser has few connections for one server, and a page that was left, or lies
+// behind others, needs none.
+function stream(address, listen) {
+  let source = null;
+  const close = () => {
+    source?.close();
+    source = null;
+    lamp?.classList.remove("on");
+  };
+  const open = () => {
+    if (source || document.hidden) return;
+    source = new EventSource(address());
+    listen(source, close);
+  };
+  const follow = () => (document.hidden ? close() : open());
+  document.addEventListener("visibilitychange", follow);
+  window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", open);
+  open();
+  return () => {
+    document.removeEventListener("visibilitychange", follow);
+    window.removeEventListener("pageshow", open);
+    close();
+  };
+}
+
 if (lamp && document.querySelector("[data-live]")) {
   let due = false;
   const soon = () => {
@@ -24,11 +50,18 @@ if (lamp && document.querySelector("[data-live]")) {
     due = true;
     setTimeout(() => { due = false; refresh().catch(() => {}); }, 300);
   };
-  const source = new EventSource("/ui/events");
-  source.addEventListener("changed", soon);
-  source.onopen = () => { lamp.classList.add("on"); lamp.title = "live"; };
-  source.onerror = () => { lamp.classList.remove("on"); lamp.title = "not connected"; };
-  document.addEventListener("visibilitychange", soon);
+  let known = true;
+  stream(() => "/ui/events", (source) => {
+    source.addEventListener("changed", soon);
+    source.onopen = () => {
+      lamp.classList.add("on");
+      lamp.title = "live";
+      // What happened while nobody looked.
+      if (!known) soon();
+      known = false;
+    };
+    source.onerror = () => { lamp.classList.remove("on"); lamp.title = "not connected"; };
+  });
 }
 
 // Times in the reader's own zone; the page has them in UTC.
@@ -116,16 +149,19 @@ for (const canvas of document.querySelectorAll("[data-crop]")) {
 // Choosing in a list shows what was chosen.
 for (const select of document.querySelectorAll("form[method=get] select")) select.addEventListener("change", () => select.form.requestSubmit());
 
-// The log of a run that goes on. A broken connection is made again by the browser, which says which line it had last.
+// The log of a run that goes on. Each line has its number, so that a stream which broke or was closed goes on with the next.
 for (const log of document.querySelectorAll("[data-follow]")) {
-  const source = new EventSource(log.dataset.follow);
-  source.addEventListener("line", (event) => {
-    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-    log.append(`${event.data}\n`);
-    if (atEnd) log.scrollTop = log.scrollHeight;
-  });
-  source.addEventListener("end", () => {
-    source.close();
-    refresh().catch(() => {});
+  const address = new URL(log.dataset.follow, location);
+  const stop = stream(() => address.href, (source) => {
+    source.addEventListener("line", (event) => {
+      const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+      log.append(`${event.data}\n`);
+      if (atEnd) log.scrollTop = log.scrollHeight;
+      address.searchParams.set("from", Number(event.lastEventId) + 1);
+    });
+    source.addEventListener("end", () => {
+      stop();
+      refresh().catch(() => {});
+    });
   });
 }

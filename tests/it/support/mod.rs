@@ -4,6 +4,7 @@ pub(crate) mod author;
 pub(crate) mod between;
 pub(crate) mod captured;
 pub(crate) mod chance;
+pub(crate) mod chromium;
 pub(crate) mod disk;
 pub(crate) mod door;
 pub(crate) mod emdb;
