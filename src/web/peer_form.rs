@@ -153,8 +153,15 @@ fn added(config: &Config, fields: &Fields) -> Result<(), String> {
     // Its name is checked before a file is called so.
     with_peer(&config.file, &new).map_err(report)?;
     let key = key_of(fields).ok_or("give the peer's entermediakey")?;
-    write_key(&config.dir.join(path), name, &key)?;
-    add_peer_with(&config.file, &new, &fields.members()).map_err(report)
+    let path = config.dir.join(path);
+    let is_new = !path.exists();
+    write_key(&path, name, &key)?;
+    let added = add_peer_with(&config.file, &new, &fields.members());
+    if added.is_err() && is_new {
+        // A key that nothing names would lie there for ever.
+        let _gone = std::fs::remove_file(&path);
+    }
+    added.map_err(report)
 }
 
 /// Changes a peer.

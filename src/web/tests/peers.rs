@@ -89,6 +89,12 @@ async fn what_the_file_would_refuse_is_refused_in_its_words_and_changes_nothing(
         .await
         .is(422)
         .holds("own cluster id");
+    let mut ours = filled_in("m", "http://m/assets", KEY);
+    ours[2].1 = "here-1";
+    site.post("/ui/new-peer", &ours)
+        .await
+        .is(422)
+        .holds("own cluster id");
     site.post("/ui/peers/none", &own).await.is(404);
     site.get("/ui/peers/none").await.is(404);
     assert_eq!(file_of(&site), before);
