@@ -36,11 +36,6 @@ fn samples(body: &str) -> BTreeMap<&str, f64> {
     lines.filter_map(sample).collect()
 }
 
-fn sample(line: &str) -> Option<(&str, f64)> {
-    let (name, value) = line.rsplit_once(' ')?;
-    Some((name, value.parse().ok()?))
-}
-
 #[test]
 fn a_node_tells_how_it_stands_to_its_own_machine_and_to_who_has_a_key() {
     let place = Place::new();
