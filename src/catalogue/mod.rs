@@ -38,6 +38,8 @@ mod rebuilds;
 mod records;
 mod refresh;
 mod runs;
+#[cfg(test)]
+mod schemas;
 mod scratch;
 mod set_aside;
 mod sharers;

@@ -377,7 +377,7 @@ impl Sum {
             );
             (RunOutcome::Guard, Some(text))
         } else if aside > 0 {
-            let text = format!("{aside} items are set aside");
+            let text = format!("set aside: {aside}");
             (RunOutcome::Partial, Some(text))
         } else {
             (RunOutcome::Ok, None)

@@ -76,7 +76,14 @@ impl Layout {
             let seconds = chance.below(APART_MINUTES * 60) as i64 - SKEW_MINUTES as i64 * 60;
             sign * seconds * 1_000
         };
-        let offsets_ms = (0..nodes).map(|_| offset(&mut chance)).collect();
+        let mut offsets_ms: Vec<i64> = (0..nodes).map(|_| offset(&mut chance)).collect();
+        if let Some(emdb) = emdb {
+            // An EMDB keeps an edit of a replaced version against everybody for as long as its date is ahead (row 9), and the owner,
+            // who alone could end that, may never meet the edit. So beside an EMDB ours go alike, and it by a clock of its own.
+            let (ours, its) = (offsets_ms[(emdb + 1) % nodes], offsets_ms[emdb]);
+            offsets_ms.fill(ours);
+            offsets_ms[emdb] = its;
+        }
         // An EMDB pushes originals of its own assets alone (wire spec 8.2), so that beyond it nobody's would come in.
         let is_between =
             topology == Topology::Chain && emdb.is_some_and(|emdb| emdb > 0 && emdb + 1 < nodes);
