@@ -238,6 +238,8 @@ async fn the_last_pull_date_goes_back_after_its_price_is_told_and_never_forward(
 
 #[tokio::test]
 async fn a_test_of_a_peer_that_is_not_there_says_why() {
+    // As the program does at its start; another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut site = Site::entered(PEER).await;
     site.post("/ui/peers/far/test", &[])
         .await
