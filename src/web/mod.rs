@@ -5,7 +5,7 @@
 //! from another host. Pages and their twins under `/ui/api/` show what the library answers to the command line as well.
 //!
 //! Nobody sees anything without a login. A request passes, in this order: `headers` (what the browser may do with the reply),
-//! `body` (only our own page changes anything, and a body is small and prompt), [`session`] (who is it), its handler.
+//! `body` (only our own page changes anything, and a body is small and prompt), `session` (who is it), its handler.
 //!
 //! Peers and events are read anew from the configuration for each request that shows or uses them, since pages and commands edit the
 //! file while this runs. What a page writes there holds at once for runs, too; what somebody else writes, when the file is read again.

@@ -1,7 +1,7 @@
 //! Passwords of the page: kept as argon2id (RFC 9106, the parameters of OWASP's first choice: 19 MiB, two passes), checked in a
 //! time that does not tell whether the user exists.
 //!
-//! A check costs memory and tens of milliseconds of a core, so it runs on a blocking thread, and only two run at a time.
+//! A check costs memory and tens of milliseconds of a core, so it runs on a blocking thread, and only `AT_ONCE` run at a time.
 
 use std::sync::{Arc, OnceLock};
 

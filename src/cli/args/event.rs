@@ -4,7 +4,6 @@ use clap::{Args, Subcommand};
 
 /// See [`Command::Event`](super::Command::Event).
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Event {
     /// All events: when each runs, runs next, and how it ended last.
     List(super::Json),

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::said::say;
+
 /// Longer than anything a page does on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Names that the browser has on one system or another.
@@ -22,12 +24,7 @@ const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chro
 pub(crate) fn browser() -> Option<PathBuf> {
     match std::env::var_os("EMSYNC_BROWSER") {
         Some(skip) if skip == "skip" => {
-            // Not by a macro that the harness keeps to itself.
-            writeln!(
-                std::io::stderr(),
-                "\nSKIPPED: EMSYNC_BROWSER=skip, no browser has seen the page"
-            )
-            .unwrap();
+            say("SKIPPED: EMSYNC_BROWSER=skip, no browser has seen the page");
             None
         }
         Some(path) => Some(path.into()),
