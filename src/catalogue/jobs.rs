@@ -183,6 +183,40 @@ impl Catalogue {
         Ok(due.map(Timestamp::from_millis))
     }
 
+    /// Lets the removals of an asset's files that wait be due now; answers how many there are.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn hurry_removals(
+        &self,
+        peer: &str,
+        asset: &AssetId,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        const WAITING: &str = "WHERE asset = $1 AND peer = $2 AND lane = $3 AND state = 0";
+        // Looked for among the readers first: there are none most of the time.
+        let count = format!("SELECT COUNT(*) FROM job {WAITING}");
+        let waiting: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(count))
+            .bind(asset.as_str())
+            .bind(peer)
+            .bind(Lane::Remove.number())
+            .fetch_one(&self.db.readers)
+            .await
+            .map_err(during("look for removals"))?;
+        if waiting > 0 {
+            let hurry = format!("UPDATE job SET run_at = $4 {WAITING} AND run_at > $4");
+            sqlx::query(sqlx::AssertSqlSafe(hurry))
+                .bind(asset.as_str())
+                .bind(peer)
+                .bind(Lane::Remove.number())
+                .bind(now.as_millis())
+                .execute(&self.db.writer)
+                .await
+                .map_err(during("hurry removals"))?;
+        }
+        Ok(unsigned(waiting))
+    }
+
     /// Subjects of all jobs of a peer that serve these assets, by asset. What is on its way into the trash is nobody's wish any
     /// more and is left out, and so is what the peer wishes for.
     ///

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::Error;
 use crate::catalogue::PeerNode;
 use crate::config::{Generated, MaxDelete};
-use crate::model::Timestamp;
+use crate::model::{AssetId, Timestamp};
 use crate::monitor::{Counter, Monitor, Phase};
 use crate::node::Node;
 use crate::peer::Peer;
@@ -17,7 +17,7 @@ use crate::pipeline::other_peers;
 use crate::protocol::PageHead;
 use crate::pull::publisher::{self, Item};
 use crate::pull::{self, Policy, Pull};
-use crate::reconcile::deletes::Deletes;
+use crate::reconcile::deletes::{Applied, Deletes};
 use crate::reconcile::guard;
 use crate::shutdown::Shutdown;
 use crate::store::Staging;
@@ -156,18 +156,9 @@ impl Sender {
             };
         }
         turn.last = Some(now);
-        let deletes = Deletes {
-            peer: pull.peer.name(),
-            own: &pull.own,
-            catalogue: &pull.catalogue,
-            store: &pull.store,
-            seams: &pull.seams,
-            monitor: &*pull.monitor,
-            master: None,
-        };
         let limit = guard::limit(turn.live_before, self.max_delete);
         let limit = limit.saturating_sub(turn.deleted);
-        let applied = deletes.apply(limit, &pull.stop).await?;
+        let applied = self.deletes().apply(limit, &pull.stop).await?;
         turn.deleted += applied.deleted;
         if applied.held > 0 {
             pull.monitor.finding(&format!(
@@ -178,6 +169,31 @@ impl Sender {
             ));
         }
         Ok(())
+    }
+
+    /// Takes away the former files of an asset that stayed until its original was here under its new name, as it now is.
+    pub(super) async fn take_away(&self, asset: &AssetId) -> Result<(), Error> {
+        let pull = &self.pull;
+        let (peer, now) = (pull.peer.name(), pull.seams.clock.now());
+        if pull.catalogue.hurry_removals(peer, asset, now).await? > 0 {
+            let _turn = self.turn.lock().await;
+            let mut applied = Applied::default();
+            self.deletes().take_away(&mut applied, &pull.stop).await?;
+        }
+        Ok(())
+    }
+
+    fn deletes(&self) -> Deletes<'_> {
+        let pull = &self.pull;
+        Deletes {
+            peer: pull.peer.name(),
+            own: &pull.own,
+            catalogue: &pull.catalogue,
+            store: &pull.store,
+            seams: &pull.seams,
+            monitor: &*pull.monitor,
+            master: None,
+        }
     }
 
     /// Ends the publisher once it has published what it was given.

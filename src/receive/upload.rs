@@ -116,7 +116,12 @@ impl Upload {
             });
         };
         let items = self.sender.items()?;
-        Ok(landing::land(pull, (job, &fetch), brought, &items).await?)
+        let asset = job.asset.clone();
+        landing::land(pull, (job, &fetch), brought, &items).await?;
+        if kind == FileKind::Original {
+            self.sender.take_away(&asset).await?;
+        }
+        Ok(())
     }
 
     async fn wish(&self, form: &Form) -> Result<Option<Job>, Error> {

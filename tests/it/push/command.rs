@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::emdb::{CATALOG, Doc, Emdb, KEY, OWN, Setup, Write};
 use crate::support::fault::{Fault, Reply};
-use crate::support::pair::pair;
+use crate::support::pair::{pair, put};
 use crate::support::process::{Place, text};
 
 const LIST: &str = "cluster/listalldocs";
@@ -21,6 +21,32 @@ fn turn_on(place: &Place) {
     );
     assert!(on.contains("\npush = true\n"));
     fs::write(file, on).unwrap();
+}
+
+#[test]
+fn a_file_that_was_moved_and_replaced_between_two_pushes_leaves_nothing_behind() {
+    let place = Place::new();
+    let _serving = pair(&place, &[("a.txt", b"a")]);
+    turn_on(&place);
+    let key = place
+        .run(&["-C", "m", "key", "add", "writer", "--write"])
+        .ok();
+    fs::write(place.path("r/key.txt"), key).unwrap();
+    let folder = place.path("own");
+    let import = ["-C", "r", "import", folder.to_str().unwrap()];
+    put(&folder, "one.bin", b"first");
+    place.run(&import).ends(0);
+    place.run(&["-C", "r", "push", "master"]).ends(0);
+    let there = |name: &str| place.path("m/media/assets/catalog/originals").join(name);
+    assert_eq!(fs::read(there("one.bin")).unwrap(), b"first");
+    // Moved, which keeps its asset, and then replaced.
+    fs::rename(folder.join("one.bin"), folder.join("two.bin")).unwrap();
+    place.run(&import).ends(0);
+    put(&folder, "two.bin", b"second");
+    place.run(&import).ends(0);
+    place.run(&["-C", "r", "push", "master"]).ends(0);
+    assert_eq!(fs::read(there("two.bin")).unwrap(), b"second");
+    assert!(!there("one.bin").exists());
 }
 
 #[test]
