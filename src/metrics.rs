@@ -69,8 +69,18 @@ fn seconds(registry: &mut Registry, name: &str, help: &str) -> Seconds {
 }
 
 fn set(family: &Gauges, labels: Labels, value: u64) {
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    family.get_or_create(&labels).set(value);
+    family.get_or_create(&labels).set(signed(value));
+}
+
+/// Registers a gauge without labels, with its value.
+fn single(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(signed(value));
+    registry.register(name, help, gauge);
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn of_node(registry: &mut Registry, status: &Status) {
@@ -108,7 +118,7 @@ fn of_node(registry: &mut Registry, status: &Status) {
         ("damaged_files", "Files found damaged", status.damaged),
         ("conflicts", "Losing edits that are kept", status.conflicts),
     ] {
-        set(&gauges(registry, name, help), Vec::new(), value);
+        single(registry, name, help, value);
     }
 }
 
@@ -262,16 +272,13 @@ fn of_process(registry: &mut Registry) {
         return;
     };
     let process = registry.sub_registry_with_prefix("process");
-    set(
-        &gauges(process, "resident_memory_bytes", "Resident memory"),
-        Vec::new(),
+    single(
+        process,
+        "resident_memory_bytes",
+        "Resident memory",
         resident,
     );
-    set(
-        &gauges(process, "open_fds", "Open files and sockets"),
-        Vec::new(),
-        files,
-    );
+    single(process, "open_fds", "Open files and sockets", files);
 }
 
 /// Resident bytes and open files of this process, where the system tells.
