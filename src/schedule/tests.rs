@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::run::KEPT;
 use super::*;
-use crate::catalogue::EventRun;
+use crate::catalogue::{EventRun, NewRun, RunOutcome};
 use crate::config::init::{self, NewNode};
 use crate::seams::{Clock, Os, Seams};
 
