@@ -17,6 +17,7 @@
 //!  CATALOGUE ─▶ push::page ─▶ peer: pages of changes, offers ─▶ its wishes: jobs ─▶ CATALOGUE
 //!  STORE ─────▶ push::uploads × N ─▶ peer: the files that it wants       push::arrivals: what it lists of them
 //!
+//!  schedule, cli, web ─▶ pipeline: one run over one peer, as above
 //!  import ─▶ STORE ─▶ CATALOGUE        other nodes, browsers ──▶ serve ──▶ CATALOGUE, STORE
 //!                                      other nodes ──▶ serve ──▶ receive ──▶ pull (handed, landing) ──▶ CATALOGUE, STORE
 //! ```
@@ -37,7 +38,7 @@
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
 //!    records, made here), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`schedule`]
 //!    (what a node does by itself, and when), [`status`], [`why`] and [`aside`] (how the node, one
-//!    item, and what was set aside stand), [`web`] (the page for people), [`cli`].
+//!    item, and what was set aside stand), [`metrics`] (the same for Prometheus), [`web`] (the page for people), [`cli`].
 //!
 //! # Invariants
 //!
