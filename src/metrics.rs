@@ -1,4 +1,4 @@
-//! How the node stands, for Prometheus: read anew at every scrape, so that nothing is counted twice and nothing grows. No label holds
+//! How the node stands, for Prometheus: made anew at every scrape, so that nothing is counted twice and nothing grows. No label holds
 //! an asset's id, a path or a key (I13); those of peers and events are their names in the configuration.
 
 use std::sync::atomic::AtomicU64;
@@ -10,10 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::catalogue::{self, RunOutcome};
+use crate::catalogue::{self, Catalogue, RunOutcome};
 use crate::model::Timestamp;
 use crate::schedule::{self, Scheduler};
-use crate::status::{self, PeerStatus, Status};
+use crate::status::{PeerStatus, Status};
 
 /// What [`render`] makes is of this type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,20 +33,19 @@ type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 
-/// All metrics, as text.
+/// All metrics of a node of which this is the status, as text.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn render(scheduler: &Scheduler) -> Result<String, Error> {
+pub async fn render(scheduler: &Scheduler, status: &Status) -> Result<String, Error> {
     let node = scheduler.node();
-    let status = status::gather(&node).await?;
     let now = node.seams.clock.now();
     let mut registry = Registry::with_prefix("emsync");
     let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The program", build);
-    of_node(&mut registry, &status);
+    of_node(&mut registry, status);
     of_peers(&mut registry, &status.peers, now);
-    oldest(&mut registry, &node, now).await?;
+    oldest(&mut registry, &node.catalogue, (&status.peers, now)).await?;
     of_events(&mut registry, scheduler).await?;
     moved(&mut registry, scheduler);
     of_process(&mut registry);
@@ -191,13 +190,13 @@ fn of_peers(registry: &mut Registry, peers: &[PeerStatus], now: Timestamp) {
 /// How long the oldest thing waits that is known of and not here.
 async fn oldest(
     registry: &mut Registry,
-    node: &crate::node::Node,
-    now: Timestamp,
+    catalogue: &Catalogue,
+    (peers, now): (&[PeerStatus], Timestamp),
 ) -> Result<(), Error> {
     let help = "How long the oldest open job has waited, by peer; 0 where nothing waits";
     let oldest = seconds(registry, "oldest_unsynced_seconds", help);
-    for peer in &node.config.peers {
-        let since = node.catalogue.oldest_open(&peer.name).await?;
+    for peer in peers {
+        let since = catalogue.oldest_open(&peer.name).await?;
         let waited = since.map_or(0.0, |since| now.since(since).as_secs_f64());
         let label = vec![("peer", peer.name.clone())];
         oldest.get_or_create(&label).set(waited);

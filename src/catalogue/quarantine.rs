@@ -98,6 +98,16 @@ impl Catalogue {
             }
             query.push(")");
         }
+        self.standing(query, limit, "read what was set aside").await
+    }
+
+    /// The first `limit` jobs that a query selects, in order of their rows.
+    async fn standing(
+        &self,
+        mut query: QueryBuilder<Engine>,
+        limit: usize,
+        doing: &'static str,
+    ) -> Result<Vec<Standing>, Error> {
         query
             .push(" ORDER BY id LIMIT ")
             .push_bind(signed(limit as u64));
@@ -105,7 +115,7 @@ impl Catalogue {
             .build_query_as()
             .fetch_all(&self.db.readers)
             .await
-            .map_err(during("read what was set aside"))?;
+            .map_err(during(doing))?;
         Ok(rows.into_iter().map(standing).collect())
     }
 
@@ -116,15 +126,8 @@ impl Catalogue {
     pub async fn jobs_about(&self, asset: &str, limit: usize) -> Result<Vec<Standing>, Error> {
         let mut query = QueryBuilder::<Engine>::new(STANDING);
         query.push(" WHERE asset = ").push_bind(asset);
-        query
-            .push(" ORDER BY id LIMIT ")
-            .push_bind(signed(limit as u64));
-        let rows = query
-            .build_query_as()
-            .fetch_all(&self.db.readers)
+        self.standing(query, limit, "read the jobs of an asset")
             .await
-            .map_err(during("read the jobs of an asset"))?;
-        Ok(rows.into_iter().map(standing).collect())
     }
 
     /// All jobs, counted by peer, kind and state.
@@ -161,15 +164,7 @@ impl Catalogue {
         let mut query = QueryBuilder::<Engine>::new(STANDING);
         query.push(" WHERE state = ").push_bind(number(state));
         query.push(" AND id > ").push_bind(after);
-        query
-            .push(" ORDER BY id LIMIT ")
-            .push_bind(signed(limit as u64));
-        let rows = query
-            .build_query_as()
-            .fetch_all(&self.db.readers)
-            .await
-            .map_err(during("read jobs of a state"))?;
-        Ok(rows.into_iter().map(standing).collect())
+        self.standing(query, limit, "read jobs of a state").await
     }
 
     /// The asset of a peer's job about this subject.

@@ -238,7 +238,7 @@ async fn sync(mirror: &Node, scope: Scope, shutdown: &Shutdown) -> anyhow::Resul
         pipeline::sync_peer(mirror, &settings, options, Arc::new(Silent), shutdown).await?;
     say(&format!(
         "   {}",
-        super::sync::summary(
+        crate::pipeline::summary(
             MASTER,
             &outcome.report,
             outcome.deletes.held,

@@ -14,7 +14,6 @@ use crate::pull::Cutoff;
 use crate::pull::metadata::Scope;
 use crate::reconcile::verify::Parity;
 use crate::shutdown::Shutdown;
-pub(super) use done::summary;
 use done::{Done, print};
 
 pub(super) async fn seed(

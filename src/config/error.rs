@@ -119,7 +119,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// No event of that name.
-    #[error("no event {name:?} in {}: {}", file.display(), known_events(known))]
+    #[error("no event {name:?} in {}: {}", file.display(), there_are(known, "it names no events yet; `emsync event add` adds one"))]
     UnknownEvent {
         /// The configuration file.
         file: PathBuf,
@@ -299,9 +299,11 @@ pub enum Problem {
         "{0:?} is no name for a peer: use up to 64 letters, digits, '.', '_' and '-', the first a letter or digit"
     )]
     PeerName(String),
-    /// A second peer of the same name.
-    #[error("{name:?} is already the name of the peer at line {line}")]
+    /// A second peer or event of the same name.
+    #[error("{name:?} is already the name of the {what} at line {line}")]
     Taken {
+        /// `peer` or `event`.
+        what: &'static str,
         /// The name.
         name: String,
         /// Where the first one has it.
@@ -412,7 +414,10 @@ pub enum Problem {
     #[error("{0} is done by this node alone: remove this")]
     NoPeerNeeded(&'static str),
     /// An event of a peer that is not there.
-    #[error("there is no peer {name:?}: {}", peers(known))]
+    #[error(
+        "there is no peer {name:?}: {}",
+        there_are(known, "the file names no peers yet; `emsync peer add` adds one")
+    )]
     NoSuchPeer {
         /// The name.
         name: String,
@@ -440,28 +445,14 @@ pub enum Problem {
     /// Not an address somebody is told at. The address itself is not shown: it may let anybody in.
     #[error("it is no address: write one that begins with https:// or http://")]
     NoAddress,
-    /// A second event of the same name.
-    #[error("{name:?} is already the name of the event at line {line}")]
-    EventTaken {
-        /// The name.
-        name: String,
-        /// Where the first one has it.
-        line: usize,
-    },
 }
 
-fn known_events(known: &[String]) -> String {
-    if known.is_empty() {
-        return "it names no events yet; `emsync event add` adds one".to_owned();
+/// The names there are, or what to say where there are none.
+fn there_are(known: &[String], none: &str) -> String {
+    match known {
+        [] => none.to_owned(),
+        known => format!("there are {}", known.join(", ")),
     }
-    format!("there are {}", known.join(", "))
-}
-
-fn peers(known: &[String]) -> String {
-    if known.is_empty() {
-        return "the file names no peers yet; `emsync peer add` adds one".to_owned();
-    }
-    format!("there are {}", known.join(", "))
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -226,7 +226,8 @@ pub(super) fn events(written: &[file::Event], peers: &[Peer]) -> Result<Vec<Even
                 .iter()
                 .find(|first: &&Event| first.name == event.name);
             let line = first.and_then(|first| first.place.line).unwrap_or_default();
-            return Err(at.wrong(Problem::EventTaken {
+            return Err(at.wrong(Problem::Taken {
+                what: "event",
                 name: event.name,
                 line,
             }));

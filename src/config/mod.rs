@@ -498,6 +498,7 @@ fn peers(written: &[file::Peer], dir: &Path, own: &NodeId) -> Result<Vec<Peer>, 
         let first = peers.iter().find(|first| first.name == peer.name);
         if let (Some(first), Some(at)) = (first, &one.name) {
             return Err(at.wrong(Problem::Taken {
+                what: "peer",
                 name: peer.name,
                 line: first.place().line.unwrap_or_default(),
             }));

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{Error, Options, Outcome, push_peer, sync_peer};
 use crate::config;
 use crate::error::Class;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, RunReport};
 use crate::node::Node;
 use crate::pull::metadata::Scope;
 use crate::shutdown::Shutdown;
+use crate::text;
 
 /// Which way things go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,4 +81,48 @@ pub async fn exchange(
         None
     };
     Exchange { pulled, pushed }
+}
+
+/// What was done with a peer, in one line for people. `held` is how many deletes the guard holds.
+#[must_use]
+pub fn summary(peer: &str, report: &RunReport, held: u64, ways: Ways) -> String {
+    let mut parts = Vec::new();
+    if ways.pulls() {
+        parts.push(format!(
+            "{}, {} ({} received)",
+            text::counted(report.records, "record"),
+            text::counted(report.files_written, "file"),
+            text::bytes(report.bytes_received),
+        ));
+    }
+    if ways != Ways::In {
+        parts.push(format!(
+            "sent {}, {} ({})",
+            text::counted(report.records_sent, "record"),
+            text::counted(report.files_sent, "file"),
+            text::bytes(report.bytes_sent),
+        ));
+    }
+    let mut line = format!("{peer}: {}", parts.join(", "));
+    let rest = [
+        (report.files_adopted, "on disk already"),
+        (report.files_moved, "moved"),
+        (report.files_cloned, "cloned"),
+        (report.deleted, "deleted"),
+        (report.refused, "refused"),
+        (report.quarantined, "set aside"),
+        (report.unrenderable, "unrenderable"),
+    ];
+    for (number, what) in rest {
+        if number > 0 {
+            line.push_str(&format!(", {} {what}", text::count(number)));
+        }
+    }
+    if held > 0 {
+        line.push_str(&format!(
+            "; {} held by the guard: look at them, then run with --max-delete {held}",
+            text::counted(held, "delete")
+        ));
+    }
+    format!("{line}; {}", text::elapsed(report.elapsed_ms))
 }

@@ -24,7 +24,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use exchange::{Exchange, Ways, exchange};
+pub use exchange::{Exchange, Ways, exchange, summary};
 pub use preview::{Amount, Preview, preview_peer};
 pub use push::{preview_push, push_peer};
 

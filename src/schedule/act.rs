@@ -79,7 +79,8 @@ impl Run<'_> {
         for peer in self.peers() {
             let done = self.exchange_with(&peer, ways).await;
             let is_over = matches!(done.stopped, Some(Stopped::Asked | Stopped::Limit(..)));
-            self.tell(&peer.name, &done);
+            let gone = if ways.pushes(&peer) { ways } else { Ways::In };
+            self.tell((&peer.name, gone), &done);
             all.add(&peer.name, done);
             if is_over {
                 break;
@@ -107,14 +108,13 @@ impl Run<'_> {
         Done::of(done)
     }
 
-    fn tell(&self, peer: &str, done: &Done) {
+    fn tell(&self, (peer, ways): (&str, Ways), done: &Done) {
         let level = match (&done.stopped, done.held + done.report.quarantined) {
             (Some(Stopped::Failed(_)), _) => Level::Error,
             (None, 0) | (Some(Stopped::Asked | Stopped::Limit(..)), 0) => Level::Info,
             _ => Level::Warn,
         };
-        self.watch
-            .say(level, &format!("{peer}: {}", done.summary()));
+        self.watch.say(level, &done.summary(peer, ways));
     }
 
     async fn verify(&self) -> Ended {
@@ -311,26 +311,8 @@ impl Done {
         all
     }
 
-    fn summary(&self) -> String {
-        let report = &self.report;
-        let mut text = format!(
-            "{} records, {} files, {} bytes received",
-            report.records, report.files_written, report.bytes_received
-        );
-        let more = [
-            (report.records_sent, "records sent"),
-            (report.files_sent, "files sent"),
-            (report.deleted, "deleted"),
-            (report.refused, "refused"),
-            (report.quarantined, "set aside"),
-            (report.unrenderable, "unrenderable"),
-            (self.held, "deletes held by the guard"),
-        ];
-        for (number, what) in more {
-            if number > 0 {
-                text.push_str(&format!(", {number} {what}"));
-            }
-        }
+    fn summary(&self, peer: &str, ways: Ways) -> String {
+        let text = pipeline::summary(peer, &self.report, self.held, ways);
         match &self.stopped {
             None => text,
             Some(Stopped::Asked) => format!("{text}; ended early"),

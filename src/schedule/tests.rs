@@ -141,6 +141,9 @@ impl Started {
     }
 }
 
+/// An event of a peer that is not there.
+const FAR: &str = "name = \"one\"\naction = \"pull\"\npeer = \"far\"\nevery = \"1h\"\n\
+    [[peer]]\nname = \"far\"\nbase_url = \"http://127.0.0.1:9/assets\"\nkey_env = \"NO_SUCH_KEY\"\n";
 const HOURLY: &str = "name = \"tidy\"\naction = \"empty-trash\"\nevery = \"1h\"\n";
 
 #[tokio::test]
@@ -232,11 +235,7 @@ async fn by_hand_it_runs_at_any_time_and_leaves_a_log() {
 
 #[tokio::test]
 async fn an_event_of_a_busy_peer_waits_for_its_turn_and_can_be_cancelled() {
-    let bench = Bench::new(concat!(
-        "name = \"one\"\naction = \"pull\"\npeer = \"far\"\nevery = \"1h\"\n",
-        "[[peer]]\nname = \"far\"\nbase_url = \"http://127.0.0.1:9/assets\"\nkey_env = \"NO_SUCH_KEY\"\n",
-    ))
-    .await;
+    let bench = Bench::new(FAR).await;
     let node = bench.node().await;
     // Somebody else's run goes on.
     let lock = node.lock("run-far").unwrap();
@@ -278,11 +277,7 @@ async fn an_event_of_a_busy_peer_waits_for_its_turn_and_can_be_cancelled() {
 
 #[tokio::test]
 async fn a_run_that_the_end_of_the_node_cuts_short_is_owed() {
-    let bench = Bench::new(concat!(
-        "name = \"one\"\naction = \"pull\"\npeer = \"far\"\nevery = \"1h\"\n",
-        "[[peer]]\nname = \"far\"\nbase_url = \"http://127.0.0.1:9/assets\"\nkey_env = \"NO_SUCH_KEY\"\n",
-    ))
-    .await;
+    let bench = Bench::new(FAR).await;
     let node = bench.node().await;
     let lock = node.lock("run-far").unwrap();
     let started = bench.start().await;

@@ -19,7 +19,9 @@ pub(super) async fn scrape(
     if !is_near(connection, &headers) && !has_key(&web, &headers).await? {
         return Err(Error::NotFound);
     }
-    let text = metrics::render(&web.scheduler).await;
+    let (node, _) = web.current_or_former();
+    let status = web.known.status(&node).await?;
+    let text = metrics::render(&web.scheduler, &status).await;
     let text = text.map_err(|error| match error {
         metrics::Error::Catalogue(error) => Error::from(error),
         metrics::Error::Schedule(error) => Error::Refused(crate::error::chain(&error)),

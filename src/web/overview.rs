@@ -25,7 +25,8 @@ use crate::text::{bytes, count};
 pub(super) struct Known(Mutex<Option<(Moment, Vec<String>, Status)>>);
 
 impl Known {
-    async fn status(&self, node: &Node) -> Result<Status, Error> {
+    /// How the node stands.
+    pub(super) async fn status(&self, node: &Node) -> Result<Status, Error> {
         let mut known = self.0.lock().await;
         let moment = node.catalogue.moment();
         let peers = peers_of(&node.config);

@@ -4,13 +4,12 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::{MASTER, say, sync};
-use crate::cli::sync::summary;
 use crate::edits::{self, Change, Side};
 use crate::model::RecordKey;
 use crate::monitor::Silent;
 use crate::node::Node;
-use crate::pipeline::Ways;
 use crate::pipeline::{self, Options};
+use crate::pipeline::{Ways, summary};
 use crate::pull::metadata::Scope;
 use crate::shutdown::Shutdown;
 

@@ -3,8 +3,7 @@
 use crate::cli::args::{Global, SyncHow};
 use crate::cli::{ExitCode, output, verify};
 use crate::monitor::RunReport;
-use crate::pipeline::Outcome;
-use crate::pipeline::Ways;
+use crate::pipeline::{Outcome, Ways, summary};
 use crate::reconcile::verify::Parity;
 
 /// What `--json` prints: the counts of design section 8, and what only some runs have.
@@ -147,46 +146,4 @@ fn print_text(peer: &str, done: &Done, parity: Option<&Parity>) -> anyhow::Resul
     };
     output::line(&summary(peer, &done.report, done.held, ways))?;
     parity.map_or(Ok(()), |parity| verify::print_table(peer, parity))
-}
-
-pub(in crate::cli) fn summary(peer: &str, report: &RunReport, held: u64, ways: Ways) -> String {
-    let mut parts = Vec::new();
-    if ways.pulls() {
-        parts.push(format!(
-            "{}, {} ({} received)",
-            output::counted(report.records, "record"),
-            output::counted(report.files_written, "file"),
-            output::bytes(report.bytes_received),
-        ));
-    }
-    if ways != Ways::In {
-        parts.push(format!(
-            "sent {}, {} ({})",
-            output::counted(report.records_sent, "record"),
-            output::counted(report.files_sent, "file"),
-            output::bytes(report.bytes_sent),
-        ));
-    }
-    let mut text = format!("{peer}: {}", parts.join(", "));
-    let rest = [
-        (report.files_adopted, "on disk already"),
-        (report.files_moved, "moved"),
-        (report.files_cloned, "cloned"),
-        (report.deleted, "deleted"),
-        (report.refused, "refused"),
-        (report.quarantined, "set aside"),
-        (report.unrenderable, "unrenderable"),
-    ];
-    for (number, what) in rest {
-        if number > 0 {
-            text.push_str(&format!(", {} {what}", output::count(number)));
-        }
-    }
-    if held > 0 {
-        text.push_str(&format!(
-            "; {} held by the guard: look at them, then run with --max-delete {held}",
-            output::counted(held, "delete")
-        ));
-    }
-    format!("{text}; {}", output::elapsed(report.elapsed_ms))
 }
