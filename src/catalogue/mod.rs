@@ -11,6 +11,7 @@
 mod absence;
 mod batch;
 mod browse;
+mod categories;
 mod checkpoints;
 mod conflicts;
 #[cfg(test)]

@@ -145,7 +145,7 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
         pull::Error::Store(error) => of_store(error),
         pull::Error::Catalogue(error) => of_catalogue(error),
         pull::Error::Greeting(error) => of_greeting(error),
-        pull::Error::Blind { .. } => ExitCode::Usage,
+        pull::Error::Blind { .. } | pull::Error::UnknownNames { .. } => ExitCode::Usage,
         pull::Error::Reserve { .. } => ExitCode::Temporary,
         pull::Error::TransferLimit { .. } => ExitCode::TransferLimit,
         pull::Error::TimeLimit { .. } => ExitCode::TimeLimit,

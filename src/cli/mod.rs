@@ -127,8 +127,13 @@ async fn open(global: &Global) -> anyhow::Result<Node> {
 
 /// Opens the node with what the command line says about its limits.
 async fn open_with(global: &Global, said: impl FnOnce(&mut Limits)) -> anyhow::Result<Node> {
+    open_changed(global, |config| said(&mut config.limits)).await
+}
+
+/// Opens the node with what the command line says about its settings.
+async fn open_changed(global: &Global, said: impl FnOnce(&mut Config)) -> anyhow::Result<Node> {
     let mut config = config(global)?;
-    said(&mut config.limits);
+    said(&mut config);
     Ok(Node::open(config, Seams::os()).await?)
 }
 

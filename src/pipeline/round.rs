@@ -27,8 +27,11 @@ pub(super) async fn due_scope(pull: &Pull, asked: Scope) -> Result<Scope, Error>
     };
     let age = pull.seams.clock.now().since(audit.tried_at);
     let was_believed = audit.listed_at == Some(audit.tried_at);
-    let is_due =
-        age >= pull.limits.full_listing || was_believed && catalogue.noted_absent(peer).await? > 0;
+    // Another filter, say, may want files of records that have not changed for years.
+    let rules_changed = !alike::was_planned_by_rules(pull).await?;
+    let is_due = rules_changed
+        || age >= pull.limits.full_listing
+        || was_believed && catalogue.noted_absent(peer).await? > 0;
     Ok(if is_due { Scope::Everything } else { asked })
 }
 
@@ -114,8 +117,9 @@ impl Round<'_> {
         if done.complete.is_some() {
             self.measure().await?;
         }
-        if pull.removals_done() > 0 && again(pull, self.settings).await? > 0 {
-            // A file that stood where a folder is needed, or the reverse, is out of the way now.
+        // A file that stood where a folder is needed, or the reverse, is out of the way now. What waited for that has not failed
+        // yet: trouble of a moment must not cost it its only try.
+        if pull.removals_done() > 0 && again(pull, self.settings, 0).await? > 0 {
             Stages::start(self.node, pull)?.finish(pull).await?;
             deletes.take_away(applied, &pull.stop).await?;
         }

@@ -64,7 +64,7 @@ pub(super) async fn apply(
     let mut batch = pull.catalogue.batch().await?;
     let stored = store(pull, &mut batch, page, Some(listing.started_at)).await?;
     if let Some(folders) = folders {
-        folders.note(&stored.assets);
+        folders.note(pull, &stored.assets);
     }
     let good = page.records.iter().flatten();
     let read = good.map(|record| (record.key.clone(), !record.is_deleted()));

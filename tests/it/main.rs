@@ -21,6 +21,7 @@ mod edits;
 mod emdb_receive;
 mod emdb_server;
 mod faults;
+mod filters;
 mod forgetful;
 mod golden;
 mod hazards;
