@@ -48,6 +48,7 @@ mod snapshot;
 mod sources;
 mod spans;
 mod spool;
+mod succession;
 mod totals;
 mod users;
 mod windows;

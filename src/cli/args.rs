@@ -120,6 +120,9 @@ pub enum Command {
     Push(PushSome),
     /// What a sync would do: records, files, renditions, deletes, bytes. Changes nothing; exit 25 when the guard would hold.
     Plan(Plan),
+    /// Take the place of a master that is gone: its records become this node's. Exit 26 when this node is not fit for it.
+    #[command(after_help = PROMOTE)]
+    Promote(Promote),
     /// Compare this node with a peer or a kept report: records, originals, generated files, deletes. Exit 26 on a difference.
     Verify(Verify),
     /// Look this node over; --rebuild makes a lost or damaged catalogue again.
@@ -335,6 +338,29 @@ pub struct PushSome {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Print one JSON object on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const PROMOTE: &str = "\
+Examples:
+  emsync promote dam --check      is this node fit to take over from dam? lists every gap; changes nothing
+  emsync promote dam              take over: edits made here are the master's from now on
+When the former master is back it pulls from here before anything else: on it, `emsync peer add new --url … --key-file …`, then
+`emsync pull new`. What it had changed meanwhile is in `emsync conflicts list`, on both nodes.";
+
+/// See [`Command::Promote`].
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The peer whose place is taken.
+    pub peer: String,
+    /// Only say whether this node is fit for it.
+    #[arg(long)]
+    pub check: bool,
+    /// Do it although this node is not fit.
+    #[arg(long, conflicts_with = "check")]
+    pub force: bool,
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }

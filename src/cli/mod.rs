@@ -15,6 +15,7 @@ mod output;
 mod peer;
 mod plan;
 mod progress;
+mod promote;
 mod prompt;
 mod quarantine;
 mod receive;
@@ -104,6 +105,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,
         Command::Event(command) => event::run(&global, command, &shutdown).await,
+        Command::Promote(args) => promote::run(&global, &args, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
         Command::Service(args) => service::unit(&global, &args),
         Command::Completions(args) => service::completions(&args),

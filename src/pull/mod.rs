@@ -301,6 +301,10 @@ pub struct Counts {
     pub deleted: AtomicU64,
     /// Originals found unrenderable.
     pub unrenderable: AtomicU64,
+    /// Records that a node whose place was taken says otherwise than we do.
+    pub held_off: AtomicU64,
+    /// Records of ours that the peer lists as ours.
+    pub ours: AtomicU64,
 }
 
 impl Counts {

@@ -11,6 +11,7 @@ use super::error::{self, Error};
 use super::node::Node;
 use super::request::Asked;
 use crate::catalogue::{FileRow, StoredRecord, Window};
+use crate::model::job::fetched_path;
 use crate::model::{AssetId, FileKind, ListedFile, Record, Timestamp};
 use crate::protocol::{AssetListing, ChangesRequest, Hello, PageHead, Status, changes, record};
 
@@ -110,7 +111,20 @@ async fn left_out(
     page: &[StoredRecord],
     now: Timestamp,
 ) -> Result<HashSet<AssetId>, Error> {
+    // What a node still waits for itself proves nothing either: a mirror that is behind may have mirrors, and take a master's place.
+    let assets = page
+        .iter()
+        .filter_map(|stored| stored.record.key.as_asset());
+    let ids: Vec<AssetId> = assets.collect();
+    let ids: Vec<&str> = ids.iter().map(AssetId::as_str).collect();
     let mut left_out = HashSet::new();
+    for peer in &node.peers {
+        let wishes = node.catalogue.wishes_of(peer, &ids).await?;
+        let awaited = wishes
+            .iter()
+            .filter(|(_, subject)| fetched_path(subject, FileKind::Original).is_some());
+        left_out.extend(awaited.filter_map(|(asset, _)| AssetId::new(asset.as_str()).ok()));
+    }
     for (peer, filter) in &node.filters {
         let selection = node.catalogue.select(filter).await?;
         let of_peer = page.iter().filter(|stored| stored.origin == *peer);

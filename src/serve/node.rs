@@ -58,6 +58,8 @@ pub struct Node {
     pub(super) inbox: Option<Inbox>,
     pub(super) certificate: Option<Certificate>,
     page: Option<Router>,
+    /// The names of its peers.
+    pub(super) peers: Vec<String>,
     /// What the files of its peers are narrowed to, by their names; only those that leave something out.
     pub(super) filters: Vec<(String, Filter)>,
 }
@@ -90,6 +92,7 @@ impl Node {
             inbox: None,
             certificate: None,
             page: None,
+            peers: Vec::new(),
             filters: Vec::new(),
         }
     }
@@ -97,6 +100,7 @@ impl Node {
     /// The same, and it says of which assets it holds no files because of its peers' filters.
     #[must_use]
     pub fn holding_parts(mut self, peers: &[Peer]) -> Self {
+        self.peers = peers.iter().map(|peer| peer.name.clone()).collect();
         let narrowed = peers.iter().filter(|peer| !peer.filter.is_empty());
         self.filters = narrowed
             .map(|peer| (peer.name.clone(), peer.filter.clone()))

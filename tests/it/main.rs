@@ -20,6 +20,7 @@ mod doctor;
 mod edits;
 mod emdb_receive;
 mod emdb_server;
+mod failover;
 mod faults;
 mod filters;
 mod forgetful;
