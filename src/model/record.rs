@@ -337,7 +337,23 @@ mod tests {
         let taken = |remote| resolve(Some(&local), &remote, &own);
         assert_eq!(taken(version("B", "B", 1100, 1100)), Resolution::Skip);
         assert_eq!(taken(version("A", "B", 1100, 1100)), Resolution::Save);
-        assert_eq!(taken(version("B", "A", 1100, 1100)), Resolution::Save);
+        // It changed hands, so what its former master had is kept.
+        let changed_hands = taken(version("B", "A", 1100, 1100));
+        assert_eq!(changed_hands, Resolution::SaveKeepingLoser);
+    }
+
+    #[test]
+    fn a_record_that_changed_hands_keeps_what_its_former_master_had_whoever_meets_it() {
+        let (before, after) = (version("A", "A", 1000, 1000), version("C", "C", 1100, 1100));
+        for own in ["A", "B", "Z"] {
+            let taken = resolve(Some(&before), &after, &node(own));
+            assert_eq!(taken, Resolution::SaveKeepingLoser, "{own}");
+        }
+        let late = version("A", "A", 1200, 1200);
+        assert_eq!(
+            resolve(Some(&after), &late, &node("C")),
+            Resolution::SaveKeepingLoser
+        );
     }
 
     #[test]

@@ -29,10 +29,8 @@ pub(super) async fn due_scope(pull: &Pull, asked: Scope) -> Result<Scope, Error>
     };
     let age = pull.seams.clock.now().since(audit.tried_at);
     let was_believed = audit.listed_at == Some(audit.tried_at);
-    // Another filter, say, may want files of records that have not changed for years.
-    let rules_changed = !alike::was_planned_by_rules(pull).await?;
     // Whether a node whose place was taken has taken notice is only to be seen from all that it lists.
-    let is_due = rules_changed
+    let is_due = alike::wants_otherwise(pull).await?
         || former(pull).await?.is_some()
         || age >= pull.limits.full_listing
         || was_believed && catalogue.noted_absent(peer).await? > 0;

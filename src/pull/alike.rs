@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 
 use super::{Error, Policy, Pull};
-use crate::catalogue::TableSum;
+use crate::catalogue::{Batch, TableSum};
 use crate::config::Generated;
 use crate::error::{Class, chain};
 use crate::model::preset::PresetTable;
@@ -45,22 +45,11 @@ pub enum Extent {
 /// What decides, besides records, listings and files, what a listing leads to: another policy, other presets or another program may
 /// want something of records that have not changed at all.
 pub(super) fn rules(pull: &Pull) -> Sha256 {
-    of(pull.policy, &pull.selection(), &pull.presets)
+    rules_of(&wanted_text(pull.policy, &pull.selection()), &pull.presets)
 }
 
-fn of(policy: Policy, selection: &Selection, presets: &PresetTable) -> Sha256 {
-    let generated = match policy.generated {
-        Generated::Copy => "copy",
-        Generated::Rebuild => "rebuild",
-        Generated::Auto => "auto",
-        Generated::Off => "off",
-    };
-    let mut text = format!(
-        "{}\n{}\n{generated}",
-        env!("CARGO_PKG_VERSION"),
-        policy.originals
-    );
-    text.push_str(&selection.identity());
+fn rules_of(wanted: &str, presets: &PresetTable) -> Sha256 {
+    let mut text = format!("{}\n{wanted}", env!("CARGO_PKG_VERSION"));
     for preset in presets.all_renditions() {
         text.push_str(&format!("\n{} {}", preset.id, preset.file_name));
     }
@@ -69,6 +58,17 @@ fn of(policy: Policy, selection: &Selection, presets: &PresetTable) -> Sha256 {
         text.push_str(&format!("\n+ {format}"));
     }
     Sha256::of(text.as_bytes())
+}
+
+/// Which files are wanted of a peer, whoever makes them.
+fn wanted_text(policy: Policy, selection: &Selection) -> String {
+    let generated = match policy.generated {
+        Generated::Copy => "copy",
+        Generated::Rebuild => "rebuild",
+        Generated::Auto => "auto",
+        Generated::Off => "off",
+    };
+    format!("{}\n{generated}{}", policy.originals, selection.identity())
 }
 
 /// Forgets that everything was planned, if that was by other rules than those of this run.
@@ -82,13 +82,38 @@ pub(super) async fn plan_by_rules(pull: &Pull) -> Result<(), Error> {
     Ok(batch.commit().await?)
 }
 
-/// Whether a complete listing was planned by the rules of today.
+/// Under which name is noted which files were wanted when everything was last listed; no peer is called so.
+fn wanted_of(peer: &str) -> String {
+    format!("{peer} wanted")
+}
+
+/// The policy and the filter alone: another version, preset or program is no reason to list a whole archive.
+fn wanted(pull: &Pull) -> Sha256 {
+    Sha256::of(wanted_text(pull.policy, &pull.selection()).as_bytes())
+}
+
+/// Whether other files are wanted now than when everything was last listed: of records that have not changed for years.
 ///
 /// # Errors
 /// The catalogue's.
-pub async fn was_planned_by_rules(pull: &Pull) -> Result<bool, Error> {
-    let (catalogue, peer) = (&pull.catalogue, pull.peer.name());
-    Ok(catalogue.was_planned_by(peer, &rules(pull)).await?)
+pub async fn wants_otherwise(pull: &Pull) -> Result<bool, Error> {
+    let name = wanted_of(pull.peer.name());
+    Ok((pull.catalogue.was_planned_otherwise(&name, &wanted(pull))).await?)
+}
+
+/// A listing of everything begins.
+pub(super) async fn begin_everything(pull: &Pull, batch: &mut Batch) -> Result<(), Error> {
+    let peer = pull.peer.name();
+    batch.begin_everything_by(peer, &rules(pull)).await?;
+    let name = wanted_of(peer);
+    Ok(batch.begin_everything_by(&name, &wanted(pull)).await?)
+}
+
+/// A listing of everything is over.
+pub(super) async fn end_everything(pull: &Pull, batch: &mut Batch) -> Result<(), Error> {
+    let peer = pull.peer.name();
+    batch.end_everything(peer).await?;
+    Ok(batch.end_everything(&wanted_of(peer)).await?)
 }
 
 /// Whether a listing of what is here already would lead to nothing.
@@ -96,8 +121,9 @@ pub async fn was_planned_by_rules(pull: &Pull) -> Result<bool, Error> {
 /// # Errors
 /// The catalogue's.
 pub async fn is_settled(pull: &Pull) -> Result<bool, Error> {
-    Ok(was_planned_by_rules(pull).await?
-        && !(pull.catalogue.has_open_ends(pull.peer.name())).await?)
+    let (catalogue, peer) = (&pull.catalogue, pull.peer.name());
+    Ok(catalogue.was_planned_by(peer, &rules(pull)).await?
+        && !catalogue.has_open_ends(peer).await?)
 }
 
 /// Whether to find out by digests costs less than a listing of so many records: changed stretches have to be read for it.
@@ -179,8 +205,9 @@ mod tests {
                         generated,
                     };
                     let table = PresetTable::shipped(set);
-                    all.insert(of(policy, &everything, &table));
-                    all.insert(of(policy, &everything, &table.with_programs_for(["heic"])));
+                    let wanted = wanted_text(policy, &everything);
+                    all.insert(rules_of(&wanted, &table));
+                    all.insert(rules_of(&wanted, &table.with_programs_for(["heic"])));
                 }
             }
         }

@@ -139,8 +139,7 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.end_listing(pull.peer.name()).await?;
     if since == Timestamp::EPOCH {
-        let rules = alike::rules(pull);
-        batch.begin_everything_by(pull.peer.name(), &rules).await?;
+        alike::begin_everything(pull, &mut batch).await?;
     }
     batch.commit().await?;
     crash::point(Point::ListingBegun)?;
@@ -299,7 +298,7 @@ async fn finish(pull: &Pull, listing: &Listing, unkeyed: u64) -> Result<Done, Er
         batch
             .forget_bad_records(pull.peer.name(), listing.started_at)
             .await?;
-        batch.end_everything(pull.peer.name()).await?;
+        alike::end_everything(pull, &mut batch).await?;
     }
     batch
         .put_checkpoint(pull.peer.name(), FEED, &checkpoint)

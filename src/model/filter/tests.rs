@@ -1,3 +1,5 @@
+//! What each rule leaves out, and that none leaves out what a record does not state.
+
 use serde_json::json;
 
 use super::*;
