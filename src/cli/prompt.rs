@@ -34,6 +34,15 @@ pub(super) fn secret(ask: &str, again: &str) -> anyhow::Result<Secret> {
     Ok(first)
 }
 
+/// What a person types once where standard input is a terminal, since somebody else judges it, else its first line.
+pub(super) fn known_secret(ask: &str) -> anyhow::Result<Secret> {
+    let stdin = io::stdin();
+    match stdin.is_terminal() {
+        true => typed(ask),
+        false => first_line(stdin.lock()),
+    }
+}
+
 fn first_line(from: impl Read) -> anyhow::Result<Secret> {
     let mut line = Zeroizing::new(String::new());
     BufReader::new(from.take(MOST)).read_line(&mut line)?;

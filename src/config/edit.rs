@@ -16,7 +16,7 @@ use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, value};
 pub use events::{EventText, add_event, change_event, enable_event, event_text, remove_event};
 
 use super::error::{Error, Place, Problem};
-use super::peer::{self, KeySource};
+use super::peer::{self, KeySource, Peer};
 use super::read::line_of;
 use super::url::BaseUrl;
 use super::{Config, path, write};
@@ -38,6 +38,8 @@ pub struct NewPeer {
     pub push_originals: Option<bool>,
     /// Whether it is the EMDB beside this node.
     pub sidecar: bool,
+    /// Certificates of its authority, where it has one of its own. A relative file starts at the configuration's folder.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Adds a `[[peer]]` section at the end of the file, which becomes private (0600) when the key is in it.
@@ -61,6 +63,16 @@ pub fn with_peer(file: &Path, new: &NewPeer) -> Result<String, Error> {
         KeySource::Inline(key) => section.replace(key.expose(), "***"),
         KeySource::File(_) | KeySource::Env(_) => section.to_string(),
     })
+}
+
+/// The peer as it would be once [`add_peer`] has added it; the file stays as it is.
+///
+/// # Errors
+/// As [`add_peer`].
+pub fn peer_with(file: &Path, new: &NewPeer) -> Result<Peer, Error> {
+    let text = read(file)?;
+    let (text, _) = added(&text, file, new)?;
+    Ok(Config::parse(&text, file)?.peer(&new.name)?.clone())
 }
 
 /// The text with the new section, and that section.
@@ -253,6 +265,10 @@ fn section(new: &NewPeer, config: &Config) -> Result<String, Error> {
             table["key_file"] = value(text);
         }
     }
+    if let Some(file) = &new.ca_file {
+        let text = file.to_str().ok_or_else(|| Problem::NotText(file.clone()));
+        table["ca_file"] = value(checked("ca_file", text)?);
+    }
     if new.sidecar {
         table["sidecar"] = value(true);
     }
@@ -384,6 +400,7 @@ listen = \"127.0.0.1:1\"
             push: true,
             push_originals: None,
             sidecar: false,
+            ca_file: None,
         }
     }
 

@@ -210,6 +210,7 @@ every = \"1h\" # often
             push: false,
             push_originals: None,
             sidecar: false,
+            ca_file: None,
         };
         add_peer_with(&file, &new, &[("enabled", Member::Flag(false))]).unwrap();
         assert!(!Config::load(&file).unwrap().peer("m").unwrap().enabled);
