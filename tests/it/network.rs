@@ -120,8 +120,8 @@ fn a_private_authority_is_trusted_where_it_is_named_and_nowhere_else() {
     change(
         &place,
         "r",
-        "[node]\n",
-        "[network]\nca_file = \"../ca.pem\"\n[node]\n",
+        "[network]\n",
+        "[network]\nca_file = \"../ca.pem\"\n",
     );
     place.run(&TEST).ends(0);
     place.run(&["-C", "r", "sync", "master"]).ends(0);
@@ -155,8 +155,8 @@ fn a_proxy_is_asked_for_what_is_far_and_never_for_this_machine() {
     change(
         &place,
         "r",
-        "[node]\n",
-        "[network]\nca_file = \"../ca.pem\"\n[node]\n",
+        "[network]\n",
+        "[network]\nca_file = \"../ca.pem\"\n",
     );
     // This machine needs none, whatever the environment says.
     for variable in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {

@@ -112,6 +112,8 @@ pub async fn watch(
         watching,
         monitor,
         ears: Ears::new(&dir, Arc::clone(&quiet)),
+        // An import refuses a folder whose name is no text.
+        source: dir.to_string_lossy().into_owned(),
         quiet,
         due: Only::Whole,
         heard_at: None,
@@ -140,6 +142,8 @@ struct State<'a> {
     watching: &'a Watching,
     monitor: Arc<dyn Monitor>,
     ears: Ears,
+    /// The folder's name in the catalogue.
+    source: String,
     quiet: Arc<Quiet>,
     /// What is to be looked at.
     due: Only,
@@ -215,7 +219,7 @@ impl State<'_> {
         };
         self.trouble = None;
         self.allowance = self.allowance.saturating_sub(report.gone);
-        self.remember(&only);
+        self.remember(&only).await?;
         if has_news(&report) || (whole && !self.is_begun) {
             let report = &report;
             tell(Told::Imported { whole, report }).map_err(WatchError::Tell)?;
@@ -245,21 +249,35 @@ impl State<'_> {
     }
 
     /// Keeps due what a batch could not take yet.
-    fn remember(&mut self, only: &Only) {
+    async fn remember(&mut self, only: &Only) -> Result<(), Error> {
         let dir = &self.watching.folder.dir;
         self.quiet
             .keep(|rel| dir.join(rel).symlink_metadata().is_ok());
         let restless = self.quiet.restless();
         if restless.is_empty() {
-            return;
-        }
-        // What is gone may have become what is not at rest yet, and is judged together with it.
-        if *only != Only::Whole {
-            self.due.join(only);
+            return Ok(());
         }
         for rel in restless {
             self.due.add(&rel);
         }
+        // What is gone may have become what is not at rest yet, and is judged together with it.
+        let Only::Below(places) = only else {
+            return Ok(());
+        };
+        for place in places {
+            let is_gone = dir.join(place).symlink_metadata().is_err();
+            if is_gone && self.is_known(place).await? {
+                self.due.add(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the catalogue has a file of this name, or below it.
+    async fn is_known(&self, place: &str) -> Result<bool, Error> {
+        let catalogue = &self.node.catalogue;
+        let rows = catalogue.gone_below(&self.source, i64::MAX, (place, ""), 1);
+        Ok(!rows.await?.is_empty())
     }
 
     /// Notes what was heard.
