@@ -1,6 +1,7 @@
 //! `emsync peer …`: the nodes this one exchanges with.
 
 mod add;
+mod narrow;
 
 use std::path::Path;
 
@@ -24,6 +25,8 @@ pub(super) async fn run(
         Peer::List(args) => list(&super::config(global)?, &args),
         Peer::Show { name } => show(&super::config(global)?, &name),
         Peer::Test { name, json } => test(&super::config(global)?, &name, json, shutdown).await,
+        Peer::Filter(args) => narrow::filter(global, &args).await,
+        Peer::Prune(args) => narrow::prune(global, &args, shutdown).await,
         Peer::Remove { name, dry_run } => {
             let file = locate(global.config.as_deref())?;
             if dry_run {
@@ -87,6 +90,7 @@ fn described(peer: &config::Peer) -> serde_json::Value {
         "push_originals": peer.push_originals,
         "sidecar": peer.sidecar,
         "insecure_session": peer.insecure_session,
+        "filter": peer.filter.to_string(),
     })
 }
 

@@ -16,8 +16,8 @@ use super::read::At;
 use super::secret::Secret;
 use super::units::MaxDelete;
 use super::url::BaseUrl;
-use super::{cluster_id, file, path};
-use crate::model::NodeId;
+use super::{cluster_id, file, filter, path};
+use crate::model::{Filter, NodeId};
 
 /// A remote node we exchange with.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct Peer {
     pub max_delete: Option<MaxDelete>,
     /// How it is reached.
     pub network: Network,
+    /// Which assets' files are wanted of it.
+    pub filter: Filter,
     key: Option<KeySource>,
     place: Place,
 }
@@ -154,6 +156,7 @@ impl Peer {
             insecure_session: false,
             max_delete: None,
             network: Network::default(),
+            filter: Filter::default(),
             key: None,
             place: Place::default(),
         }
@@ -215,6 +218,7 @@ impl Peer {
             insecure_session: flag(&written.insecure_session, !base_url.is_https()),
             max_delete: limits::max_delete(&written.max_delete)?,
             network: network.for_peer(&written.ca_file, dir)?,
+            filter: filter::resolve(written)?,
             key: key_source(written, dir)?,
             place: written.place.clone(),
             name,

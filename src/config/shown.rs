@@ -182,6 +182,21 @@ impl List<'_> {
             ("max_delete", json!(guard)),
             ("ca_file", json!(peer.network.ca.as_ref().map(CaFile::path))),
         ]);
+        // What narrows a peer is shown as it is written, and not where it is not.
+        for key in [
+            "include",
+            "exclude",
+            "categories",
+            "exclude_categories",
+            "collections",
+            "min_size",
+            "max_size",
+            "min_age",
+            "max_age",
+            "all_renditions",
+        ] {
+            all.extend(self.written("peer", index, key).map(|value| (key, value)));
+        }
         for (key, value) in all {
             self.add_of(("peer", index, &peer.name), key, value);
         }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::say;
 use crate::cli::args::{Global, PeerAdd};
 use crate::cli::{ExitCode, Usage, exit_code, output, prompt};
-use crate::config::edit::{add_peer, peer_with, with_peer};
 use crate::config::locate::locate;
+use crate::config::members::{Members, add_peer_with, peer_with, with_peer};
 use crate::config::{self, Config, KeySource, NewPeer, Secret, key_file};
 use crate::peer;
 use crate::shutdown::Shutdown;
@@ -17,13 +17,13 @@ pub(super) async fn run(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let file = locate(global.config.as_deref())?;
-    let peer = new(&file, args)?;
+    let (peer, members) = (new(&file, args)?, args.narrow.members());
     if args.dry_run {
-        say("would add to", &file, &with_peer(&file, &peer)?)?;
+        say("would add to", &file, &with_peer(&file, &peer, &members)?)?;
         return Ok(ExitCode::Ok);
     }
     let Some(user) = &args.user else {
-        add_peer(&file, &peer)?;
+        add_peer_with(&file, &peer, &members)?;
         // A key that is not there yet is worth a word, not a failure: it may come with the next deployment.
         if let Err(error) = Config::load(&file)?.peer(&args.name)?.key() {
             tracing::warn!("{}", error.report());
@@ -31,11 +31,11 @@ pub(super) async fn run(
         return Ok(ExitCode::Ok);
     };
     // Nobody types a password for a peer that cannot be added.
-    let settings = peer_with(&file, &peer)?;
+    let settings = peer_with(&file, &peer, &members)?;
     let Some(key) = fetch(&settings, user, args, (&file, shutdown)).await? else {
         return Ok(ExitCode::Interrupted);
     };
-    keep(&file, &peer, &settings, &key)?;
+    keep(&file, (&peer, &members), &settings, &key)?;
     if !global.quiet {
         let said = format!("the key of {user} is in {}", kept_in(&settings).display());
         output::line(&said)?;
@@ -98,13 +98,18 @@ async fn fetch(
 }
 
 /// Writes the key, then the section that names it.
-fn keep(file: &Path, peer: &NewPeer, settings: &config::Peer, key: &Secret) -> anyhow::Result<()> {
+fn keep(
+    file: &Path,
+    (peer, members): (&NewPeer, &Members),
+    settings: &config::Peer,
+    key: &Secret,
+) -> anyhow::Result<()> {
     let path = kept_in(settings);
     let is_new = !path.exists();
     key_file::write(&path, key).map_err(|error| {
         anyhow::anyhow!("the key cannot be written to {}: {error}", path.display())
     })?;
-    let added = add_peer(file, peer);
+    let added = add_peer_with(file, peer, members);
     if added.is_err() && is_new {
         // A key that nothing names would lie there for ever.
         let _gone = std::fs::remove_file(&path);
