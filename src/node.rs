@@ -1,8 +1,10 @@
 //! This node, opened: its configuration, catalogue and media, and the locks that keep two of one activity apart.
 //!
-//! `snapshots` keeps copies of the catalogue beside the media, `doctor` looks the node over, `rebuild` makes a lost catalogue
-//! again.
+//! `snapshots` keeps copies of the catalogue beside the media, `backup` makes one wherever a person wants it, `doctor`
+//! looks the node over, `advice` its configuration, `rebuild` makes a lost catalogue again.
 
+pub mod advice;
+pub mod backup;
 pub mod doctor;
 mod locks;
 pub mod rebuild;

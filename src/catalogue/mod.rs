@@ -77,7 +77,7 @@ pub use runs::{PeerNode, Run, StoredParity};
 pub use scratch::Scratch;
 pub use set_aside::{JobCounts, SetAside};
 pub use sharers::Sharer;
-pub use snapshot::{Distrusted, Found, Health, examine, examine_copy};
+pub use snapshot::{Distrusted, Found, Health, examine, examine_copy, examine_copy_deep};
 pub use sources::{SourceDir, SourceFile};
 pub use spans::{Span, TableSum};
 pub use spool::{Spool, SpooledFile, SpooledRecord};

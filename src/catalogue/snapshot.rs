@@ -76,6 +76,11 @@ impl Found {
         copy_into(&self.writer, to).await
     }
 
+    /// Closes it as it is.
+    pub async fn close(self) {
+        self.writer.close().await;
+    }
+
     /// Brings the schema up to date.
     ///
     /// # Errors
@@ -203,13 +208,25 @@ pub async fn examine(path: &Path, deep: bool) -> Result<Health, Error> {
 /// # Errors
 /// As [`examine`].
 pub async fn examine_copy(path: &Path) -> Result<Health, Error> {
+    look_at_copy(path, false).await
+}
+
+/// The same, every index compared with its table.
+///
+/// # Errors
+/// As [`examine`].
+pub async fn examine_copy_deep(path: &Path) -> Result<Health, Error> {
+    look_at_copy(path, true).await
+}
+
+async fn look_at_copy(path: &Path, deep: bool) -> Result<Health, Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
         .immutable(true);
     let failed = |source| Error::damaged(path, "cannot be read", Some(source));
     let pool = pool(1).connect_with(options).await.map_err(failed)?;
-    let health = check(&pool, path, false).await;
+    let health = check(&pool, path, deep).await;
     pool.close().await;
     health
 }

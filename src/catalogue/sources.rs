@@ -105,6 +105,37 @@ impl Catalogue {
         rows.into_iter().map(source_file).collect()
     }
 
+    /// The same for one place: a file, or all files below a directory.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn gone_below(
+        &self,
+        dir: &str,
+        walk: i64,
+        (place, after): (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<SourceFile>, Error> {
+        // Two questions, each of which the primary key answers.
+        let rows: Vec<Columns> = sqlx::query_as(
+            "SELECT path, size, modified, sha256, asset FROM source_file
+             WHERE dir = $1 AND walk < $2 AND path = $3 AND path > $4
+             UNION ALL
+             SELECT path, size, modified, sha256, asset FROM source_file
+             WHERE dir = $1 AND walk < $2 AND path > $3 || '/' AND path < $3 || '0' AND path > $4
+             ORDER BY path LIMIT $5",
+        )
+        .bind(dir)
+        .bind(walk)
+        .bind(place)
+        .bind(after)
+        .bind(signed(limit as u64))
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("read files that are gone from a place"))?;
+        rows.into_iter().map(source_file).collect()
+    }
+
     /// Files of a folder that an earlier walk saw with this content and walk `walk` has not seen: what a move left behind.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 mod aside;
 
+mod catalogue;
+mod config;
 mod doctor;
 mod edits;
 mod event;
@@ -17,6 +19,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use catalogue::{Catalogue, CatalogueBackup, CatalogueRestore};
+pub use config::{Config, ConfigCheck};
 pub use doctor::Doctor;
 pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use event::{Event, EventAdd};
@@ -108,7 +112,14 @@ pub enum Command {
     /// The nodes this one exchanges with.
     #[command(subcommand)]
     Peer(Peer),
+    /// The catalogue as a file: a copy to keep, and back.
+    #[command(subcommand)]
+    Catalogue(Catalogue),
+    /// What emsync.toml says: is it sound, and what holds?
+    #[command(subcommand)]
+    Config(Config),
     /// Walk a folder into assets and categories; this node becomes their master.
+    #[command(after_help = IMPORT)]
     Import(Import),
     /// First full sync from a peer; resumable; ends with a parity report.
     Seed(Sync),
@@ -207,6 +218,7 @@ pub struct Init {
 #[derive(Debug, Subcommand)]
 pub enum Peer {
     /// Add a peer to the configuration.
+    #[command(after_help = PEER_ADD)]
     Add(PeerAdd),
     /// All peers, a line each.
     List(Json),
@@ -238,6 +250,17 @@ pub enum Peer {
     },
 }
 
+const PEER_ADD: &str = "\
+Examples:
+  emsync peer add master --url https://dam.example.org/assets --key-file master.key
+  emsync peer add emdb --url https://dam.example.org/finder --cluster-id dam-main --user sync
+  emsync peer add emdb --url http://10.0.0.7:8080/finder --cluster-id dam-main --user sync --password-file pass.txt
+  emsync peer add inside --url https://dam.intern/assets --key-env DAM_KEY --ca-file intern-ca.pem
+
+With --user the key of that EMDB user is fetched and kept in keys/NAME beside emsync.toml, or in --key-file, for this user alone.
+The password is asked for on the terminal, or read from --password-file or standard input; it is sent once and kept nowhere.
+Exit 12 when the peer does not let the user in.";
+
 /// See [`Peer::Add`].
 #[derive(Debug, Args)]
 pub struct PeerAdd {
@@ -252,6 +275,15 @@ pub struct PeerAdd {
     /// Environment variable that holds the key.
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,
+    /// Fetch the key of this EMDB user, and write it to --key-file [default: keys/NAME beside emsync.toml].
+    #[arg(long, value_name = "NAME", conflicts_with = "key_env")]
+    pub user: Option<String>,
+    /// Read the password of --user from the first line of FILE.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// PEM file with the certificate of the authority that the peer's own comes from.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Cluster id of an EMDB peer: cluster.name in its node.xml.
     #[arg(long, value_name = "ID")]
     pub cluster_id: Option<String>,
@@ -272,6 +304,18 @@ pub struct PeerAdd {
     pub dry_run: bool,
 }
 
+const IMPORT: &str = "\
+Examples:
+  emsync import /srv/photos                        take in what is new, changed, moved or gone since the last time
+  emsync import /srv/photos -n                     what it would do
+  emsync import /srv/scans --into scans            as scans/... in the archive
+  emsync import /srv/photos --watch                and go on taking in whatever changes; SIGTERM or Ctrl-C ends it
+  emsync import /srv/photos --watch --settle 1m    a file is taken in once it has stood still for a minute
+  emsync event add photos --action import --dir /srv/photos --cron \"0 3 * * *\"      in a running `emsync serve`
+
+A watch works beside a running `emsync serve`. Deletes between two walks of the whole share one guard; what it holds back stays,
+until `emsync import DIR --max-delete N` lets it through.";
+
 /// See [`Command::Import`].
 #[derive(Debug, Args)]
 pub struct Import {
@@ -283,6 +327,15 @@ pub struct Import {
     /// Make no thumbnails.
     #[arg(long)]
     pub no_thumbs: bool,
+    /// Go on, and take in what changes, until a signal ends it. Prints a line for each batch.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub watch: bool,
+    /// How long a file stands still before --watch takes it in; one that is open for writing waits for longer.
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span, requires = "watch")]
+    pub settle: Duration,
+    /// How long after a walk of the whole folder --watch begins the next one.
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = span, requires = "watch")]
+    pub rescan: Duration,
     /// Say what would happen, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -163,6 +163,7 @@ impl Stage {
             push: true,
             push_originals: None,
             sidecar: false,
+            ca_file: None,
         };
         add_peer(&mirror.config.file, &peer)?;
         mirror.catalogue.close().await;
@@ -179,6 +180,8 @@ impl Stage {
             batch: config.limits.publish_batch,
             max_delete: Some(guard::limit(master.catalogue.live_assets().await?, None)),
             dry_run: false,
+            only: import::Only::Whole,
+            quiet: None,
         };
         let own = &config.node.cluster_id;
         let report = import::run(
@@ -191,7 +194,7 @@ impl Stage {
             shutdown,
         )
         .await?;
-        say(&format!("   {}", super::import::summary(&report, false)))
+        say(&format!("   {}", import::summary(&report, false)))
     }
 }
 

@@ -41,7 +41,16 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = super::config(global)?;
     if args.rebuild {
-        return run_rebuild(global, &config, args, shutdown).await;
+        let options = Options {
+            dry_run: args.dry_run,
+            snapshot: args.snapshot.clone(),
+            checksum: args.checksum,
+        };
+        let printing = Printing {
+            json: args.json,
+            is_restore: false,
+        };
+        return run_rebuild(global, &config, (&options, printing), shutdown).await;
     }
     let checks = examine(&config, &Seams::os(), args.deep).await;
     let worst = checks.iter().map(|check| check.state).max();
@@ -76,23 +85,33 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run_rebuild(
+/// How the end of a rebuild is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Printing {
+    /// As JSON.
+    pub(super) json: bool,
+    /// A person chose the copy, so what follows is to be proven as well.
+    pub(super) is_restore: bool,
+}
+
+/// Makes the catalogue again, and says what came of it and what to do now.
+pub(super) async fn run_rebuild(
     global: &Global,
     config: &Config,
-    args: &Doctor,
+    (options, printing): (&Options, Printing),
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
-    let options = Options {
-        dry_run: args.dry_run,
-        snapshot: args.snapshot.clone(),
-        checksum: args.checksum,
-    };
     let progress = Progress::new(global);
-    let rebuilt = rebuild(config, &options, &Seams::os(), &*progress, shutdown).await;
+    let rebuilt = rebuild(config, options, &Seams::os(), &*progress, shutdown).await;
     progress.finish();
     let rebuilt = rebuilt?;
-    let next = next(config, &rebuilt);
-    output::read_or_not(if args.json {
+    let mut next = next(config, &rebuilt);
+    if printing.is_restore {
+        next.push("emsync doctor".to_owned());
+        let peers = config.enabled_peers();
+        next.extend(peers.map(|peer| format!("emsync verify {}", peer.name)));
+    }
+    output::read_or_not(if printing.json {
         let cannot_know: &[_] = if rebuilt.was_whole { &[] } else { &UNKNOWN };
         let printed = PrintedRebuild {
             rebuilt: &rebuilt,

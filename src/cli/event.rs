@@ -1,11 +1,12 @@
 //! `emsync event …`: what the node does by itself.
 
 use std::io;
+use std::path::Path;
 
 use anyhow::Context as _;
 
 use super::args::{Event, EventAdd, Global};
-use super::{ExitCode, output};
+use super::{ExitCode, Usage, output};
 use crate::catalogue::{EventRun, RunOutcome};
 use crate::config::Config;
 use crate::config::edit::{self, EventText};
@@ -25,7 +26,10 @@ pub(super) async fn run(
             history(global, name.as_deref(), (limit, json)).await
         }
         Event::Log { run } => log(global, run),
-        Event::Add(args) => change(global, |config| edit::add_event(&config.file, &text(*args))),
+        Event::Add(args) => {
+            let text = text(*args)?;
+            change(global, |config| edit::add_event(&config.file, &text))
+        }
         Event::Enable { name } => change(global, |config| {
             edit::enable_event(&config.file, &name, true)
         }),
@@ -42,6 +46,7 @@ struct Listed<'a> {
     name: &'a str,
     action: &'static str,
     peer: Option<&'a str>,
+    dir: Option<&'a Path>,
     when: String,
     enabled: bool,
     next_at: Option<String>,
@@ -106,6 +111,7 @@ fn listed(standing: &Standing) -> Listed<'_> {
         name: &event.name,
         action: event.action.name(),
         peer: event.peer.as_deref(),
+        dir: event.folder.as_ref().map(|folder| folder.dir.as_path()),
         when: event.when.to_string(),
         enabled: event.enabled,
         next_at: standing.next_at.map(|at| at.to_string()),
@@ -115,7 +121,12 @@ fn listed(standing: &Standing) -> Listed<'_> {
 
 fn line(standing: &Standing) -> String {
     let event = &standing.event;
-    let of = (event.peer.as_ref()).map_or_else(String::new, |peer| format!(" {peer}"));
+    let folder = event
+        .folder
+        .as_ref()
+        .map(|folder| format!(" {}", folder.dir.display()));
+    let of = (event.peer.as_ref()).map(|peer| format!(" {peer}"));
+    let of = of.or(folder).unwrap_or_default();
     let mut text = format!(
         "{}: {}{of}, {}",
         event.name,
@@ -250,8 +261,14 @@ fn change(
     Ok(ExitCode::Ok)
 }
 
-fn text(args: EventAdd) -> EventText {
-    EventText {
+fn text(args: EventAdd) -> anyhow::Result<EventText> {
+    // A folder is meant as seen from here, and is written so that it means the same from anywhere.
+    let dir = args.dir.as_deref().map(super::absolute).transpose()?;
+    let dir = dir.map(|dir| dir.into_os_string().into_string());
+    let dir = dir
+        .transpose()
+        .map_err(|dir| Usage(format!("--dir {}: the name is not UTF-8", dir.display())))?;
+    Ok(EventText {
         name: args.name,
         action: args.action,
         peer: args.peer,
@@ -263,6 +280,9 @@ fn text(args: EventAdd) -> EventText {
         make_up: args.no_make_up.then_some(false),
         max_transfer: args.max_transfer,
         max_duration: args.max_duration,
+        dir,
+        prefix: args.prefix,
+        thumbs: args.no_thumbs.then_some(false),
         enabled: args.disabled.then_some(false),
-    }
+    })
 }

@@ -63,6 +63,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<node::rebuild::RebuildError>() {
         return of_rebuild(error);
     }
+    if let Some(error) = cause.downcast_ref::<node::backup::BackupError>() {
+        return of_backup(error);
+    }
     if let Some(error) = cause.downcast_ref::<peer::Error>() {
         return Some(of_peer(error));
     }
@@ -108,6 +111,12 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<CropError>() {
         return of_crop(error);
     }
+    if let Some(import::watch::WatchError::Import(error)) = cause.downcast_ref() {
+        return of_import(error);
+    }
+    if let Some(import::watch::WatchError::Node(error)) = cause.downcast_ref() {
+        return of_node(error);
+    }
     if let Some(error) = cause.downcast_ref::<trash::Error>() {
         return Some(of_trash(error));
     }
@@ -143,8 +152,12 @@ fn of_class(class: Class) -> ExitCode {
 #[must_use]
 pub fn of_peer(error: &peer::Error) -> ExitCode {
     match error {
-        peer::Error::Refused { .. } | peer::Error::ReadOnly { .. } => ExitCode::KeyRefused,
-        peer::Error::WrongPath { .. } | peer::Error::Key { .. } => ExitCode::Usage,
+        peer::Error::Refused { .. } | peer::Error::ReadOnly { .. } | peer::Error::Login { .. } => {
+            ExitCode::KeyRefused
+        }
+        peer::Error::WrongPath { .. } | peer::Error::Key { .. } | peer::Error::Proxy { .. } => {
+            ExitCode::Usage
+        }
         other => of_class(other.class()),
     }
 }
@@ -270,6 +283,17 @@ fn of_rebuild(error: &node::rebuild::RebuildError) -> Option<ExitCode> {
         RebuildError::Verify(error) => Some(of_verify(error)),
         RebuildError::Snapshot { .. } => Some(ExitCode::Usage),
         RebuildError::File { .. } => Some(ExitCode::Other),
+    }
+}
+
+fn of_backup(error: &node::backup::BackupError) -> Option<ExitCode> {
+    use node::backup::BackupError;
+    match error {
+        BackupError::Catalogue(error) => Some(of_catalogue(error)),
+        BackupError::Exists { .. } => Some(ExitCode::Usage),
+        BackupError::Unsound { .. } => Some(ExitCode::Fatal),
+        BackupError::Cancelled => Some(ExitCode::Interrupted),
+        BackupError::Write { .. } => Some(ExitCode::Other),
     }
 }
 

@@ -1,56 +1,35 @@
-//! `emsync import`: a folder becomes assets and categories of this node.
+//! `emsync import`: a folder becomes assets and categories of this node, once or for as long as it is watched.
+
+mod watch;
 
 use super::args::{Global, Import};
 use super::progress::Progress;
 use super::{ExitCode, Usage, output};
-use crate::import::{self, Options, Report};
+use crate::import::{ACTIVITY, Folder, Look, Report, into_node, summary};
 use crate::model::MediaPath;
 use crate::node::snapshots;
-use crate::reconcile::guard;
-use crate::renditions::Settings;
 use crate::shutdown::Shutdown;
-use crate::trash;
 
 pub(super) async fn run(
     global: &Global,
     args: &Import,
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
+    let folder = folder(args)?;
     let node = super::open(global).await?;
-    let _lock = node.turn("import", shutdown).await?;
-    let said = args.max_delete.or(node.config.limits.max_delete);
-    let options = Options {
-        dir: args.dir.clone(),
-        prefix: args
-            .into
-            .as_deref()
-            .map(MediaPath::new)
-            .transpose()
-            .map_err(|error| Usage(format!("--into: {error}")))?,
-        thumbs: !args.no_thumbs,
-        renditions: Settings::of(&node),
-        batch: node.config.limits.publish_batch,
-        max_delete: Some(guard::limit(node.catalogue.live_assets().await?, said)),
+    if args.watch {
+        return watch::run(&node, global, (args, folder), shutdown).await;
+    }
+    let _lock = node.turn(ACTIVITY, shutdown).await?;
+    let look = Look {
         dry_run: args.dry_run,
+        max_delete: args.max_delete,
+        ..Look::default()
     };
     let progress = Progress::new(global);
-    let own = &node.config.node.cluster_id;
-    let result = import::run(
-        &node.catalogue,
-        &node.store,
-        own,
-        &options,
-        &node.seams,
-        progress.clone(),
-        shutdown,
-    )
-    .await;
+    let result = into_node(&node, &folder, &look, progress.clone(), shutdown).await;
     progress.finish();
     let report = result?;
-    if !args.dry_run && !shutdown.requested() {
-        let days = node.config.limits.trash_days;
-        trash::expire(&node.store, &node.catalogue, days, node.seams.clock.now()).await?;
-    }
     let printed = if args.json {
         output::json(&report)
     } else if !global.quiet {
@@ -66,6 +45,15 @@ pub(super) async fn run(
     Ok(code(&report, shutdown.requested()))
 }
 
+fn folder(args: &Import) -> anyhow::Result<Folder> {
+    let prefix = args.into.as_deref().map(MediaPath::new).transpose();
+    Ok(Folder {
+        dir: args.dir.clone(),
+        prefix: prefix.map_err(|error| Usage(format!("--into: {error}")))?,
+        thumbs: !args.no_thumbs,
+    })
+}
+
 /// An interrupted import has judged nothing gone, so it must not look like a whole one.
 fn code(report: &Report, interrupted: bool) -> ExitCode {
     match report.held {
@@ -73,35 +61,6 @@ fn code(report: &Report, interrupted: bool) -> ExitCode {
         0 => ExitCode::Ok,
         _ => ExitCode::Guard,
     }
-}
-
-pub(super) fn summary(report: &Report, dry_run: bool) -> String {
-    let verb = if dry_run { "would import" } else { "imported" };
-    let mut text = format!(
-        "{verb} {} ({}): {} added, {} changed, {} moved, {} gone, {} unchanged",
-        output::counted(report.seen, "file"),
-        output::bytes(report.bytes),
-        output::count(report.added),
-        output::count(report.changed),
-        output::count(report.moved),
-        output::count(report.gone),
-        output::count(report.unchanged),
-    );
-    for (number, what) in [
-        (report.refused, "refused"),
-        (report.unrenderable, "unrenderable"),
-    ] {
-        if number > 0 {
-            text.push_str(&format!(", {} {what}", output::count(number)));
-        }
-    }
-    if report.held > 0 {
-        text.push_str(&format!(
-            "; {} are held by the guard: see --max-delete",
-            output::counted(report.held, "delete")
-        ));
-    }
-    format!("{text}; {}", output::elapsed(report.elapsed_ms))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The command line: one file per command; this one opens the node and dispatches.
 
 pub mod args;
+mod catalogue;
+mod check;
 mod conflicts;
 mod crop;
 mod demo;
@@ -85,6 +87,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(args) => init::run(&args).await,
         Command::Peer(command) => peer::run(&global, command, &shutdown).await,
+        Command::Catalogue(command) => catalogue::run(&global, command, &shutdown).await,
+        Command::Config(command) => check::run(&global, command),
         Command::Import(args) => import::run(&global, &args, &shutdown).await,
         Command::Seed(args) => sync::seed(&global, &args, &shutdown).await,
         Command::Sync(args) => sync::sync(&global, args, Ways::Both, &shutdown).await,

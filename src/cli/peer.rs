@@ -1,15 +1,15 @@
 //! `emsync peer …`: the nodes this one exchanges with.
 
+mod add;
 mod narrow;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::args::{Global, Json, Peer, PeerAdd};
-use super::{ExitCode, Usage, exit_code, output};
+use super::args::{Global, Json, Peer};
+use super::{ExitCode, exit_code, output};
 use crate::config::edit::{remove_peer, without_peer};
 use crate::config::locate::locate;
-use crate::config::members::{add_peer_with, with_peer};
-use crate::config::{self, Config, KeySource, NewPeer};
+use crate::config::{self, Config, KeySource};
 use crate::peer::{self, Kind, Probe, Warning};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -21,7 +21,7 @@ pub(super) async fn run(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     match command {
-        Peer::Add(args) => add(global, &args),
+        Peer::Add(args) => add::run(global, &args, shutdown).await,
         Peer::List(args) => list(&super::config(global)?, &args),
         Peer::Show { name } => show(&super::config(global)?, &name),
         Peer::Test { name, json } => test(&super::config(global)?, &name, json, shutdown).await,
@@ -39,36 +39,6 @@ pub(super) async fn run(
     }
 }
 
-fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
-    let key = match (&args.key_file, &args.key_env) {
-        (Some(file), _) => KeySource::File(beside(&locate(global.config.as_deref())?, file)?),
-        (None, Some(variable)) => KeySource::Env(variable.clone()),
-        (None, None) => anyhow::bail!(Usage(
-            "give the peer's key with --key-file FILE or --key-env NAME".to_owned()
-        )),
-    };
-    let peer = NewPeer {
-        name: args.name.clone(),
-        url: args.url.clone(),
-        key,
-        cluster_id: args.cluster_id.clone(),
-        push: args.push,
-        push_originals: args.push_originals,
-        sidecar: args.sidecar,
-    };
-    let (file, members) = (locate(global.config.as_deref())?, args.narrow.members());
-    if args.dry_run {
-        say("would add to", &file, &with_peer(&file, &peer, &members)?)?;
-        return Ok(ExitCode::Ok);
-    }
-    add_peer_with(&file, &peer, &members)?;
-    // A key that is not there yet is worth a word, not a failure: it may come with the next deployment.
-    if let Err(error) = Config::load(&file)?.peer(&args.name)?.key() {
-        tracing::warn!("{}", error.report());
-    }
-    Ok(ExitCode::Ok)
-}
-
 /// Prints a section that would come or go.
 fn say(what: &str, file: &Path, section: &str) -> anyhow::Result<()> {
     output::line(&format!("{what} {}:", file.display()))?;
@@ -76,18 +46,6 @@ fn say(what: &str, file: &Path, section: &str) -> anyhow::Result<()> {
         output::line(&format!("  {line}"))?;
     }
     Ok(())
-}
-
-/// A key file's path as the configuration takes it: relative to itself where it was given relative to that very directory, so
-/// that the node can be moved as a whole.
-fn beside(config: &Path, file: &Path) -> anyhow::Result<PathBuf> {
-    let here = config.parent().map(super::absolute).transpose()?;
-    let same = here.is_some_and(|dir| std::env::current_dir().is_ok_and(|current| current == dir));
-    if same && file.is_relative() {
-        Ok(file.to_owned())
-    } else {
-        super::absolute(file)
-    }
 }
 
 fn list(config: &Config, args: &Json) -> anyhow::Result<ExitCode> {

@@ -34,6 +34,15 @@ pub(super) fn secret(ask: &str, again: &str) -> anyhow::Result<Secret> {
     Ok(first)
 }
 
+/// What a person types once where standard input is a terminal, since somebody else judges it, else its first line.
+pub(super) fn known_secret(ask: &str) -> anyhow::Result<Secret> {
+    let stdin = io::stdin();
+    match stdin.is_terminal() {
+        true => typed(ask),
+        false => first_line(stdin.lock()),
+    }
+}
+
 /// Asks the person at the terminal; without one, a flag has to say it.
 pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
     let input = io::stdin();

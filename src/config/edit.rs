@@ -38,6 +38,8 @@ pub struct NewPeer {
     pub push_originals: Option<bool>,
     /// Whether it is the EMDB beside this node.
     pub sidecar: bool,
+    /// Certificates of its authority, where it has one of its own. A relative file starts at the configuration's folder.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Adds a `[[peer]]` section at the end of the file, which becomes private (0600) when the key is in it.
@@ -239,6 +241,10 @@ fn section(new: &NewPeer, config: &Config) -> Result<String, Error> {
             table["key_file"] = value(text);
         }
     }
+    if let Some(file) = &new.ca_file {
+        let text = file.to_str().ok_or_else(|| Problem::NotText(file.clone()));
+        table["ca_file"] = value(checked("ca_file", text)?);
+    }
     if new.sidecar {
         table["sidecar"] = value(true);
     }
@@ -370,6 +376,7 @@ listen = \"127.0.0.1:1\"
             push: true,
             push_originals: None,
             sidecar: false,
+            ca_file: None,
         }
     }
 

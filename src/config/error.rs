@@ -228,6 +228,32 @@ impl Error {
         Class::Permanent
     }
 
+    /// Where in the file it stands, when it stands at one place there.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Syntax { place, .. }
+            | Self::UnknownKey { place, .. }
+            | Self::Missing { place, .. }
+            | Self::Value { place, .. }
+            | Self::List { place, .. }
+            | Self::NoKey { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+
+    /// The key that it is about, with its section.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { key, .. } | Self::Missing { key, .. } | Self::Value { key, .. } => {
+                Some(key)
+            }
+            Self::Argument { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
     /// The error with its causes in one line, as the edge prints it.
     #[must_use]
     pub fn report(&self) -> String {
@@ -346,6 +372,22 @@ pub enum Problem {
     /// A certificate without its key, or the other way round.
     #[error("{0} is needed as well: the certificate chain and its private key, both as PEM files")]
     HalfTls(&'static str),
+    /// Not an address of a proxy. The address itself is not shown: it may hold a password.
+    #[error(
+        "it is no address of a proxy: write for example \"http://proxy.example.org:3128\" (https and socks are not spoken to one), or \
+         \"none\" for no proxy whatever the environment says"
+    )]
+    Proxy,
+    /// No certificates of an authority.
+    #[error(
+        "{} cannot be used ({why}): name a PEM file with the certificate of the authority, which begins with -----BEGIN CERTIFICATE-----", path.display()
+    )]
+    CaFile {
+        /// The file, resolved.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Two sources of one key.
     #[error("{first} is given as well: keep one of key, key_file and key_env")]
     SecondKey {
@@ -434,6 +476,12 @@ pub enum Problem {
     /// An event that pushes to a peer nothing is pushed to.
     #[error("nothing is pushed to {0}: put push = true into its [[peer]] section, or remove this")]
     NotPushedTo(String),
+    /// An event with a folder that it does nothing with.
+    #[error("only action = \"import\" has a folder: remove this")]
+    NoFolderNeeded,
+    /// Not a path that others can be put under.
+    #[error("{0}: write for example \"scans\" or \"archive/1990s\"")]
+    Prefix(String),
     /// Not a pattern of times.
     #[error(
         "{value:?} is no pattern of times ({why}): write minute, hour, day, month and weekday, for example \"30 2 * * *\" or \"@daily\""

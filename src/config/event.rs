@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use super::peer::{self, Peer};
 use super::read::At;
 use super::secret::Secret;
 use super::window::Window;
-use super::{file, notify, units};
+use super::{file, notify, path, units};
+use crate::model::MediaPath;
 
 /// Something that a node does by itself.
 #[derive(Debug, Clone)]
@@ -43,11 +45,24 @@ pub struct Event {
     pub max_transfer: Option<u64>,
     /// Longest time a run takes.
     pub max_duration: Option<Duration>,
+    /// What is imported, where that is the action.
+    pub folder: Option<Folder>,
     /// Asked for after a run that ended well, instead of `notify.ping`.
     pub ping: Option<Secret>,
     /// Whether it runs by itself; by hand it does in any case.
     pub enabled: bool,
     place: Place,
+}
+
+/// A folder that an event imports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is, absolute.
+    pub dir: PathBuf,
+    /// What its paths are put under.
+    pub prefix: Option<MediaPath>,
+    /// Whether renditions are made.
+    pub thumbs: bool,
 }
 
 /// What an event does.
@@ -63,6 +78,8 @@ pub enum Action {
     Verify,
     /// Make renditions that are missing or stale.
     Thumbs,
+    /// Take in what changed in a folder.
+    Import,
     /// End what lies in the trash for longer than `limits.trash_days`.
     EmptyTrash,
 }
@@ -91,7 +108,7 @@ const LONGEST: Duration = Duration::from_secs(87_600 * 3_600);
 
 impl Event {
     /// The keys of a section, as errors name them.
-    pub(super) const KEYS: [&'static str; 12] = [
+    pub(super) const KEYS: [&'static str; 15] = [
         "event.name",
         "event.action",
         "event.peer",
@@ -103,6 +120,9 @@ impl Event {
         "event.make_up",
         "event.max_transfer",
         "event.max_duration",
+        "event.dir",
+        "event.prefix",
+        "event.thumbs",
         "event.enabled",
     ];
 
@@ -160,7 +180,11 @@ impl Event {
         format!("{}{start}", self.when)
     }
 
-    pub(super) fn resolve(written: &file::Event, peers: &[Peer]) -> Result<Self, Error> {
+    pub(super) fn resolve(
+        written: &file::Event,
+        peers: &[Peer],
+        dir: &Path,
+    ) -> Result<Self, Error> {
         let missing = |key: &str, mend| Error::Missing {
             place: written.place.clone(),
             key: key.to_owned(),
@@ -170,7 +194,8 @@ impl Event {
             return Err(missing("event.name", "write what you call this event"));
         };
         let Some(action) = &written.action else {
-            let mend = "write what it does: sync, pull, push, verify, thumbs or empty-trash";
+            let mend =
+                "write what it does: sync, pull, push, verify, thumbs, import or empty-trash";
             return Err(missing("event.action", mend));
         };
         let when = match (&written.every, &written.cron) {
@@ -207,6 +232,7 @@ impl Event {
             makes_up: written.make_up.as_ref().is_none_or(|at| at.value),
             max_transfer,
             max_duration: span(&written.max_duration)?,
+            folder: folder_of(written, action, dir)?,
             ping: notify::address(&written.ping)?,
             enabled: written.enabled.as_ref().is_none_or(|at| at.value),
             place: written.place.clone(),
@@ -215,10 +241,14 @@ impl Event {
 }
 
 /// Every event of the file; names are unique.
-pub(super) fn events(written: &[file::Event], peers: &[Peer]) -> Result<Vec<Event>, Error> {
+pub(super) fn events(
+    written: &[file::Event],
+    peers: &[Peer],
+    dir: &Path,
+) -> Result<Vec<Event>, Error> {
     let (mut events, mut names) = (Vec::with_capacity(written.len()), HashSet::new());
     for one in written {
-        let event = Event::resolve(one, peers)?;
+        let event = Event::resolve(one, peers, dir)?;
         if let Some(at) = &one.name
             && !names.insert(event.name.clone())
         {
@@ -255,6 +285,33 @@ fn peer_of(written: &file::Event, action: Action, peers: &[Peer]) -> Result<Opti
     Ok(Some(name))
 }
 
+fn folder_of(written: &file::Event, action: Action, dir: &Path) -> Result<Option<Folder>, Error> {
+    if action != Action::Import {
+        let text = [&written.dir, &written.prefix].into_iter().flatten();
+        let wrong = text.map(|at| at.wrong(Problem::NoFolderNeeded)).next();
+        let flag = written.thumbs.as_ref();
+        let wrong = wrong.or(flag.map(|at| at.wrong(Problem::NoFolderNeeded)));
+        return wrong.map_or(Ok(None), Err);
+    }
+    let Some(at) = &written.dir else {
+        return Err(Error::Missing {
+            place: written.place.clone(),
+            key: "event.dir".to_owned(),
+            mend: "write the folder that is imported, such as dir = \"/srv/photos\"",
+        });
+    };
+    let prefix = |at: &At<String>| {
+        at.check(|text| {
+            MediaPath::new(text.as_str()).map_err(|error| Problem::Prefix(error.to_string()))
+        })
+    };
+    Ok(Some(Folder {
+        dir: at.check(|text| path(text, dir))?,
+        prefix: written.prefix.as_ref().map(prefix).transpose()?,
+        thumbs: written.thumbs.as_ref().is_none_or(|at| at.value),
+    }))
+}
+
 fn period(text: &str) -> Result<When, Problem> {
     let period = units::duration(text)?;
     if !(SHORTEST..=LONGEST).contains(&period) {
@@ -287,12 +344,13 @@ fn date(text: &str) -> Result<DateTime, Problem> {
 
 impl Action {
     /// Each, in the order in which people think of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Sync,
         Self::Pull,
         Self::Push,
         Self::Verify,
         Self::Thumbs,
+        Self::Import,
         Self::EmptyTrash,
     ];
 
@@ -305,6 +363,7 @@ impl Action {
             Self::Push => "push",
             Self::Verify => "verify",
             Self::Thumbs => "thumbs",
+            Self::Import => "import",
             Self::EmptyTrash => "empty-trash",
         }
     }
@@ -323,7 +382,7 @@ impl FromStr for Action {
         let known = Self::ALL.into_iter().find(|action| action.name() == text);
         known.ok_or_else(|| Problem::Choice {
             value: text.to_owned(),
-            allowed: "sync, pull, push, verify, thumbs and empty-trash",
+            allowed: "sync, pull, push, verify, thumbs, import and empty-trash",
         })
     }
 }
@@ -355,6 +414,7 @@ mod tests {
             makes_up: true,
             max_transfer: None,
             max_duration: None,
+            folder: None,
             ping: None,
             enabled: true,
             place: Place::default(),

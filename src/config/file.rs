@@ -17,6 +17,7 @@ pub(super) struct Written {
     pub(super) relay_tables: Vec<At<String>>,
     pub(super) limits: Limits,
     pub(super) serve: Serve,
+    pub(super) network: Network,
     /// `[adapters]`: empty text for one that is switched off.
     pub(super) adapters: Vec<(&'static str, At<String>)>,
     pub(super) peers: Vec<Peer>,
@@ -75,6 +76,12 @@ pub(super) struct Serve {
     pub(super) trusted_proxy: Option<At<String>>,
 }
 
+/// `[network]`
+pub(super) struct Network {
+    pub(super) proxy: Option<At<Secret>>,
+    pub(super) ca_file: Option<At<String>>,
+}
+
 /// `[[peer]]`
 pub(super) struct Peer {
     pub(super) place: Place,
@@ -92,6 +99,7 @@ pub(super) struct Peer {
     pub(super) sidecar: Option<At<bool>>,
     pub(super) insecure_session: Option<At<bool>>,
     pub(super) max_delete: Option<At<String>>,
+    pub(super) ca_file: Option<At<String>>,
     pub(super) include: Vec<At<String>>,
     pub(super) exclude: Vec<At<String>>,
     pub(super) categories: Vec<At<String>>,
@@ -125,6 +133,9 @@ pub(super) struct Event {
     pub(super) make_up: Option<At<bool>>,
     pub(super) max_transfer: Option<At<String>>,
     pub(super) max_duration: Option<At<String>>,
+    pub(super) dir: Option<At<String>>,
+    pub(super) prefix: Option<At<String>>,
+    pub(super) thumbs: Option<At<bool>>,
     pub(super) ping: Option<At<Secret>>,
     pub(super) enabled: Option<At<bool>>,
 }
@@ -165,7 +176,11 @@ pub(super) struct Preset {
 impl Written {
     /// Takes the text apart. `file` is only named in errors.
     pub(super) fn parse(text: &str, file: &Path) -> Result<Self, Error> {
-        let mut top = Section::parse(text, file)?;
+        Self::take(Section::parse(text, file)?)
+    }
+
+    /// Takes a parsed document apart.
+    pub(super) fn take(mut top: Section<'_>) -> Result<Self, Error> {
         let written = Self {
             node: Node::take(top.table("node")?)?,
             media: Media::take(top.table("media")?)?,
@@ -173,6 +188,7 @@ impl Written {
             relay_tables: top.texts("relay_tables")?,
             limits: Limits::take(top.table("limits")?)?,
             serve: Serve::take(top.table("serve")?)?,
+            network: Network::take(top.table("network")?)?,
             adapters: adapters(top.table("adapters")?)?,
             peers: top
                 .tables("peer", "a list, each entry headed [[peer]]")?
@@ -275,6 +291,17 @@ impl Serve {
     }
 }
 
+impl Network {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let network = Self {
+            proxy: section.secret("proxy")?,
+            ca_file: section.text("ca_file")?,
+        };
+        section.done()?;
+        Ok(network)
+    }
+}
+
 impl Peer {
     fn take(mut section: Section<'_>) -> Result<Self, Error> {
         let peer = Self {
@@ -293,6 +320,7 @@ impl Peer {
             sidecar: section.flag("sidecar")?,
             insecure_session: section.flag("insecure_session")?,
             max_delete: section.amount("max_delete")?,
+            ca_file: section.text("ca_file")?,
             include: section.texts("include")?,
             exclude: section.texts("exclude")?,
             categories: section.texts("categories")?,
@@ -336,6 +364,9 @@ impl Event {
             make_up: section.flag("make_up")?,
             max_transfer: section.amount("max_transfer")?,
             max_duration: section.span("max_duration")?,
+            dir: section.text("dir")?,
+            prefix: section.text("prefix")?,
+            thumbs: section.flag("thumbs")?,
             ping: section.secret("ping")?,
             enabled: section.flag("enabled")?,
         };

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Action, Config, Generated, Limits, MaxDelete, Media, Names, Serve, Tls};
-use crate::model::Mode;
+use super::network::Proxy;
+use super::{Action, Config, Folder, Generated, Limits, MaxDelete, Media, Names, Serve, Tls};
 use crate::model::preset::{
     Cut, Encoding, Extent, Gravity, Inputs, Preset, PresetId, PresetTable, RenderType, Shape,
     Shipped, Source, Transcoder, is_made_here,
 };
+use crate::model::{MediaPath, Mode};
 
 /// Planted as every key in the fixtures; must be seen nowhere.
 const PLANTED: &str = "planted";
@@ -190,6 +191,14 @@ fn full(config: &Config) {
         error.contains("it knows master, spare, cdn.eu-1;"),
         "{error}"
     );
+    let network = &config.network;
+    let Proxy::At(proxy) = &network.proxy else {
+        panic!("no proxy: {network:?}");
+    };
+    assert!(proxy.expose().ends_with("@proxy.example.org:3128/"));
+    let ca = cdn.network.ca.as_ref().unwrap();
+    assert_eq!(ca.path(), config.dir.join("../ca.pem"));
+    assert_eq!(ca.certificates().len(), 1);
     events(config);
 }
 
@@ -212,6 +221,17 @@ fn events(config: &Config) {
     let proof = config.event("proof").unwrap();
     assert_eq!(proof.when.to_string(), "cron 0 7 * * Mon");
     assert!(proof.makes_up && proof.enabled && proof.peer.is_none());
+    assert_eq!(proof.folder, None);
+    let scans = config.event("scans").unwrap();
+    let folder = Folder {
+        dir: config.dir.join("../scans"),
+        prefix: Some(MediaPath::new("archive/scans").unwrap()),
+        thumbs: false,
+    };
+    assert_eq!(
+        (scans.action, &scans.folder),
+        (Action::Import, &Some(folder))
+    );
 }
 
 fn sidecar(config: &Config) {

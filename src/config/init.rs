@@ -112,6 +112,7 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
          #trusted_proxy = \"127.0.0.1\"\n\n",
         Serve::LISTEN
     ));
+    push(NETWORK);
     push(&limits_text(&Limits::default()));
     push(PRESET);
     push(PEER);
@@ -129,6 +130,15 @@ state = \"state\"
 
 # Tables that could grant rights (users, userprofile, settingsgroup) are passed on only when they are named here.
 #relay_tables = []
+
+";
+
+const NETWORK: &str = "\
+[network]
+# A proxy on the way to peers: \"http://proxy.example.org:3128\", or \"none\". Unset: as HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say. What
+# NO_PROXY names, and this machine, are reached without one in any case.
+#proxy = \"none\"
+# An authority of your own, besides those that the system trusts: ca_file = \"…\", a PEM file. A peer may have a ca_file of its own.
 
 ";
 
@@ -200,7 +210,8 @@ const NOTIFY: &str = "
 
 /// EMDB's two events by their names, which its operators look for.
 const EVENTS: &str = "
-# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, empty-trash.
+# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, empty-trash; and import, which has
+# dir = \"/srv/photos\", and prefix = \"scans\" or thumbs = false if wanted, instead of a peer.
 [[event]]
 name = \"Pull data changes\"
 action = \"pull\"

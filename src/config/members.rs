@@ -10,7 +10,7 @@ use super::edit::{
     NewPeer, added, change, document, ended, line_after, line_end, read, section_of,
 };
 use super::error::Error;
-use super::peer::KeySource;
+use super::peer::{KeySource, Peer};
 
 /// What a member is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,16 @@ pub fn with_peer(file: &Path, new: &NewPeer, members: &Members) -> Result<String
         KeySource::Inline(key) => section.replace(key.expose(), "***"),
         KeySource::File(_) | KeySource::Env(_) => section,
     })
+}
+
+/// The peer as it would be once [`add_peer_with`] has added it; the file stays as it is.
+///
+/// # Errors
+/// As [`add_peer_with`].
+pub fn peer_with(file: &Path, new: &NewPeer, members: &Members) -> Result<Peer, Error> {
+    let (text, _) = added(&read(file)?, file, new)?;
+    let text = Zeroizing::new(with_members(text, file, &new.name, members)?);
+    Ok(Config::parse(&text, file)?.peer(&new.name)?.clone())
 }
 
 /// The text of the file that [`change_peer`] would write, keys and all; the file stays as it is.
@@ -248,6 +258,7 @@ every = \"1h\" # often
             push: false,
             push_originals: None,
             sidecar: false,
+            ca_file: None,
         };
         add_peer_with(&file, &new, &[("enabled", Member::Flag(false))]).unwrap();
         assert!(!Config::load(&file).unwrap().peer("m").unwrap().enabled);

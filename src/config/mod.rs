@@ -17,11 +17,14 @@ pub mod key_file;
 pub mod limits;
 pub mod locate;
 pub mod members;
+mod mistakes;
+pub mod network;
 mod notify;
 pub mod peer;
 mod presets;
 mod read;
 pub mod secret;
+mod shown;
 pub mod units;
 pub mod url;
 mod window;
@@ -38,11 +41,13 @@ use secrecy::zeroize::Zeroizing;
 pub use bandwidth::{Bandwidth, Rates};
 pub use edit::NewPeer;
 pub use error::{Error, Place, Problem};
-pub use event::{Action, Event, When};
+pub use event::{Action, Event, Folder, When};
 pub use limits::Limits;
+pub use network::Network;
 pub use notify::Notify;
 pub use peer::{Generated, KeySource, Peer};
 pub use secret::Secret;
+pub use shown::{Origin, Setting};
 pub use units::MaxDelete;
 pub use url::BaseUrl;
 pub use window::Window;
@@ -68,6 +73,8 @@ pub struct Config {
     pub limits: Limits,
     /// Our own HTTP side.
     pub serve: Serve,
+    /// How others are reached.
+    pub network: Network,
     /// The remote nodes, in the order of the file; names are unique.
     pub peers: Vec<Peer>,
     /// What this node does by itself, in the order of the file; names are unique.
@@ -216,12 +223,17 @@ impl Config {
             file: path.to_owned(),
             source,
         })?;
-        let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
         let written = file::Written::parse(text, &file)?;
+        Self::resolve(&written, file)
+    }
+
+    fn resolve(written: &file::Written, file: PathBuf) -> Result<Self, Error> {
+        let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
         let node = Node::resolve(&written.node)?;
-        let presets = presets::resolve(&written, &dir)?;
-        let (media, state) = folders(&written, &dir, presets)?;
-        let peers = peers(&written.peers, &dir, &node.cluster_id)?;
+        let presets = presets::resolve(written, &dir)?;
+        let (media, state) = folders(written, &dir, presets)?;
+        let network = Network::resolve(&written.network, &dir)?;
+        let peers = peers(&written.peers, &dir, (&node.cluster_id, &network))?;
         let table = |at: &read::At<String>| at.check(|name| Module::new(name.as_str()));
         Ok(Self {
             media,
@@ -229,8 +241,9 @@ impl Config {
             limits: Limits::resolve(&written.limits)?,
             serve: Serve::resolve(&written.serve, &dir)?,
             notify: Notify::resolve(&written.notify)?,
-            events: event::events(&written.events, &peers)?,
+            events: event::events(&written.events, &peers, &dir)?,
             peers,
+            network,
             relay_tables: written
                 .relay_tables
                 .iter()
@@ -492,10 +505,14 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-fn peers(written: &[file::Peer], dir: &Path, own: &NodeId) -> Result<Vec<Peer>, Error> {
+fn peers(
+    written: &[file::Peer],
+    dir: &Path,
+    of_node: (&NodeId, &Network),
+) -> Result<Vec<Peer>, Error> {
     let mut peers: Vec<Peer> = Vec::with_capacity(written.len());
     for one in written {
-        let peer = Peer::resolve(one, dir, own)?;
+        let peer = Peer::resolve(one, dir, of_node)?;
         let first = peers.iter().find(|first| first.name == peer.name);
         if let (Some(first), Some(at)) = (first, &one.name) {
             return Err(at.wrong(Problem::Taken {

@@ -11,6 +11,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::error::{Error, Place, Problem};
 use super::limits;
+use super::network::Network;
 use super::read::At;
 use super::secret::Secret;
 use super::units::MaxDelete;
@@ -44,6 +45,8 @@ pub struct Peer {
     pub insecure_session: bool,
     /// Deletes from this peer per run, instead of `limits.max_delete`.
     pub max_delete: Option<MaxDelete>,
+    /// How it is reached.
+    pub network: Network,
     /// Which assets' files are wanted of it.
     pub filter: Filter,
     key: Option<KeySource>,
@@ -152,13 +155,18 @@ impl Peer {
             sidecar: false,
             insecure_session: false,
             max_delete: None,
+            network: Network::default(),
             filter: Filter::default(),
             key: None,
             place: Place::default(),
         }
     }
 
-    pub(super) fn resolve(written: &file::Peer, dir: &Path, own: &NodeId) -> Result<Self, Error> {
+    pub(super) fn resolve(
+        written: &file::Peer,
+        dir: &Path,
+        (own, network): (&NodeId, &Network),
+    ) -> Result<Self, Error> {
         let base_url = match &written.base_url {
             None => {
                 return Err(missing(
@@ -209,6 +217,7 @@ impl Peer {
             push_originals,
             insecure_session: flag(&written.insecure_session, !base_url.is_https()),
             max_delete: limits::max_delete(&written.max_delete)?,
+            network: network.for_peer(&written.ca_file, dir)?,
             filter: filter::resolve(written)?,
             key: key_source(written, dir)?,
             place: written.place.clone(),

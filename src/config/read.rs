@@ -53,21 +53,20 @@ pub(super) struct Section<'i> {
 impl<'i> Section<'i> {
     /// The whole document.
     pub(super) fn parse(text: &'i str, file: &'i Path) -> Result<Self, Error> {
-        let root = DeTable::parse(text).map_err(|error| Error::Syntax {
-            place: Place {
-                file: file.to_owned(),
-                line: error.span().map(|span| line_of(text, span.start)),
-            },
-            message: error.message().to_owned(),
-        })?;
-        Ok(Self {
+        let root = DeTable::parse(text).map_err(|error| syntax(&error, text, file))?;
+        Ok(Self::of(root.into_inner(), text, file))
+    }
+
+    /// A document that was parsed from `text`.
+    pub(super) fn of(root: DeTable<'i>, text: &'i str, file: &'i Path) -> Self {
+        Self {
             text,
             file,
             prefix: String::new(),
             line: None,
-            left: root.into_inner(),
+            left: root,
             known: Vec::new(),
-        })
+        }
     }
 
     /// Where the section's header is.
@@ -268,6 +267,17 @@ impl<'i> Section<'i> {
         let found = kind(value);
         self.at(key, start, ())
             .wrong(Problem::Kind { wanted, found })
+    }
+}
+
+/// The parser's complaint, which never quotes the text.
+pub(super) fn syntax(error: &toml::de::Error, text: &str, file: &Path) -> Error {
+    Error::Syntax {
+        place: Place {
+            file: file.to_owned(),
+            line: error.span().map(|span| line_of(text, span.start)),
+        },
+        message: error.message().to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::presence::{Presence, presence};
-use super::{Error, Import, LEFT, categories, fields};
+use super::{Error, Import, LEFT, Only, categories, fields};
 use crate::catalogue::{Batch, SourceFile};
 use crate::crash::{self, Point};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
@@ -51,14 +51,8 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
     } else {
         usize::try_from(lost).unwrap_or(usize::MAX)
     };
-    let mut after = String::new();
-    loop {
-        let page = import
-            .catalogue
-            .gone_files(&import.source, import.walk, &after, PAGE)
-            .await?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.path);
+    let mut unseen = Unseen::of(import);
+    while let Some(page) = unseen.next(import).await? {
         import.check_identity()?;
         let (left, unseen): (Vec<_>, Vec<_>) =
             page.into_iter().partition(|row| row.modified_ns == LEFT);
@@ -74,7 +68,11 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
             return Ok(());
         }
     }
-    if is_held {
+    let has_left = {
+        let report = import.report();
+        report.gone + report.moved > 0
+    };
+    if is_held || (import.options.only != Only::Whole && !has_left) {
         Ok(())
     } else {
         categories::prune(import).await
@@ -84,19 +82,58 @@ pub(super) async fn settle(import: &Arc<Import>, live_before: u64) -> Result<(),
 /// How many files are gone.
 async fn count(import: &Import) -> Result<u64, Error> {
     import.check_identity()?;
-    let (mut lost, mut after) = (0, String::new());
-    loop {
-        let page = import
-            .catalogue
-            .gone_files(&import.source, import.walk, &after, PAGE)
-            .await?;
-        let Some(last) = page.last() else {
-            return Ok(lost);
-        };
-        after.clone_from(&last.path);
+    let (mut lost, mut unseen) = (0, Unseen::of(import));
+    while let Some(page) = unseen.next(import).await? {
         for row in page.iter().filter(|row| row.modified_ns != LEFT) {
             lost += u64::from(is_gone(import, row).await);
         }
+    }
+    Ok(lost)
+}
+
+/// Source rows of what was looked at and not seen, a page at a time.
+struct Unseen {
+    /// Places still to be asked about, the next one last; `None` is the whole folder.
+    places: Vec<Option<String>>,
+    after: String,
+}
+
+impl Unseen {
+    fn of(import: &Import) -> Self {
+        let places = match &import.options.only {
+            Only::Whole => vec![None],
+            Only::Below(places) => places.iter().rev().cloned().map(Some).collect(),
+        };
+        Self {
+            places,
+            after: String::new(),
+        }
+    }
+
+    async fn next(&mut self, import: &Import) -> Result<Option<Vec<SourceFile>>, Error> {
+        let (catalogue, source, walk) = (&import.catalogue, &import.source, import.walk);
+        while let Some(place) = self.places.last() {
+            let page = match place {
+                None => {
+                    catalogue
+                        .gone_files(source, walk, &self.after, PAGE)
+                        .await?
+                }
+                Some(place) => {
+                    let after = &self.after;
+                    catalogue
+                        .gone_below(source, walk, (place, after), PAGE)
+                        .await?
+                }
+            };
+            if let Some(last) = page.last() {
+                self.after.clone_from(&last.path);
+                return Ok(Some(page));
+            }
+            self.places.pop();
+            self.after.clear();
+        }
+        Ok(None)
     }
 }
 

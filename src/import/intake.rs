@@ -9,7 +9,7 @@ use super::damage::damaged;
 use super::gone::forget;
 use super::identify::{Fate, Item, identify};
 use super::read::{self, Reading, Refusal, extension};
-use super::walk::{self, Found, Portion};
+use super::walk::{self, Found, Portion, Walk};
 use super::{Error, Import, blocking};
 use crate::catalogue::Wanted;
 use crate::crash::{self, Point};
@@ -22,7 +22,13 @@ use crate::store::{self, Publish};
 /// Takes in the whole folder, or what there is until we are asked to end.
 pub(super) async fn run(import: &Arc<Import>, line: Option<&Line>) -> Result<(), Error> {
     let options = &import.options;
-    let mut portions = walk::start(import.dir.clone(), options.prefix.clone(), options.batch)?;
+    let mut portions = walk::start(Walk {
+        dir: import.dir.clone(),
+        prefix: options.prefix.clone(),
+        batch: options.batch,
+        only: options.only.clone(),
+        quiet: options.quiet.clone(),
+    })?;
     while let Some(portion) = portions.recv().await {
         if import.stop.requested() {
             break;
@@ -43,6 +49,8 @@ pub(super) async fn run(import: &Arc<Import>, line: Option<&Line>) -> Result<(),
 async fn take(import: &Arc<Import>, portion: Portion) -> Result<Vec<Original>, Error> {
     let looked_at = portion.files.len() as u64;
     import.report().seen += looked_at;
+    // Each may be one that was moved and is not looked at yet.
+    import.unread().extend(&portion.restless);
     for reason in &portion.refused {
         import.refuse(reason);
     }

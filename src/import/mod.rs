@@ -9,6 +9,8 @@
 //! mend        what earlier runs left without renditions
 //! ```
 //!
+//! `watch` imports a folder whenever something in it has changed and is at rest, piece by piece.
+//!
 //! Bytes come before rows. What a kill leaves is of three kinds, and the next import mends each: published bytes without
 //! rows are published again, since their file is still new; an asset that waits for renditions says so in its record
 //! (`previewstatus` 0); and a place that was left, by a move or a delete, keeps its source row, marked, until it is cleared.
@@ -19,23 +21,30 @@ mod context;
 mod damage;
 mod error;
 mod fields;
+mod folder;
 mod gone;
 mod identify;
 mod ids;
 mod intake;
 mod mend;
 mod moves;
+mod only;
 mod presence;
+mod quiet;
 mod read;
 #[cfg(test)]
 mod tests;
 mod walk;
+pub mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use error::Error;
+pub use folder::{ACTIVITY, Folder, Look, into_node, summary};
+pub use only::Only;
+pub use quiet::Quiet;
 
 use crate::catalogue::Catalogue;
 use crate::model::{MediaPath, NodeId};
@@ -66,6 +75,10 @@ pub struct Options {
     pub max_delete: Option<u64>,
     /// Whether to look only.
     pub dry_run: bool,
+    /// Which part of the folder is looked at. What an earlier run left without renditions is made after a look at the whole alone.
+    pub only: Only,
+    /// Whose rest is waited for: files that are not at rest are as if they could not be read.
+    pub quiet: Option<Arc<Quiet>>,
 }
 
 /// What an import did, or in a dry run would do.
@@ -132,7 +145,7 @@ pub async fn run(
     }
     let mut report = *import.report();
     if let Some(shop) = &shop {
-        if !shutdown.requested() {
+        if !shutdown.requested() && options.only == Only::Whole {
             mend::run(&import, shop).await?;
         }
         report.renditions += shop.tally().renditions;

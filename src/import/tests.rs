@@ -69,6 +69,8 @@ impl Node {
             batch: 4,
             max_delete: None,
             dry_run: false,
+            only: Only::Whole,
+            quiet: None,
         }
     }
 

@@ -5,13 +5,16 @@
 //! with the folder, or when nobody takes portions any more.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use walkdir::{DirEntry, WalkDir};
 
-use super::Error;
+use super::{Error, Only, Quiet};
 use crate::model::MediaPath;
 
 /// Names that systems drop beside media and that nobody means to keep.
@@ -41,6 +44,19 @@ pub(super) struct Portion {
     pub(super) files: Vec<Found>,
     /// What cannot be imported, with the reason.
     pub(super) refused: Vec<String>,
+    /// Bytes of files that are not at rest.
+    pub(super) restless: Vec<u64>,
+}
+
+/// What of a checked folder is walked, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Walk {
+    pub(super) dir: PathBuf,
+    pub(super) prefix: Option<MediaPath>,
+    /// Most entries of a portion.
+    pub(super) batch: usize,
+    pub(super) only: Only,
+    pub(super) quiet: Option<Arc<Quiet>>,
 }
 
 impl Portion {
@@ -65,7 +81,7 @@ pub(super) fn check(dir: &Path, root: &Path) -> Result<PathBuf, Error> {
     if dir.starts_with(&root) || root.starts_with(&dir) {
         return Err(Error::Overlaps { dir, root });
     }
-    let holds_a_file = entries(&dir)
+    let holds_a_file = entries(&dir, 1)
         .flatten()
         .any(|entry| entry.file_type().is_file());
     if holds_a_file {
@@ -79,62 +95,97 @@ pub(super) fn check(dir: &Path, root: &Path) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// [`Error::Worker`] when there is no thread to be had.
-pub(super) fn start(
-    dir: PathBuf,
-    prefix: Option<MediaPath>,
-    batch: usize,
-) -> Result<mpsc::Receiver<Portion>, Error> {
+pub(super) fn start(walk: Walk) -> Result<mpsc::Receiver<Portion>, Error> {
     let (portions, taken) = mpsc::channel(1);
     std::thread::Builder::new()
         .name("import-walk".to_owned())
-        .spawn(move || walk(&dir, prefix.as_ref(), batch.max(1), &portions))
+        .spawn(move || walk.run(&portions))
         .map_err(|_| Error::Worker)?;
     Ok(taken)
 }
 
-fn walk(dir: &Path, prefix: Option<&MediaPath>, batch: usize, to: &mpsc::Sender<Portion>) {
-    let mut portion = Portion::default();
-    portion.dirs.extend(prefix.cloned());
-    let mut entries = entries(dir);
-    while let Some(entry) = entries.next() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                portion.refused.push(error.to_string());
-                continue;
+impl Walk {
+    fn run(&self, to: &mpsc::Sender<Portion>) {
+        let mut portion = Portion::default();
+        portion.dirs.extend(self.prefix.clone());
+        for root in self.only.roots(&self.dir) {
+            if !self.below(&root, &mut portion, to) {
+                return;
             }
-        };
-        let is_dir = entry.file_type().is_dir();
-        match place(dir, prefix, &entry) {
-            Ok((_, path)) if is_dir => portion.dirs.push(path),
-            Ok((rel, path)) => match file(&entry, rel, path) {
-                Ok(found) => portion.files.push(found),
-                Err(reason) => portion.refused.push(reason),
-            },
-            Err(reason) => {
-                portion.refused.push(reason);
-                if is_dir {
-                    entries.skip_current_dir();
+        }
+        // Refused only when the import has ended already.
+        let _unwanted = to.blocking_send(portion);
+    }
+
+    /// Walks from one root on; `false` when nobody takes portions any more.
+    fn below(&self, root: &Path, portion: &mut Portion, to: &mpsc::Sender<Portion>) -> bool {
+        let mut entries = entries(root, usize::from(root == self.dir));
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                // What was heard of may be gone again, and that is what `gone` is for.
+                Err(error) if self.only != Only::Whole && is_gone(&error) => continue,
+                Err(error) => {
+                    portion.refused.push(error.to_string());
+                    continue;
+                }
+            };
+            let is_dir = entry.file_type().is_dir();
+            match place(&self.dir, self.prefix.as_ref(), &entry) {
+                Ok((_, path)) if is_dir => portion.dirs.push(path),
+                Ok((rel, path)) => self.file(&entry, rel, path, portion),
+                Err(reason) => {
+                    portion.refused.push(reason);
+                    if is_dir {
+                        entries.skip_current_dir();
+                    }
                 }
             }
+            if portion.is_full(self.batch.max(1))
+                && to.blocking_send(std::mem::take(portion)).is_err()
+            {
+                return false;
+            }
         }
-        if portion.is_full(batch) && to.blocking_send(std::mem::take(&mut portion)).is_err() {
-            return;
-        }
+        true
     }
-    // Refused only when the import has ended already.
-    let _unwanted = to.blocking_send(portion);
+
+    fn file(&self, entry: &DirEntry, rel: String, path: MediaPath, portion: &mut Portion) {
+        let stat = match regular(entry, &rel) {
+            Ok(stat) => stat,
+            Err(reason) => return portion.refused.push(reason),
+        };
+        if self
+            .quiet
+            .as_ref()
+            .is_some_and(|quiet| !quiet.is_at_rest(&rel, &stat))
+        {
+            return portion.restless.push(stat.len());
+        }
+        portion.files.push(Found {
+            rel,
+            path,
+            size: stat.len(),
+            modified_ns: modified_ns(&stat),
+        });
+    }
+}
+
+fn is_gone(error: &walkdir::Error) -> bool {
+    let kind = error.io_error().map(std::io::Error::kind);
+    matches!(kind, Some(ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 type Entries = walkdir::FilterEntry<walkdir::IntoIter, fn(&DirEntry) -> bool>;
 
-/// All entries below the folder, in order of names, without junk and links.
-fn entries(dir: &Path) -> Entries {
+/// All entries below a root, and with a depth of 0 itself, in order of names, without junk and links.
+fn entries(root: &Path, depth: usize) -> Entries {
     let wanted: fn(&DirEntry) -> bool = |entry| {
         !(entry.path_is_symlink() || !entry.file_type().is_dir() && is_junk(entry.file_name()))
     };
-    WalkDir::new(dir)
-        .min_depth(1)
+    WalkDir::new(root)
+        .follow_root_links(depth > 0)
+        .min_depth(depth)
         .sort_by_file_name()
         .into_iter()
         .filter_entry(wanted)
@@ -168,17 +219,11 @@ fn place(
     Ok((rel.to_owned(), path))
 }
 
-fn file(entry: &DirEntry, rel: String, path: MediaPath) -> Result<Found, String> {
+fn regular(entry: &DirEntry, rel: &str) -> Result<Metadata, String> {
     if !entry.file_type().is_file() {
         return Err(format!("{rel}: is neither a file nor a directory"));
     }
-    let stat = entry.metadata().map_err(|error| error.to_string())?;
-    Ok(Found {
-        rel,
-        path,
-        size: stat.len(),
-        modified_ns: modified_ns(&stat),
-    })
+    entry.metadata().map_err(|error| error.to_string())
 }
 
 /// Modification time in nanoseconds since 1970; stays inside the range of the type.
@@ -194,7 +239,14 @@ mod tests {
 
     fn walked(dir: &Path, prefix: Option<&str>) -> Vec<Portion> {
         let prefix = prefix.map(|prefix| MediaPath::new(prefix).unwrap());
-        let mut portions = start(dir.to_owned(), prefix, 2).unwrap();
+        let walk = Walk {
+            dir: dir.to_owned(),
+            prefix,
+            batch: 2,
+            only: Only::Whole,
+            quiet: None,
+        };
+        let mut portions = start(walk).unwrap();
         std::iter::from_fn(|| portions.blocking_recv()).collect()
     }
 

@@ -14,6 +14,26 @@ pub enum Error {
         /// What the library says.
         source: reqwest::Error,
     },
+    /// A variable of the environment names no proxy. Its value is not shown: it may hold a password.
+    #[error(
+        "the environment variable {variable} is no address of a proxy: write for example http://proxy.example.org:3128, or set \
+         proxy = \"none\" under [network]"
+    )]
+    Proxy {
+        /// Its name.
+        variable: &'static str,
+    },
+    /// The peer does not let a user in.
+    #[error(
+        "peer {peer} does not let {user:?} in: check the name and the password, and that the user is enabled there; an emsync node has \
+         no such users, there `emsync key add NAME` makes a key"
+    )]
+    Login {
+        /// The peer.
+        peer: String,
+        /// The user.
+        user: String,
+    },
     /// The key cannot be sent as a header.
     #[error(
         "peer {peer}: the key holds characters that no header can carry; make a new one with `emsync key add` or EMDB's getkey"
@@ -181,6 +201,8 @@ impl Error {
             Self::Reply { source, .. } => source.class(),
             Self::Html { .. } | Self::Encoded { .. } => Class::Corrupt,
             Self::Client { .. }
+            | Self::Proxy { .. }
+            | Self::Login { .. }
             | Self::Key { .. }
             | Self::Refused { .. }
             | Self::ReadOnly { .. }

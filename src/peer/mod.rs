@@ -8,8 +8,10 @@ mod digests;
 mod error;
 mod feed;
 mod files;
+mod login;
 mod patience;
 mod probe;
+pub mod route;
 mod sending;
 mod watch;
 mod witness;
@@ -25,6 +27,7 @@ use tokio::time::Instant;
 pub use error::Error;
 pub use feed::{Cursor, Page, UploadsAsked};
 pub use files::Download;
+pub use login::fetch_key;
 pub use patience::Patience;
 pub use probe::{Kind, Probe, SKEW_WARNED, Warning};
 pub use sending::Outgoing;
@@ -38,6 +41,7 @@ use crate::protocol::cookies::CookieJar;
 use crate::retry::Budget;
 use crate::shutdown::Shutdown;
 use crate::throttle::Throttle;
+use route::Reach;
 
 /// Longest pause a peer can impose on us with one answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -70,7 +74,8 @@ impl Peer {
     /// Prepares a client; connects to nothing yet.
     ///
     /// # Errors
-    /// [`Error::Key`] when the key cannot travel in a header, [`Error::Client`] when the TLS back end does not start.
+    /// [`Error::Key`] when the key cannot travel in a header, [`Error::Proxy`] when a variable names no proxy, [`Error::Client`] when
+    /// the TLS back end does not start.
     pub fn new(
         settings: &config::Peer,
         key: &config::Secret,
@@ -85,12 +90,7 @@ impl Peer {
             if !gzip {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            let builder = match settings.base_url.is_https() {
-                true => Client::builder(),
-                // No redirect is followed, so that no certificate is ever looked at: the system's need not be read.
-                false => Client::builder().tls_certs_only(std::iter::empty()),
-            };
-            let client = builder
+            let client = route::builder(&settings.network, Reach::of(&settings.base_url))?
                 .user_agent(concat!("emsync/", env!("CARGO_PKG_VERSION")))
                 .default_headers(headers)
                 .redirect(reqwest::redirect::Policy::none())

@@ -14,6 +14,7 @@ pub mod digests;
 mod envelope;
 pub mod error;
 mod form;
+pub mod getkey;
 pub mod lenient;
 pub mod listed;
 pub mod receiving;

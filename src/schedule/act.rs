@@ -60,6 +60,7 @@ impl Run<'_> {
             Action::Push => self.exchange(Ways::Out).await,
             Action::Verify => self.verify().await,
             Action::Thumbs => self.alone(self.thumbs().await),
+            Action::Import => self.import().await,
             Action::EmptyTrash => self.alone(self.empty_trash().await),
         }
     }

@@ -13,6 +13,7 @@
 //! [`Scheduler::run`] ends when it is asked to, once every run has ended: each is asked to end, too, and stays owed.
 
 mod act;
+mod import;
 mod lanes;
 mod log;
 mod run;

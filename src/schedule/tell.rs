@@ -6,8 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::catalogue::RunOutcome;
-use crate::config::{Event, Secret};
+use crate::config::{Event, Network, Secret};
 use crate::node::Node;
+use crate::peer::route::{self, Reach};
 use crate::shutdown::Shutdown;
 
 /// Longest wait for an answer.
@@ -34,11 +35,11 @@ pub(super) struct Told<'a> {
 /// Tells whom the configuration names, unless the end is asked for.
 pub(super) async fn tell(node: &Node, event: &Event, told: &Told<'_>, stop: &Shutdown) {
     let everybody = async {
-        let notify = &node.config.notify;
+        let (notify, network) = (&node.config.notify, &node.config.network);
         match told.outcome {
             RunOutcome::Ok | RunOutcome::TransferLimit | RunOutcome::TimeLimit => {
                 if let Some(ping) = event.ping.as_ref().or(notify.ping.as_ref()) {
-                    ask("ping", ping, None).await;
+                    ask(network, ("ping", ping), None).await;
                 }
             }
             outcome if outcome.needs_a_person() => {
@@ -47,7 +48,7 @@ pub(super) async fn tell(node: &Node, event: &Event, told: &Told<'_>, stop: &Shu
                 tokio::join!(
                     async {
                         if let Some(webhook) = webhook {
-                            ask("webhook", webhook, Some(body)).await;
+                            ask(network, ("webhook", webhook), Some(body)).await;
                         }
                     },
                     async {
@@ -66,10 +67,10 @@ pub(super) async fn tell(node: &Node, event: &Event, told: &Told<'_>, stop: &Shu
     }
 }
 
-async fn ask(what: &'static str, address: &Secret, body: Option<String>) {
+async fn ask(network: &Network, (what, address): (&'static str, &Secret), body: Option<String>) {
     let mut waits = AGAIN.into_iter();
     loop {
-        let Err(reason) = ask_once(address, body.clone()).await else {
+        let Err(reason) = ask_once(network, address, body.clone()).await else {
             return;
         };
         let Some(wait) = waits.next() else {
@@ -82,8 +83,9 @@ async fn ask(what: &'static str, address: &Secret, body: Option<String>) {
 }
 
 /// Answers why nobody took it, without the address.
-async fn ask_once(address: &Secret, body: Option<String>) -> Result<(), String> {
-    let client = reqwest::Client::builder()
+async fn ask_once(network: &Network, address: &Secret, body: Option<String>) -> Result<(), String> {
+    let client = route::builder(network, Reach::Any)
+        .map_err(|error| crate::error::chain(&error))?
         .user_agent(concat!("emsync/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::limited(3))
         .timeout(ANSWER)

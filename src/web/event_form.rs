@@ -15,7 +15,7 @@ use crate::catalogue::Session;
 use crate::config::edit::{self, EventText};
 
 /// What an event can do.
-const ACTIONS: [(&str, &str); 6] = [
+const ACTIONS: [(&str, &str); 7] = [
     (
         "sync",
         "bring what changed, and send where the peer has that",
@@ -24,6 +24,7 @@ const ACTIONS: [(&str, &str); 6] = [
     ("push", "send what changed here"),
     ("verify", "compare with the peer"),
     ("thumbs", "make renditions that are missing or stale"),
+    ("import", "take in what changed in a folder"),
     ("empty-trash", "end what lies in the trash for too long"),
 ];
 
@@ -51,6 +52,9 @@ pub(super) struct Fields {
     make_up: bool,
     max_transfer: String,
     max_duration: String,
+    dir: String,
+    prefix: String,
+    thumbs: bool,
     enabled: bool,
 }
 
@@ -69,6 +73,9 @@ impl From<EventText> for Fields {
             make_up: text.make_up.unwrap_or(true),
             max_transfer: text.max_transfer.unwrap_or_default(),
             max_duration: text.max_duration.unwrap_or_default(),
+            dir: text.dir.unwrap_or_default(),
+            prefix: text.prefix.unwrap_or_default(),
+            thumbs: text.thumbs.unwrap_or(true),
             enabled: text.enabled.unwrap_or(true),
         }
     }
@@ -95,6 +102,10 @@ impl Fields {
             make_up: unless_on(self.make_up),
             max_transfer: text(&self.max_transfer),
             max_duration: text(&self.max_duration),
+            dir: text(&self.dir),
+            prefix: text(&self.prefix),
+            // Only an import has the choice.
+            thumbs: (self.action == "import" && !self.thumbs).then_some(false),
             enabled: unless_on(self.enabled),
         }
     }
@@ -137,6 +148,7 @@ pub(super) async fn form(
             action: "pull".to_owned(),
             every: "15m".to_owned(),
             make_up: true,
+            thumbs: true,
             enabled: true,
             ..Fields::default()
         },

@@ -148,6 +148,7 @@ fn added(config: &Config, fields: &Fields) -> Result<(), String> {
         push: false,
         push_originals: None,
         sidecar: false,
+        ca_file: None,
     };
     let report = |error: config::Error| error.report();
     // Its name is checked before a file is called so.

@@ -86,7 +86,9 @@ fn row(standing: Standing) -> Row {
         peer: match event.peer {
             Some(peer) => peer,
             None if event.action.is_with_peers() => "all enabled".to_owned(),
-            None => String::new(),
+            None => {
+                (event.folder.as_ref()).map_or_else(String::new, |of| of.dir.display().to_string())
+            }
         },
         enabled: event.enabled,
         next_at: standing.next_at.map(when),

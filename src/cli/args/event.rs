@@ -1,5 +1,7 @@
 //! Commands about what the node does by itself.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// See [`Command::Event`](super::Command::Event).
@@ -57,6 +59,8 @@ Examples:
   emsync event add nightly --action sync --peer master --cron \"30 2 * * *\" --jitter 10m
   emsync event add seed --action pull --every 1h --window 22:00-06:00      only at night; a run ends with it
   emsync event add proof --action verify --peer master --cron \"0 7 * * Mon\"
+  emsync event add photos --action import --dir /srv/photos --every 1h
+  emsync event add scans --action import --dir /srv/scans --prefix scans --cron \"15 3 * * *\" --no-thumbs
   emsync event run nightly
 
 A running `emsync serve` takes a changed configuration when it gets SIGHUP.";
@@ -66,7 +70,7 @@ A running `emsync serve` takes a changed configuration when it gets SIGHUP.";
 pub struct EventAdd {
     /// What to call it.
     pub name: String,
-    /// What it does: sync, pull, push, verify, thumbs or empty-trash.
+    /// What it does: sync, pull, push, verify, thumbs, import or empty-trash.
     #[arg(long)]
     pub action: String,
     /// With which peer [default: every enabled one].
@@ -101,6 +105,15 @@ pub struct EventAdd {
     /// End a run after so long.
     #[arg(long, value_name = "SPAN")]
     pub max_duration: Option<String>,
+    /// The folder that --action import takes in.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Put its paths under PREFIX.
+    #[arg(long, value_name = "PREFIX", requires = "dir")]
+    pub prefix: Option<String>,
+    /// Make no thumbnails of it.
+    #[arg(long, requires = "dir")]
+    pub no_thumbs: bool,
     /// Run by hand only, for now.
     #[arg(long)]
     pub disabled: bool,

@@ -34,12 +34,18 @@ pub struct EventText {
     pub max_transfer: Option<String>,
     /// Longest time of a run.
     pub max_duration: Option<String>,
+    /// The folder that it imports.
+    pub dir: Option<String>,
+    /// What that one's paths are put under.
+    pub prefix: Option<String>,
+    /// Whether its import makes renditions.
+    pub thumbs: Option<bool>,
     /// Whether it runs by itself.
     pub enabled: Option<bool>,
 }
 
 impl EventText {
-    fn values(&self) -> [(&'static str, Option<Value>); 12] {
+    fn values(&self) -> [(&'static str, Option<Value>); 15] {
         let text = |text: &Option<String>| text.as_ref().map(Value::from);
         let flag = |flag: Option<bool>| flag.map(Value::from);
         [
@@ -54,6 +60,9 @@ impl EventText {
             ("make_up", flag(self.make_up)),
             ("max_transfer", text(&self.max_transfer)),
             ("max_duration", text(&self.max_duration)),
+            ("dir", text(&self.dir)),
+            ("prefix", text(&self.prefix)),
+            ("thumbs", flag(self.thumbs)),
             ("enabled", flag(self.enabled)),
         ]
     }
@@ -86,6 +95,9 @@ pub fn event_text(file: &Path, name: &str) -> Result<EventText, Error> {
         make_up: flag("make_up"),
         max_transfer: text("max_transfer"),
         max_duration: text("max_duration"),
+        dir: text("dir"),
+        prefix: text("prefix"),
+        thumbs: flag("thumbs"),
         enabled: flag("enabled"),
     })
 }

@@ -29,6 +29,8 @@ async fn with_picture(picture: &str) -> (Site, String) {
         batch: 10,
         max_delete: None,
         dry_run: false,
+        only: import::Only::Whole,
+        quiet: None,
     };
     let own = &node.config.node.cluster_id;
     let (monitor, stop) = (Arc::new(Silent), Shutdown::new());

@@ -38,6 +38,8 @@ async fn import(mirror: &Mirror, dir: &Path, thumbs: bool, batch: usize) -> Resu
         batch,
         max_delete: None,
         dry_run: false,
+        only: import::Only::Whole,
+        quiet: None,
     };
     let node = &mirror.node;
     let (own, stop) = (&node.config.node.cluster_id, Shutdown::new());

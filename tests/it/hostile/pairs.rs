@@ -29,6 +29,7 @@ async fn mirror_of_two(first: &Master, second: &Master) -> Mirror {
             push: false,
             push_originals: None,
             sidecar: false,
+            ca_file: None,
         };
         add_peer(&config.file, &peer).unwrap();
         let limits = config.limits.clone();

@@ -143,6 +143,7 @@ async fn a_chain_hands_on_what_came_from_one_end_to_the_other() {
             push: true,
             push_originals: None,
             sidecar: false,
+            ca_file: None,
         };
         add_peer(&config.file, &peer).unwrap();
         *config = Config::load(&config.file).unwrap();

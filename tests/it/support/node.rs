@@ -64,6 +64,7 @@ impl Mirror {
                 push: false,
                 push_originals: None,
                 sidecar: false,
+                ca_file: None,
             },
         )
         .unwrap();

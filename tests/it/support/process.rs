@@ -129,6 +129,24 @@ impl Place {
         self.start(args).wait()
     }
 
+    /// Runs the program to its end with a text on its standard input.
+    pub(crate) fn run_told(&self, args: &[&str], input: &str) -> Ran {
+        let file = self.path("stdin");
+        std::fs::write(&file, input).unwrap();
+        let mut command = self.command(args);
+        let done = command.stdin(File::open(file).unwrap()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let ran = Ran {
+            line: format!("emsync {}", args.join(" ")),
+            code: done.status.code(),
+            stdout: text(done.stdout),
+            stderr: text(done.stderr),
+        };
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        self.said.lock().unwrap().push((ran.line.clone(), all));
+        ran
+    }
+
     /// Starts the program.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         self.spawn(args, Stdio::piped())

@@ -82,6 +82,8 @@ pub(crate) async fn import_folder(
         batch: 4,
         max_delete: None,
         dry_run: false,
+        only: import::Only::Whole,
+        quiet: None,
     };
     let (own, stop) = (&node.config.node.cluster_id, Shutdown::new());
     let (catalogue, store) = (&node.catalogue, &node.store);
@@ -269,6 +271,7 @@ async fn make_mirror(dir: &Path, master: &Master) {
         push: false,
         push_originals: None,
         sidecar: false,
+        ca_file: None,
     };
     add_peer(&config.file, &peer).unwrap();
     Program::at(&dir.join("r"))
