@@ -339,6 +339,11 @@ pub enum Problem {
     /// A certificate without its key, or the other way round.
     #[error("{0} is needed as well: the certificate chain and its private key, both as PEM files")]
     HalfTls(&'static str),
+    /// Files would go and nobody could have them.
+    #[error(
+        "pull_through = true is needed as well: what goes to make room is fetched again when somebody reads it"
+    )]
+    CacheWithoutPullThrough,
     /// Two sources of one key.
     #[error("{first} is given as well: keep one of key, key_file and key_env")]
     SecondKey {

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 pub use error::Error;
 pub use feed::{Cursor, Page, UploadsAsked};
-pub use files::Download;
+pub use files::{Download, Holding};
 pub use patience::Patience;
 pub use probe::{Kind, Probe, SKEW_WARNED, Warning};
 pub use sending::Outgoing;

@@ -4,6 +4,10 @@
 //! Files are asked for by their names, wherever they lie. Of two files of one name the one is meant whose asset the header
 //! `x-emsync-asset` names; a client that knows no such header gets the one that came first.
 //!
+//! Originals need a key. Generated files need one too, unless this node shares those of assets that nothing restricts
+//! ([`Sharing`](super::node::Sharing)); whoever shows no key learns nothing of the others, not even whether they are there. What anybody
+//! may have any cache may keep for a while; everything else is for who asked, and asked for again each time.
+//!
 //! The row says what the file is, the open handle gives the bytes; a file that is replaced meanwhile stays readable through
 //! its handle. One piece of 256 KiB is in memory for each body under way. What the system has in memory is opened and read on
 //! the spot, everything else on a thread that may wait for the disk.
@@ -12,20 +16,22 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
+use super::auth;
 use super::error::{self, Error};
+use super::fresh::Freshness;
 use super::node::Node;
 use super::range::{Part, Version};
 use super::request::Asked;
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
-use crate::protocol::wire_path::{ASSET_HEADER, asset_from_header};
+use crate::protocol::wire_path::{ASSET_HEADER, AWAY, AWAY_HEADER, asset_from_header};
 use crate::store::OpenFile;
 use crate::throttle::Throttle;
 
@@ -43,17 +49,24 @@ pub(super) async fn file(
     if path.is_bookkeeping() {
         return Err(Error::NotFound);
     }
-    let asset = asked.header(ASSET_HEADER).and_then(asset_from_header);
-    let (file, open) = recorded(node, kind, path, asset.as_ref()).await?;
-    let version = Version::new(&file.sha256, file.modified, file.size);
+    let sought = Sought {
+        kind,
+        path,
+        asset: asked.header(ASSET_HEADER).and_then(asset_from_header),
+        reader: reader(node, kind, asked).await?,
+    };
+    let version_of = |file: &MediaFile| Version::new(&file.sha256, file.modified, file.size);
+    let is_known = |file: &MediaFile| {
+        let tags = all(asked, &IF_NONE_MATCH);
+        let plain = asked.method != Method::POST;
+        plain && version_of(file).is_known(tags.as_deref(), one(asked, &IF_MODIFIED_SINCE))
+    };
+    let needs_bytes = |file: &MediaFile| asked.method != Method::HEAD && !is_known(file);
+    let Found { file, open, fresh } = recorded(node, &sought, needs_bytes).await?;
+    let version = version_of(&file);
     let mut reply = Response::new(Body::empty());
-    describe(reply.headers_mut(), &version);
-    let plain = asked.method != Method::POST;
-    let known = version.is_known(
-        all(asked, &IF_NONE_MATCH).as_deref(),
-        one(asked, &IF_MODIFIED_SINCE),
-    );
-    if plain && known {
+    describe(reply.headers_mut(), &version, &fresh);
+    if is_known(&file) {
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(reply);
     }
@@ -64,7 +77,7 @@ pub(super) async fn file(
     let (first, length) = match part {
         Part::Whole => (0, version.size),
         Part::Span { first, last } => (first, last - first + 1),
-        Part::Beyond => return Ok(beyond(&version)),
+        Part::Beyond => return Ok(beyond(&version, &fresh)),
     };
     let headers = reply.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -74,49 +87,170 @@ pub(super) async fn file(
         insert(headers, CONTENT_RANGE, &range);
         *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
-    if asked.method != Method::HEAD {
-        *reply.body_mut() = body(open, first, length, &file, node.throttle.clone()).await?;
+    match open {
+        Some(open) if asked.method != Method::HEAD => {
+            if let Some(edge) = &node.edge {
+                edge.note_read(&file);
+            }
+            *reply.body_mut() = body(open, first, length, &file, node.throttle.clone()).await?;
+        }
+        Some(_) => {}
+        None => {
+            let headers = reply.headers_mut();
+            headers.insert(AWAY_HEADER, HeaderValue::from_static(AWAY));
+        }
     }
     Ok(reply)
 }
 
-/// The row and the open file that belongs to it. A file that is just being replaced gets its bytes before its row; so a
-/// difference counts only when it is still there after a second look.
-async fn recorded(
-    node: &Node,
-    kind: FileKind,
-    path: &MediaPath,
-    asset: Option<&AssetId>,
-) -> Result<(MediaFile, OpenFile), Error> {
-    let mut looked = 0;
-    loop {
-        let row = node.known.file(kind, path, asset).await?;
-        let row = row.ok_or(Error::NotFound)?;
-        if row.is_damaged() {
-            return Err(Error::Rotten {
-                kind,
-                path: path.clone(),
-            });
-        }
-        let file = row.file;
-        looked += 1;
-        let wrong = match open(node, kind, file.place()).await? {
-            Some(open) if open.size == file.size => return Ok((file, open)),
-            Some(open) => Error::Damaged {
-                kind,
-                path: path.clone(),
-                expected: file.size,
-                actual: open.size,
-            },
-            None => Error::Missing {
-                kind,
-                path: path.clone(),
-            },
-        };
-        if looked == 2 {
-            return Err(wrong);
+/// Who wants a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// Somebody with a key of ours.
+    Holder,
+    /// Anybody: a key that is none of ours, or none.
+    Anybody {
+        /// Whether there was one.
+        shows_key: bool,
+    },
+}
+
+impl Reader {
+    /// What he gets to hear where he may not have something.
+    fn refused(self) -> Error {
+        match self {
+            Self::Anybody { shows_key: false } => Error::NotFound,
+            _ => Error::Refused,
         }
     }
+}
+
+/// Finds out who asks; refuses at once whoever can have nothing of this kind.
+async fn reader(node: &Node, kind: FileKind, asked: &Asked) -> Result<Reader, Error> {
+    match auth::authenticate(node, asked).await {
+        Ok(_) => Ok(Reader::Holder),
+        Err(Error::Refused) if kind == FileKind::Generated && node.sharing.public_renditions => {
+            let shows_key = auth::presented(node, asked).is_some();
+            Ok(Reader::Anybody { shows_key })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// How long who may keep a file: decided by its asset alone, so that one URL says the same to everybody.
+async fn freshness(
+    node: &Node,
+    asset: &AssetId,
+    kind: FileKind,
+    reader: Reader,
+) -> Result<Freshness, Error> {
+    let shared = kind == FileKind::Generated && node.sharing.public_renditions;
+    if shared && node.known.is_public(asset).await? {
+        return Ok(Freshness::Shared(node.sharing));
+    }
+    match reader {
+        Reader::Holder => Ok(Freshness::Private),
+        Reader::Anybody { .. } => Err(reader.refused()),
+    }
+}
+
+/// What a request is after.
+struct Sought<'a> {
+    kind: FileKind,
+    path: &'a MediaPath,
+    asset: Option<AssetId>,
+    reader: Reader,
+}
+
+/// A file as its row has it.
+struct Found {
+    file: MediaFile,
+    /// Not there when nothing of its bytes was wanted and they are not here.
+    open: Option<OpenFile>,
+    fresh: Freshness,
+}
+
+/// The row and the open file that belongs to it. A file that is just being replaced gets its bytes before its row; so a
+/// difference counts only when it is still there after a second look. What is not here is fetched where this node does that, unless
+/// `needs_bytes` says of a file that went to make room that its row is enough.
+async fn recorded(
+    node: &Node,
+    sought: &Sought<'_>,
+    needs_bytes: impl Fn(&MediaFile) -> bool,
+) -> Result<Found, Error> {
+    let (kind, path, asset) = (sought.kind, sought.path, sought.asset.as_ref());
+    let (mut looked, mut fetched) = (0, false);
+    loop {
+        let Some(row) = node.known.file(kind, path, asset).await? else {
+            if fetched {
+                return Err(Error::NotFound);
+            }
+            fetch_unknown(node, sought).await?;
+            fetched = true;
+            continue;
+        };
+        let fresh = freshness(node, &row.file.asset, kind, sought.reader).await?;
+        let is_here = row.is_here();
+        if row.evicted && !needs_bytes(&row.file) {
+            let (file, open) = (row.file, None);
+            return Ok(Found { file, open, fresh });
+        }
+        looked += 1;
+        let wrong = if row.is_damaged() {
+            Error::Rotten {
+                kind,
+                path: path.clone(),
+            }
+        } else if row.evicted {
+            missing(sought)
+        } else {
+            let file = row.file;
+            match open(node, kind, file.place()).await? {
+                Some(open) if open.size == file.size => {
+                    let open = Some(open);
+                    return Ok(Found { file, open, fresh });
+                }
+                Some(open) => Error::Damaged {
+                    kind,
+                    path: path.clone(),
+                    expected: file.size,
+                    actual: open.size,
+                },
+                None => missing(sought),
+            }
+        };
+        if is_here && looked < 2 {
+            continue;
+        }
+        match &node.edge {
+            Some(edge) if !fetched => edge.bring(kind, path, asset).await?,
+            _ => return Err(wrong),
+        }
+        (looked, fetched) = (0, true);
+    }
+}
+
+fn missing(sought: &Sought<'_>) -> Error {
+    Error::Missing {
+        kind: sought.kind,
+        path: sought.path.clone(),
+    }
+}
+
+/// Fetches a file that has no row yet, if this node does that and the reader may have it.
+async fn fetch_unknown(node: &Node, sought: &Sought<'_>) -> Result<(), Error> {
+    let (kind, path, asset) = (sought.kind, sought.path, sought.asset.as_ref());
+    let unknown = || match sought.reader {
+        Reader::Holder => Error::NotFound,
+        anybody => anybody.refused(),
+    };
+    let edge = node.edge.as_ref().ok_or_else(unknown)?;
+    if sought.reader != Reader::Holder {
+        let owner = edge.owner(kind, path, asset).await?;
+        let owner = owner.ok_or_else(unknown)?;
+        freshness(node, &owner, kind, sought.reader).await?;
+    }
+    Ok(edge.bring(kind, path, asset).await?)
 }
 
 async fn open(node: &Node, kind: FileKind, place: &MediaPath) -> Result<Option<OpenFile>, Error> {
@@ -203,14 +337,13 @@ async fn piece(open: &Arc<OpenFile>, first: u64, length: u64) -> std::io::Result
 }
 
 /// What stands in every reply about a file that is there.
-fn describe(headers: &mut HeaderMap, version: &Version) {
+fn describe(headers: &mut HeaderMap, version: &Version, fresh: &Freshness) {
     insert(headers, ETAG, &version.tag);
     if let Some(date) = version.last_modified() {
         insert(headers, LAST_MODIFIED, &date);
     }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let fresh = HeaderValue::from_static("private, max-age=0, must-revalidate");
-    headers.insert(CACHE_CONTROL, fresh);
+    fresh.put(headers);
 }
 
 fn label(headers: &mut HeaderMap, kind: FileKind, path: &MediaPath) {
@@ -225,9 +358,9 @@ fn label(headers: &mut HeaderMap, kind: FileKind, path: &MediaPath) {
     }
 }
 
-fn beyond(version: &Version) -> Response {
+fn beyond(version: &Version, fresh: &Freshness) -> Response {
     let mut reply = error::empty(StatusCode::RANGE_NOT_SATISFIABLE);
-    describe(reply.headers_mut(), version);
+    describe(reply.headers_mut(), version, fresh);
     let range = format!("bytes */{}", version.size);
     insert(reply.headers_mut(), CONTENT_RANGE, &range);
     reply
