@@ -116,7 +116,7 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
          #max_age = \"{}\"\n#stale_while_revalidate = \"{}\"\n\
          # Whether a file that is not here yet is fetched from its peer when somebody reads it.\n#pull_through = false\n\
          # The most that files of peers take on this disk: those that were not read for longest go, and are fetched again when somebody\n\
-         # reads them. Needs pull_through; 0 keeps all.\n#max_cache = \"0\"\n\n",
+         # reads them. Only what the peer still has. Needs pull_through; 0 keeps all.\n#max_cache = \"0\"\n\n",
         Serve::LISTEN,
         show_duration(Serve::MAX_AGE),
         show_duration(Serve::STALE),

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Nobody gets a byte before the whole file was compared with what is stated of it and is durable under its name: it comes the way every
-//! file of a run comes, and is read from the disk like any other. However many wait for a file, it is fetched once. As many are fetched
-//! at a time as a run may (`limits.transfers`); whoever waits for longer than [`Patience`] has it hears when to come again, and the fetch goes on.
+//! file of a run comes, and is read from the disk like any other. However many wait for a file, it is fetched once. So many are
+//! fetched at a time and no more; whoever waits for longer than [`Patience`] has it hears when to come again, and the fetch goes on.
 //! What is here of peers may be bounded (`room`): then the files that were not read for longest go, and come back when they are read.
 //! A peer that fails is left alone for a while, longer each time; a file that it has wrong or not at all, for half a minute.
 //!
@@ -65,6 +65,8 @@ impl Default for Patience {
     }
 }
 
+/// Files that are fetched at a time, all peers together; fewer where `limits.transfers` is.
+const AT_ONCE: usize = 32;
 /// Where files lie for a moment on their way out.
 const ACTIVITY: &str = "evict";
 
@@ -115,7 +117,7 @@ impl Edge {
         config.limits.timeout = config.limits.timeout.min(patience.silence);
         node.config = config.into();
         Ok(Self(Arc::new(Inner {
-            turns: Semaphore::new(node.config.limits.transfers),
+            turns: Semaphore::new(AT_ONCE.min(node.config.limits.transfers)),
             node,
             shutdown: shutdown.clone(),
             flights: Flights::default(),

@@ -103,7 +103,12 @@ impl Inner {
     /// Makes room whenever it is needed, until the end is asked for.
     pub(super) async fn keep_room(&self, room: Room) {
         loop {
-            match self.make_room(room).await {
+            // Whatever is cut off here is what a kill would leave.
+            let made = tokio::select! {
+                made = self.make_room(room) => made,
+                () = self.shutdown.wait() => return,
+            };
+            match made {
                 Ok(Evicted { files: 0, .. }) => {}
                 Ok(Evicted { files, bytes }) => tracing::info!(files, bytes, "gone to make room"),
                 Err(error) => tracing::warn!(%error, "no room was made"),
@@ -217,20 +222,14 @@ impl Inner {
         Ok(vouched)
     }
 
-    /// Whether the peer that a file came from has these very bytes itself. One that cannot be asked vouches for nothing.
+    /// Whether the peer that a file came from has these very bytes itself. One that cannot be asked ends the round.
     async fn is_at_its_peer(&self, file: &MediaFile) -> Result<bool, Error> {
         let Some(stored) = self.node.catalogue.record(&file.asset.key()).await? else {
             return Ok(false);
         };
         let upstream = self.upstream(&stored.origin).await?;
-        let has = match upstream.peer().has(file).await {
-            Ok(has) => has,
-            Err(error) => {
-                let why = crate::error::chain(&error);
-                tracing::debug!(path = %file.path, why, "stays: its peer says nothing");
-                return Ok(false);
-            }
-        };
+        let has = upstream.peer().has(file).await;
+        let has = has.map_err(|error| Error::of(&error.into()))?;
         let states_its_md5 = || {
             let asset = record::asset(&stored.record).ok();
             let stated = asset.and_then(|asset| asset.stated_original());

@@ -11,6 +11,7 @@ mod aside;
 mod awkward;
 mod bounded;
 mod browser;
+mod cdn;
 mod cli;
 mod converge;
 mod crash;
