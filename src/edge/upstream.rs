@@ -186,12 +186,17 @@ impl Upstream {
             *trouble = None;
             return Error::Closed;
         };
+        let now = Instant::now();
+        // Many that were under way fail of one trouble: that is one failure.
+        if let Some(rest) = trouble.as_ref().filter(|rest| rest.until > now) {
+            return error.resting(rest.until - now);
+        }
         let failures = trouble.as_ref().map_or(0, |rest| rest.failures);
         let rest = self.patience.peer_rest * 2_u32.saturating_pow(failures.min(8));
         let rest = rest.max(asked_for.unwrap_or_default()).min(LONGEST_REST);
         let error = error.resting(rest);
         *trouble = Some(Rest {
-            until: Instant::now() + rest,
+            until: now + rest,
             failures: failures + 1,
             error: error.clone(),
         });

@@ -4,12 +4,8 @@
 //! Files are asked for by their names, wherever they lie. Of two files of one name the one is meant whose asset the header
 //! `x-emsync-asset` names; a client that knows no such header gets the one that came first.
 //!
-//! Originals need a key. Generated files need one too, unless this node shares those of assets that nothing restricts
-//! ([`Sharing`](super::node::Sharing)); whoever shows no key learns nothing of the others, not even whether they are there. What anybody
-//! may have any cache may keep for a while; everything else is for who asked, and asked for again each time.
-//!
-//! The row says what the file is, the open handle gives the bytes; a file that is replaced meanwhile stays readable through
-//! its handle. One piece of 256 KiB is in memory for each body under way. What the system has in memory is opened and read on
+//! Who may have what, and where it lies, is found in `found`. The row says what the file is, the open handle gives the bytes; a file
+//! that is replaced meanwhile stays readable through its handle. One piece of 256 KiB is in memory for each body under way. What the system has in memory is opened and read on
 //! the spot, everything else on a thread that may wait for the disk.
 
 use std::sync::Arc;
@@ -24,13 +20,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
-use super::auth;
 use super::error::{self, Error};
+use super::found::{Found, Reader, Sought, recorded};
 use super::fresh::Freshness;
 use super::node::Node;
 use super::range::{Part, Version};
 use super::request::Asked;
-use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
+use crate::model::{FileKind, MediaFile, MediaPath};
 use crate::protocol::wire_path::{ASSET_HEADER, AWAY, AWAY_HEADER, asset_from_header};
 use crate::store::OpenFile;
 use crate::throttle::Throttle;
@@ -45,6 +41,7 @@ pub(super) async fn file(
     path: &MediaPath,
     asked: &Asked,
 ) -> Result<Response, Error> {
+    let reader = Reader::of(node, kind, asked).await?;
     // What EMDB keeps for itself is listed nowhere and served nowhere (H-42).
     if path.is_bookkeeping() {
         return Err(Error::NotFound);
@@ -53,20 +50,26 @@ pub(super) async fn file(
         kind,
         path,
         asset: asked.header(ASSET_HEADER).and_then(asset_from_header),
-        reader: reader(node, kind, asked).await?,
+        reader,
     };
     let version_of = |file: &MediaFile| Version::new(&file.sha256, file.modified, file.size);
-    let is_known = |file: &MediaFile| {
+    let is_known = |version: &Version| {
         let tags = all(asked, &IF_NONE_MATCH);
         let plain = asked.method != Method::POST;
-        plain && version_of(file).is_known(tags.as_deref(), one(asked, &IF_MODIFIED_SINCE))
+        plain && version.is_known(tags.as_deref(), one(asked, &IF_MODIFIED_SINCE))
     };
-    let needs_bytes = |file: &MediaFile| asked.method != Method::HEAD && !is_known(file);
+    let needs_bytes =
+        |file: &MediaFile| asked.method != Method::HEAD && !is_known(&version_of(file));
     let Found { file, open, fresh } = recorded(node, &sought, needs_bytes).await?;
+    if let (Some(edge), Some(_)) = (&node.edge, &open)
+        && asked.method != Method::HEAD
+    {
+        edge.note_read(&file);
+    }
     let version = version_of(&file);
     let mut reply = Response::new(Body::empty());
     describe(reply.headers_mut(), &version, &fresh);
-    if is_known(&file) {
+    if is_known(&version) {
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(reply);
     }
@@ -89,9 +92,6 @@ pub(super) async fn file(
     }
     match open {
         Some(open) if asked.method != Method::HEAD => {
-            if let Some(edge) = &node.edge {
-                edge.note_read(&file);
-            }
             *reply.body_mut() = body(open, first, length, &file, node.throttle.clone()).await?;
         }
         Some(_) => {}
@@ -101,166 +101,6 @@ pub(super) async fn file(
         }
     }
     Ok(reply)
-}
-
-/// Who wants a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reader {
-    /// Somebody with a key of ours.
-    Holder,
-    /// Anybody: a key that is none of ours, or none.
-    Anybody {
-        /// Whether there was one.
-        shows_key: bool,
-    },
-}
-
-impl Reader {
-    /// What he gets to hear where he may not have something.
-    fn refused(self) -> Error {
-        match self {
-            Self::Anybody { shows_key: false } => Error::NotFound,
-            _ => Error::Refused,
-        }
-    }
-}
-
-/// Finds out who asks; refuses at once whoever can have nothing of this kind.
-async fn reader(node: &Node, kind: FileKind, asked: &Asked) -> Result<Reader, Error> {
-    match auth::authenticate(node, asked).await {
-        Ok(_) => Ok(Reader::Holder),
-        Err(Error::Refused) if kind == FileKind::Generated && node.sharing.public_renditions => {
-            let shows_key = auth::presented(node, asked).is_some();
-            Ok(Reader::Anybody { shows_key })
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// How long who may keep a file: decided by its asset alone, so that one URL says the same to everybody.
-async fn freshness(
-    node: &Node,
-    asset: &AssetId,
-    kind: FileKind,
-    reader: Reader,
-) -> Result<Freshness, Error> {
-    let shared = kind == FileKind::Generated && node.sharing.public_renditions;
-    if shared && node.known.is_public(asset).await? {
-        return Ok(Freshness::Shared(node.sharing));
-    }
-    match reader {
-        Reader::Holder => Ok(Freshness::Private),
-        Reader::Anybody { .. } => Err(reader.refused()),
-    }
-}
-
-/// What a request is after.
-struct Sought<'a> {
-    kind: FileKind,
-    path: &'a MediaPath,
-    asset: Option<AssetId>,
-    reader: Reader,
-}
-
-/// A file as its row has it.
-struct Found {
-    file: MediaFile,
-    /// Not there when nothing of its bytes was wanted and they are not here.
-    open: Option<OpenFile>,
-    fresh: Freshness,
-}
-
-/// The row and the open file that belongs to it. A file that is just being replaced gets its bytes before its row; so a
-/// difference counts only when it is still there after a second look. What is not here is fetched where this node does that, unless
-/// `needs_bytes` says of a file that went to make room that its row is enough.
-async fn recorded(
-    node: &Node,
-    sought: &Sought<'_>,
-    needs_bytes: impl Fn(&MediaFile) -> bool,
-) -> Result<Found, Error> {
-    let (kind, path, asset) = (sought.kind, sought.path, sought.asset.as_ref());
-    let (mut looked, mut fetched) = (0, false);
-    loop {
-        let Some(row) = node.known.file(kind, path, asset).await? else {
-            if fetched {
-                return Err(Error::NotFound);
-            }
-            fetch_unknown(node, sought).await?;
-            fetched = true;
-            continue;
-        };
-        let fresh = freshness(node, &row.file.asset, kind, sought.reader).await?;
-        let is_here = row.is_here();
-        if row.evicted && !needs_bytes(&row.file) {
-            let (file, open) = (row.file, None);
-            return Ok(Found { file, open, fresh });
-        }
-        looked += 1;
-        let wrong = if row.is_damaged() {
-            Error::Rotten {
-                kind,
-                path: path.clone(),
-            }
-        } else if row.evicted {
-            missing(sought)
-        } else {
-            let file = row.file;
-            match open(node, kind, file.place()).await? {
-                Some(open) if open.size == file.size => {
-                    let open = Some(open);
-                    return Ok(Found { file, open, fresh });
-                }
-                Some(open) => Error::Damaged {
-                    kind,
-                    path: path.clone(),
-                    expected: file.size,
-                    actual: open.size,
-                },
-                None => missing(sought),
-            }
-        };
-        if is_here && looked < 2 {
-            continue;
-        }
-        match &node.edge {
-            Some(edge) if !fetched => edge.bring(kind, path, asset).await?,
-            _ => return Err(wrong),
-        }
-        (looked, fetched) = (0, true);
-    }
-}
-
-fn missing(sought: &Sought<'_>) -> Error {
-    Error::Missing {
-        kind: sought.kind,
-        path: sought.path.clone(),
-    }
-}
-
-/// Fetches a file that has no row yet, if this node does that and the reader may have it.
-async fn fetch_unknown(node: &Node, sought: &Sought<'_>) -> Result<(), Error> {
-    let (kind, path, asset) = (sought.kind, sought.path, sought.asset.as_ref());
-    let unknown = || match sought.reader {
-        Reader::Holder => Error::NotFound,
-        anybody => anybody.refused(),
-    };
-    let edge = node.edge.as_ref().ok_or_else(unknown)?;
-    if sought.reader != Reader::Holder {
-        let owner = edge.owner(kind, path, asset).await?;
-        let owner = owner.ok_or_else(unknown)?;
-        freshness(node, &owner, kind, sought.reader).await?;
-    }
-    Ok(edge.bring(kind, path, asset).await?)
-}
-
-async fn open(node: &Node, kind: FileKind, place: &MediaPath) -> Result<Option<OpenFile>, Error> {
-    if let Some(open) = node.store.open_at_hand(kind, place) {
-        return Ok(Some(open));
-    }
-    let (store, place) = (node.store.clone(), place.clone());
-    let opened = tokio::task::spawn_blocking(move || store.open_file(kind, &place)).await;
-    // A panic in there is a panic of this request.
-    Ok(opened.map_err(|_| Error::Panicked)??)
 }
 
 /// The pieces of a body, no faster than this node may send.

@@ -16,6 +16,7 @@ mod digests;
 mod error;
 mod feed;
 mod files;
+mod found;
 mod fresh;
 mod known;
 mod listings;
