@@ -489,7 +489,7 @@ impl Batch {
     }
 
     /// Takes back every lease of a peer: to be called by the holder of its run lock before it claims anything. What is fetched for
-    /// a [reader](READER) is somebody else's until that lease is over.
+    /// a reader is somebody else's until that lease is over.
     ///
     /// # Errors
     /// [`Error::Sql`].
