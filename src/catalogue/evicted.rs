@@ -7,7 +7,7 @@
 use sqlx::QueryBuilder;
 
 use super::dialect::Engine;
-use super::files::{COLUMNS, file_row, number};
+use super::files::{COLUMNS, file_row, made_of, number};
 use super::{Batch, Catalogue, Error, FileRow, during, signed, unsigned};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Timestamp};
 
@@ -189,6 +189,43 @@ impl Batch {
         Ok(())
     }
 
+    /// Notes that a file which went is here again as it was, and was wanted just now; `false` for any other. Nothing that anybody lists
+    /// or compares has changed by that.
+    pub(super) async fn came_back(
+        &mut self,
+        file: &MediaFile,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let done = sqlx::query(
+            "UPDATE file SET evicted = NULL WHERE kind = $1 AND path = $2 AND asset = $3 AND place = $4 AND size = $5
+             AND modified = $6 AND sha256 = $7 AND md5 IS $8 AND authored = $9 AND fingerprint IS $10
+             AND evicted IS NOT NULL AND damaged_at IS NULL AND unlisted_at IS NULL",
+        )
+        .bind(number(file.kind))
+        .bind(file.path.as_str())
+        .bind(file.asset.as_str())
+        .bind(file.place().as_str())
+        .bind(signed(file.size))
+        .bind(file.modified.as_millis())
+        .bind(&file.sha256.as_bytes()[..])
+        .bind(file.md5.as_ref().map(|md5| &md5.as_bytes()[..]))
+        .bind(i64::from(file.authored))
+        .bind(made_of(file))
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("note that a file came back"))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let read = Read {
+            kind: file.kind,
+            path: file.path.clone(),
+            asset: file.asset.clone(),
+        };
+        self.note_reads(&[(read, now)]).await?;
+        Ok(true)
+    }
+
     /// Notes when files were read last.
     ///
     /// # Errors
@@ -213,5 +250,132 @@ impl Batch {
                 .map_err(during("note what was read"))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::conformance::empty;
+    use super::*;
+    use crate::model::{NodeId, RecordKey, RecordStatus, Sha256};
+    use crate::protocol::record::stamped;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn file(path: &str, size: u64) -> MediaFile {
+        MediaFile {
+            kind: FileKind::Original,
+            path: MediaPath::new(path).unwrap(),
+            place: None,
+            asset: AssetId::new("a1").unwrap(),
+            size,
+            modified: NOW,
+            sha256: Sha256::of(path.as_bytes()),
+            md5: None,
+            authored: false,
+            fingerprint: None,
+        }
+    }
+
+    fn lender(states_sha256: bool) -> [Lender; 1] {
+        [Lender {
+            peer: "master".to_owned(),
+            states_sha256,
+        }]
+    }
+
+    fn later(seconds: u64) -> Timestamp {
+        NOW.plus(Duration::from_secs(seconds))
+    }
+
+    async fn paths(catalogue: &Catalogue, lenders: &[Lender], before: Timestamp) -> Vec<String> {
+        let rows = catalogue.least_read(lenders, before, 10).await.unwrap();
+        rows.iter().map(|row| row.file.path.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_went_first_is_what_was_not_read_and_what_comes_back_is_no_change() {
+        let (_dir, catalogue) = empty().await;
+        let node = NodeId::new("m").unwrap();
+        let status = RecordStatus {
+            deleted: false,
+            master: node.clone(),
+            modified_by: node,
+            modified: NOW,
+            master_modified: Some(NOW),
+        };
+        let key = RecordKey::new("asset", "a1").unwrap();
+        let record = stamped(serde_json::Map::new(), &key, &status);
+        let mut batch = catalogue.batch().await.unwrap();
+        batch.put_records(&[&record], "master", NOW).await.unwrap();
+        for (path, size) in [("a", 3), ("b", 5), ("c", 7)] {
+            batch.put_file(&file(path, size), NOW).await.unwrap();
+        }
+        let read = Read {
+            kind: FileKind::Original,
+            path: MediaPath::new("c").unwrap(),
+            asset: AssetId::new("a1").unwrap(),
+        };
+        batch.note_reads(&[(read, later(9))]).await.unwrap();
+        batch.commit().await.unwrap();
+        assert_eq!(catalogue.lent_bytes(&lender(true)).await.unwrap(), 15);
+        let before = later(60);
+        assert_eq!(
+            paths(&catalogue, &lender(true), before).await,
+            ["b", "a", "c"]
+        );
+        assert_eq!(paths(&catalogue, &lender(true), later(9)).await, ["b", "a"]);
+        assert!(paths(&catalogue, &lender(false), before).await.is_empty());
+
+        let rows = catalogue
+            .least_read(&lender(true), before, 1)
+            .await
+            .unwrap();
+        let mut batch = catalogue.batch().await.unwrap();
+        assert!(batch.let_go(&rows[0]).await.unwrap());
+        assert!(
+            !batch.let_go(&rows[0]).await.unwrap(),
+            "it is going already"
+        );
+        batch.commit().await.unwrap();
+        assert_eq!(catalogue.going(10).await.unwrap().len(), 1);
+        let mut batch = catalogue.batch().await.unwrap();
+        batch.is_gone(&rows[0].file, true).await.unwrap();
+        batch.commit().await.unwrap();
+        assert!(catalogue.going(10).await.unwrap().is_empty());
+        assert_eq!(catalogue.evicted().await.unwrap(), (1, 5));
+        assert_eq!(paths(&catalogue, &lender(true), before).await, ["a", "c"]);
+
+        let (changed, listed) = (
+            catalogue.last_change().await.unwrap(),
+            catalogue.record(&key).await.unwrap().unwrap().received_at,
+        );
+        let mut batch = catalogue.batch().await.unwrap();
+        batch.put_file(&rows[0].file, later(20)).await.unwrap();
+        batch.commit().await.unwrap();
+        assert_eq!(catalogue.last_change().await.unwrap(), changed);
+        let stored = catalogue.record(&key).await.unwrap().unwrap();
+        assert_eq!(stored.received_at, listed, "it is not listed anew");
+        assert_eq!(
+            paths(&catalogue, &lender(true), before).await,
+            ["a", "c", "b"]
+        );
+        // Another content under the name is a change like any other.
+        let mut batch = catalogue.batch().await.unwrap();
+        let rows = catalogue
+            .least_read(&lender(true), before, 1)
+            .await
+            .unwrap();
+        assert!(batch.let_go(&rows[0]).await.unwrap());
+        let newer = MediaFile {
+            sha256: Sha256::of(b"newer"),
+            ..rows[0].file.clone()
+        };
+        batch.put_file(&newer, later(30)).await.unwrap();
+        batch.commit().await.unwrap();
+        assert_eq!(catalogue.last_change().await.unwrap(), Some(later(30)));
+        assert_eq!(catalogue.evicted().await.unwrap(), (0, 0));
     }
 }

@@ -252,6 +252,9 @@ impl Batch {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn put_file(&mut self, file: &MediaFile, now: Timestamp) -> Result<(), Error> {
+        if self.came_back(file, now).await? {
+            return Ok(());
+        }
         self.keep_replaced(file, now).await?;
         sqlx::query(
             "DELETE FROM file WHERE kind = $1 AND place = $2 AND NOT (path = $3 AND asset = $4)",
