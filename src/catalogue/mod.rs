@@ -13,6 +13,7 @@ mod absence;
 mod asked;
 mod batch;
 mod browse;
+mod categories;
 mod checkpoints;
 mod conflicts;
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod snapshot;
 mod sources;
 mod spans;
 mod spool;
+mod succession;
 mod totals;
 mod users;
 mod windows;

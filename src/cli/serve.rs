@@ -136,6 +136,7 @@ pub(super) fn served(node: &Node, shutdown: &Shutdown) -> anyhow::Result<serve::
         node.seams.clone(),
         node.throttle.clone(),
     );
+    let served = served.holding_parts(&config.peers);
     let served = served.sharing(Sharing {
         public_renditions: config.serve.public_renditions,
         max_age: config.serve.max_age,

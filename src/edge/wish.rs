@@ -68,8 +68,11 @@ async fn of_record(node: &Node, name: &Name) -> Result<Option<NewJob>, Error> {
     let Some((stored, peer)) = owner(node, &asset.key()).await? else {
         return Ok(None);
     };
+    // What a filter leaves out is not wanted here; only a listing, or a row, can say that this one is.
+    let narrowed = node.config.peer(&peer)?.filter.clone();
     let stated = record::asset(&stored.record)
         .ok()
+        .filter(|_| narrowed.is_empty())
         .and_then(|asset| asset.stated_original())
         .filter(|stated| stated.path == name.path);
     Ok(stated.map(|file| wish(node, peer, file, asset, false)))

@@ -417,44 +417,16 @@ impl<'a> Rebuild<'a> {
         if self.categories.is_empty() {
             return Ok(true);
         }
-        let members = record::members(&stored.record)?;
-        let lists = ["category", "category-exact"].into_iter();
-        let mut ids = lists
-            .filter_map(|name| members.get(name)?.as_array())
-            .flatten();
-        Ok(ids.any(|id| id.as_str().is_some_and(|id| self.categories.contains(id))))
+        let asset = record::asset(&stored.record)?;
+        Ok((asset.categories.iter()).any(|id| self.categories.contains(id)))
     }
 
     /// The id of a category that is named by its id or its path.
     async fn category(&self, name: &str) -> Result<String, Error> {
-        let module = Module::category();
-        if let Ok(key) = RecordKey::new(module.as_str(), name) {
-            let stored = self.node.catalogue.record(&key).await?;
-            if stored.is_some_and(|stored| !stored.record.is_deleted()) {
-                return Ok(name.to_owned());
-            }
-        }
-        let mut after: Option<RecordKey> = None;
-        loop {
-            let page = self
-                .node
-                .catalogue
-                .records_after(Some(&module), after.as_ref(), PAGE)
-                .await?;
-            let Some(last) = page.last() else {
-                return Err(Error::NoCategory {
-                    name: name.to_owned(),
-                });
-            };
-            after = Some(last.record.key.clone());
-            for stored in page.iter().filter(|stored| !stored.record.is_deleted()) {
-                let members = record::members(&stored.record)?;
-                let path = members.get("categorypath").and_then(|path| path.as_str());
-                if path == Some(name.trim_matches('/')) {
-                    return Ok(stored.record.key.id.clone());
-                }
-            }
-        }
+        let found = self.node.catalogue.category_named(name).await?;
+        found.ok_or_else(|| Error::NoCategory {
+            name: name.to_owned(),
+        })
     }
 
     /// Goes on where a rebuild of everything was left.
