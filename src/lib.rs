@@ -18,6 +18,7 @@
 //!  STORE ─────▶ push::uploads × N ─▶ peer: the files that it wants       push::arrivals: what it lists of them
 //!
 //!  schedule, cli, web ─▶ pipeline: one run over one peer, as above
+//!  edge: a reader's file that is not here ─▶ pull (asked) ─▶ STORE, CATALOGUE
 //!  import ─▶ STORE ─▶ CATALOGUE        other nodes, browsers ──▶ serve ──▶ CATALOGUE, STORE
 //!                                      other nodes ──▶ serve ──▶ receive ──▶ pull (handed, landing) ──▶ CATALOGUE, STORE
 //! ```
@@ -36,7 +37,8 @@
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`push`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
-//!    records, made here), [`receive`] (what other nodes hand to this one), [`promote`] (a mirror takes its master's place), [`serve`] (the HTTP node), [`schedule`]
+//!    records, made here), [`receive`] (what other nodes hand to this one), [`promote`] (a mirror takes its master's place), [`edge`]
+//!    (files that somebody reads and that are not here yet), [`serve`] (the HTTP node), [`schedule`]
 //!    (what a node does by itself, and when), [`status`], [`why`] and [`aside`] (how the node, one
 //!    item, and what was set aside stand), [`metrics`] (the same for Prometheus), [`web`] (the page for people), [`cli`].
 //!
@@ -88,6 +90,7 @@ pub mod reconcile;
 // Drivers.
 pub mod aside;
 pub mod cli;
+pub mod edge;
 pub mod edits;
 pub mod import;
 pub mod metrics;

@@ -430,7 +430,7 @@ async fn leases_of_a_dead_run_are_taken_back() {
     enqueue(&catalogue, &[wish("a", 1)]).await;
     assert_eq!(claim(&catalogue, 1, NOW).await.len(), 1);
     let mut batch = catalogue.batch().await.unwrap();
-    assert_eq!(batch.take_back_leases("master").await.unwrap(), 1);
+    assert_eq!(batch.take_back_leases("master", NOW).await.unwrap(), 1);
     batch.commit().await.unwrap();
     assert_eq!(claim(&catalogue, 1, NOW).await.len(), 1);
 }

@@ -32,4 +32,4 @@ pub(super) fn padded<T>(values: &[T]) -> impl Iterator<Item = &T> {
 
 /// Selects file rows as one text, a JSON array with an array for each.
 pub(super) const PACKED_FILES: &str = "SELECT json_group_array(json_array(kind, path, asset, size, modified, hex(sha256), hex(md5), \
-     authored, place, received_at, unlisted_at, damaged_at, hex(fingerprint)))";
+     authored, place, received_at, unlisted_at, damaged_at, hex(fingerprint), evicted))";

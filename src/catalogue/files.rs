@@ -24,13 +24,21 @@ pub struct FileRow {
     pub unlisted_at: Option<Timestamp>,
     /// When it was found not to be on disk as this says, if it was.
     pub damaged_at: Option<Timestamp>,
+    /// Whether its bytes went to make room: nothing is wrong with it, and it is fetched again when somebody reads it.
+    pub evicted: bool,
 }
 
 impl FileRow {
-    /// Whether the disk is known not to have it.
+    /// Whether the disk is known not to have it as this says, although it should.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.damaged_at.is_some()
+    }
+
+    /// Whether the disk should have it, and is not known to lack it: for whoever needs the bytes.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.damaged_at.is_none() && !self.evicted
     }
 
     /// Of all files of one name the one that is meant: the asked asset's own if it has one, else the one that lies under this very
@@ -57,7 +65,7 @@ pub fn by_ref((path, asset): &(String, String)) -> (&str, &str) {
 }
 
 /// What [`media_file`] reads comes first.
-pub(super) const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at, fingerprint";
+pub(super) const COLUMNS: &str = "kind, path, asset, size, modified, sha256, md5, authored, place, received_at, unlisted_at, damaged_at, fingerprint, evicted";
 
 /// What a file is found by, beside its kind.
 #[derive(Debug, Clone, Copy)]
@@ -197,7 +205,7 @@ impl Catalogue {
             .push(COLUMNS)
             .push(" FROM file WHERE sha256 = ")
             .push_bind(&content.as_bytes()[..])
-            .push(" AND damaged_at IS NULL LIMIT 4");
+            .push(" AND damaged_at IS NULL AND evicted IS NULL LIMIT 4");
         let rows = query
             .build()
             .fetch_all(&self.db.readers)
@@ -214,7 +222,7 @@ impl Catalogue {
         let mut found = HashSet::new();
         for chunk in contents.chunks(ROWS_A_STATEMENT) {
             let mut query = QueryBuilder::<Engine>::new(
-                "SELECT DISTINCT sha256 FROM file WHERE damaged_at IS NULL AND sha256 IN (",
+                "SELECT DISTINCT sha256 FROM file WHERE damaged_at IS NULL AND evicted IS NULL AND sha256 IN (",
             );
             let mut list = query.separated(", ");
             for content in chunk {
@@ -244,6 +252,9 @@ impl Batch {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn put_file(&mut self, file: &MediaFile, now: Timestamp) -> Result<(), Error> {
+        if self.came_back(file, now).await? {
+            return Ok(());
+        }
         self.keep_replaced(file, now).await?;
         sqlx::query(
             "DELETE FROM file WHERE kind = $1 AND place = $2 AND NOT (path = $3 AND asset = $4)",
@@ -260,7 +271,7 @@ impl Batch {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10, $11, $12)
              ON CONFLICT (kind, path, asset) DO UPDATE SET size = excluded.size, modified = excluded.modified,
              sha256 = excluded.sha256, md5 = excluded.md5, authored = excluded.authored, received_at = excluded.received_at,
-             unlisted_at = NULL, damaged_at = NULL, place = excluded.place, fold = excluded.fold,
+             unlisted_at = NULL, damaged_at = NULL, evicted = NULL, place = excluded.place, fold = excluded.fold,
              fingerprint = excluded.fingerprint",
         )
         .bind(number(file.kind))
@@ -391,7 +402,7 @@ pub(super) fn md5(bytes: Option<Vec<u8>>) -> Option<Md5> {
         .map(Md5::from_bytes)
 }
 
-fn file_row(row: &Row) -> Result<FileRow, Error> {
+pub(super) fn file_row(row: &Row) -> Result<FileRow, Error> {
     read(row).map_err(during("read a file's columns"))?
 }
 
@@ -406,6 +417,7 @@ fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
     let fingerprint: Option<Vec<u8>> = row.try_get(12)?;
     let fingerprint = fingerprint.and_then(|bytes| bytes.try_into().ok());
     let fingerprint = fingerprint.map(Fingerprint::from_bytes);
+    let evicted: Option<i64> = row.try_get(13)?;
     Ok(media_file(row)?.map(|file| FileRow {
         file: MediaFile {
             fingerprint,
@@ -414,6 +426,7 @@ fn read(row: &Row) -> sqlx::Result<Result<FileRow, Error>> {
         received_at,
         unlisted_at,
         damaged_at,
+        evicted: evicted.is_some(),
     }))
 }
 

@@ -69,6 +69,9 @@ pub(super) const LEASED: i64 = 1;
 pub(super) const QUARANTINED: i64 = 2;
 pub(super) const HELD: i64 = 3;
 
+/// Who holds what is fetched because somebody reads it.
+pub(super) const READER: &str = "reader";
+
 /// A wish for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
@@ -485,17 +488,23 @@ impl Batch {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Takes back every lease of a peer: to be called by the holder of its run lock before it claims anything.
+    /// Takes back every lease of a peer: to be called by the holder of its run lock before it claims anything. What is fetched for
+    /// a reader is somebody else's until that lease is over.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub async fn take_back_leases(&mut self, peer: &str) -> Result<u64, Error> {
-        let done = sqlx::query("UPDATE job SET state = 0, lease_owner = NULL, lease_until = NULL WHERE peer = $1 AND state = $2")
-            .bind(peer)
-            .bind(LEASED)
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("take leases back"))?;
+    pub async fn take_back_leases(&mut self, peer: &str, now: Timestamp) -> Result<u64, Error> {
+        let done = sqlx::query(
+            "UPDATE job SET state = 0, lease_owner = NULL, lease_until = NULL
+             WHERE peer = $1 AND state = $2 AND NOT (lease_owner = $3 AND lease_until > $4)",
+        )
+        .bind(peer)
+        .bind(LEASED)
+        .bind(READER)
+        .bind(now.as_millis())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("take leases back"))?;
         Ok(done.rows_affected())
     }
 }
@@ -504,7 +513,7 @@ pub(super) fn payload(work: &Work) -> String {
     serde_json::to_string(work).expect("a job of plain fields turns into JSON")
 }
 
-fn job(row: &Row) -> Result<Job, Error> {
+pub(super) fn job(row: &Row) -> Result<Job, Error> {
     let read = || -> sqlx::Result<_> {
         Ok((
             row.try_get::<String, _>(4)?,

@@ -6,9 +6,11 @@
 //! into one batch. Rows are written after the bytes they speak of are durable (`store`), never before.
 //!
 //! The job table is the only unbounded queue of the program. A claim is a lease that is committed at once; the holder of a
-//! peer's run lock may take back every lease of that peer, since nobody else can be working on it.
+//! peer's run lock may take back every lease of that peer, since nobody else can be
+//! working on it but the HTTP node, for somebody who reads just that file (`asked`).
 
 mod absence;
+mod asked;
 mod batch;
 mod browse;
 mod categories;
@@ -22,6 +24,7 @@ mod db;
 mod dialect;
 mod entries;
 mod events;
+mod evicted;
 mod files;
 mod findings;
 mod former;
@@ -56,12 +59,14 @@ mod windows;
 use std::path::{Path, PathBuf};
 
 pub use absence::Audit;
+pub use asked::Claim;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
 pub use conflicts::{Conflict, KeptConflict, Winner};
 pub use crops::Cropped;
 pub use entries::Entry;
 pub use events::{Cause, EventRow, EventRun, NewRun, RunOutcome};
+pub use evicted::{Lender, Read};
 pub use files::{FileRow, by_ref};
 pub use findings::Finding;
 pub use former::{Former, Reason};

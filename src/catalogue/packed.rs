@@ -22,6 +22,7 @@ struct Packed(
     Option<i64>,
     Option<i64>,
     String,
+    Option<i64>,
 );
 
 /// Reads what [`PACKED_FILES`](super::dialect::PACKED_FILES) selected.
@@ -48,6 +49,7 @@ fn file_row(row: Packed) -> Result<FileRow, Error> {
         unlisted_at,
         damaged_at,
         fingerprint,
+        evicted,
     ) = row;
     let sha256 = Sha256::parse(&sha256).map_err(|error| Error::Row {
         what: "file digest",
@@ -70,6 +72,7 @@ fn file_row(row: Packed) -> Result<FileRow, Error> {
         received_at: Timestamp::from_millis(received_at),
         unlisted_at: unlisted_at.map(Timestamp::from_millis),
         damaged_at: damaged_at.map(Timestamp::from_millis),
+        evicted: evicted.is_some(),
     })
 }
 

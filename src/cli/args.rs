@@ -516,6 +516,10 @@ pub struct Serve {
     /// limits.bwlimit].
     #[arg(long, value_name = "RATE", env = "EMSYNC_BWLIMIT")]
     pub bwlimit: Option<Bandwidth>,
+    /// Keep no more than SIZE of files of peers, a bare number counts KiB: 500GiB. Those that were not read for longest go, and are fetched again
+    /// when somebody reads them; needs serve.pull_through [default: serve.max_cache].
+    #[arg(long, value_name = "SIZE", env = "EMSYNC_MAX_CACHE", value_parser = crate::config::units::size_in_kib)]
+    pub max_cache: Option<u64>,
 }
 
 /// See [`Command::Demo`].

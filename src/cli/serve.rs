@@ -9,11 +9,12 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use super::args::{Global, Serve};
-use super::{ExitCode, output};
+use super::{ExitCode, Usage, output};
+use crate::edge::{Edge, Patience, Room};
 use crate::node::Node;
 use crate::receive::Inbox;
 use crate::schedule::Scheduler;
-use crate::serve::{self, Certificate, Settings};
+use crate::serve::{self, Certificate, Settings, Sharing};
 use crate::shutdown::Shutdown;
 use crate::web::{self, Web};
 
@@ -50,6 +51,10 @@ pub(super) async fn run(
     let scheduler = scheduler.holding(args.bwlimit.clone());
     let page = Web::new(node.clone(), scheduler.clone(), shutdown.clone());
     let mut served = served(&node, shutdown)?.showing(web::router(page));
+    let edge = edge(&node, args, shutdown).await?;
+    if let Some(edge) = &edge {
+        served = served.fetching(edge.clone());
+    }
     if let Some(certificate) = certificate {
         served = served.secured(certificate);
     }
@@ -58,15 +63,40 @@ pub(super) async fn run(
     let served = serve::run(listener, served, shutdown.clone());
     let runs = scheduler.run(service::alive);
     let reloads = service::reload(hangups, &scheduler, shutdown);
-    let (served, runs, ()) = tokio::join!(
+    let keeping = async {
+        if let Some(edge) = &edge {
+            edge.keep_room().await;
+        }
+    };
+    let (served, runs, (), ()) = tokio::join!(
         ends_with(served, shutdown),
         ends_with(runs, shutdown),
-        reloads
+        reloads,
+        keeping
     );
     served?;
     runs?;
     node.catalogue.close().await;
     Ok(ExitCode::Ok)
+}
+
+/// What fetches for readers, where this node does that.
+async fn edge(node: &Node, args: &Serve, shutdown: &Shutdown) -> anyhow::Result<Option<Edge>> {
+    let settings = &node.config.serve;
+    let max_cache = args.max_cache;
+    if !settings.pull_through {
+        if max_cache.is_some() {
+            let needed = "--max-cache needs pull_through = true under [serve]: what goes to make room is fetched again when somebody reads it";
+            return Err(Usage(needed.to_owned()).into());
+        }
+        return Ok(None);
+    }
+    let room = max_cache.or(settings.max_cache).map(Room::of);
+    if room.is_some() && node.sidecar().is_some() {
+        tracing::warn!("max_cache is overlooked: the media are those of the EMDB beside this node");
+    }
+    let patience = Patience::default();
+    Ok(Some(Edge::open(node, (patience, room), shutdown).await?))
 }
 
 /// One that ends, for whatever reason, ends the other.
@@ -107,5 +137,10 @@ pub(super) fn served(node: &Node, shutdown: &Shutdown) -> anyhow::Result<serve::
         node.throttle.clone(),
     );
     let served = served.holding_parts(&config.peers);
+    let served = served.sharing(Sharing {
+        public_renditions: config.serve.public_renditions,
+        max_age: config.serve.max_age,
+        stale: config.serve.stale_while_revalidate,
+    });
     Ok(served.receiving(Inbox::open(node, shutdown)?))
 }

@@ -388,6 +388,11 @@ pub enum Problem {
         /// Why.
         why: String,
     },
+    /// Files would go and nobody could have them.
+    #[error(
+        "pull_through = true is needed as well: what goes to make room is fetched again when somebody reads it"
+    )]
+    CacheWithoutPullThrough,
     /// Two sources of one key.
     #[error("{first} is given as well: keep one of key, key_file and key_env")]
     SecondKey {

@@ -74,6 +74,11 @@ pub(super) struct Serve {
     pub(super) tls_cert: Option<At<String>>,
     pub(super) tls_key: Option<At<String>>,
     pub(super) trusted_proxy: Option<At<String>>,
+    pub(super) public_renditions: Option<At<bool>>,
+    pub(super) max_age: Option<At<String>>,
+    pub(super) stale_while_revalidate: Option<At<String>>,
+    pub(super) pull_through: Option<At<bool>>,
+    pub(super) max_cache: Option<At<String>>,
 }
 
 /// `[network]`
@@ -285,6 +290,11 @@ impl Serve {
             tls_cert: section.text("tls_cert")?,
             tls_key: section.text("tls_key")?,
             trusted_proxy: section.text("trusted_proxy")?,
+            public_renditions: section.flag("public_renditions")?,
+            max_age: section.span("max_age")?,
+            stale_while_revalidate: section.span("stale_while_revalidate")?,
+            pull_through: section.flag("pull_through")?,
+            max_cache: section.amount("max_cache")?,
         };
         section.done()?;
         Ok(serve)

@@ -155,6 +155,10 @@ fn full(config: &Config) {
     };
     assert_eq!(config.serve.tls, Some(tls));
     assert_eq!(config.serve.trusted_proxy, "::1".parse().ok());
+    assert!(config.serve.public_renditions && config.serve.pull_through);
+    assert_eq!(config.serve.max_age, Duration::from_secs(600));
+    assert_eq!(config.serve.stale_while_revalidate, Duration::ZERO);
+    assert_eq!(config.serve.max_cache, Some(3 << 39));
     let tables: Vec<_> = config
         .relay_tables
         .iter()
@@ -185,7 +189,7 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(64));
+    assert_eq!(cdn.place().line, Some(69));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),

@@ -109,8 +109,17 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
         "[serve]\n# Where this node listens; \"0.0.0.0:7700\" lets other machines in.\n#listen = \"{}\"\n\
          # https: the certificate chain and its private key, PEM files.\n#tls_cert = \"cert.pem\"\n#tls_key = \"key.pem\"\n\
          # A proxy with https in front of this node: the address that it connects from. It sets X-Forwarded-For and X-Forwarded-Proto.\n\
-         #trusted_proxy = \"127.0.0.1\"\n\n",
-        Serve::LISTEN
+         #trusted_proxy = \"127.0.0.1\"\n\
+         # Whether anybody may have generated files without a key, as EnterMediaDB gives them. Never those of assets that are deleted,\n\
+         # not approved (editstatus 6) or restricted; originals always need a key.\n#public_renditions = false\n\
+         # How long browsers and proxies may keep what anybody may have, and how much longer they may use it while they ask for a new one.\n\
+         #max_age = \"{}\"\n#stale_while_revalidate = \"{}\"\n\
+         # Whether a file that is not here yet is fetched from its peer when somebody reads it.\n#pull_through = false\n\
+         # The most that files of peers take on this disk: those that were not read for longest go, and are fetched again when somebody\n\
+         # reads them. Only what the peer still has. Needs pull_through; 0 keeps all.\n#max_cache = \"0\"\n\n",
+        Serve::LISTEN,
+        show_duration(Serve::MAX_AGE),
+        show_duration(Serve::STALE),
     ));
     push(NETWORK);
     push(&limits_text(&Limits::default()));
@@ -433,6 +442,10 @@ mod tests {
         };
         assert_eq!(config.limits, expected);
         assert_eq!(config.serve.listen, Serve::LISTEN);
+        assert!(!config.serve.public_renditions && !config.serve.pull_through);
+        let ages = (config.serve.max_age, config.serve.stale_while_revalidate);
+        assert_eq!(ages, (Serve::MAX_AGE, Serve::STALE));
+        assert_eq!(config.serve.max_cache, None);
         assert_eq!(config.media.max_pixels, Media::MAX_PIXELS);
         assert_eq!(*config.media.presets, PresetTable::shipped(Shipped::Webp));
         let peer = config.peer("master").unwrap();

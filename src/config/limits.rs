@@ -154,7 +154,8 @@ pub(super) fn whole<T: TryFrom<u64>>(
     })
 }
 
-fn span(
+/// A span between bounds.
+pub(super) fn span(
     written: &Option<At<String>>,
     default: Duration,
     least: Duration,

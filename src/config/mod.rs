@@ -35,6 +35,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{self as std_path, Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::zeroize::Zeroizing;
 
@@ -162,6 +163,16 @@ pub struct Serve {
     pub tls: Option<Tls>,
     /// A proxy in front of it that is believed who asks, and whether they came by https.
     pub trusted_proxy: Option<IpAddr>,
+    /// Whether generated files of assets that nothing restricts are given to anybody.
+    pub public_renditions: bool,
+    /// How long caches may keep what is given to anybody without asking again.
+    pub max_age: Duration,
+    /// How much longer they may still use it while they ask.
+    pub stale_while_revalidate: Duration,
+    /// Whether a file that is not here is fetched when somebody reads it.
+    pub pull_through: bool,
+    /// Bytes of files of other nodes that are kept here; the least recently read ones go. `None` keeps all.
+    pub max_cache: Option<u64>,
 }
 
 /// A certificate and its key.
@@ -176,6 +187,10 @@ pub struct Tls {
 impl Serve {
     /// Default of `listen`: this machine only.
     pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7700);
+    /// Default of `max_age`: a new crop is everywhere within the hour.
+    pub const MAX_AGE: Duration = Duration::from_secs(3_600);
+    /// Default of `stale_while_revalidate`: a day, so that nobody waits for the question whether a thumbnail is still right.
+    pub const STALE: Duration = Duration::from_secs(86_400);
 }
 
 /// Tables that grant things on an EMDB node, the keys for its peers among them (H-48). They leave a node only when
@@ -353,10 +368,27 @@ impl Serve {
                     .map_err(|_| Problem::ProxyAddress(text.clone()))
             })
         };
+        let flag = |at: &Option<read::At<bool>>| at.as_ref().is_some_and(|at| at.value);
+        let most = Duration::from_secs(366 * 86_400);
+        let span = |at, default| limits::span(at, default, Duration::ZERO, most);
+        let pull_through = flag(&written.pull_through);
+        let max_cache = match &written.max_cache {
+            None => None,
+            Some(at) => match at.check(|text| units::size(text))? {
+                0 => None,
+                _ if !pull_through => return Err(at.wrong(Problem::CacheWithoutPullThrough)),
+                most => Some(most),
+            },
+        };
         Ok(Self {
             listen,
             tls,
             trusted_proxy: written.trusted_proxy.as_ref().map(proxy).transpose()?,
+            public_renditions: flag(&written.public_renditions),
+            max_age: span(&written.max_age, Self::MAX_AGE)?,
+            stale_while_revalidate: span(&written.stale_while_revalidate, Self::STALE)?,
+            pull_through,
+            max_cache,
         })
     }
 }

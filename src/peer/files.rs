@@ -15,7 +15,7 @@ use reqwest::header::{
 };
 
 use super::{Error, Peer};
-use crate::model::{AssetId, FileKind, MediaPath};
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
 use crate::protocol::wire_path;
 
 /// A body on its way.
@@ -60,6 +60,17 @@ impl Download {
             }
         })
     }
+}
+
+/// What a peer has of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// The very bytes, told by their SHA-256.
+    TheBytes,
+    /// A file of as many bytes.
+    AsMany,
+    /// Neither.
+    Nothing,
 }
 
 impl std::fmt::Debug for Download {
@@ -155,6 +166,45 @@ impl Peer {
             response,
             peer: self.clone(),
             url,
+        })
+    }
+
+    /// Whether the peer has the very bytes of a file at this moment: by their SHA-256 where it tells one, as emsync nodes do, else by
+    /// their number alone. Nothing is fetched.
+    ///
+    /// # Errors
+    /// As [`download`](Self::download), but that a file which is not there is no error.
+    pub async fn has(&self, file: &MediaFile) -> Result<Holding, Error> {
+        let url = self.0.base_url.join(&match file.kind {
+            FileKind::Original => wire_path::original_url(&file.path),
+            FileKind::Generated => wire_path::generated_url(&file.path),
+        });
+        let asked = wire_path::asset_to_header(&file.asset);
+        let request = self.0.media.head(&url);
+        let request = request.header(wire_path::ASSET_HEADER, asked);
+        let request = {
+            let jar = self
+                .0
+                .media_cookies
+                .lock()
+                .expect("no panic while the cookies are held");
+            Self::with_cookies(request, &jar)
+        };
+        let response = self.send(request, &url).await?;
+        let headers = response.headers();
+        self.keep_cookies(headers);
+        let is_away = text(headers, wire_path::AWAY_HEADER).is_some();
+        if response.status() != StatusCode::OK || is_away {
+            return Ok(Holding::Nothing);
+        }
+        let tag = text(headers, ETAG.as_str()).unwrap_or_default();
+        let length = text(headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+        Ok(if tag.trim_matches('"') == file.sha256.to_string() {
+            Holding::TheBytes
+        } else if length == Some(file.size) {
+            Holding::AsMany
+        } else {
+            Holding::Nothing
         })
     }
 

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 pub use error::Error;
 pub use feed::{Cursor, Page, UploadsAsked};
-pub use files::Download;
+pub use files::{Download, Holding};
 pub use login::fetch_key;
 pub use patience::Patience;
 pub use probe::{Kind, Probe, SKEW_WARNED, Warning};

@@ -302,7 +302,7 @@ async fn prepare(
 }
 
 /// A pull from a peer of this node, into a catalogue that may be a copy of its own.
-async fn pull_with(
+pub(crate) async fn pull_with(
     node: &Node,
     settings: &config::Peer,
     (catalogue, activity): (&Catalogue, &str),
@@ -449,7 +449,9 @@ async fn find_damage(
 /// much that is.
 async fn again(pull: &Pull, settings: &config::Peer, failed: u32) -> Result<u64, Error> {
     let mut batch = pull.catalogue.batch().await?;
-    batch.take_back_leases(&settings.name).await?;
+    batch
+        .take_back_leases(&settings.name, pull.seams.clock.now())
+        .await?;
     let revived = batch
         .try_again(&settings.name, failed, pull.seams.clock.now())
         .await?;

@@ -12,6 +12,7 @@ use crate::node::doctor::{Check, State, examine};
 use crate::protocol;
 use crate::protocol::lenient::parse_date;
 use crate::status::{self, PeerStatus, Status};
+use crate::text;
 
 /// Records read at a time.
 const PAGE: usize = 500;
@@ -68,6 +69,7 @@ pub async fn fitness(node: &Node, settings: &config::Peer) -> Result<Fitness, Er
         ),
     });
     checks.push(damage(&status));
+    checks.push(room(node.catalogue.evicted().await?));
     checks.push(conflicts(&status));
     checks.push(reachable(node));
     let disk = examine(&node.config, &node.seams, false).await;
@@ -213,6 +215,22 @@ fn damage(status: &Status) -> Check {
             State::Failed,
             format!("{some} files are not on disk as the catalogue says"),
             "`emsync sync PEER` fetches them again while the peer still answers",
+        ),
+    }
+}
+
+/// What went to make room is at its peer alone, and nowhere once that is gone.
+fn room((files, bytes): (u64, u64)) -> Check {
+    match files {
+        0 => Check::ok("room", "no file went to make room"),
+        some => Check::not_ok(
+            "room",
+            State::Failed,
+            format!(
+                "{some} files ({}) went to make room and are at the peer alone",
+                text::bytes(bytes)
+            ),
+            "take serve.max_cache away, and read them here while the peer still answers",
         ),
     }
 }

@@ -308,6 +308,48 @@ pub fn asset(record: &Record) -> Result<Asset, BadRecord> {
     })
 }
 
+/// Whether anybody may see the generated files of an asset without a key: its record is live and approved (`editstatus` 6, the
+/// only ones that EMDB shows to everybody), and restricts nobody (wire spec 12.1). EMDB itself looks at none of it (H-29); what
+/// cannot be read counts against it.
+#[must_use]
+pub fn is_public(record: &Record) -> bool {
+    if record.is_deleted() || !record.key.module.is_asset() {
+        return false;
+    }
+    let Ok(members) = serde_json::from_str::<Access>(&record.source) else {
+        return false;
+    };
+    let state = match &members.editstatus {
+        Some(Value::Object(row)) => row.get("id").and_then(lenient::to_i64),
+        plain => plain.as_ref().and_then(lenient::to_i64),
+    };
+    let is_open = |flag: &Option<Value>| match flag {
+        None | Some(Value::Null) => true,
+        Some(flag) => lenient::to_bool(flag) == Some(false),
+    };
+    let is_empty = |list: &Option<Value>| match list {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(list)) => list.is_empty(),
+        Some(Value::String(text)) => text.is_empty(),
+        Some(_) => false,
+    };
+    state == Some(6)
+        && is_open(&members.securityenabled)
+        && [&members.viewusers, &members.viewgroups, &members.viewroles]
+            .into_iter()
+            .all(is_empty)
+}
+
+/// What a record says of who may see it.
+#[derive(Deserialize)]
+struct Access {
+    editstatus: Option<Value>,
+    securityenabled: Option<Value>,
+    viewusers: Option<Value>,
+    viewgroups: Option<Value>,
+    viewroles: Option<Value>,
+}
+
 fn text(member: &Option<Value>) -> Option<&str> {
     let text = member.as_ref()?.as_str()?;
     (!text.is_empty()).then_some(text)
@@ -412,6 +454,31 @@ mod tests {
         }
         assert!(read(r#"{"emrecordstatus":"{}"}"#).is_err());
         assert!(read("[]").is_err());
+    }
+
+    #[test]
+    fn only_what_is_live_approved_and_restricts_nobody_is_public() {
+        let says = |members: Value| is_public(&read(&members.to_string()).unwrap());
+        for open in [
+            json!({ "editstatus": "6" }),
+            json!({ "editstatus": 6, "securityenabled": "false", "viewusers": [], "viewroles": null }),
+            json!({ "editstatus": { "id": "6", "name": "Approved" }, "securityenabled": false }),
+        ] {
+            assert!(says(open.clone()), "{open}");
+        }
+        for closed in [
+            json!({}),
+            json!({ "editstatus": "1" }),
+            json!({ "editstatus": "7" }),
+            json!({ "editstatus": ["6"] }),
+            json!({ "editstatus": "6", "securityenabled": true }),
+            json!({ "editstatus": "6", "securityenabled": "yes" }),
+            json!({ "editstatus": "6", "viewusers": ["ann"] }),
+            json!({ "editstatus": "6", "viewgroups": "staff" }),
+            json!({ "editstatus": "6", "viewroles": { "id": "editor" } }),
+        ] {
+            assert!(!says(closed.clone()), "{closed}");
+        }
     }
 
     #[test]

@@ -121,6 +121,11 @@ pub fn generated_url(path: &MediaPath) -> String {
 /// Names the asset whose file is asked for, between emsync nodes, which may have two files of one name. EMDB ignores it.
 pub const ASSET_HEADER: &str = "x-emsync-asset";
 
+/// Header by which a node says in its answer to HEAD that it knows the file, and would have to fetch the bytes itself.
+pub const AWAY_HEADER: &str = "x-emsync-bytes";
+/// Its value.
+pub const AWAY: &str = "away";
+
 /// An asset's id as it stands in [`ASSET_HEADER`]: escaped like a path.
 #[must_use]
 pub fn asset_to_header(asset: &AssetId) -> String {

@@ -16,7 +16,7 @@ use super::transfer::{check_reserve, compared};
 use super::{Error, InFlight, Pull, Way};
 use crate::catalogue::{FileRow, Job};
 use crate::model::job::{FetchJob, Work};
-use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath};
+use crate::model::{AssetId, Digests, FileKind, Hasher, MediaFile, MediaPath, Sha256};
 use crate::monitor::Counter;
 use crate::store::{self, Content, Staged, Staging};
 
@@ -186,10 +186,10 @@ pub async fn wish_for(
 pub async fn is_here(
     pull: &Pull,
     (kind, path): (FileKind, &MediaPath),
-    digests: &Digests,
+    content: &Sha256,
 ) -> Result<bool, Error> {
     let rows = pull.catalogue.files_at(kind, &[path.as_str()]).await?;
-    let same = |row: &FileRow| row.file.sha256 == digests.sha256 && !row.is_damaged();
+    let same = |row: &FileRow| row.file.sha256 == *content && row.is_here();
     Ok(rows.iter().any(same))
 }
 
@@ -226,7 +226,21 @@ pub async fn land(
         made_of: None,
         room: brought.room,
     };
-    let (asset, digests) = (job.asset.clone(), brought.digests);
+    settle(pull, (job, fetch), part, items).await
+}
+
+/// Has a compared file published, and its wish settled. Returns when it is durable, with its row.
+///
+/// # Errors
+/// [`Error::Unsettled`] when it could not be published.
+pub(super) async fn settle(
+    pull: &Pull,
+    (job, fetch): (Job, &FetchJob),
+    part: Part,
+    items: &mpsc::Sender<Item>,
+) -> Result<(), Error> {
+    let (path, sha256) = (part.file.path.clone(), part.file.sha256);
+    let asset = job.asset.clone();
     let ending = landed(&job, fetch, part);
     let in_flight = InFlight::default();
     let token = in_flight.enter();
@@ -235,8 +249,8 @@ pub async fn land(
     }
     in_flight.over().await;
     let row = pull.catalogue.file(fetch.kind, &path, &asset).await?;
-    let is_ours = row.is_some_and(|row| row.file.sha256 == digests.sha256);
-    if is_ours || is_here(pull, (fetch.kind, &path), &digests).await? {
+    let is_ours = row.is_some_and(|row| row.file.sha256 == sha256 && row.is_here());
+    if is_ours || is_here(pull, (fetch.kind, &path), &sha256).await? {
         return Ok(());
     }
     Err(Error::Unsettled {

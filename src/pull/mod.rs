@@ -13,6 +13,7 @@
 //! lanes      the permits; `window` says how many: it follows latency, goodput and the peer's refusals
 //! transfer   one file: a copy we have already, or the rest of a partial, or the whole; hashed as it comes (`ours`, `body`)
 //! handed     pages and offers that another node hands to us; landing: the files that it brings
+//! asked      one file that somebody waits for
 //! publisher  the only writer: groups what arrived, makes it durable under its name, then rows, then settles the jobs
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 mod ahead;
 pub mod alike;
+pub mod asked;
 mod body;
 mod claims;
 mod cutoff;

@@ -83,7 +83,7 @@ pub(super) async fn find(
         .and_then(|from| MediaPath::new(from).ok())
     {
         let row = pull.catalogue.file(job.kind, &former, asset).await?;
-        rows.former = row.filter(|row| !row.is_damaged());
+        rows.former = row.filter(FileRow::is_here);
     }
     if let Some(wanted) = &job.sha256 {
         rows.twins = pull.catalogue.files_with(wanted).await?;

@@ -273,8 +273,8 @@ pub async fn run(push: &Arc<Push>) -> Result<(), Error> {
     push.monitor.phase(Phase::Push);
     let peer = push.peer.name();
     let mut batch = push.catalogue.batch().await?;
-    batch.take_back_leases(peer).await?;
     let now = push.seams.clock.now();
+    batch.take_back_leases(peer, now).await?;
     batch
         .try_uploads_again(peer, push.limits.attempts, now)
         .await?;

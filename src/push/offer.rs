@@ -135,7 +135,7 @@ async fn sound(
         let file = &row.file;
         let owner = assets.get(file.asset.as_str());
         wanted(file.kind)
-            && !row.is_damaged()
+            && row.is_here()
             && !file.path.is_bookkeeping()
             && owner.is_some_and(|asset| asset.names(file.kind, &file.path))
     };

@@ -82,7 +82,7 @@ async fn file_of(push: &Push, job: &Job, upload: &UploadJob) -> Result<Option<Me
         .catalogue
         .file(upload.kind, &path, &job.asset)
         .await?
-        .filter(|row| !row.is_damaged() && row.file.sha256 == upload.sha256);
+        .filter(|row| row.is_here() && row.file.sha256 == upload.sha256);
     Ok(row.map(|row| row.file))
 }
 

@@ -108,7 +108,7 @@ impl Upload {
         let job = self.wish(form).await?;
         let fetch = job.as_ref().and_then(landing::fetch_of).cloned();
         let (Some(job), Some(fetch)) = (job, fetch) else {
-            if landing::is_here(pull, (kind, &path), brought.digests()).await? {
+            if landing::is_here(pull, (kind, &path), &brought.digests().sha256).await? {
                 return Ok(());
             }
             return Err(Error::Unasked {

@@ -251,7 +251,9 @@ impl Deletes<'_> {
             batch.forget_finding(&asset).await?;
         }
         // What a killed delete left in the middle is finished with ours.
-        batch.take_back_leases(self.peer).await?;
+        batch
+            .take_back_leases(self.peer, self.seams.clock.now())
+            .await?;
         batch.commit().await?;
         let mut applied = Applied::default();
         self.each(Lane::Remove, &mut applied, &Shutdown::new())

@@ -37,7 +37,7 @@ impl Deletes<'_> {
             self.forget(&mut batch, &file.asset, &remove, now).await?;
         }
         // What a killed run left in the middle is finished with these.
-        batch.take_back_leases(self.peer).await?;
+        batch.take_back_leases(self.peer, now).await?;
         batch.commit().await?;
         crash::point(Point::RemoveRows)?;
         self.take_away(applied, shutdown).await

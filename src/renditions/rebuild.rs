@@ -515,7 +515,7 @@ pub(super) fn original(asset: &Asset, files: &[FileRow]) -> Option<Original> {
     let row = files
         .iter()
         .find(|row| row.file.kind == FileKind::Original && row.file.path == path)
-        .filter(|row| !row.is_damaged())?;
+        .filter(|row| row.is_here())?;
     let (path, format) = (asset.source_path.clone(), asset.format.clone());
     Some(Original::of(path, format, &row.file))
 }

@@ -118,6 +118,7 @@ mod tests {
             received_at: NOW,
             unlisted_at: None,
             damaged_at: None,
+            evicted: false,
         };
         recipe.presets.iter().map(row).collect()
     }

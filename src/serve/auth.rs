@@ -3,7 +3,7 @@
 //! A key reads `emsync_<id>_<secret>`. The id finds the row; the row holds only the digest of the whole text. Whether an id
 //! exists does not show in the time a refusal takes.
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use super::error::Error;
@@ -49,7 +49,18 @@ fn random_base32(seams: &Seams, bytes: usize) -> String {
 /// # Errors
 /// [`Error::Refused`] without a key of ours, [`Error::Catalogue`] when that cannot be told.
 pub(super) async fn authenticate(node: &Node, asked: &Asked) -> Result<AccessKey, Error> {
-    let presented = key_from(&Presented {
+    let key = presented(node, asked).ok_or(Error::Refused)?;
+    let text = key.expose_secret();
+    let row = match id_of(text) {
+        Some(id) => node.known.key(id).await?,
+        None => None,
+    };
+    fitting(row, text).ok_or(Error::Refused)
+}
+
+/// The key that a request shows, whether or not it is one of ours.
+pub(super) fn presented(node: &Node, asked: &Asked) -> Option<SecretString> {
+    key_from(&Presented {
         token: asked.header(TOKEN),
         token_type: asked.header(TOKEN_TYPE),
         key_header: asked.header(KEY_HEADER),
@@ -57,14 +68,7 @@ pub(super) async fn authenticate(node: &Node, asked: &Asked) -> Result<AccessKey
         query: Some(&asked.query),
         form: asked.form(),
         site: &node.settings.site,
-    });
-    let key = presented.ok_or(Error::Refused)?;
-    let text = key.expose_secret();
-    let row = match id_of(text) {
-        Some(id) => node.known.key(id).await?,
-        None => None,
-    };
-    fitting(row, text).ok_or(Error::Refused)
+    })
 }
 
 /// Whose key a text is; `None` for nobody's.

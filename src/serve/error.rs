@@ -5,15 +5,16 @@ use std::io;
 
 use axum::body::Body;
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
+use crate::edge::Trouble;
 use crate::error::Class;
 use crate::model::{FileKind, MediaPath};
 use crate::protocol::{self, changes, receiving, replies};
-use crate::{catalogue, receive, store};
+use crate::{catalogue, edge, receive, store};
 
 /// A request that is not answered as asked, or a server that cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +102,9 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The file is not here, and could not be fetched.
+    #[error(transparent)]
+    Edge(#[from] edge::Error),
     /// A handler panicked; its own message went to the panic hook.
     #[error("a request ended in a panic")]
     Panicked,
@@ -133,6 +137,7 @@ impl Error {
             Self::Catalogue(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Receive(error) => error.class(),
+            Self::Edge(error) => error.class(),
             Self::Slow | Self::Body { .. } | Self::CursorLost | Self::Panicked => Class::Transient,
             Self::Read { .. } => Class::Transient,
             Self::Damaged { .. } | Self::Rotten { .. } => Class::Corrupt,
@@ -168,7 +173,18 @@ impl Error {
                 let body = changes::encode_error(&error.told(), refused);
                 json(StatusCode::OK, body)
             }
-            (Shape::Bare | Shape::Message | Shape::Offer, error) => empty(error.status()),
+            (Shape::Bare | Shape::Message | Shape::Offer, error) => {
+                let mut reply = empty(error.status());
+                if let Self::Edge(error) = error
+                    && let Some(wait) = error.retry_after()
+                {
+                    // Whole seconds, and never none: who comes at once comes too early.
+                    let seconds = wait.as_millis().div_ceil(1_000).max(1);
+                    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+                    reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+                }
+                reply
+            }
         }
     }
 
@@ -186,6 +202,7 @@ impl Error {
                 | Self::Read { .. }
                 | Self::Catalogue(_)
                 | Self::Store(_)
+                | Self::Edge(edge::Error::Ours { .. })
                 | Self::Panicked
         )
     }
@@ -216,6 +233,7 @@ impl Error {
             Self::NotFound | Self::Damaged { .. } | Self::Rotten { .. } | Self::Missing { .. } => {
                 StatusCode::NOT_FOUND
             }
+            Self::Edge(error) => status_of(error),
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -232,12 +250,30 @@ impl Error {
     }
 }
 
+/// What a reader hears whose file could not be fetched.
+fn status_of(error: &edge::Error) -> StatusCode {
+    match error {
+        edge::Error::Nowhere => StatusCode::NOT_FOUND,
+        edge::Error::Upstream { trouble, .. } => match trouble {
+            Trouble::Absent => StatusCode::NOT_FOUND,
+            Trouble::Wrong | Trouble::Away => StatusCode::BAD_GATEWAY,
+            Trouble::Stalled => StatusCode::GATEWAY_TIMEOUT,
+            Trouble::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        },
+        edge::Error::Full | edge::Error::Late | edge::Error::Ours { .. } | edge::Error::Closed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
 /// A status without a body, said in so many words: EMDB keeps the connection only then (H-9, H-46).
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut reply = Response::new(Body::empty());
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    // What is not there now may be in a moment, and a refusal is nobody else's.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
     }

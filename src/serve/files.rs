@@ -4,16 +4,16 @@
 //! Files are asked for by their names, wherever they lie. Of two files of one name the one is meant whose asset the header
 //! `x-emsync-asset` names; a client that knows no such header gets the one that came first.
 //!
-//! The row says what the file is, the open handle gives the bytes; a file that is replaced meanwhile stays readable through
-//! its handle. One piece of 256 KiB is in memory for each body under way. What the system has in memory is opened and read on
+//! Who may have what, and where it lies, is found in `found`. The row says what the file is, the open handle gives the bytes; a file
+//! that is replaced meanwhile stays readable through its handle. One piece of 256 KiB is in memory for each body under way. What the system has in memory is opened and read on
 //! the spot, everything else on a thread that may wait for the disk.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -21,11 +21,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
 use super::error::{self, Error};
+use super::found::{Found, Reader, Sought, recorded};
+use super::fresh::Freshness;
 use super::node::Node;
 use super::range::{Part, Version};
 use super::request::Asked;
-use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
-use crate::protocol::wire_path::{ASSET_HEADER, asset_from_header};
+use crate::model::{FileKind, MediaFile, MediaPath};
+use crate::protocol::wire_path::{ASSET_HEADER, AWAY, AWAY_HEADER, asset_from_header};
 use crate::store::OpenFile;
 use crate::throttle::Throttle;
 
@@ -39,21 +41,35 @@ pub(super) async fn file(
     path: &MediaPath,
     asked: &Asked,
 ) -> Result<Response, Error> {
+    let reader = Reader::of(node, kind, asked).await?;
     // What EMDB keeps for itself is listed nowhere and served nowhere (H-42).
     if path.is_bookkeeping() {
         return Err(Error::NotFound);
     }
-    let asset = asked.header(ASSET_HEADER).and_then(asset_from_header);
-    let (file, open) = recorded(node, kind, path, asset.as_ref()).await?;
-    let version = Version::new(&file.sha256, file.modified, file.size);
+    let sought = Sought {
+        kind,
+        path,
+        asset: asked.header(ASSET_HEADER).and_then(asset_from_header),
+        reader,
+    };
+    let version_of = |file: &MediaFile| Version::new(&file.sha256, file.modified, file.size);
+    let is_known = |version: &Version| {
+        let tags = all(asked, &IF_NONE_MATCH);
+        let plain = asked.method != Method::POST;
+        plain && version.is_known(tags.as_deref(), one(asked, &IF_MODIFIED_SINCE))
+    };
+    let needs_bytes =
+        |file: &MediaFile| asked.method != Method::HEAD && !is_known(&version_of(file));
+    let Found { file, open, fresh } = recorded(node, &sought, needs_bytes).await?;
+    if let (Some(edge), Some(_)) = (&node.edge, &open)
+        && asked.method != Method::HEAD
+    {
+        edge.note_read(&file);
+    }
+    let version = version_of(&file);
     let mut reply = Response::new(Body::empty());
-    describe(reply.headers_mut(), &version);
-    let plain = asked.method != Method::POST;
-    let known = version.is_known(
-        all(asked, &IF_NONE_MATCH).as_deref(),
-        one(asked, &IF_MODIFIED_SINCE),
-    );
-    if plain && known {
+    describe(reply.headers_mut(), &version, &fresh);
+    if is_known(&version) {
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(reply);
     }
@@ -64,7 +80,7 @@ pub(super) async fn file(
     let (first, length) = match part {
         Part::Whole => (0, version.size),
         Part::Span { first, last } => (first, last - first + 1),
-        Part::Beyond => return Ok(beyond(&version)),
+        Part::Beyond => return Ok(beyond(&version, &fresh)),
     };
     let headers = reply.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -74,59 +90,17 @@ pub(super) async fn file(
         insert(headers, CONTENT_RANGE, &range);
         *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
-    if asked.method != Method::HEAD {
-        *reply.body_mut() = body(open, first, length, &file, node.throttle.clone()).await?;
+    match open {
+        Some(open) if asked.method != Method::HEAD => {
+            *reply.body_mut() = body(open, first, length, &file, node.throttle.clone()).await?;
+        }
+        Some(_) => {}
+        None => {
+            let headers = reply.headers_mut();
+            headers.insert(AWAY_HEADER, HeaderValue::from_static(AWAY));
+        }
     }
     Ok(reply)
-}
-
-/// The row and the open file that belongs to it. A file that is just being replaced gets its bytes before its row; so a
-/// difference counts only when it is still there after a second look.
-async fn recorded(
-    node: &Node,
-    kind: FileKind,
-    path: &MediaPath,
-    asset: Option<&AssetId>,
-) -> Result<(MediaFile, OpenFile), Error> {
-    let mut looked = 0;
-    loop {
-        let row = node.known.file(kind, path, asset).await?;
-        let row = row.ok_or(Error::NotFound)?;
-        if row.is_damaged() {
-            return Err(Error::Rotten {
-                kind,
-                path: path.clone(),
-            });
-        }
-        let file = row.file;
-        looked += 1;
-        let wrong = match open(node, kind, file.place()).await? {
-            Some(open) if open.size == file.size => return Ok((file, open)),
-            Some(open) => Error::Damaged {
-                kind,
-                path: path.clone(),
-                expected: file.size,
-                actual: open.size,
-            },
-            None => Error::Missing {
-                kind,
-                path: path.clone(),
-            },
-        };
-        if looked == 2 {
-            return Err(wrong);
-        }
-    }
-}
-
-async fn open(node: &Node, kind: FileKind, place: &MediaPath) -> Result<Option<OpenFile>, Error> {
-    if let Some(open) = node.store.open_at_hand(kind, place) {
-        return Ok(Some(open));
-    }
-    let (store, place) = (node.store.clone(), place.clone());
-    let opened = tokio::task::spawn_blocking(move || store.open_file(kind, &place)).await;
-    // A panic in there is a panic of this request.
-    Ok(opened.map_err(|_| Error::Panicked)??)
 }
 
 /// The pieces of a body, no faster than this node may send.
@@ -203,14 +177,13 @@ async fn piece(open: &Arc<OpenFile>, first: u64, length: u64) -> std::io::Result
 }
 
 /// What stands in every reply about a file that is there.
-fn describe(headers: &mut HeaderMap, version: &Version) {
+fn describe(headers: &mut HeaderMap, version: &Version, fresh: &Freshness) {
     insert(headers, ETAG, &version.tag);
     if let Some(date) = version.last_modified() {
         insert(headers, LAST_MODIFIED, &date);
     }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let fresh = HeaderValue::from_static("private, max-age=0, must-revalidate");
-    headers.insert(CACHE_CONTROL, fresh);
+    fresh.put(headers);
 }
 
 fn label(headers: &mut HeaderMap, kind: FileKind, path: &MediaPath) {
@@ -225,9 +198,9 @@ fn label(headers: &mut HeaderMap, kind: FileKind, path: &MediaPath) {
     }
 }
 
-fn beyond(version: &Version) -> Response {
+fn beyond(version: &Version, fresh: &Freshness) -> Response {
     let mut reply = error::empty(StatusCode::RANGE_NOT_SATISFIABLE);
-    describe(reply.headers_mut(), version);
+    describe(reply.headers_mut(), version, fresh);
     let range = format!("bytes */{}", version.size);
     insert(reply.headers_mut(), CONTENT_RANGE, &range);
     reply

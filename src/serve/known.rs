@@ -1,11 +1,12 @@
-//! What was read of the catalogue and still holds: who has which key, what lies under which name.
+//! What was read of the catalogue and still holds: who has which key, what lies under which name, what is
+//! anybody's.
 //!
 //! Nothing of it is older than the catalogue is. It is kept with the moment it was read at, and thrown away as soon as anybody
 //! commits anything ([`Moment`]); where the moment cannot be told nothing is kept. Who lists files fetches them next, so what a
 //! listing showed is kept while there is room. Many that ask for names at the same time are answered with one question, for each
 //! question costs as much as a hundred rows.
 //!
-//! Bounded: [`MOST_BYTES`] of rows, the oldest going first, and as many names in line as there are connections.
+//! Bounded: [`MOST_BYTES`] of rows, the oldest going first, [`MOST_ASSETS`], and as many names in line as there are connections.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -16,11 +17,14 @@ use tokio::sync::oneshot;
 use super::error::Error;
 use crate::catalogue::{AccessKey, Catalogue, FileRow, Moment};
 use crate::model::{AssetId, FileKind, MediaPath};
+use crate::protocol::record;
 
 /// Rows that are kept, in bytes.
 const MOST_BYTES: usize = 16 << 20;
 /// Keys that are kept; a node has one for each of its peers.
 const MOST_KEYS: usize = 256;
+/// Assets of which it is kept whether they are public.
+const MOST_ASSETS: usize = 65_536;
 /// Names in one question.
 const NAMES: usize = 256;
 
@@ -44,6 +48,8 @@ struct Kept {
     at: Option<Moment>,
     keys: HashMap<String, AccessKey>,
     rows: HashMap<Name, Named>,
+    /// Whether the generated files of an asset are anybody's.
+    public: HashMap<AssetId, bool>,
     /// Names in the order they came.
     order: VecDeque<Name>,
     bytes: usize,
@@ -121,6 +127,25 @@ impl Known {
             // What went wrong is this request's own to find out.
             Err(_) => Ok(self.0.catalogue.file_named(kind, path, asset).await?),
         }
+    }
+
+    /// Whether the record of an asset lets anybody have its generated files; one that is not here lets nobody.
+    pub(super) async fn is_public(&self, asset: &AssetId) -> Result<bool, Error> {
+        let now = self.0.catalogue.moment();
+        if let Some(is_public) = self.0.kept().of(now).public.get(asset) {
+            return Ok(*is_public);
+        }
+        let key = asset.key();
+        let stored = self.0.catalogue.record(&key).await?;
+        let is_public = stored.is_some_and(|stored| record::is_public(&stored.record));
+        if now.is_some() {
+            let mut kept = self.0.kept();
+            let public = &mut kept.of(now).public;
+            if public.len() < MOST_ASSETS {
+                public.insert(asset.clone(), is_public);
+            }
+        }
+        Ok(is_public)
     }
 
     /// Keeps what a listing showed, which was read at `then` or later.
@@ -415,6 +440,7 @@ mod tests {
             received_at: NOW,
             unlisted_at: None,
             damaged_at: None,
+            evicted: false,
         };
         let listed: Vec<_> = (0..4_000).map(row).collect();
         kept.keep_listed(&listed);

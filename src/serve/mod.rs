@@ -16,6 +16,8 @@ mod digests;
 mod error;
 mod feed;
 mod files;
+mod found;
+mod fresh;
 mod known;
 mod listings;
 mod node;
@@ -47,7 +49,7 @@ use tower::ServiceExt as _;
 
 pub use auth::{key_holder, make_key};
 pub use error::Error;
-pub use node::{Node, Settings, router};
+pub use node::{Node, Settings, Sharing, router};
 pub use tls::{Certificate, TlsError};
 
 use crate::shutdown::Shutdown;
@@ -117,6 +119,9 @@ pub async fn run(listener: TcpListener, node: Node, shutdown: Shutdown) -> Resul
     }
     if let Some(inbox) = &node.inbox {
         inbox.close().await;
+    }
+    if let Some(edge) = &node.edge {
+        edge.close().await;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use super::tls::Certificate;
 use super::{auth, digests, feed, files, receive, search, status, uploads};
 use crate::catalogue::Catalogue;
 use crate::config::{GRANTING, Peer};
+use crate::edge::Edge;
 use crate::model::{CatalogId, Filter, Module, NodeId};
 use crate::receive::Inbox;
 use crate::seams::Seams;
@@ -44,6 +45,17 @@ pub struct Settings {
     pub margin: Duration,
 }
 
+/// Who may have generated files, and how long caches may keep what anybody may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Whether those of assets that nothing restricts are anybody's.
+    pub public_renditions: bool,
+    /// How long what is anybody's is fresh, in whole seconds.
+    pub max_age: Duration,
+    /// How much longer it may be used while somebody asks whether it still is right, in whole seconds.
+    pub stale: Duration,
+}
+
 /// A node that answers requests.
 #[derive(Debug)]
 pub struct Node {
@@ -57,6 +69,8 @@ pub struct Node {
     pub(super) withheld: Vec<Module>,
     pub(super) inbox: Option<Inbox>,
     pub(super) certificate: Option<Certificate>,
+    pub(super) sharing: Sharing,
+    pub(super) edge: Option<Edge>,
     page: Option<Router>,
     /// The names of its peers.
     pub(super) peers: Vec<String>,
@@ -91,6 +105,8 @@ impl Node {
             withheld,
             inbox: None,
             certificate: None,
+            sharing: Sharing::default(),
+            edge: None,
             page: None,
             peers: Vec::new(),
             filters: Vec::new(),
@@ -112,6 +128,20 @@ impl Node {
     #[must_use]
     pub fn receiving(mut self, inbox: Inbox) -> Self {
         self.inbox = Some(inbox);
+        self
+    }
+
+    /// The same, and some of its files are for anybody.
+    #[must_use]
+    pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
+        self
+    }
+
+    /// The same, and it fetches what somebody reads and is not here.
+    #[must_use]
+    pub fn fetching(mut self, edge: Edge) -> Self {
+        self.edge = Some(edge);
         self
     }
 
@@ -207,13 +237,15 @@ async fn handle(
         Endpoint::GetKey => return Ok(status::get_key()),
         _ => {}
     }
+    if let Endpoint::File(kind, path) = endpoint {
+        return files::file(&node, kind, &path, &asked).await;
+    }
     auth::authenticate(&node, &asked).await?;
     match endpoint {
         Endpoint::Changes => feed::changes(&node, &asked).await,
         Endpoint::Uploads => uploads::uploads(node, &asked).await,
         Endpoint::Digests => digests::digests(&node, &asked).await,
         Endpoint::Search(module) => search::search(&node, &module, &asked).await,
-        Endpoint::File(kind, path) => files::file(&node, kind, &path, &asked).await,
         _ => Err(Error::NotFound),
     }
 }

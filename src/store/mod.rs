@@ -32,6 +32,7 @@ mod publish;
 mod snapshots;
 mod staging;
 mod sys;
+mod take_out;
 mod together;
 mod trash;
 mod walk;

@@ -145,7 +145,7 @@ fn thumb(files: &[FileRow]) -> Option<String> {
     let mut shown: Vec<_> = files
         .iter()
         .filter(|row| row.file.kind == FileKind::Generated && shown_as(row).is_some())
-        .filter(|row| !row.is_damaged())
+        .filter(|row| row.is_here())
         .collect();
     shown.sort_by_key(|row| row.file.size);
     let good = shown.iter().find(|row| row.file.size >= GOOD);
@@ -237,6 +237,7 @@ fn file(row: &FileRow) -> File {
         modified: when(file.modified),
         sha256: file.sha256.to_string(),
         note: match (row.is_damaged(), file.authored) {
+            _ if row.evicted => "not here: fetched when it is read",
             (true, _) => "damaged",
             (_, true) => "made here",
             _ => "",

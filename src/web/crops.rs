@@ -126,7 +126,7 @@ fn preview(canvas: &Canvas, files: &[FileRow]) -> Option<String> {
     let sound = || {
         files
             .iter()
-            .filter(|row| shown_as(row).is_some() && !row.is_damaged())
+            .filter(|row| shown_as(row).is_some() && row.is_here())
     };
     let generated = sound()
         .filter(|row| row.file.kind == FileKind::Generated)

@@ -65,7 +65,7 @@ pub(super) async fn file(
     let row = rows
         .into_iter()
         .find(|row| row.file.kind == kind && row.file.path.as_str() == path)
-        .filter(|row| !row.is_damaged() && !row.file.path.is_bookkeeping())
+        .filter(|row| row.is_here() && !row.file.path.is_bookkeeping())
         .ok_or(Error::NotFound)?;
     let tag = format!("\"{}\"", row.file.sha256);
     let kept = [

@@ -279,6 +279,7 @@ impl Asked<'_> {
             what
         };
         let disk = match stat {
+            _ if row.evicted => "gone to make room, and fetched when somebody reads it".to_owned(),
             Ok(Some(stat)) if stat.size != file.size => {
                 trouble(format!("ON DISK {} bytes, not {}", stat.size, file.size))
             }

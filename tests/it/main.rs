@@ -12,6 +12,7 @@ mod awkward;
 mod bounded;
 mod browser;
 mod catalogue_file;
+mod cdn;
 mod cli;
 mod config_check;
 mod converge;

@@ -47,7 +47,7 @@ pub fn mend(
     if let Some(coming) = coming {
         coming.then = Some(render);
     } else if (own.iter()).any(|row| {
-        row.file.kind == FileKind::Original && is_it(row.file.path.as_str()) && !row.is_damaged()
+        row.file.kind == FileKind::Original && is_it(row.file.path.as_str()) && row.is_here()
     }) {
         plan.regenerate = Some(render);
     }

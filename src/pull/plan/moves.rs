@@ -12,7 +12,7 @@ pub(super) fn pair_moves(plan: &mut Plan, here: Here<'_>) {
         .filter(|row| {
             let is_it =
                 |job: &RemoveJob| job.kind == row.file.kind && job.path == row.file.path.as_str();
-            !row.is_damaged() && plan.remove.iter().any(is_it)
+            row.is_here() && plan.remove.iter().any(is_it)
         })
         .collect();
     for job in &mut plan.fetch {

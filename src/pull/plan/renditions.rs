@@ -57,9 +57,7 @@ pub(super) fn missing_renditions(
         .any(|job| job.kind == FileKind::Original && job.path == render.original);
     let original_here = here.own.iter().any(|row| {
         let file = &row.file;
-        file.kind == FileKind::Original
-            && file.path.as_str() == render.original
-            && !row.is_damaged()
+        file.kind == FileKind::Original && file.path.as_str() == render.original && row.is_here()
     });
     if on_its_way || !original_here || here.unrenderable {
         return None;

@@ -93,6 +93,7 @@ fn row(file: &ListedFile, owner: &str) -> FileRow {
         received_at: Timestamp::EPOCH,
         unlisted_at: None,
         damaged_at: None,
+        evicted: false,
     }
 }
 

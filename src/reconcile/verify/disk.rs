@@ -169,6 +169,8 @@ pub(super) async fn look(
         let bytes: u64 = some.iter().map(|row| row.file.size).sum();
         let looked = spawn_blocking(move || {
             let asked = some.into_iter().take_while(|_| !stop.requested());
+            // What went to make room is not there by intent; nothing about it can be compared.
+            let asked = asked.filter(|row| !row.evicted);
             let looked = asked.filter_map(|row| {
                 let trouble = trouble(&store, &row, checksum, &stop)?;
                 Some((row.file.place().clone(), trouble))
@@ -225,7 +227,7 @@ async fn note(
             Some(Wrong::Missing | Wrong::Content) if !row.is_damaged() => {
                 Some((&row.file, Some(here.as_of)))
             }
-            None if checksum && row.is_damaged() => Some((&row.file, None)),
+            None if checksum && row.is_damaged() && !row.evicted => Some((&row.file, None)),
             Some(Wrong::Date) if row.is_damaged() => Some((&row.file, None)),
             _ => None,
         });

@@ -361,6 +361,7 @@ impl Stages {
             received_at,
             unlisted_at: None,
             damaged_at: None,
+            evicted: false,
         };
         self.lacked.remove(&name_of(&row));
         self.world.rows.push(row);

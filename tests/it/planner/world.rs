@@ -440,5 +440,6 @@ pub(super) fn row(file: &There, asset: &AssetId, with_md5: bool) -> FileRow {
         received_at: Timestamp::EPOCH,
         unlisted_at: None,
         damaged_at: None,
+        evicted: false,
     }
 }

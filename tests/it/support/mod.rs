@@ -11,6 +11,7 @@ pub(crate) mod emdb;
 pub(crate) mod fault;
 pub(crate) mod folder;
 pub(crate) mod front;
+pub(crate) mod liar;
 pub(crate) mod master;
 pub(crate) mod node;
 pub(crate) mod pair;

@@ -1,0 +1,257 @@
+//! A node near its readers: a file that a record or a listing names and that is not on this disk is fetched when somebody reads it.
+//!
+//! ```text
+//! serve: nothing here of a name ─▶ flights: is somebody at it? ─▶ wait, for a while
+//!                                     │ no
+//!                                   wish: a listing's, a row's, a record's ─▶ upstream: claim it in the job table, or wait for the run
+//!                                                                               that has it
+//!                                                     pull::asked ─▶ publisher ─▶ STORE, CATALOGUE ─▶ all who wait read it there
+//! ```
+//!
+//! Nobody gets a byte before the whole file was compared with what is stated of it and is durable under its name: it comes the way every
+//! file of a run comes, and is read from the disk like any other. However many wait for a file, it is fetched once. So many are
+//! fetched at a time and no more; whoever waits for longer than [`Patience`] has it hears when to come again, and the fetch goes on.
+//! What is here of peers may be bounded (`room`): then the files that were not read for longest go, and come back when they are read.
+//! A peer that fails is left alone for a while, longer each time; a file that it has wrong or not at all, for half a minute.
+//!
+//! Each peer has one publisher. It begins with the first request and ends with [`Edge::close`] or when it fails; the next request then
+//! begins another. Peers and their keys are those of the configuration that the server began with.
+
+mod error;
+mod flights;
+mod room;
+mod upstream;
+mod wish;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::task::TaskTracker;
+
+pub use error::{Error, Trouble};
+pub use room::{Evicted, Room};
+
+use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
+use crate::node::Node;
+use crate::shutdown::Shutdown;
+use crate::store::Staging;
+use flights::{Boarding, Flights, Landing, Name};
+use room::Reads;
+use upstream::Upstream;
+
+/// How long is waited for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Longest wait of a reader.
+    pub wait: Duration,
+    /// Longest silence of a peer while readers wait; shorter where `limits.timeout` is.
+    pub silence: Duration,
+    /// How long a file that a peer does not have, or has wrong, is not asked for again.
+    pub file_rest: Duration,
+    /// How long a peer that is in trouble is asked for nothing; doubled with each failure that follows, up to a minute.
+    pub peer_rest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(30),
+            silence: Duration::from_secs(15),
+            file_rest: Duration::from_secs(30),
+            peer_rest: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Files that are fetched at a time, all peers together; fewer where `limits.transfers` is.
+const AT_ONCE: usize = 32;
+/// Where files lie for a moment on their way out.
+const ACTIVITY: &str = "evict";
+
+/// What fetches for readers, and makes room. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct Edge(Arc<Inner>);
+
+struct Inner {
+    node: Node,
+    shutdown: Shutdown,
+    flights: Flights,
+    /// Who may fetch.
+    turns: Semaphore,
+    upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
+    tasks: TaskTracker,
+    /// When files were read last; only where there is too little room for all of them.
+    reads: Reads,
+    room: Option<Room>,
+    /// Where files lie for a moment on their way out.
+    staging: Staging,
+    patience: Patience,
+}
+
+impl std::fmt::Debug for Edge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Edge").finish_non_exhaustive()
+    }
+}
+
+impl Edge {
+    /// Opens it, and takes back what a dead server had begun; the caller holds the lock `serve`.
+    ///
+    /// # Errors
+    /// [`Error::Ours`].
+    pub async fn open(
+        node: &Node,
+        (patience, room): (Patience, Option<Room>),
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
+        let mut batch = node.catalogue.batch().await?;
+        batch.take_back_readers_leases().await?;
+        batch.commit().await?;
+        let staging = node.store.staging(ACTIVITY)?;
+        staging.sweep()?;
+        let mut node = node.clone();
+        let mut config = (*node.config).clone();
+        // A run may wait for a slow peer; a reader does not.
+        config.limits.timeout = config.limits.timeout.min(patience.silence);
+        node.config = config.into();
+        Ok(Self(Arc::new(Inner {
+            turns: Semaphore::new(AT_ONCE.min(node.config.limits.transfers)),
+            node,
+            shutdown: shutdown.clone(),
+            flights: Flights::default(),
+            upstreams: Mutex::default(),
+            tasks: TaskTracker::new(),
+            reads: Reads::default(),
+            room,
+            staging,
+            patience,
+        })))
+    }
+
+    /// The asset whose file [`bring`](Self::bring) would fetch; `None` when there is nothing to fetch.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn owner(
+        &self,
+        kind: FileKind,
+        path: &MediaPath,
+        asset: Option<&AssetId>,
+    ) -> Result<Option<AssetId>, Error> {
+        let wish = wish::find(&self.0.node, &name(kind, path, asset)).await?;
+        Ok(wish.map(|wish| wish.asset))
+    }
+
+    /// Fetches the file of a name, or waits for whoever does; it is durable and has its row then. Whoever stops waiting stops nothing.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing of the file is here then that was not before.
+    pub async fn bring(
+        &self,
+        kind: FileKind,
+        path: &MediaPath,
+        asset: Option<&AssetId>,
+    ) -> Result<(), Error> {
+        if self.0.shutdown.requested() {
+            return Err(Error::Closed);
+        }
+        let waiting = match self.0.flights.board(&name(kind, path, asset))? {
+            Boarding::Wait(waiting) => waiting,
+            Boarding::Fly(landing, waiting) => {
+                let inner = Arc::clone(&self.0);
+                self.0.tasks.spawn(async move { inner.fly(landing).await });
+                waiting
+            }
+        };
+        waiting.outcome(self.0.patience.wait).await
+    }
+
+    /// How many files are being fetched, or wait for their turn.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.0.flights.count()
+    }
+
+    /// Notes that a file is read, for [`make_room`](Self::make_room).
+    pub fn note_read(&self, file: &MediaFile) {
+        if self.0.room.is_some() {
+            self.0.reads.note(file, self.0.node.seams.clock.now());
+        }
+    }
+
+    /// Makes room for as long as the node runs; returns at once where all files may stay.
+    pub async fn keep_room(&self) {
+        if let Some(room) = self.0.room {
+            self.0.keep_room(room).await;
+        }
+    }
+
+    /// Lets the files go that were not read for longest, as far as there are too many, and their peers have them.
+    ///
+    /// # Errors
+    /// [`Error`]; what went before is gone.
+    pub async fn make_room(&self) -> Result<Evicted, Error> {
+        match self.0.room {
+            Some(room) => self.0.make_room(room).await,
+            None => Ok(Evicted::default()),
+        }
+    }
+
+    /// Ends all that is under way and all publishers, once these have published what they were given.
+    pub async fn close(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        if let Err(error) = self.0.write_reads().await {
+            tracing::warn!(%error, "what was read last is forgotten");
+        }
+        let upstreams: Vec<_> = self.0.upstreams.lock().await.drain().collect();
+        for (peer, upstream) in upstreams {
+            if let Err(error) = upstream.close().await {
+                tracing::warn!(peer, %error, "not everything that was fetched is published");
+            }
+        }
+    }
+}
+
+fn name(kind: FileKind, path: &MediaPath, asset: Option<&AssetId>) -> Name {
+    Name {
+        kind,
+        path: path.clone(),
+        asset: asset.cloned(),
+    }
+}
+
+impl Inner {
+    async fn fly(&self, landing: Landing) {
+        let outcome = self.fetch(landing.name()).await;
+        landing.tell(outcome);
+    }
+
+    async fn fetch(&self, name: &Name) -> Result<(), Error> {
+        let _turn = tokio::select! {
+            turn = self.turns.acquire() => turn.map_err(|_| Error::Closed)?,
+            () = self.shutdown.wait() => return Err(Error::Closed),
+        };
+        let wish = wish::find(&self.node, name).await?;
+        let wish = wish.ok_or(Error::Nowhere)?;
+        self.upstream(&wish.peer).await?.bring(&wish).await
+    }
+
+    /// The peer of this name; one whose publisher ended is begun anew.
+    async fn upstream(&self, name: &str) -> Result<Arc<Upstream>, Error> {
+        let mut upstreams = self.upstreams.lock().await;
+        match upstreams.get(name) {
+            Some(upstream) if !upstream.has_ended() => return Ok(Arc::clone(upstream)),
+            Some(_) if self.shutdown.requested() => return Err(Error::Closed),
+            Some(ended) => drop(ended.close().await),
+            None => {}
+        }
+        let settings = self.node.config.peer(name)?;
+        let upstream = Upstream::begin(&self.node, settings, self.patience, &self.shutdown).await?;
+        let upstream = Arc::new(upstream);
+        upstreams.insert(name.to_owned(), Arc::clone(&upstream));
+        Ok(upstream)
+    }
+}
