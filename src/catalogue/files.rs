@@ -391,7 +391,7 @@ pub(super) fn md5(bytes: Option<Vec<u8>>) -> Option<Md5> {
         .map(Md5::from_bytes)
 }
 
-fn file_row(row: &Row) -> Result<FileRow, Error> {
+pub(super) fn file_row(row: &Row) -> Result<FileRow, Error> {
     read(row).map_err(during("read a file's columns"))?
 }
 

@@ -7,6 +7,7 @@ mod edits;
 mod event;
 mod network;
 mod receive;
+mod scrub;
 mod service;
 mod thumbs;
 mod user;
@@ -21,6 +22,7 @@ pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use event::{Event, EventAdd};
 pub use network::{Network, Until};
 pub use receive::Receive;
+pub use scrub::Scrub;
 pub use service::{Completions, Man, Service};
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
 pub use user::{User, WithPassword};
@@ -120,6 +122,9 @@ pub enum Command {
     Plan(Plan),
     /// Compare this node with a peer or a kept report: records, originals, generated files, deletes. Exit 26 on a difference.
     Verify(Verify),
+    /// Read what is here again, the longest unread first, and heal what is damaged. Exit 23 when something stays damaged.
+    #[command(after_help = scrub::EXAMPLES)]
+    Scrub(Scrub),
     /// Look this node over; --rebuild makes a lost or damaged catalogue again.
     Doctor(Doctor),
     /// One screen about this node.

@@ -5,8 +5,8 @@ use crate::error::Class;
 use crate::reconcile::{deletes, verify};
 use crate::renditions::{self, cropping::CropError};
 use crate::{
-    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push, schedule, serve,
-    store, trash,
+    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push,
+    schedule, scrub, serve, store, trash,
 };
 
 /// How the program ended, for scripts.
@@ -95,6 +95,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<renditions::Error>() {
         return of_renditions(error);
     }
+    if let Some(error) = cause.downcast_ref::<scrub::Error>() {
+        return of_scrub(error);
+    }
     if let Some(error) = cause.downcast_ref::<CropError>() {
         return of_crop(error);
     }
@@ -118,6 +121,17 @@ fn of_schedule(error: &schedule::Error) -> Option<ExitCode> {
         schedule::Error::Running { .. } => Some(ExitCode::Running),
         schedule::Error::Ending => Some(ExitCode::Interrupted),
         schedule::Error::Catalogue(error) => Some(of_catalogue(error)),
+    }
+}
+
+fn of_scrub(error: &scrub::Error) -> Option<ExitCode> {
+    match error {
+        scrub::Error::Catalogue(error) => Some(of_catalogue(error)),
+        scrub::Error::Store(error) => Some(of_store(error)),
+        scrub::Error::Node(error) => of_node(error),
+        scrub::Error::Fetch(error) => of_pipeline(error),
+        scrub::Error::Renditions(error) => of_renditions(error),
+        scrub::Error::Worker => Some(of_class(error.class())),
     }
 }
 

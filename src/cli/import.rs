@@ -48,8 +48,14 @@ pub(super) async fn run(
     progress.finish();
     let report = result?;
     if !args.dry_run && !shutdown.requested() {
-        let days = node.config.limits.trash_days;
-        trash::expire(&node.store, &node.catalogue, days, node.seams.clock.now()).await?;
+        let retention = node.config.retention;
+        trash::expire(
+            &node.store,
+            &node.catalogue,
+            retention,
+            node.seams.clock.now(),
+        )
+        .await?;
     }
     let printed = if args.json {
         output::json(&report)

@@ -19,6 +19,7 @@ mod prompt;
 mod quarantine;
 mod receive;
 mod record;
+mod scrub;
 mod serve;
 mod service;
 mod status;
@@ -92,6 +93,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(&global, &args, &shutdown).await,
         Command::Doctor(args) => doctor::run(&global, &args, &shutdown).await,
         Command::Verify(args) => verify::run(&global, &args, &shutdown).await,
+        Command::Scrub(args) => scrub::run(&global, &args, &shutdown).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,
         Command::Conflicts(command) => conflicts::run(&global, command).await,

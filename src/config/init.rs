@@ -14,7 +14,9 @@ use super::error::{Error, Problem};
 use super::limits::Limits;
 use super::locate::FILE_NAME;
 use super::units::{show_duration, show_size};
-use super::{Config, Media, Serve, default_catalog, node_name, own_cluster_id, write as disk};
+use super::{
+    Config, Media, Scrub, Serve, default_catalog, node_name, own_cluster_id, write as disk,
+};
 use crate::model::CatalogId;
 use crate::seams::Seams;
 
@@ -113,6 +115,8 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
         Serve::LISTEN
     ));
     push(&limits_text(&Limits::default()));
+    push(&scrub_text(&Scrub::default()));
+    push(TRASH);
     push(PRESET);
     push(PEER);
     push(NOTIFY);
@@ -129,6 +133,14 @@ state = \"state\"
 
 # Tables that could grant rights (users, userprofile, settingsgroup) are passed on only when they are named here.
 #relay_tables = []
+
+";
+
+const TRASH: &str = "\
+# How long what was removed or replaced can be restored, where that is not limits.trash_days.
+[trash]
+# Former versions of originals and of records, for `emsync restore --to`. \"0s\": for ever. Unset: limits.trash_days.
+#versions = \"90d\"
 
 ";
 
@@ -187,7 +199,7 @@ const NOTIFY: &str = "
 
 /// EMDB's two events by their names, which its operators look for.
 const EVENTS: &str = "
-# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, empty-trash.
+# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, scrub, empty-trash.
 [[event]]
 name = \"Pull data changes\"
 action = \"pull\"
@@ -215,7 +227,25 @@ name = \"Pull recent uploads\"
 action = \"pull\"
 cron = \"30 2 * * *\"
 enabled = false
+
+# For an always-on backup: reads for some hours what was not read for scrub.days, and heals what is damaged from the peers.
+[[event]]
+name = \"Scrub\"
+action = \"scrub\"
+cron = \"0 1 * * *\"
+max_duration = \"4h\"
+enabled = false
 ";
+
+/// `[scrub]` in the same way.
+fn scrub_text(scrub: &Scrub) -> String {
+    format!(
+        "# `emsync scrub`, and events that do it.\n[scrub]\n\
+         # Every byte that is here is read again within so many days.\n#days = {}\n\
+         # Bytes read a second: \"50M\", or by local time \"08:00,10M 19:00,off\".\n#bandwidth = \"{}\"\n\n",
+        scrub.days, scrub.bandwidth
+    )
+}
 
 /// `[limits]` with every key as a comment that shows its default.
 fn limits_text(limits: &Limits) -> String {

@@ -20,7 +20,9 @@ mod notify;
 pub mod peer;
 mod presets;
 mod read;
+mod scrub;
 pub mod secret;
+mod trash;
 pub mod units;
 pub mod url;
 mod window;
@@ -41,7 +43,9 @@ pub use event::{Action, Event, When};
 pub use limits::Limits;
 pub use notify::Notify;
 pub use peer::{Generated, KeySource, Peer};
+pub use scrub::Scrub;
 pub use secret::Secret;
+pub use trash::Retention;
 pub use units::MaxDelete;
 pub use url::BaseUrl;
 pub use window::Window;
@@ -65,6 +69,10 @@ pub struct Config {
     pub state: PathBuf,
     /// How much of everything.
     pub limits: Limits,
+    /// How often everything here is read again.
+    pub scrub: Scrub,
+    /// How long what is in the trash stays.
+    pub retention: Retention,
     /// Our own HTTP side.
     pub serve: Serve,
     /// The remote nodes, in the order of the file; names are unique.
@@ -222,10 +230,13 @@ impl Config {
         let (media, state) = folders(&written, &dir, presets)?;
         let peers = peers(&written.peers, &dir, &node.cluster_id)?;
         let table = |at: &read::At<String>| at.check(|name| Module::new(name.as_str()));
+        let limits = Limits::resolve(&written.limits)?;
         Ok(Self {
             media,
             state,
-            limits: Limits::resolve(&written.limits)?,
+            retention: Retention::resolve(&written.trash, &limits)?,
+            limits,
+            scrub: Scrub::resolve(&written.scrub)?,
             serve: Serve::resolve(&written.serve, &dir)?,
             notify: Notify::resolve(&written.notify)?,
             events: event::events(&written.events, &peers)?,

@@ -57,6 +57,17 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     Duration::try_from(span).map_err(|_| UnitError::Negative(text.to_owned()))
 }
 
+/// As [`duration`], but it may be said in days: `30d`.
+///
+/// # Errors
+/// As [`duration`].
+pub fn age(text: &str) -> Result<Duration, UnitError> {
+    match text.trim().strip_suffix('d').map(str::parse::<u32>) {
+        Some(Ok(days)) => Ok(Duration::from_secs(24 * 60 * 60) * days),
+        _ => duration(text),
+    }
+}
+
 /// A span as [`duration`] reads it: `1h 30m`.
 #[must_use]
 pub fn show_duration(span: Duration) -> String {

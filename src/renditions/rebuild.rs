@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use super::stale::{State, parameters, states_with};
 use super::{Error, Line, Original, Settings, Want, Workshop};
-use crate::catalogue::{FileRow, Finding, RebuildState, StoredRecord};
+use crate::catalogue::{Catalogue, FileRow, Finding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
 use crate::model::preset::{PresetId, PresetTable};
-use crate::model::{Asset, AssetId, FileKind, Mode, Module, Parameters, RecordKey};
+use crate::model::{Asset, AssetId, FileKind, Mode, Module, Parameters, Record, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
 use crate::protocol::record;
@@ -178,7 +178,7 @@ impl<'a> Rebuild<'a> {
             return Err(Error::NoAsset { asset });
         }
         for name in &selection.categories {
-            let id = rebuild.category(name).await?;
+            let id = category(&node.catalogue, name, false).await?;
             rebuild.categories.insert(id);
         }
         Ok(rebuild)
@@ -417,44 +417,7 @@ impl<'a> Rebuild<'a> {
         if self.categories.is_empty() {
             return Ok(true);
         }
-        let members = record::members(&stored.record)?;
-        let lists = ["category", "category-exact"].into_iter();
-        let mut ids = lists
-            .filter_map(|name| members.get(name)?.as_array())
-            .flatten();
-        Ok(ids.any(|id| id.as_str().is_some_and(|id| self.categories.contains(id))))
-    }
-
-    /// The id of a category that is named by its id or its path.
-    async fn category(&self, name: &str) -> Result<String, Error> {
-        let module = Module::category();
-        if let Ok(key) = RecordKey::new(module.as_str(), name) {
-            let stored = self.node.catalogue.record(&key).await?;
-            if stored.is_some_and(|stored| !stored.record.is_deleted()) {
-                return Ok(name.to_owned());
-            }
-        }
-        let mut after: Option<RecordKey> = None;
-        loop {
-            let page = self
-                .node
-                .catalogue
-                .records_after(Some(&module), after.as_ref(), PAGE)
-                .await?;
-            let Some(last) = page.last() else {
-                return Err(Error::NoCategory {
-                    name: name.to_owned(),
-                });
-            };
-            after = Some(last.record.key.clone());
-            for stored in page.iter().filter(|stored| !stored.record.is_deleted()) {
-                let members = record::members(&stored.record)?;
-                let path = members.get("categorypath").and_then(|path| path.as_str());
-                if path == Some(name.trim_matches('/')) {
-                    return Ok(stored.record.key.id.clone());
-                }
-            }
-        }
+        is_in(&stored.record, &self.categories)
     }
 
     /// Goes on where a rebuild of everything was left.
@@ -501,6 +464,59 @@ impl<'a> Rebuild<'a> {
     fn name(&self) -> String {
         serde_json::to_string(self.selection).unwrap_or_default()
     }
+}
+
+/// The id of a category that is named by its id or its path; one that is deleted counts where that is said.
+///
+/// # Errors
+/// [`Error::NoCategory`]; the catalogue's.
+pub async fn category(
+    catalogue: &Catalogue,
+    name: &str,
+    deleted_too: bool,
+) -> Result<String, Error> {
+    let module = Module::category();
+    if let Ok(key) = RecordKey::new(module.as_str(), name) {
+        let stored = catalogue.record(&key).await?;
+        if stored.is_some_and(|stored| deleted_too || !stored.record.is_deleted()) {
+            return Ok(name.to_owned());
+        }
+    }
+    let mut after: Option<RecordKey> = None;
+    loop {
+        let page = catalogue
+            .records_after(Some(&module), after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last() else {
+            return Err(Error::NoCategory {
+                name: name.to_owned(),
+            });
+        };
+        after = Some(last.record.key.clone());
+        for stored in page
+            .iter()
+            .filter(|stored| deleted_too || !stored.record.is_deleted())
+        {
+            let members = record::members(&stored.record)?;
+            let path = members.get("categorypath").and_then(|path| path.as_str());
+            if path == Some(name.trim_matches('/')) {
+                return Ok(stored.record.key.id.clone());
+            }
+        }
+    }
+}
+
+/// Whether an asset is in one of these categories.
+///
+/// # Errors
+/// [`Error::Record`].
+pub fn is_in(asset: &Record, categories: &HashSet<String>) -> Result<bool, Error> {
+    let members = record::members(asset)?;
+    let lists = ["category", "category-exact"].into_iter();
+    let mut ids = lists
+        .filter_map(|name| members.get(name)?.as_array())
+        .flatten();
+    Ok(ids.any(|id| id.as_str().is_some_and(|id| categories.contains(id))))
 }
 
 /// The recipes of formats, each looked up once.

@@ -15,7 +15,7 @@ use crate::catalogue::Session;
 use crate::config::edit::{self, EventText};
 
 /// What an event can do.
-const ACTIONS: [(&str, &str); 6] = [
+const ACTIONS: [(&str, &str); 7] = [
     (
         "sync",
         "bring what changed, and send where the peer has that",
@@ -24,6 +24,10 @@ const ACTIONS: [(&str, &str); 6] = [
     ("push", "send what changed here"),
     ("verify", "compare with the peer"),
     ("thumbs", "make renditions that are missing or stale"),
+    (
+        "scrub",
+        "read again what is here, where that is due, and heal what is damaged",
+    ),
     ("empty-trash", "end what lies in the trash for too long"),
 ];
 

@@ -45,6 +45,7 @@ mod push;
 mod receive;
 mod regenerate;
 mod schedule;
+mod scrub;
 mod serve;
 mod service;
 mod shutdown;

@@ -66,7 +66,7 @@ A running `emsync serve` takes a changed configuration when it gets SIGHUP.";
 pub struct EventAdd {
     /// What to call it.
     pub name: String,
-    /// What it does: sync, pull, push, verify, thumbs or empty-trash.
+    /// What it does: sync, pull, push, verify, thumbs, scrub or empty-trash.
     #[arg(long)]
     pub action: String,
     /// With which peer [default: every enabled one].
