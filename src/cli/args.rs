@@ -7,6 +7,7 @@ mod edits;
 mod event;
 mod network;
 mod receive;
+mod restore;
 mod scrub;
 mod service;
 mod thumbs;
@@ -22,6 +23,7 @@ pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use event::{Event, EventAdd};
 pub use network::{Network, Until};
 pub use receive::Receive;
+pub use restore::RestoreTo;
 pub use scrub::Scrub;
 pub use service::{Completions, Man, Service};
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
@@ -150,6 +152,9 @@ pub enum Command {
     /// Removed and replaced files: list, restore, empty.
     #[command(subcommand)]
     Trash(Trash),
+    /// Bring records and originals back to what they were at a moment. Exit 23 when something cannot be restored.
+    #[command(after_help = restore::EXAMPLES)]
+    Restore(RestoreTo),
     /// Work that was set aside after its last try: list, retry, drop.
     #[command(subcommand)]
     Quarantine(Quarantine),

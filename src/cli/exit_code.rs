@@ -5,7 +5,7 @@ use crate::error::Class;
 use crate::reconcile::{deletes, verify};
 use crate::renditions::{self, cropping::CropError};
 use crate::{
-    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push,
+    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push, restore,
     schedule, scrub, serve, store, trash,
 };
 
@@ -98,6 +98,9 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<scrub::Error>() {
         return of_scrub(error);
     }
+    if let Some(error) = cause.downcast_ref::<restore::Error>() {
+        return of_restore(error);
+    }
     if let Some(error) = cause.downcast_ref::<CropError>() {
         return of_crop(error);
     }
@@ -121,6 +124,19 @@ fn of_schedule(error: &schedule::Error) -> Option<ExitCode> {
         schedule::Error::Running { .. } => Some(ExitCode::Running),
         schedule::Error::Ending => Some(ExitCode::Interrupted),
         schedule::Error::Catalogue(error) => Some(of_catalogue(error)),
+    }
+}
+
+fn of_restore(error: &restore::Error) -> Option<ExitCode> {
+    match error {
+        restore::Error::Catalogue(error) => Some(of_catalogue(error)),
+        restore::Error::Store(error) => Some(of_store(error)),
+        restore::Error::Trash(error) => Some(of_trash(error)),
+        restore::Error::Node(error) => of_node(error),
+        restore::Error::Deletes(error) => Some(of_deletes(error)),
+        restore::Error::Renditions(error) => of_renditions(error),
+        restore::Error::NoAsset { .. } => None,
+        restore::Error::Worker => Some(of_class(error.class())),
     }
 }
 

@@ -19,6 +19,7 @@ mod prompt;
 mod quarantine;
 mod receive;
 mod record;
+mod restore;
 mod scrub;
 mod serve;
 mod service;
@@ -102,6 +103,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Thumbs(command) => thumbs::run(&global, command, &shutdown).await,
         Command::Crop(command) => crop::run(&global, command, &shutdown).await,
         Command::Trash(command) => trash::run(&global, command).await,
+        Command::Restore(args) => restore::run(&global, &args, &shutdown).await,
         Command::Quarantine(command) => quarantine::run(&global, command).await,
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,

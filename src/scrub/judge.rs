@@ -213,7 +213,8 @@ impl<'a> Judge<'a> {
         self.judged += guilty.len() as u64;
         crash::point(Point::ScrubJudged)?;
         let mut judged = Vec::with_capacity(guilty.len());
-        for (finding, Guilty { file, cause, found }) in guilty {
+        for (finding, one) in guilty {
+            let Guilty { file, cause, found } = *one;
             self.tell(&file, cause, found);
             let finding = ScrubFinding {
                 stage: Stage::Judged,
@@ -342,7 +343,7 @@ impl<'a> Judge<'a> {
     async fn verdict(&self, row: &FileRow, seen: Seen) -> Result<Verdict, Error> {
         let guilty = |cause, found| {
             let file = row.file.clone();
-            Ok(Verdict::Guilty(Guilty { file, cause, found }))
+            Ok(Verdict::Guilty(Box::new(Guilty { file, cause, found })))
         };
         match seen {
             Seen::Sound => Ok(Verdict::Sound),
@@ -382,7 +383,7 @@ impl<'a> Judge<'a> {
 
 enum Verdict {
     Sound,
-    Guilty(Guilty),
+    Guilty(Box<Guilty>),
     Open(String),
 }
 

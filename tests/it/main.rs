@@ -44,6 +44,7 @@ mod pull_edges;
 mod push;
 mod receive;
 mod regenerate;
+mod restore;
 mod schedule;
 mod scrub;
 mod serve;
