@@ -263,7 +263,7 @@ impl Restore<'_> {
         self.report.restored += 1;
         self.report.undeleted += u64::from(back.undeletes);
         self.report.originals += back.files.len() as u64;
-        if !back.files.is_empty() {
+        if !back.files.is_empty() && !self.options.dry_run {
             self.remade.push(back.asset.clone());
         }
         tell(&told);
