@@ -36,7 +36,8 @@
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`push`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
-//!    records, made here), [`scrub`] (everything that is here, read again and healed), [`restore`] (records and originals as they were at a moment), [`receive`] (what other nodes hand to this one), [`serve`] (the HTTP node), [`schedule`]
+//!    records, made here), [`scrub`] (everything that is here, read again and healed), [`restore`] (records and originals as they were at a
+//!    moment), [`receive`] (what other nodes hand to this one), [`promote`] (a mirror takes its master's place), [`serve`] (the HTTP node), [`schedule`]
 //!    (what a node does by itself, and when), [`status`], [`why`] and [`aside`] (how the node, one
 //!    item, and what was set aside stand), [`metrics`] (the same for Prometheus), [`web`] (the page for people), [`cli`].
 //!
@@ -93,6 +94,7 @@ pub mod import;
 pub mod metrics;
 pub mod node;
 pub mod pipeline;
+pub mod promote;
 pub mod receive;
 pub mod renditions;
 pub mod restore;

@@ -129,6 +129,8 @@ pub struct PeerStatus {
     pub enabled: bool,
     /// `None`: unknown, since nothing was compared after the last change.
     pub in_sync: Option<bool>,
+    /// Not in sync, since something was left out of the comparison, but equal in all that was compared.
+    pub equal_in_part: bool,
     /// When the last comparison began.
     pub as_of: Option<String>,
     /// What that comparison found, layer by layer.
@@ -220,15 +222,17 @@ async fn towards(
     let checkpoint = catalogue
         .checkpoint(name, crate::pull::metadata::FEED)
         .await?;
+    let layers = (parity.as_ref()).and_then(|parity| Layers::read(&parity.report));
+    let in_sync = valid.map(|parity| parity.in_sync && damaged == 0);
+    let agrees = layers.as_ref().is_some_and(Layers::agree);
     Ok(PeerStatus {
+        equal_in_part: in_sync == Some(false) && damaged == 0 && agrees,
         name: peer.name.clone(),
         base_url: peer.base_url.to_string(),
         enabled: peer.enabled,
-        in_sync: valid.map(|parity| parity.in_sync && damaged == 0),
+        in_sync,
         as_of: parity.as_ref().map(|parity| parity.as_of.to_string()),
-        layers: parity
-            .as_ref()
-            .and_then(|parity| Layers::read(&parity.report)),
+        layers,
         watermark: checkpoint.map(|checkpoint| checkpoint.watermark.to_string()),
         last_success: (catalogue.last_success(name).await?).map(|at| at.to_string()),
         skew_ms: checkpoint.map(|checkpoint| {

@@ -418,7 +418,7 @@ async fn a_quarantined_job_waits_for_a_new_run_or_a_new_wish() {
         "the same wish revived it"
     );
     let mut batch = catalogue.batch().await.unwrap();
-    assert_eq!(batch.try_again("master", 5, NOW).await.unwrap(), 1);
+    assert_eq!(batch.try_again("master", 4, NOW).await.unwrap(), 1);
     batch.commit().await.unwrap();
     let revived = claim(&catalogue, 1, NOW).await.remove(0);
     assert_eq!(revived.attempts, 4, "it gets one try, not five");
@@ -993,7 +993,7 @@ async fn what_goes_out_is_counted_retried_and_wished_for_apart_from_what_comes_i
         let mut batch = catalogue.batch().await.unwrap();
         let revived = match uploads {
             true => batch.try_uploads_again("master", 4, NOW).await.unwrap(),
-            false => batch.try_again("master", 4, NOW).await.unwrap(),
+            false => batch.try_again("master", 3, NOW).await.unwrap(),
         };
         batch.commit().await.unwrap();
         revived

@@ -11,6 +11,7 @@
 mod absence;
 mod batch;
 mod browse;
+mod categories;
 mod checkpoints;
 mod conflicts;
 #[cfg(test)]
@@ -49,6 +50,7 @@ mod snapshot;
 mod sources;
 mod spans;
 mod spool;
+mod succession;
 mod totals;
 mod users;
 mod versions;

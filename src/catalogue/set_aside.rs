@@ -264,22 +264,22 @@ impl Batch {
         Ok(done.rows_affected())
     }
 
-    /// Gives what is quarantined for a peer one more try each, and brings waiting jobs forward: a new run begins. Records
-    /// that could not be taken stay where they are until they are listed again.
+    /// Gives what is quarantined for a peer another try, as if it had failed so many times before, and brings waiting jobs forward.
+    /// Records that could not be taken stay where they are until they are listed again.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn try_again(
         &mut self,
         peer: &str,
-        attempts: u32,
+        failed: u32,
         now: Timestamp,
     ) -> Result<u64, Error> {
         let done = sqlx::query(
             "UPDATE job SET state = 0, attempts = CASE WHEN state = 2 THEN $1 ELSE attempts END, run_at = $2
              WHERE peer = $3 AND (lane < $4 AND state = 2 OR lane <> $5 AND state = 0 AND run_at > $2)",
         )
-        .bind(i64::from(attempts.saturating_sub(1)))
+        .bind(i64::from(failed))
         .bind(now.as_millis())
         .bind(peer)
         .bind(Lane::Delete.number())

@@ -5,6 +5,7 @@ mod aside;
 mod doctor;
 mod edits;
 mod event;
+mod narrow;
 mod network;
 mod receive;
 mod restore;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use doctor::Doctor;
 pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use event::{Event, EventAdd};
+pub use narrow::{Narrow, PeerFilter, PeerPrune};
 pub use network::{Network, Until};
 pub use receive::Receive;
 pub use restore::RestoreTo;
@@ -122,6 +124,9 @@ pub enum Command {
     Push(PushSome),
     /// What a sync would do: records, files, renditions, deletes, bytes. Changes nothing; exit 25 when the guard would hold.
     Plan(Plan),
+    /// Take the place of a master that is gone: its records become this node's. Exit 26 when this node is not fit for it.
+    #[command(after_help = PROMOTE)]
+    Promote(Promote),
     /// Compare this node with a peer or a kept report: records, originals, generated files, deletes. Exit 26 on a difference.
     Verify(Verify),
     /// Read what is here again, the longest unread first, and heal what is damaged. Exit 23 when something stays damaged.
@@ -228,6 +233,11 @@ pub enum Peer {
         #[arg(long)]
         json: bool,
     },
+    /// Hold the files of a part of its assets only, or show which part that is.
+    #[command(after_help = narrow::EXAMPLES)]
+    Filter(PeerFilter),
+    /// Move the files that its filter leaves out to the trash. A sync never does.
+    Prune(PeerPrune),
     /// Take a peer out of the configuration. What was pulled from it stays.
     Remove {
         /// Its name.
@@ -264,6 +274,9 @@ pub struct PeerAdd {
     /// It is the EMDB beside this node: one data directory, one cluster id. Records go both ways, no file is copied.
     #[arg(long, conflicts_with_all = ["cluster_id", "push_originals"])]
     pub sidecar: bool,
+    /// Which part of its files is wanted.
+    #[command(flatten)]
+    pub narrow: Narrow,
     /// Say what would happen, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -339,9 +352,35 @@ pub struct PushSome {
     pub json: bool,
 }
 
+const PROMOTE: &str = "\
+Examples:
+  emsync promote dam --check      is this node fit to take over from dam? lists every gap; changes nothing
+  emsync promote dam              take over: edits made here are the master's from now on
+When the former master is back it pulls from here before anything else: on it, `emsync peer add new --url … --key-file …`, then
+`emsync pull new`. What it had changed meanwhile is in `emsync conflicts list`, on both nodes.";
+
+/// See [`Command::Promote`].
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The peer whose place is taken.
+    pub peer: String,
+    /// Only say whether this node is fit for it.
+    #[arg(long)]
+    pub check: bool,
+    /// Do it although this node is not fit.
+    #[arg(long, conflicts_with = "check")]
+    pub force: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How a sync is done.
 #[derive(Debug, Default, Args)]
 pub struct SyncHow {
+    /// Which part of the files is wanted, in the place of what the configuration says.
+    #[command(flatten)]
+    pub narrow: Narrow,
     /// Transfers at once, at most; how many help is found by itself [default: limits.transfers].
     #[arg(long, value_name = "N", env = "EMSYNC_TRANSFERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub transfers: Option<u16>,
@@ -376,6 +415,9 @@ pub struct Plan {
     /// What the guard would be told.
     #[arg(long, value_name = "N|N%", env = "EMSYNC_MAX_DELETE")]
     pub max_delete: Option<MaxDelete>,
+    /// Which part of the files is wanted, in the place of what the configuration says.
+    #[command(flatten)]
+    pub narrow: Narrow,
     /// How much of the network it may use.
     #[command(flatten)]
     pub network: Network,

@@ -2,6 +2,7 @@
 
 use super::output;
 use crate::error::Class;
+use crate::promote;
 use crate::reconcile::{deletes, verify};
 use crate::renditions::{self, cropping::CropError};
 use crate::{
@@ -79,6 +80,15 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     }
     if let Some(error) = cause.downcast_ref::<node::Error>() {
         return of_node(error);
+    }
+    if let Some(error) = cause.downcast_ref::<promote::Error>() {
+        return match error {
+            promote::Error::Catalogue(error) => Some(of_catalogue(error)),
+            promote::Error::NoClusterId { .. } | promote::Error::Sidecar { .. } => {
+                Some(ExitCode::Usage)
+            }
+            promote::Error::Cancelled => Some(ExitCode::Interrupted),
+        };
     }
     if let Some(error) = cause.downcast_ref::<pipeline::Error>() {
         return of_pipeline(error);
@@ -175,7 +185,7 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
         pull::Error::Store(error) => of_store(error),
         pull::Error::Catalogue(error) => of_catalogue(error),
         pull::Error::Greeting(error) => of_greeting(error),
-        pull::Error::Blind { .. } => ExitCode::Usage,
+        pull::Error::Blind { .. } | pull::Error::UnknownNames { .. } => ExitCode::Usage,
         pull::Error::Reserve { .. } => ExitCode::Temporary,
         pull::Error::TransferLimit { .. } => ExitCode::TransferLimit,
         pull::Error::TimeLimit { .. } => ExitCode::TimeLimit,

@@ -15,6 +15,7 @@ mod output;
 mod peer;
 mod plan;
 mod progress;
+mod promote;
 mod prompt;
 mod quarantine;
 mod receive;
@@ -108,6 +109,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,
         Command::Event(command) => event::run(&global, command, &shutdown).await,
+        Command::Promote(args) => promote::run(&global, &args, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
         Command::Service(args) => service::unit(&global, &args),
         Command::Completions(args) => service::completions(&args),
@@ -131,8 +133,13 @@ async fn open(global: &Global) -> anyhow::Result<Node> {
 
 /// Opens the node with what the command line says about its limits.
 async fn open_with(global: &Global, said: impl FnOnce(&mut Limits)) -> anyhow::Result<Node> {
+    open_changed(global, |config| said(&mut config.limits)).await
+}
+
+/// Opens the node with what the command line says about its settings.
+async fn open_changed(global: &Global, said: impl FnOnce(&mut Config)) -> anyhow::Result<Node> {
     let mut config = config(global)?;
-    said(&mut config.limits);
+    said(&mut config);
     Ok(Node::open(config, Seams::os()).await?)
 }
 

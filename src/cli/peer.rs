@@ -1,11 +1,14 @@
 //! `emsync peer …`: the nodes this one exchanges with.
 
+mod narrow;
+
 use std::path::{Path, PathBuf};
 
 use super::args::{Global, Json, Peer, PeerAdd};
 use super::{ExitCode, Usage, exit_code, output};
-use crate::config::edit::{add_peer, remove_peer, with_peer, without_peer};
+use crate::config::edit::{remove_peer, without_peer};
 use crate::config::locate::locate;
+use crate::config::members::{add_peer_with, with_peer};
 use crate::config::{self, Config, KeySource, NewPeer};
 use crate::peer::{self, Kind, Probe, Warning};
 use crate::seams::Seams;
@@ -22,6 +25,8 @@ pub(super) async fn run(
         Peer::List(args) => list(&super::config(global)?, &args),
         Peer::Show { name } => show(&super::config(global)?, &name),
         Peer::Test { name, json } => test(&super::config(global)?, &name, json, shutdown).await,
+        Peer::Filter(args) => narrow::filter(global, &args).await,
+        Peer::Prune(args) => narrow::prune(global, &args, shutdown).await,
         Peer::Remove { name, dry_run } => {
             let file = locate(global.config.as_deref())?;
             if dry_run {
@@ -51,12 +56,12 @@ fn add(global: &Global, args: &PeerAdd) -> anyhow::Result<ExitCode> {
         push_originals: args.push_originals,
         sidecar: args.sidecar,
     };
-    let file = locate(global.config.as_deref())?;
+    let (file, members) = (locate(global.config.as_deref())?, args.narrow.members());
     if args.dry_run {
-        say("would add to", &file, &with_peer(&file, &peer)?)?;
+        say("would add to", &file, &with_peer(&file, &peer, &members)?)?;
         return Ok(ExitCode::Ok);
     }
-    add_peer(&file, &peer)?;
+    add_peer_with(&file, &peer, &members)?;
     // A key that is not there yet is worth a word, not a failure: it may come with the next deployment.
     if let Err(error) = Config::load(&file)?.peer(&args.name)?.key() {
         tracing::warn!("{}", error.report());
@@ -127,6 +132,7 @@ fn described(peer: &config::Peer) -> serde_json::Value {
         "push_originals": peer.push_originals,
         "sidecar": peer.sidecar,
         "insecure_session": peer.insecure_session,
+        "filter": peer.filter.to_string(),
     })
 }
 

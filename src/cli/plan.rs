@@ -28,7 +28,13 @@ pub(super) async fn run(
     args: &Plan,
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
-    let node = super::open_with(global, |limits| args.network.apply(limits)).await?;
+    let node = super::open_changed(global, |config| {
+        args.network.apply(&mut config.limits);
+        for peer in &mut config.peers {
+            args.narrow.apply(&mut peer.filter);
+        }
+    });
+    let node = node.await?;
     let settings = node.config.peer(&args.peer)?.clone();
     let scope = if args.full {
         Scope::Everything
@@ -184,6 +190,20 @@ fn print(peer: &str, preview: &Preview) -> anyhow::Result<()> {
             "    … and more; --json names the first {}",
             preview.delete_items.len()
         ))?;
+    }
+    let left_out = preview.left_out;
+    if left_out.assets > 0 {
+        let held = match left_out.held.files {
+            0 => String::new(),
+            files => format!(
+                "; {} of them here stay, `emsync peer prune {peer}` moves them to the trash",
+                self::amount(files, left_out.held.bytes)
+            ),
+        };
+        row(
+            "left out by the filter",
+            format!("{}{held}", output::counted(left_out.assets, "asset")),
+        )?;
     }
     if preview.newly_absent > 0 {
         row(

@@ -34,6 +34,23 @@ pub(super) fn secret(ask: &str, again: &str) -> anyhow::Result<Secret> {
     Ok(first)
 }
 
+/// Asks the person at the terminal; without one, a flag has to say it.
+pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
+    let input = io::stdin();
+    anyhow::ensure!(
+        input.is_terminal(),
+        Usage(format!(
+            "{question} There is no terminal to ask at: say --yes"
+        ))
+    );
+    let mut errors = io::stderr().lock();
+    write!(errors, "{question} [y/N] ")?;
+    errors.flush()?;
+    let mut answer = String::new();
+    input.lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 fn first_line(from: impl Read) -> anyhow::Result<Secret> {
     let mut line = Zeroizing::new(String::new());
     BufReader::new(from.take(MOST)).read_line(&mut line)?;

@@ -106,5 +106,6 @@ pub(super) fn served(node: &Node, shutdown: &Shutdown) -> anyhow::Result<serve::
         node.seams.clone(),
         node.throttle.clone(),
     );
+    let served = served.holding_parts(&config.peers);
     Ok(served.receiving(Inbox::open(node, shutdown)?))
 }

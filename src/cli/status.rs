@@ -57,6 +57,9 @@ fn print(status: &Status) -> anyhow::Result<()> {
     for peer in &status.peers {
         let state = match (peer.in_sync, &peer.as_of) {
             (Some(true), Some(as_of)) => format!("in sync as of {as_of}"),
+            (Some(false), Some(as_of)) if peer.equal_in_part => {
+                format!("equal in what was compared, which is not everything, as of {as_of}")
+            }
             (Some(false), Some(as_of)) => format!("NOT in sync as of {as_of}"),
             (_, Some(as_of)) => format!(
                 "unknown: things changed since the comparison of {as_of}; run `emsync verify {}`",

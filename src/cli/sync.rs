@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::args::{Global, PushSome, Sync, SyncHow, SyncSome};
 use super::progress::Progress;
 use super::{ExitCode, plan};
-use crate::config::{self, Limits};
+use crate::config::{self, Config};
 use crate::node::Node;
 use crate::pipeline::{self, Options, Outcome, Ways};
 use crate::pull::Cutoff;
@@ -192,11 +192,15 @@ impl SyncHow {
 }
 
 async fn open(global: &Global, how: &SyncHow) -> anyhow::Result<Node> {
-    let said = |limits: &mut Limits| {
+    let said = |config: &mut Config| {
+        let limits = &mut config.limits;
         limits.transfers = how.transfers.map_or(limits.transfers, usize::from);
         how.network.apply(limits);
+        for peer in &mut config.peers {
+            how.narrow.apply(&mut peer.filter);
+        }
     };
-    super::open_with(global, said).await
+    super::open_changed(global, said).await
 }
 
 async fn run(

@@ -1,11 +1,10 @@
 //! `emsync trash …`: removed and replaced files.
 
 use std::collections::HashSet;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use super::args::{Global, Restore, Trash, TrashEmpty, TrashList, Tree};
-use super::{ExitCode, Usage, output};
+use super::{ExitCode, Usage, output, prompt};
 use crate::catalogue::Reason;
 use crate::config::Retention;
 use crate::model::{FileKind, Timestamp};
@@ -287,7 +286,11 @@ async fn empty(node: &Node, args: &TrashEmpty) -> anyhow::Result<ExitCode> {
         )),
         (_, None, Some(_)) => Which::Expired(retention, now),
     };
-    if which == Which::All && !args.yes && !args.dry_run && !confirmed()? {
+    if which == Which::All
+        && !args.yes
+        && !args.dry_run
+        && !prompt::confirmed("Destroy everything in the trash?")?
+    {
         return Ok(ExitCode::Other);
     }
     let prints = args.dry_run && !args.json;
@@ -337,24 +340,6 @@ async fn empty(node: &Node, args: &TrashEmpty) -> anyhow::Result<ExitCode> {
         output::line(&format!("{files}, {bytes} {would}"))?;
     }
     Ok(code)
-}
-
-/// Asks the person at the terminal; without one, a flag has to say it.
-fn confirmed() -> anyhow::Result<bool> {
-    let input = std::io::stdin();
-    anyhow::ensure!(
-        input.is_terminal(),
-        Usage(
-            "--all destroys everything in the trash; without a terminal to ask at, say --yes"
-                .to_owned()
-        )
-    );
-    let mut errors = std::io::stderr().lock();
-    write!(errors, "Destroy everything in the trash? [y/N] ")?;
-    errors.flush()?;
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[cfg(test)]

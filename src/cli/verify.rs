@@ -73,7 +73,7 @@ async fn with_peer(
     } else {
         print_table(peer, &parity).and(tell_damage(node, Some(peer)).await)
     })?;
-    Ok(differs_unless(parity.in_sync))
+    Ok(differs_unless(!parity.differs()))
 }
 
 /// The catalogue against the disk, and nobody else.
@@ -170,10 +170,13 @@ fn differs_unless(equal: bool) -> ExitCode {
 pub(super) fn print_table(peer: &str, parity: &Parity) -> anyhow::Result<()> {
     print_layers(parity)?;
     print_differences(&parity.differences, parity.differences_total)?;
-    output::line(&if parity.in_sync {
-        format!("in sync with {peer} as of {}", parity.as_of)
-    } else {
-        format!("NOT in sync with {peer} as of {}", parity.as_of)
+    output::line(&match (parity.in_sync, parity.differs()) {
+        (true, _) => format!("in sync with {peer} as of {}", parity.as_of),
+        (false, true) => format!("NOT in sync with {peer} as of {}", parity.as_of),
+        (false, false) => format!(
+            "equal to {peer} in what was compared, which is not everything, as of {}",
+            parity.as_of
+        ),
     })?;
     Ok(())
 }
@@ -229,8 +232,15 @@ fn print_counts(rows: &[(&str, &LayerReport)]) -> anyhow::Result<()> {
                 ];
                 let [here, there, missing, extra, differing, explained] =
                     numbers.map(output::count);
+                let left_out = match counts.left_out {
+                    0 => String::new(),
+                    some => format!(
+                        "   not compared: {}, left out by the filter",
+                        output::count(some)
+                    ),
+                };
                 format!(
-                    "{name:<10} {here:>11} {there:>11} {missing:>9} {extra:>9} {differing:>9} {explained:>9}"
+                    "{name:<10} {here:>11} {there:>11} {missing:>9} {extra:>9} {differing:>9} {explained:>9}{left_out}"
                 )
             }
             LayerReport::NotCompared { reason } => format!("{name:<10} not compared: {reason}"),

@@ -49,20 +49,6 @@ pub fn add_peer(file: &Path, new: &NewPeer) -> Result<(), Error> {
     change(file, |text| Ok(added(text, file, new)?.0))
 }
 
-/// The section that [`add_peer`] would add, without a key that stands in it; the file stays as it is.
-///
-/// # Errors
-/// As [`add_peer`].
-pub fn with_peer(file: &Path, new: &NewPeer) -> Result<String, Error> {
-    let text = read(file)?;
-    let (text, section) = added(&text, file, new)?;
-    Config::parse(&text, file)?;
-    Ok(match &new.key {
-        KeySource::Inline(key) => section.replace(key.expose(), "***"),
-        KeySource::File(_) | KeySource::Env(_) => section.to_string(),
-    })
-}
-
 /// The text with the new section, and that section.
 pub(super) fn added(
     text: &str,
@@ -118,7 +104,7 @@ pub fn without_peer(file: &Path, name: &str) -> Result<String, Error> {
 }
 
 /// Where a peer's section is.
-fn section_of(text: &str, file: &Path, name: &str) -> Result<Range<usize>, Error> {
+pub(super) fn section_of(text: &str, file: &Path, name: &str) -> Result<Range<usize>, Error> {
     Config::parse(text, file)?.peer(name)?;
     let doc = document(text, file)?;
     let peers = doc.get("peer").and_then(Item::as_array_of_tables);
@@ -132,7 +118,7 @@ fn section_of(text: &str, file: &Path, name: &str) -> Result<Range<usize>, Error
     Ok(extent(text, section))
 }
 
-fn read(file: &Path) -> Result<Zeroizing<String>, Error> {
+pub(super) fn read(file: &Path) -> Result<Zeroizing<String>, Error> {
     let text = fs::read_to_string(file).map_err(|source| Error::Read {
         file: file.to_owned(),
         source,

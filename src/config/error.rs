@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::units::UnitError;
 use super::url::UrlError;
 use crate::error::Class;
+use crate::model::filter::PatternError;
 use crate::model::id::IdError;
 
 /// A file, and the line in it when one can be named.
@@ -248,6 +249,12 @@ pub enum Problem {
     /// A duration, size or share that cannot be read.
     #[error(transparent)]
     Unit(#[from] UnitError),
+    /// A pattern of paths that cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// Two bounds that leave nothing between them.
+    #[error("with {0} as it is, nothing is left: mend one of the two")]
+    NothingLeft(&'static str),
     /// A name that cannot be one.
     #[error(transparent)]
     Id(#[from] IdError),

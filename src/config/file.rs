@@ -105,6 +105,16 @@ pub(super) struct Peer {
     pub(super) sidecar: Option<At<bool>>,
     pub(super) insecure_session: Option<At<bool>>,
     pub(super) max_delete: Option<At<String>>,
+    pub(super) include: Vec<At<String>>,
+    pub(super) exclude: Vec<At<String>>,
+    pub(super) categories: Vec<At<String>>,
+    pub(super) exclude_categories: Vec<At<String>>,
+    pub(super) collections: Vec<At<String>>,
+    pub(super) min_size: Option<At<String>>,
+    pub(super) max_size: Option<At<String>>,
+    pub(super) min_age: Option<At<String>>,
+    pub(super) max_age: Option<At<String>>,
+    pub(super) all_renditions: Option<At<bool>>,
 }
 
 /// `[notify]`
@@ -319,6 +329,16 @@ impl Peer {
             sidecar: section.flag("sidecar")?,
             insecure_session: section.flag("insecure_session")?,
             max_delete: section.amount("max_delete")?,
+            include: section.texts("include")?,
+            exclude: section.texts("exclude")?,
+            categories: section.texts("categories")?,
+            exclude_categories: section.texts("exclude_categories")?,
+            collections: section.texts("collections")?,
+            min_size: section.text("min_size")?,
+            max_size: section.text("max_size")?,
+            min_age: section.span("min_age")?,
+            max_age: section.span("max_age")?,
+            all_renditions: section.flag("all_renditions")?,
         };
         section.done()?;
         Ok(peer)

@@ -184,6 +184,19 @@ const PEER: &str = "\
 #insecure_session = true
 # Instead of limits.max_delete.
 #max_delete = \"5%\"
+# Hold the files of a part of its assets only; records always come whole. `emsync peer filter` writes these. Paths are those of
+# originals, in rclone's syntax; categories go by path or id, with all below them.
+#include = [\"/Photos/**\"]
+#exclude = [\"*.{psd,tif}\"]
+#categories = [\"Index/Press\"]
+#exclude_categories = [\"Index/Press/Drafts\"]
+#collections = [\"Harbour\"]
+#min_size = \"1K\"
+#max_size = \"2G\"
+#min_age = \"1h\"
+#max_age = \"2y\"
+# Fetch the renditions of every asset, and the originals of that part.
+#all_renditions = true
 ";
 
 const NOTIFY: &str = "

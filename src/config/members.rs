@@ -2,17 +2,23 @@
 
 use std::path::Path;
 
+use secrecy::zeroize::Zeroizing;
 use toml_edit::{Item, Table, Value};
 
 use super::Config;
-use super::edit::{NewPeer, added, change, document, ended, line_after, line_end};
+use super::edit::{
+    NewPeer, added, change, document, ended, line_after, line_end, read, section_of,
+};
 use super::error::Error;
+use super::peer::KeySource;
 
 /// What a member is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Member {
     /// This text.
     Text(String),
+    /// These texts.
+    List(Vec<String>),
     /// This flag.
     Flag(bool),
     /// Not there: its default.
@@ -32,6 +38,8 @@ impl Member {
     fn value(&self) -> Option<Value> {
         match self {
             Self::Text(text) => Some(Value::from(text.as_str())),
+            Self::List(texts) if texts.is_empty() => None,
+            Self::List(texts) => Some(Value::Array(texts.iter().collect())),
             Self::Flag(flag) => Some(Value::from(*flag)),
             Self::Absent => None,
         }
@@ -50,6 +58,36 @@ pub fn add_peer_with(file: &Path, new: &NewPeer, members: &Members) -> Result<()
         let (text, _) = added(text, file, new)?;
         with_members(text, file, &new.name, members)
     })
+}
+
+/// The section that [`add_peer_with`] would add, without a key that stands in it; the file stays as it is.
+///
+/// # Errors
+/// As [`add_peer_with`].
+pub fn with_peer(file: &Path, new: &NewPeer, members: &Members) -> Result<String, Error> {
+    let (text, _) = added(&read(file)?, file, new)?;
+    let text = with_members(text, file, &new.name, members)?;
+    let section = text[section_of(&text, file, &new.name)?].to_owned();
+    Ok(match &new.key {
+        KeySource::Inline(key) => section.replace(key.expose(), "***"),
+        KeySource::File(_) | KeySource::Env(_) => section,
+    })
+}
+
+/// The text of the file that [`change_peer`] would write, keys and all; the file stays as it is.
+///
+/// # Errors
+/// As [`change_peer`].
+pub fn with_changed_peer(
+    file: &Path,
+    name: &str,
+    members: &Members,
+) -> Result<Zeroizing<String>, Error> {
+    let text = read(file)?;
+    Config::parse(&text, file)?.peer(name)?;
+    let text = Zeroizing::new(with_members(text.to_string(), file, name, members)?);
+    Config::parse(&text, file)?;
+    Ok(text)
 }
 
 /// Changes members of a peer's section; its name is none of them, since what is known of it is kept by that.

@@ -11,6 +11,7 @@ pub mod edit;
 pub mod error;
 pub mod event;
 mod file;
+mod filter;
 pub mod init;
 pub mod key_file;
 pub mod limits;

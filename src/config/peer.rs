@@ -15,8 +15,8 @@ use super::read::At;
 use super::secret::Secret;
 use super::units::MaxDelete;
 use super::url::BaseUrl;
-use super::{cluster_id, file, path};
-use crate::model::NodeId;
+use super::{cluster_id, file, filter, path};
+use crate::model::{Filter, NodeId};
 
 /// A remote node we exchange with.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct Peer {
     pub insecure_session: bool,
     /// Deletes from this peer per run, instead of `limits.max_delete`.
     pub max_delete: Option<MaxDelete>,
+    /// Which assets' files are wanted of it.
+    pub filter: Filter,
     key: Option<KeySource>,
     place: Place,
 }
@@ -150,6 +152,7 @@ impl Peer {
             sidecar: false,
             insecure_session: false,
             max_delete: None,
+            filter: Filter::default(),
             key: None,
             place: Place::default(),
         }
@@ -206,6 +209,7 @@ impl Peer {
             push_originals,
             insecure_session: flag(&written.insecure_session, !base_url.is_https()),
             max_delete: limits::max_delete(&written.max_delete)?,
+            filter: filter::resolve(written)?,
             key: key_source(written, dir)?,
             place: written.place.clone(),
             name,

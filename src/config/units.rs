@@ -38,6 +38,9 @@ pub enum UnitError {
     /// A timetable with two entries for one time.
     #[error("{0:?} names one time twice")]
     Twice(String),
+    /// Not an age.
+    #[error("{0:?} is not an age: write for example 12h, 30d, 2w, 6M or 1y")]
+    Age(String),
     /// Not a number of requests a second.
     #[error(
         "{0:?} is not a number of requests a second: write for example 10, 0.5, or 0 for no limit"
@@ -57,15 +60,21 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     Duration::try_from(span).map_err(|_| UnitError::Negative(text.to_owned()))
 }
 
-/// As [`duration`], but it may be said in days: `30d`.
+/// Reads an age: a span as [`duration`] reads it, or days, weeks, months of 30 and years of 365 days as rclone writes them: `30d`,
+/// `2w`, `6M`, `1y`.
 ///
 /// # Errors
-/// As [`duration`].
+/// [`UnitError`] for anything else, negative ages included.
 pub fn age(text: &str) -> Result<Duration, UnitError> {
-    match text.trim().strip_suffix('d').map(str::parse::<u32>) {
-        Some(Ok(days)) => Ok(Duration::from_secs(24 * 60 * 60) * days),
-        _ => duration(text),
+    let bad = || UnitError::Age(text.to_owned());
+    for (unit, days) in [('d', 1), ('w', 7), ('M', 30), ('y', 365)] {
+        if let Some(number) = text.trim().strip_suffix(unit) {
+            let number: u64 = number.trim().parse().map_err(|_| bad())?;
+            let seconds = number.checked_mul(days * 86_400).ok_or_else(bad)?;
+            return Ok(Duration::from_secs(seconds));
+        }
     }
+    duration(text).map_err(|_| bad())
 }
 
 /// A span as [`duration`] reads it: `1h 30m`.

@@ -46,6 +46,8 @@ pub struct Asset {
     pub md5: Option<Md5>,
     /// Lower-case file format, such as `jpg`.
     pub format: Option<String>,
+    /// Ids of its categories, those of their ancestors among them.
+    pub categories: Vec<String>,
     /// Whether the record is marked as deleted without being a tombstone (`editstatus` 7).
     pub marked_deleted: bool,
     /// Whether the owner found that no rendition can be made of the original (`previewstatus` 3).
@@ -235,6 +237,7 @@ mod tests {
             modified: None,
             md5: None,
             format: None,
+            categories: Vec::new(),
             marked_deleted: false,
             unrenderable: false,
             unfinished: false,

@@ -3,6 +3,7 @@
 pub mod asset;
 pub mod crop;
 pub mod digest;
+pub mod filter;
 pub mod fingerprint;
 pub mod id;
 pub mod job;
@@ -15,6 +16,7 @@ pub mod time;
 pub use asset::{Asset, FileKind, ListedFile, MediaFile};
 pub use crop::{Crop, CropError, Mode};
 pub use digest::{Digests, Hasher, Md5, Sha256};
+pub use filter::{Filter, Selection};
 pub use fingerprint::{Fingerprint, Parameters};
 pub use id::{AssetId, CatalogId, Module, NodeId, RecordKey};
 pub use path::MediaPath;

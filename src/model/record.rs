@@ -218,6 +218,8 @@ pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resol
         Ordering::Greater if is_ours_alone(local, ours, own) || crosses(ours, theirs, own) => {
             Resolution::SaveKeepingLoser
         }
+        // It changed hands: who took it over may never have had the last edit of who had it before.
+        Ordering::Greater if theirs.master != ours.master => Resolution::SaveKeepingLoser,
         Ordering::Greater => Resolution::Save,
         Ordering::Less => Resolution::KeepLocal,
     }

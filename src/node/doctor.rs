@@ -43,7 +43,7 @@ pub struct Check {
 }
 
 impl Check {
-    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self {
             name,
             state: State::Ok,
@@ -52,7 +52,12 @@ impl Check {
         }
     }
 
-    fn not_ok(name: &'static str, state: State, detail: impl Into<String>, advice: &str) -> Self {
+    pub(crate) fn not_ok(
+        name: &'static str,
+        state: State,
+        detail: impl Into<String>,
+        advice: &str,
+    ) -> Self {
         Self {
             name,
             state,

@@ -15,6 +15,7 @@
 
 mod exchange;
 mod heal;
+mod outside;
 mod preview;
 mod push;
 mod renditions;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use exchange::{Exchange, Ways, exchange, summary};
 pub use heal::{Unhealed, fetch_again};
+pub use outside::{Outside, outside, prune};
 pub use preview::{Amount, Preview, preview_peer};
 pub use push::{preview_push, push_peer};
 
@@ -248,12 +250,15 @@ pub async fn verify_peer(
 ) -> Result<Parity, Error> {
     let limits = &node.config.limits;
     let peer = Peer::new(settings, &settings.key()?, limits, node.throttle.clone())?;
+    let selection = node.catalogue.select(&settings.filter).await;
+    let selection = selection.map_err(verify::Error::from)?;
     let verify = Verify {
         peer: &peer,
         own: &node.own_towards(settings),
         catalogue: &node.catalogue,
         store: &node.store,
         state: &node.config.state,
+        selection: &selection,
         patience: Patience {
             policy: crate::retry::Policy::of(limits),
             seams: &node.seams,
@@ -323,6 +328,7 @@ async fn pull_with(
         monitor,
         shutdown.child(),
     );
+    pull.narrow_to(&settings.filter).await?;
     pull.others = other_peers(node, &settings.name).await?;
     pull.is_owner = node.sidecar().is_none();
     Ok(pull)
@@ -358,7 +364,7 @@ async fn passes(
     let open = node.catalogue.job_counts(Some(&settings.name)).await?;
     pull.monitor.expect(Counter::Files, open.open);
     pull.monitor.expect(Counter::Bytes, open.open_bytes);
-    again(pull, settings).await?;
+    again(pull, settings, pull.limits.attempts.saturating_sub(1)).await?;
     let round = Round {
         node,
         pull,
@@ -368,6 +374,18 @@ async fn passes(
     let is_due = scope != options.scope;
     if !(is_due && round.is_equal_after_changes(applied).await?) {
         round.run(scope, applied).await?;
+    }
+    if pull.learn_names().await? {
+        // What was listed before the names were known was not asked for.
+        round.run(Scope::Everything, applied).await?;
+    }
+    let unknown = &pull.selection().unknown;
+    if !unknown.is_empty() {
+        return Err(pull::Error::UnknownNames {
+            peer: settings.name.clone(),
+            names: unknown.join(", "),
+        }
+        .into());
     }
     if scope == Scope::Changes && round.has_drifted(applied).await? {
         // Somebody may just have been at work there, so the change window is looked at once more before everything is.
@@ -429,12 +447,13 @@ async fn find_damage(
     Ok(())
 }
 
-/// Takes back what a dead run had claimed, and gives what was set aside another try; answers how much that is.
-async fn again(pull: &Pull, settings: &config::Peer) -> Result<u64, Error> {
+/// Takes back what a dead run had claimed, and gives what was set aside another try, as if it had failed so many times; answers how
+/// much that is.
+async fn again(pull: &Pull, settings: &config::Peer, failed: u32) -> Result<u64, Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.take_back_leases(&settings.name).await?;
     let revived = batch
-        .try_again(&settings.name, pull.limits.attempts, pull.seams.clock.now())
+        .try_again(&settings.name, failed, pull.seams.clock.now())
         .await?;
     batch.commit().await?;
     crash::point(Point::LeasesTaken)?;

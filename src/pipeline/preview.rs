@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::round::{audit, delete_limit, due_scope};
-use super::{Error, Options, find_damage, pull_with};
+use super::{Error, Options, Outside, find_damage, outside, pull_with};
 use crate::catalogue::{FileRow, Job, Lane};
 use crate::config::{self, MaxDelete};
 use crate::model::job::{FetchJob, Work};
@@ -33,7 +33,7 @@ pub struct Amount {
 }
 
 impl Amount {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }
@@ -70,6 +70,8 @@ pub struct Preview {
     pub newly_absent: u64,
     /// Items that are set aside and would get another try.
     pub quarantined: u64,
+    /// What the peer's filter leaves out.
+    pub left_out: Outside,
     /// The first thousand of the deletes, by what they are about.
     pub delete_items: Vec<String>,
 }
@@ -93,7 +95,9 @@ pub async fn preview_peer(
         let pull = pull_with(node, settings, into, monitor, shutdown).await?;
         let scope = due_scope(&pull, options.scope).await?;
         find_damage(&pull, (scope, options.checksum), true).await?;
-        count(&pull, settings, scope, options.max_delete).await
+        let mut preview = count(&pull, settings, scope, options.max_delete).await?;
+        preview.left_out = outside::count(&pull.catalogue, node, settings).await?;
+        Ok(preview)
     };
     let preview = preview.await;
     let _ = node.store.end_staging(&activity);
@@ -107,7 +111,10 @@ async fn count(
     scope: Scope,
     max_delete: Option<MaxDelete>,
 ) -> Result<Preview, Error> {
-    let done = metadata::run(pull, scope).await?;
+    let mut done = metadata::run(pull, scope).await?;
+    if pull.learn_names().await? {
+        done = metadata::run(pull, Scope::Everything).await?;
+    }
     let mut preview = Preview {
         everything: done.complete.is_some(),
         records: pull.counts.report().records,

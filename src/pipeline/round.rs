@@ -3,12 +3,14 @@
 //! Also what to list: a change window, or everything where that is due.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::stages::Stages;
 use super::{Error, again};
 use crate::catalogue::Audit;
 use crate::config::{self, MaxDelete};
 use crate::crash::{self, Point};
+use crate::model::NodeId;
 use crate::monitor::Phase;
 use crate::node::Node;
 use crate::peer::Peer;
@@ -27,9 +29,39 @@ pub(super) async fn due_scope(pull: &Pull, asked: Scope) -> Result<Scope, Error>
     };
     let age = pull.seams.clock.now().since(audit.tried_at);
     let was_believed = audit.listed_at == Some(audit.tried_at);
-    let is_due =
-        age >= pull.limits.full_listing || was_believed && catalogue.noted_absent(peer).await? > 0;
+    // Another filter, say, may want files of records that have not changed for years.
+    let rules_changed = !alike::was_planned_by_rules(pull).await?;
+    // Whether a node whose place was taken has taken notice is only to be seen from all that it lists.
+    let is_due = rules_changed
+        || former(pull).await?.is_some()
+        || age >= pull.limits.full_listing
+        || was_believed && catalogue.noted_absent(peer).await? > 0;
     Ok(if is_due { Scope::Everything } else { asked })
+}
+
+/// The peer's cluster id, if this node took its place and it is not known to have taken notice.
+async fn former(pull: &Pull) -> Result<Option<NodeId>, Error> {
+    let said = pull.catalogue.peer_node(pull.peer.name()).await?;
+    let id = (pull.peer.cluster_id().cloned()).or(said.map(|said| said.cluster_id));
+    let succeeded = pull.catalogue.succeeded().await?;
+    Ok(id.filter(|id| succeeded.iter().any(|(node, _)| node == id)))
+}
+
+/// What a node whose place was taken says of our records counts again, once it lists them as we do.
+async fn readmit(pull: &Pull) -> Result<(), Error> {
+    let Some(id) = former(pull).await? else {
+        return Ok(());
+    };
+    let mut batch = pull.catalogue.batch().await?;
+    batch.readmit(&id).await?;
+    batch.commit().await?;
+    let text = format!(
+        "{} ({id}) has pulled from here since its place was taken: what it saves counts again",
+        pull.peer.name()
+    );
+    tracing::info!("{text}");
+    pull.monitor.finding(&text);
+    Ok(())
 }
 
 /// Audits a listing that was one of everything; of any other nothing follows.
@@ -82,6 +114,8 @@ impl Round<'_> {
         let pull = self.pull;
         pull.removals_ahead();
         let stages = Stages::start(self.node, pull)?;
+        let counts = [&pull.counts.held_off, &pull.counts.ours];
+        let before = counts.map(|count| count.load(Ordering::Relaxed));
         let listed = metadata::run(pull, scope).await;
         if listed.is_err() {
             pull.stop.request();
@@ -113,9 +147,14 @@ impl Round<'_> {
         crash::point(Point::DeletesDone)?;
         if done.complete.is_some() {
             self.measure().await?;
+            let after = counts.map(|count| count.load(Ordering::Relaxed));
+            if after[0] == before[0] && after[1] > before[1] {
+                readmit(pull).await?;
+            }
         }
-        if pull.removals_done() > 0 && again(pull, self.settings).await? > 0 {
-            // A file that stood where a folder is needed, or the reverse, is out of the way now.
+        // A file that stood where a folder is needed, or the reverse, is out of the way now. What waited for that has not failed
+        // yet: trouble of a moment must not cost it its only try.
+        if pull.removals_done() > 0 && again(pull, self.settings, 0).await? > 0 {
             Stages::start(self.node, pull)?.finish(pull).await?;
             deletes.take_away(applied, &pull.stop).await?;
         }
@@ -152,6 +191,9 @@ impl Round<'_> {
         let concluded = auditor(pull, self.max_delete.is_some())
             .conclude_equal(started_at, alike.live_assets, counted)
             .await?;
+        if concluded {
+            readmit(pull).await?;
+        }
         Ok(concluded)
     }
 

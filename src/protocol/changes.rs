@@ -140,6 +140,8 @@ pub struct AssetFiles {
     pub files: Vec<Result<ListedFile, BadFile>>,
     /// Originals with size and digest; `None` from EMDB, which does not list them here.
     pub originals: Option<Vec<Result<ListedFile, BadFile>>>,
+    /// Whether the peer holds a part of its assets' files only, and not this one's: what it does not list proves nothing.
+    pub partial: bool,
 }
 
 /// One page of changes.
@@ -167,6 +169,8 @@ pub struct AssetListing {
     pub generated: Vec<ListedFile>,
     /// Originals, which only emsync nodes read; the same rule holds.
     pub originals: Vec<ListedFile>,
+    /// Whether a filter leaves the asset out, so that nothing follows from files that are not listed.
+    pub partial: bool,
 }
 
 #[cfg(test)]

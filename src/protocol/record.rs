@@ -260,6 +260,9 @@ struct AssetMembers {
     filesize: Option<Value>,
     assetmodificationdate: Option<Value>,
     md5hex: Option<Value>,
+    category: Option<Value>,
+    #[serde(rename = "category-exact")]
+    category_exact: Option<Value>,
     fileformat: Option<Value>,
     detectedfileformat: Option<Value>,
     editstatus: Option<Value>,
@@ -298,6 +301,7 @@ pub fn asset(record: &Record) -> Result<Asset, BadRecord> {
         modified: members.assetmodificationdate.as_ref().and_then(date),
         md5: text(&members.md5hex).and_then(|hex| Md5::parse(hex).ok()),
         format: format.map(str::to_lowercase),
+        categories: ids(&[&members.category, &members.category_exact]),
         marked_deleted: is(&members.editstatus, 7),
         unrenderable: is(&members.previewstatus, 3),
         unfinished: text(&members.importstatus).is_some_and(|status| status != "complete"),
@@ -307,6 +311,18 @@ pub fn asset(record: &Record) -> Result<Asset, BadRecord> {
 fn text(member: &Option<Value>) -> Option<&str> {
     let text = member.as_ref()?.as_str()?;
     (!text.is_empty()).then_some(text)
+}
+
+/// The ids in some lists, each once.
+fn ids(lists: &[&Option<Value>]) -> Vec<String> {
+    let lists = lists.iter().filter_map(|list| list.as_ref()?.as_array());
+    let mut ids: Vec<String> = Vec::new();
+    for id in lists.flatten().filter_map(Value::as_str) {
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
+        }
+    }
+    ids
 }
 
 fn date(member: &Value) -> Option<Timestamp> {

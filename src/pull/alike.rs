@@ -23,7 +23,7 @@ use crate::catalogue::TableSum;
 use crate::config::Generated;
 use crate::error::{Class, chain};
 use crate::model::preset::PresetTable;
-use crate::model::{Module, Sha256};
+use crate::model::{Module, Selection, Sha256};
 use crate::peer::Peer;
 
 /// What is equal here and there.
@@ -44,7 +44,11 @@ pub enum Extent {
 
 /// What decides, besides records, listings and files, what a listing leads to: another policy, other presets or another program may
 /// want something of records that have not changed at all.
-pub(super) fn rules(policy: Policy, presets: &PresetTable) -> Sha256 {
+pub(super) fn rules(pull: &Pull) -> Sha256 {
+    of(pull.policy, &pull.selection(), &pull.presets)
+}
+
+fn of(policy: Policy, selection: &Selection, presets: &PresetTable) -> Sha256 {
     let generated = match policy.generated {
         Generated::Copy => "copy",
         Generated::Rebuild => "rebuild",
@@ -56,6 +60,7 @@ pub(super) fn rules(policy: Policy, presets: &PresetTable) -> Sha256 {
         env!("CARGO_PKG_VERSION"),
         policy.originals
     );
+    text.push_str(&selection.identity());
     for preset in presets.all_renditions() {
         text.push_str(&format!("\n{} {}", preset.id, preset.file_name));
     }
@@ -68,7 +73,7 @@ pub(super) fn rules(policy: Policy, presets: &PresetTable) -> Sha256 {
 
 /// Forgets that everything was planned, if that was by other rules than those of this run.
 pub(super) async fn plan_by_rules(pull: &Pull) -> Result<(), Error> {
-    let (peer, rules) = (pull.peer.name(), rules(pull.policy, &pull.presets));
+    let (peer, rules) = (pull.peer.name(), rules(pull));
     if !pull.catalogue.was_planned_otherwise(peer, &rules).await? {
         return Ok(());
     }
@@ -77,16 +82,22 @@ pub(super) async fn plan_by_rules(pull: &Pull) -> Result<(), Error> {
     Ok(batch.commit().await?)
 }
 
+/// Whether a complete listing was planned by the rules of today.
+///
+/// # Errors
+/// The catalogue's.
+pub async fn was_planned_by_rules(pull: &Pull) -> Result<bool, Error> {
+    let (catalogue, peer) = (&pull.catalogue, pull.peer.name());
+    Ok(catalogue.was_planned_by(peer, &rules(pull)).await?)
+}
+
 /// Whether a listing of what is here already would lead to nothing.
 ///
 /// # Errors
 /// The catalogue's.
 pub async fn is_settled(pull: &Pull) -> Result<bool, Error> {
-    let (catalogue, peer) = (&pull.catalogue, pull.peer.name());
-    Ok(catalogue
-        .was_planned_by(peer, &rules(pull.policy, &pull.presets))
-        .await?
-        && !catalogue.has_open_ends(peer).await?)
+    Ok(was_planned_by_rules(pull).await?
+        && !(pull.catalogue.has_open_ends(pull.peer.name())).await?)
 }
 
 /// Whether to find out by digests costs less than a listing of so many records: changed stretches have to be read for it.
@@ -154,6 +165,7 @@ mod tests {
     #[test]
     fn every_policy_with_every_set_of_presets_and_programs_is_a_rule_of_its_own() {
         let mut all = std::collections::HashSet::new();
+        let everything = Selection::default();
         for originals in [true, false] {
             for generated in [
                 Generated::Copy,
@@ -167,8 +179,8 @@ mod tests {
                         generated,
                     };
                     let table = PresetTable::shipped(set);
-                    all.insert(rules(policy, &table));
-                    all.insert(rules(policy, &table.with_programs_for(["heic"])));
+                    all.insert(of(policy, &everything, &table));
+                    all.insert(of(policy, &everything, &table.with_programs_for(["heic"])));
                 }
             }
         }

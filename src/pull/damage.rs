@@ -47,7 +47,7 @@ async fn wish_for(pull: &Pull, assets: &[String]) -> Result<(), Error> {
             &asset,
             rows,
             own.is_unrenderable(&asset.id),
-            pull.policy,
+            pull.policy_for(&asset),
             &pull.presets,
         );
         wished.extend(jobs(pull, &asset.id, rows, &plan));

@@ -29,6 +29,16 @@ pub enum Error {
         /// Pages of the listing.
         pages: u64,
     },
+    /// The filter names what no record is.
+    #[error(
+        "peer {peer}: its filter names {names}, which is not here: its records came, and no files until the filter is set right; `emsync record list category --json` shows the ids and paths there are"
+    )]
+    UnknownNames {
+        /// The peer.
+        peer: String,
+        /// What is not known.
+        names: String,
+    },
     /// The pages together do not hold what the first one announced.
     #[error("peer {peer}: a listing of {total} records held only {found} different ones")]
     Incomplete {
@@ -185,7 +195,10 @@ impl Error {
             | Self::Unsettled { .. }
             | Self::Worker => Class::Transient,
             Self::Greeting(error) => error.class(),
-            Self::Blind { .. } | Self::Path(_) | Self::Reserve { .. } => Class::Permanent,
+            Self::Blind { .. }
+            | Self::UnknownNames { .. }
+            | Self::Path(_)
+            | Self::Reserve { .. } => Class::Permanent,
             Self::Cancelled | Self::TransferLimit { .. } | Self::TimeLimit { .. } => {
                 Class::Cancelled
             }

@@ -25,12 +25,13 @@ pub(super) struct Folders(BTreeSet<String>);
 
 impl Folders {
     /// Remembers the folder assets among those of a page.
-    pub(super) fn note(&mut self, assets: &[(Asset, Authority)]) {
+    pub(super) fn note(&mut self, pull: &Pull, assets: &[(Asset, Authority)]) {
         let room = MOST_FOLDERS.saturating_sub(self.0.len());
         self.0.extend(
             assets
                 .iter()
                 .filter(|(asset, authority)| asset.is_folder && *authority == Authority::Decides)
+                .filter(|(asset, _)| pull.policy_for(asset).originals)
                 .take(room)
                 .map(|(asset, _)| asset.id.to_string()),
         );

@@ -40,7 +40,7 @@ pub async fn take(pull: &Pull, page: &mut ChangesPage) -> Result<(), Error> {
     batch
         .try_again(
             pull.peer.name(),
-            pull.limits.attempts,
+            pull.limits.attempts.saturating_sub(1),
             pull.seams.clock.now(),
         )
         .await?;

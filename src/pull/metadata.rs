@@ -102,7 +102,9 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let checkpoint = pull.catalogue.checkpoint(pull.peer.name(), FEED).await?;
     let checkpoint = checkpoint.filter(|_| scope == Scope::Changes);
     let since = checkpoint.map_or(Timestamp::EPOCH, |checkpoint| {
-        window_start(&checkpoint, pull.limits.overlap)
+        let since = window_start(&checkpoint, pull.limits.overlap);
+        // What was too young then may be old enough now, without having changed.
+        since.minus(pull.selection().filter.min_age.unwrap_or_default())
     });
     // A window of everything says nothing of the peer's clock, so that is asked for by itself.
     let clock = pull
@@ -137,7 +139,7 @@ async fn begin(pull: &Pull, scope: Scope) -> Result<Done, Error> {
     let mut batch = pull.catalogue.batch().await?;
     batch.end_listing(pull.peer.name()).await?;
     if since == Timestamp::EPOCH {
-        let rules = alike::rules(pull.policy, &pull.presets);
+        let rules = alike::rules(pull);
         batch.begin_everything_by(pull.peer.name(), &rules).await?;
     }
     batch.commit().await?;

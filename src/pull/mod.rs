@@ -41,7 +41,7 @@ mod window;
 mod wishes;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -52,9 +52,9 @@ pub use plan::Policy;
 
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
-use crate::model::NodeId;
 use crate::model::job::FetchJob;
 use crate::model::preset::PresetTable;
+use crate::model::{Asset, Filter, NodeId, Selection};
 use crate::monitor::{Monitor, RunReport, Transfers};
 use crate::peer::{Patience, Peer};
 use crate::retry;
@@ -78,8 +78,10 @@ pub struct Pull {
     pub staging: Staging,
     /// This node.
     pub own: NodeId,
-    /// What is wanted of the peer.
+    /// What is wanted of the peer, of assets that its filter does not leave out.
     pub policy: Policy,
+    /// What its files are narrowed to, as far as that is known by now.
+    selection: Mutex<Arc<Selection>>,
     /// Limits of the configuration.
     pub limits: Limits,
     /// Recipes of what is rendered here.
@@ -136,6 +138,7 @@ impl Pull {
             staging,
             own,
             policy,
+            selection: Mutex::default(),
             limits,
             presets,
             seams,
@@ -159,6 +162,47 @@ impl Pull {
     #[must_use]
     pub fn transfers(&self) -> Transfers {
         self.lanes.report()
+    }
+
+    /// Which assets' files are wanted.
+    #[must_use]
+    pub fn selection(&self) -> Arc<Selection> {
+        let selection = self.selection.lock();
+        Arc::clone(&selection.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Narrows the files of this peer from now on, by what the catalogue knows of the categories that are named.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn narrow_to(&self, filter: &Filter) -> Result<(), Error> {
+        let selection = Arc::new(self.catalogue.select(filter).await?);
+        *(self.selection.lock()).unwrap_or_else(PoisonError::into_inner) = selection;
+        Ok(())
+    }
+
+    /// Looks up again what was named and not known yet; answers whether that is known by now.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn learn_names(&self) -> Result<bool, Error> {
+        let selection = self.selection();
+        if selection.unknown.is_empty() {
+            return Ok(false);
+        }
+        self.narrow_to(&selection.filter).await?;
+        Ok(self.selection().unknown.is_empty())
+    }
+
+    /// What is wanted of an asset.
+    #[must_use]
+    pub fn policy_for(&self, asset: &Asset) -> Policy {
+        let selection = self.selection();
+        if selection.keeps(asset, self.seams.clock.now()) {
+            self.policy
+        } else {
+            self.policy.left_out(&selection.filter)
+        }
     }
 
     /// The rule for trying one file again.
@@ -257,6 +301,10 @@ pub struct Counts {
     pub deleted: AtomicU64,
     /// Originals found unrenderable.
     pub unrenderable: AtomicU64,
+    /// Records that a node whose place was taken says otherwise than we do.
+    pub held_off: AtomicU64,
+    /// Records of ours that the peer lists as ours.
+    pub ours: AtomicU64,
 }
 
 impl Counts {

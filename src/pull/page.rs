@@ -14,7 +14,7 @@ use crate::model::{
     Asset, AssetId, NodeId, Record, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
 };
 use crate::monitor::Counter;
-use crate::protocol::record::{asset, restamped};
+use crate::protocol::record::{asset, restamped, unstamped};
 use crate::protocol::{BadRecord, ChangesPage};
 
 /// What a page held that cannot be found again in the catalogue.
@@ -64,7 +64,7 @@ pub(super) async fn apply(
     let mut batch = pull.catalogue.batch().await?;
     let stored = store(pull, &mut batch, page, Some(listing.started_at)).await?;
     if let Some(folders) = folders {
-        folders.note(&stored.assets);
+        folders.note(pull, &stored.assets);
     }
     let good = page.records.iter().flatten();
     let read = good.map(|record| (record.key.clone(), !record.is_deleted()));
@@ -124,7 +124,8 @@ pub(super) async fn store(
         .peer
         .cluster_id()
         .or(said.as_ref().map(|node| &node.cluster_id));
-    let sorted = sort(pull, id, &good, &stored, now);
+    let succeeded = pull.catalogue.succeeded().await?;
+    let sorted = sort(pull, (id, &succeeded), &good, &stored, now);
     batch.put_records(&sorted.save, peer, now).await?;
     for (conflict, answer) in &sorted.conflicts {
         let is_new = batch.put_conflict(conflict).await?;
@@ -190,7 +191,7 @@ async fn set_bad_aside(
 
 fn sort<'a>(
     pull: &Pull,
-    peer_id: Option<&NodeId>,
+    (peer_id, succeeded): (Option<&NodeId>, &[(NodeId, Timestamp)]),
     good: &[&'a Record],
     stored: &HashMap<RecordKey, StoredRecord>,
     now: Timestamp,
@@ -198,11 +199,7 @@ fn sort<'a>(
     let mut sorted = Sorted::default();
     for record in good.iter().copied() {
         let local = stored.get(&record.key);
-        let resolution = resolve(
-            local.map(StoredRecord::version).as_ref(),
-            &record.version(),
-            &pull.own,
-        );
+        let resolution = decide(pull, succeeded, local, record);
         if let Some(local) = local
             && resolution.is_conflict()
         {
@@ -228,6 +225,51 @@ fn sort<'a>(
         );
     }
     sorted
+}
+
+/// The conflict rule, and what follows from a node's having taken the place of another one.
+fn decide(
+    pull: &Pull,
+    succeeded: &[(NodeId, Timestamp)],
+    local: Option<&StoredRecord>,
+    record: &Record,
+) -> Resolution {
+    let version = local.map(StoredRecord::version);
+    let resolution = resolve(version.as_ref(), &record.version(), &pull.own);
+    let Some(local) = local else {
+        return resolution;
+    };
+    let masters = (&record.status, &local.record.status);
+    let (Some(theirs), Some(ours)) = masters else {
+        return resolution;
+    };
+    if theirs.master == pull.own {
+        Counts::add(&pull.counts.ours, 1);
+    }
+    if theirs.master == ours.master {
+        return resolution;
+    }
+    let is_same = same_members(&local.record, record);
+    let is_held_off = succeeded.iter().any(|(node, _)| *node == theirs.master);
+    if is_held_off && ours.master == pull.own {
+        // Until it has pulled from here it goes on saying what it said before, and what it never heard of.
+        Counts::add(&pull.counts.held_off, 1);
+        return match is_same {
+            true => Resolution::Skip,
+            false => Resolution::KeepLocalAnew,
+        };
+    }
+    match resolution {
+        // Nothing but its master differs.
+        Resolution::SaveKeepingLoser if is_same => Resolution::Save,
+        other => other,
+    }
+}
+
+/// Whether two versions say the same but for who saved them, and when.
+fn same_members(one: &Record, other: &Record) -> bool {
+    one.is_deleted() == other.is_deleted()
+        && matches!((unstamped(one), unstamped(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn sort_asset<'a>(

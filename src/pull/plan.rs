@@ -17,7 +17,7 @@ use crate::catalogue::FileRow;
 use crate::config::Generated;
 use crate::model::job::{FetchJob, RegenerateJob, RemoveJob};
 use crate::model::preset::PresetTable;
-use crate::model::{Asset, FileKind, ListedFile, MediaPath, Timestamp};
+use crate::model::{Asset, FileKind, Filter, ListedFile, MediaPath, Timestamp};
 
 /// What is wanted of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,21 @@ pub struct Policy {
     pub originals: bool,
     /// Where generated files come from.
     pub generated: Generated,
+}
+
+impl Policy {
+    /// What is wanted of an asset that a filter leaves out. Without its original a rendition can only be copied.
+    #[must_use]
+    pub fn left_out(self, filter: &Filter) -> Self {
+        Self {
+            originals: false,
+            generated: if filter.all_renditions && self.generated != Generated::Off {
+                Generated::Copy
+            } else {
+                Generated::Off
+            },
+        }
+    }
 }
 
 /// What a peer lists for one asset; `None` where its listing says nothing about that kind.

@@ -40,7 +40,12 @@ pub(super) async fn wish(
         let asset = record::asset(record)
             .ok()
             .filter(|_| !is_ours && !record.is_deleted())?;
-        let render = wanted_renditions(&asset, Listed::default(), pull.policy, &pull.presets)?;
+        let render = wanted_renditions(
+            &asset,
+            Listed::default(),
+            pull.policy_for(&asset),
+            &pull.presets,
+        )?;
         Some(NewJob {
             peer: pull.peer.name().to_owned(),
             subject: format!("render:{}", asset.id),

@@ -136,12 +136,15 @@ pub(super) async fn plan_page(
         for listed in by_asset.get(asset.id.as_str()).into_iter().flatten() {
             let usable = entry.usable(&listed.files, &mut planned.bad);
             entry.generated.get_or_insert_default().extend(usable);
+            if listed.partial {
+                entry.authority = entry.authority.min(Authority::Replaces);
+            }
             if let Some(originals) = &listed.originals {
                 let usable = entry.usable(originals, &mut planned.bad);
                 entry.originals.get_or_insert_default().extend(usable);
             }
         }
-        if asset.is_folder && entry.originals.is_none() {
+        if asset.is_folder && entry.originals.is_none() && pull.policy_for(asset).originals {
             planned.open_folders.insert(asset.id.to_string());
         }
         entries.push(entry);
@@ -221,7 +224,13 @@ pub(super) async fn plan_entries(
             authority: entry.authority,
             complete_until,
         };
-        let plan = plan::plan(entry.asset, listed, here, pull.policy, &pull.presets);
+        let plan = plan::plan(
+            entry.asset,
+            listed,
+            here,
+            pull.policy_for(entry.asset),
+            &pull.presets,
+        );
         planned.assets.push(entry.asset.id.to_string());
         planned
             .jobs

@@ -110,6 +110,7 @@ pub(super) async fn gather(
                 master: status.master.clone(),
                 generated,
                 originals,
+                partial: false,
             });
         }
     }

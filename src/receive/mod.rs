@@ -87,6 +87,7 @@ impl Inbox {
         let mut turn = sender.turn.lock().await;
         sender.check(&page.head).await?;
         let items = sender.items()?;
+        sender.pull.learn_names().await?;
         handed::take(&sender.pull, &mut page).await?;
         let assets: Vec<&str> = (page.records.iter().flatten())
             .filter(|record| record.key.module.is_asset())

@@ -80,6 +80,9 @@ impl Sender {
             }),
             shutdown.child(),
         );
+        if let Some(peer) = configured {
+            pull.narrow_to(&peer.filter).await?;
+        }
         pull.others = other_peers(node, name).await?;
         pull.is_owner = node.sidecar().is_none();
         // Nothing of what it hands over waits for a removal of its own: those come with each page.

@@ -4,13 +4,45 @@ use std::collections::HashSet;
 
 use super::deletes::{Applied, Deletes, Error, LEASE};
 use super::due::Due;
-use crate::catalogue::Job;
+use crate::catalogue::{FileRow, Job};
 use crate::crash::{self, Point};
 use crate::model::MediaPath;
 use crate::model::job::RemoveJob;
+use crate::shutdown::Shutdown;
 use crate::store::{self, Name, Store, Twins};
 
 impl Deletes<'_> {
+    /// Moves files into the trash that a person gave up; their records stay. Rows first, in one batch, then the bytes.
+    ///
+    /// # Errors
+    /// [`Error`]; what was done before stays done, and what was begun is ended by the next run.
+    pub async fn give_up(
+        &self,
+        files: &[FileRow],
+        applied: &mut Applied,
+        shutdown: &Shutdown,
+    ) -> Result<(), Error> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.store.check_marker()?;
+        let now = self.seams.clock.now();
+        let mut batch = self.catalogue.batch().await?;
+        for FileRow { file, .. } in files {
+            let remove = RemoveJob {
+                kind: file.kind,
+                path: file.path.as_str().to_owned(),
+                sha256: file.sha256,
+            };
+            self.forget(&mut batch, &file.asset, &remove, now).await?;
+        }
+        // What a killed run left in the middle is finished with these.
+        batch.take_back_leases(self.peer).await?;
+        batch.commit().await?;
+        crash::point(Point::RemoveRows)?;
+        self.take_away(applied, shutdown).await
+    }
+
     /// Forgets the files that are still to go, in one batch.
     pub(super) async fn remove(&self, removes: &[(&Job, &RemoveJob)]) -> Result<(), Error> {
         if removes.is_empty() {

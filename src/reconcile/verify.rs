@@ -41,7 +41,7 @@ use crate::catalogue::{Catalogue, FileRow, StoredParity, by_ref};
 use crate::config::Generated;
 use crate::crash::{self, Point};
 use crate::error::Class;
-use crate::model::{FileKind, MediaFile, NodeId, Timestamp};
+use crate::model::{FileKind, MediaFile, NodeId, Selection, Timestamp};
 use crate::monitor::{Monitor, Phase};
 use crate::peer::{self, Patience, Peer};
 use crate::shutdown::Shutdown;
@@ -248,6 +248,8 @@ pub struct Verify<'a> {
     pub store: &'a Store,
     /// A directory for the spool.
     pub state: &'a Path,
+    /// Which assets' files are wanted of the peer.
+    pub selection: &'a Selection,
     /// How long list requests are repeated.
     pub patience: Patience<'a>,
     /// Who listens.

@@ -475,12 +475,20 @@ pub async fn category(
     name: &str,
     deleted_too: bool,
 ) -> Result<String, Error> {
+    if let Some(id) = catalogue.category_named(name).await? {
+        return Ok(id);
+    }
     let module = Module::category();
-    if let Ok(key) = RecordKey::new(module.as_str(), name) {
-        let stored = catalogue.record(&key).await?;
-        if stored.is_some_and(|stored| deleted_too || !stored.record.is_deleted()) {
-            return Ok(name.to_owned());
-        }
+    let none = || Error::NoCategory {
+        name: name.to_owned(),
+    };
+    if !deleted_too {
+        return Err(none());
+    }
+    if let Ok(key) = RecordKey::new(module.as_str(), name)
+        && catalogue.record(&key).await?.is_some()
+    {
+        return Ok(name.to_owned());
     }
     let mut after: Option<RecordKey> = None;
     loop {
@@ -488,15 +496,10 @@ pub async fn category(
             .records_after(Some(&module), after.as_ref(), PAGE)
             .await?;
         let Some(last) = page.last() else {
-            return Err(Error::NoCategory {
-                name: name.to_owned(),
-            });
+            return Err(none());
         };
         after = Some(last.record.key.clone());
-        for stored in page
-            .iter()
-            .filter(|stored| deleted_too || !stored.record.is_deleted())
-        {
+        for stored in &page {
             let members = record::members(&stored.record)?;
             let path = members.get("categorypath").and_then(|path| path.as_str());
             if path == Some(name.trim_matches('/')) {
@@ -511,12 +514,8 @@ pub async fn category(
 /// # Errors
 /// [`Error::Record`].
 pub fn is_in(asset: &Record, categories: &HashSet<String>) -> Result<bool, Error> {
-    let members = record::members(asset)?;
-    let lists = ["category", "category-exact"].into_iter();
-    let mut ids = lists
-        .filter_map(|name| members.get(name)?.as_array())
-        .flatten();
-    Ok(ids.any(|id| id.as_str().is_some_and(|id| categories.contains(id))))
+    let asset = record::asset(asset)?;
+    Ok((asset.categories.iter()).any(|id| categories.contains(id)))
 }
 
 /// The recipes of formats, each looked up once.

@@ -144,7 +144,7 @@ impl Run<'_> {
             };
             self.watch
                 .say(Level::Info, &format!("{}: {found}", peer.name));
-            if !parity.in_sync {
+            if parity.differs() {
                 differing.push(format!("{}: {found}", peer.name));
             }
             let report =

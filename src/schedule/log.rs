@@ -106,10 +106,16 @@ impl RunLogs {
             .collect()
     }
 
-    /// Tells how many lines a log has whenever there are more, and closes when the run ends; `None` for a run that has ended.
+    /// Tells how many lines a log has, at once if it has some and whenever there are more, and closes when the run ends; `None` for a
+    /// run that has ended.
     #[must_use]
     pub fn follow(&self, run: i64) -> Option<watch::Receiver<usize>> {
-        Some(self.open().get(&run)?.lines.subscribe())
+        let mut lines = self.open().get(&run)?.lines.subscribe();
+        // What was said before somebody looked would else be shown with the next line only.
+        if *lines.borrow() > 0 {
+            lines.mark_changed();
+        }
+        Some(lines)
     }
 
     fn path(&self, run: i64) -> PathBuf {
@@ -178,6 +184,9 @@ mod tests {
         log.line(NOW, Level::Info, "one\ntwo");
         following.changed().await.unwrap();
         assert_eq!(*following.borrow_and_update(), 1);
+        let mut late = logs.follow(7).unwrap();
+        late.changed().await.unwrap();
+        assert_eq!(*late.borrow_and_update(), 1, "it was said before");
         log.last_line(NOW, Level::Error, "three");
         logs.end(7);
         drop(log);

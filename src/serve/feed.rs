@@ -1,7 +1,7 @@
 //! The change feed (wire spec 3.1, 3.2): page 1 cuts a window and names it, later pages name it back. The position comes from
 //! `page` alone, so pages may be asked for in any order and as often as a client likes, without cookies (H-5).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -10,8 +10,9 @@ use axum::response::Response;
 use super::error::{self, Error};
 use super::node::Node;
 use super::request::Asked;
-use crate::catalogue::{FileRow, Window};
-use crate::model::{FileKind, ListedFile, Record, Timestamp};
+use crate::catalogue::{FileRow, StoredRecord, Window};
+use crate::model::job::fetched_path;
+use crate::model::{AssetId, FileKind, ListedFile, Record, Timestamp};
 use crate::protocol::{AssetListing, ChangesRequest, Hello, PageHead, Status, changes, record};
 
 /// What our peers may rely on beyond the common protocol.
@@ -36,8 +37,12 @@ pub(super) async fn changes(node: &Node, asked: &Asked) -> Result<Response, Erro
     if window.outgrown(&stored) {
         return Err(Error::CursorLost);
     }
+    let partial = left_out(node, &stored, now).await?;
     let records: Vec<_> = stored.into_iter().map(|stored| stored.record).collect();
-    let files = files_of(node, &records).await?;
+    let mut files = files_of(node, &records).await?;
+    for listing in &mut files {
+        listing.partial = partial.contains(&listing.asset);
+    }
     let head = PageHead {
         status: if window.total == 0 {
             Status::Empty
@@ -100,6 +105,36 @@ fn hello(node: &Node) -> Hello {
     }
 }
 
+/// The assets of a page whose files the filter of their peer leaves out: of what this node lacks of them nothing follows.
+async fn left_out(
+    node: &Node,
+    page: &[StoredRecord],
+    now: Timestamp,
+) -> Result<HashSet<AssetId>, Error> {
+    // What a node still waits for itself proves nothing either: a mirror that is behind may have mirrors, and take a master's place.
+    let assets = page
+        .iter()
+        .filter_map(|stored| stored.record.key.as_asset());
+    let ids: Vec<AssetId> = assets.collect();
+    let ids: Vec<&str> = ids.iter().map(AssetId::as_str).collect();
+    let mut left_out = HashSet::new();
+    for peer in &node.peers {
+        let wishes = node.catalogue.wishes_of(peer, &ids).await?;
+        let awaited = wishes
+            .iter()
+            .filter(|(_, subject)| fetched_path(subject, FileKind::Original).is_some());
+        left_out.extend(awaited.filter_map(|(asset, _)| AssetId::new(asset.as_str()).ok()));
+    }
+    for (peer, filter) in &node.filters {
+        let selection = node.catalogue.select(filter).await?;
+        let of_peer = page.iter().filter(|stored| stored.origin == *peer);
+        let assets = of_peer.filter_map(|stored| record::asset(&stored.record).ok());
+        let outside = assets.filter(|asset| !selection.keeps(asset, now));
+        left_out.extend(outside.map(|asset| asset.id));
+    }
+    Ok(left_out)
+}
+
 /// One entry for each asset of a page. A tombstone owns no files, and neither does an asset whose record states no usable
 /// source path; both are listed all the same.
 async fn files_of(node: &Node, records: &[Record]) -> Result<Vec<AssetListing>, Error> {
@@ -117,6 +152,7 @@ async fn files_of(node: &Node, records: &[Record]) -> Result<Vec<AssetListing>, 
             master: status.master.clone(),
             generated,
             originals,
+            partial: false,
         })
     };
     Ok(records.iter().filter_map(listing).collect())

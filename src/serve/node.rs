@@ -20,8 +20,8 @@ use super::request::Asked;
 use super::tls::Certificate;
 use super::{auth, digests, feed, files, receive, search, status, uploads};
 use crate::catalogue::Catalogue;
-use crate::config::GRANTING;
-use crate::model::{CatalogId, Module, NodeId};
+use crate::config::{GRANTING, Peer};
+use crate::model::{CatalogId, Filter, Module, NodeId};
 use crate::receive::Inbox;
 use crate::seams::Seams;
 use crate::store::Store;
@@ -58,6 +58,10 @@ pub struct Node {
     pub(super) inbox: Option<Inbox>,
     pub(super) certificate: Option<Certificate>,
     page: Option<Router>,
+    /// The names of its peers.
+    pub(super) peers: Vec<String>,
+    /// What the files of its peers are narrowed to, by their names; only those that leave something out.
+    pub(super) filters: Vec<(String, Filter)>,
 }
 
 impl Node {
@@ -88,7 +92,20 @@ impl Node {
             inbox: None,
             certificate: None,
             page: None,
+            peers: Vec::new(),
+            filters: Vec::new(),
         }
+    }
+
+    /// The same, and it says of which assets it holds no files because of its peers' filters.
+    #[must_use]
+    pub fn holding_parts(mut self, peers: &[Peer]) -> Self {
+        self.peers = peers.iter().map(|peer| peer.name.clone()).collect();
+        let narrowed = peers.iter().filter(|peer| !peer.filter.is_empty());
+        self.filters = narrowed
+            .map(|peer| (peer.name.clone(), peer.filter.clone()))
+            .collect();
+        self
     }
 
     /// The same, and it takes what other nodes hand in.

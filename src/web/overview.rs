@@ -193,6 +193,10 @@ fn verdict(peer: &PeerStatus) -> (&'static str, String) {
     match (peer.enabled, peer.in_sync, &peer.as_of) {
         (false, ..) => ("dim", "Disabled".to_owned()),
         (_, Some(true), Some(as_of)) => ("good", format!("Equal as of {}", when(as_of))),
+        (_, Some(false), Some(as_of)) if peer.equal_in_part => (
+            "good",
+            format!("Equal in what it holds as of {}", when(as_of)),
+        ),
         (_, Some(false), Some(as_of)) => ("bad", format!("Differs as of {}", when(as_of))),
         (_, _, Some(as_of)) => ("warn", format!("Unknown since {}", when(as_of))),
         (_, _, None) => ("warn", "Unknown: never compared".to_owned()),
@@ -260,6 +264,7 @@ mod tests {
             base_url: String::new(),
             enabled: true,
             in_sync,
+            equal_in_part: false,
             as_of: as_of.map(str::to_owned),
             layers: None,
             watermark: None,

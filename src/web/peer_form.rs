@@ -16,8 +16,8 @@ use super::error::Error;
 use super::peers::shown;
 use super::shell::{Shell, done, html};
 use crate::catalogue::Session;
-use crate::config::edit::with_peer;
-use crate::config::members::{Member, add_peer_with, change_peer};
+
+use crate::config::members::{Member, add_peer_with, change_peer, with_peer};
 use crate::config::{self, Config, KeySource, NewPeer, Peer, Secret, key_file};
 
 /// Where generated files may come from, and what that means.
@@ -151,7 +151,7 @@ fn added(config: &Config, fields: &Fields) -> Result<(), String> {
     };
     let report = |error: config::Error| error.report();
     // Its name is checked before a file is called so.
-    with_peer(&config.file, &new).map_err(report)?;
+    with_peer(&config.file, &new, &fields.members()).map_err(report)?;
     let key = key_of(fields).ok_or("give the peer's entermediakey")?;
     let path = config.dir.join(path);
     let is_new = !path.exists();

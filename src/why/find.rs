@@ -4,6 +4,7 @@ use crate::catalogue::{self, Catalogue, Lane, Standing};
 use crate::model::job::send_subject;
 use crate::model::{FileKind, MediaPath, Module, RecordKey};
 use crate::node::Node;
+use crate::protocol;
 use crate::trash::shown;
 
 /// Most jobs, conflicts and trash entries that are told of one item.
@@ -34,9 +35,40 @@ pub(super) async fn resolve(node: &Node, id: &str) -> Result<Option<RecordKey>, 
             return Ok(asset_key(&asset));
         }
     }
+    for (kind, path) in paths(id) {
+        if let Some(key) = naming(catalogue, kind, &path).await? {
+            return Ok(Some(key));
+        }
+    }
     let Some(key) = asset else { return Ok(None) };
     let former = catalogue.former_of(&key.id, 0, 1).await?;
     Ok((!former.is_empty()).then_some(key))
+}
+
+/// The live asset that gives a file this name, be it here or not; found by reading the records that hold the text.
+async fn naming(
+    catalogue: &Catalogue,
+    kind: FileKind,
+    path: &MediaPath,
+) -> Result<Option<RecordKey>, catalogue::Error> {
+    let module = Module::new(Module::ASSET).expect("the name of a table");
+    let mut after = String::new();
+    loop {
+        let page = catalogue
+            .live_with(&module, path.name(), &after, MOST as u64)
+            .await?;
+        let Some(last) = page.last() else {
+            return Ok(None);
+        };
+        after.clone_from(&last.record.key.id);
+        let mut records = page.iter().map(|stored| &stored.record);
+        let found = records.find(|record| {
+            protocol::record::asset(record).is_ok_and(|asset| asset.names(kind, path))
+        });
+        if let Some(record) = found {
+            return Ok(Some(record.key.clone()));
+        }
+    }
 }
 
 /// What a text can mean as a path.

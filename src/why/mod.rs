@@ -215,12 +215,36 @@ impl Asked<'_> {
                 ));
             }
         }
+        if let Some(peer) = self.left_out_by(kind).await? {
+            let told =
+                format!("the filter of peer {peer} leaves it out: not fetched and not compared");
+            layer.details.push(told);
+        }
         layer.state = match rows.len() {
             0 => self.why_none(kind),
             1 => "1 file".to_owned(),
             many => format!("{many} files"),
         };
         Ok(layer)
+    }
+
+    /// The peer whose filter leaves the files of a kind out.
+    async fn left_out_by(&self, kind: FileKind) -> Result<Option<&str>, Error> {
+        let Some(stored) = &self.record else {
+            return Ok(None);
+        };
+        let mut peers = self.node.config.peers.iter();
+        let Some(peer) = peers.find(|peer| peer.name == stored.origin) else {
+            return Ok(None);
+        };
+        if peer.filter.is_empty() || kind == FileKind::Generated && peer.filter.all_renditions {
+            return Ok(None);
+        }
+        let selection = self.node.catalogue.select(&peer.filter).await?;
+        let now = self.node.seams.clock.now();
+        let asset = protocol::record::asset(&stored.record).ok();
+        let is_out = asset.is_some_and(|asset| !selection.keeps(&asset, now));
+        Ok(is_out.then_some(peer.name.as_str()))
     }
 
     /// Why there is no file of a kind, as far as the record says.

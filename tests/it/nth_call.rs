@@ -218,6 +218,9 @@ fn through(site: &Site, brink: Brink, nth: usize, after: usize) -> (usize, bool)
     let outcome = outcome.unwrap_or_else(|error| panic!("{case}: {error}"));
     // One connection is tried again within the pass.
     assert!(outcome.error.is_none(), "{case}: {outcome:?}");
+    let aside = mirror.node.catalogue.set_aside(None, None, 10);
+    let aside = site.runtime.block_on(aside).unwrap();
+    assert!(aside.is_empty(), "{case}: {aside:?}");
     assert_eq!(outcome.report.quarantined, 0, "{case}");
     let dir = site.runtime.block_on(mirror.close());
     site.assert_sound(brink, dir.path(), &case);

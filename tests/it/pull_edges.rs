@@ -202,6 +202,29 @@ async fn a_file_gives_way_to_a_folder_of_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waited_for_a_removal_outlasts_trouble_of_a_moment_like_any_other_file() {
+    for nth in 1..=3 {
+        let emdb = server(2).await;
+        let mirror = mirror_of(&emdb).await;
+        mirror.seed().await;
+        emdb.edit(|content| {
+            content.remove_file("f001.bin");
+            add_asset(content, "a001", "f001.bin/inner.bin", "other content");
+        });
+        emdb.faults().once("inner.bin", nth, Fault::Reset);
+        let outcome = mirror.sync().await;
+        assert_eq!(
+            outcome.report.quarantined,
+            0,
+            "{nth}: {:?}",
+            mirror.set_aside().await
+        );
+        let inner = mirror.read(FileKind::Original, "f001.bin/inner.bin");
+        assert_eq!(inner.as_deref(), Some(&b"other content"[..]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_delete_outlives_a_record_of_the_same_id_in_another_table() {
     let emdb = server(3).await;
     let mirror = Mirror::with(emdb.base(), KEY, Some(CLUSTER), |config| {

@@ -111,7 +111,7 @@ pub(super) fn print(
         (Some(error), _) | (None, Some(error)) => ExitCode::of(error),
         _ if done.held > 0 => ExitCode::Guard,
         _ if report.quarantined > 0 => ExitCode::Partial,
-        _ if parity.is_some_and(|parity| !parity.in_sync) => ExitCode::Differs,
+        _ if parity.is_some_and(Parity::differs) => ExitCode::Differs,
         _ => ExitCode::Ok,
     };
     let error = done.errors();

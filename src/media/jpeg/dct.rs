@@ -211,12 +211,13 @@ mod tests {
         }
 
         #[test]
-        fn there_and_back_changes_a_sample_by_one_at_most(samples in prop::collection::vec(any::<u8>(), 64)) {
+        fn there_and_back_changes_a_sample_by_two_at_most(samples in prop::collection::vec(any::<u8>(), 64)) {
             let block = array::from_fn(|at| i32::from(samples[at]) - 128);
             let coefficients = to_coefficients(&block).map(|value| (value + 4) >> 3);
             let back = to_samples(&coefficients);
             for (there, back) in samples.iter().zip(back.as_flattened()) {
-                prop_assert!(there.abs_diff(*back) <= 1);
+                // Each of 64 coefficients is off by half a step at most: a sample nearly always by less than one, once in ten million by more.
+                prop_assert!(there.abs_diff(*back) <= 2);
             }
         }
 

@@ -87,6 +87,8 @@ struct FilesRow<'a> {
     files: Option<&'a RawValue>,
     #[serde(borrow)]
     originals: Option<&'a RawValue>,
+    #[serde(default)]
+    partial: Value,
 }
 
 fn read_files(text: &RawValue, catalog: &str) -> AssetFiles {
@@ -98,6 +100,7 @@ fn read_files(text: &RawValue, catalog: &str) -> AssetFiles {
         })],
         source_path,
         originals: None,
+        partial: false,
     };
     let row: FilesRow<'_> = match serde_json::from_str(text.get()) {
         Ok(row) => row,
@@ -117,6 +120,7 @@ fn read_files(text: &RawValue, catalog: &str) -> AssetFiles {
                 source_path,
                 files: Vec::new(),
                 originals: None,
+                partial: false,
             };
         }
         Err(error) => return broken(asset, source_path, error.to_string()),
@@ -132,6 +136,7 @@ fn read_files(text: &RawValue, catalog: &str) -> AssetFiles {
         files: listed::read_all(row.files, &bounds(FileKind::Generated, Some(&below))),
         originals: (row.originals)
             .map(|list| listed::read_all(Some(list), &bounds(FileKind::Original, None))),
+        partial: row.partial == Value::Bool(true),
     }
 }
 

@@ -28,6 +28,13 @@ struct ListingOut<'a> {
     sourcepath: &'a str,
     files: Vec<GeneratedEntry<'a>>,
     originals: Vec<OriginalEntry<'a>>,
+    #[serde(skip_serializing_if = "is_whole")]
+    partial: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_whole(partial: &bool) -> bool {
+    !partial
 }
 
 /// Writes one page, with every member and type of wire spec 3.1.
@@ -92,6 +99,7 @@ fn listing<'a>(files: &'a AssetListing, catalog: &CatalogId) -> ListingOut<'a> {
             sourcepath: "",
             files: Vec::new(),
             originals: Vec::new(),
+            partial: files.partial,
         };
     };
     let generated = (files.generated.iter())
@@ -102,6 +110,7 @@ fn listing<'a>(files: &'a AssetListing, catalog: &CatalogId) -> ListingOut<'a> {
         sourcepath: source_path.as_str(),
         files: generated.collect(),
         originals: originals.collect(),
+        partial: files.partial,
     }
 }
 
@@ -191,13 +200,17 @@ mod tests {
             master: node("a"),
             generated,
             originals: vec![file(FileKind::Original, "Raw/é.jpg")],
+            partial: false,
         }
     }
 
     #[test]
     fn what_is_written_is_read_back() {
         let records = [made("a1"), made("a 2")];
-        let listing = listing(vec![file(FileKind::Generated, "Port/é.jpg/sub/x.webp")]);
+        let listing = AssetListing {
+            partial: true,
+            ..listing(vec![file(FileKind::Generated, "Port/é.jpg/sub/x.webp")])
+        };
         let page = parse(&encode(
             &head(Status::Ok),
             &records,
@@ -213,6 +226,7 @@ mod tests {
             ("a1", "Port/é.jpg")
         );
         assert_eq!(files.files, [Ok(listing.generated[0].clone())]);
+        assert!(files.partial);
         assert_eq!(
             files.originals,
             Some(vec![Ok(listing.originals[0].clone())])

@@ -57,6 +57,7 @@ fn asset(at: &str) -> Asset {
         modified: Some(Timestamp::from_millis(5_000)),
         md5: None,
         format: Some("jpg".to_owned()),
+        categories: Vec::new(),
         marked_deleted: false,
         unrenderable: false,
         unfinished: false,

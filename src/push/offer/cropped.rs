@@ -78,6 +78,7 @@ pub(super) async fn add(
             master: author.clone(),
             generated: files.iter().map(ListedFile::from).collect(),
             originals: Vec::new(),
+            partial: false,
         });
         for file in files {
             let name = (file.kind, file.path.clone());

@@ -112,6 +112,10 @@ async fn compare_stretch(
     let shared = Shared::of(verify, kind, listed, &sides).await?;
     let owners = owners(verify, &sides).await?;
     for side in sides {
+        if is_left_out(verify, kind, &side, &owners) {
+            layer.left_out += 1;
+            continue;
+        }
         let (item, verdict) = match side {
             Side::Right(listed) if shared.is_here(&listed) => {
                 layer.there -= 1;
@@ -291,16 +295,40 @@ fn only_here(
     }
 }
 
-/// The records of the assets whose files only we have.
+/// Whether a filter leaves the asset of a file out, so that it is neither wanted nor in the way.
+fn is_left_out(
+    verify: &Verify<'_>,
+    kind: FileKind,
+    side: &Side<FileRow, SpooledFile>,
+    owners: &HashMap<String, StoredRecord>,
+) -> bool {
+    let selection = verify.selection;
+    if selection.is_everything() || kind == FileKind::Generated && selection.filter.all_renditions {
+        return false;
+    }
+    let owner = match side {
+        Side::Left(row) | Side::Both(row, _) => row.file.asset.as_str(),
+        Side::Right(listed) => listed.asset.as_str(),
+    };
+    let owner = owners.get(owner).filter(|owner| !owner.record.is_deleted());
+    owner
+        .and_then(|owner| protocol::record::asset(&owner.record).ok())
+        .is_some_and(|asset| !selection.keeps(&asset, verify.as_of))
+}
+
+/// The records of the assets whose files only we have; of all assets where a filter asks for them.
 async fn owners(
     verify: &Verify<'_>,
     sides: &[Side<FileRow, SpooledFile>],
 ) -> Result<HashMap<String, StoredRecord>, Error> {
-    let only_here = sides.iter().filter_map(|side| match side {
+    let is_filtered = !verify.selection.is_everything();
+    let asked = sides.iter().filter_map(|side| match side {
         Side::Left(row) => Some(row.file.asset.as_str()),
+        Side::Both(row, _) if is_filtered => Some(row.file.asset.as_str()),
+        Side::Right(listed) if is_filtered => Some(listed.asset.as_str()),
         Side::Right(_) | Side::Both(..) => None,
     });
-    let mut ids: Vec<&str> = only_here.collect();
+    let mut ids: Vec<&str> = asked.collect();
     ids.sort_unstable();
     ids.dedup();
     let keys: Vec<RecordKey> = ids

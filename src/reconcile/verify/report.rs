@@ -20,6 +20,9 @@ pub struct Layer {
     pub differing: u64,
     /// Not the same for a reason that is right: our own current renditions, edits not pushed yet.
     pub explained: u64,
+    /// Of either side, and not compared, since the peer's filter leaves their assets out.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// A layer, or why it was left out.
@@ -47,7 +50,7 @@ impl LayerReport {
     }
 
     fn is_equal(&self) -> bool {
-        self.differences() == Some(0)
+        matches!(self, Self::Compared(layer) if self.differences() == Some(0) && layer.left_out == 0)
     }
 }
 
@@ -74,6 +77,17 @@ impl Layers {
         }
         let kept: Kept = serde_json::from_str(report).ok()?;
         Some(kept.layers)
+    }
+
+    /// Whether nothing differs in what was compared, which need not be everything.
+    #[must_use]
+    pub fn agree(&self) -> bool {
+        let mut layers = self.named().into_iter();
+        layers.all(|(_, layer)| {
+            layer
+                .differences()
+                .is_none_or(|differences| differences == 0)
+        })
     }
 
     /// The layers with their names.
@@ -134,6 +148,12 @@ fn as_text<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Er
 }
 
 impl Parity {
+    /// Whether something was found to differ. Less than not being in sync: what is left out by a setting does not differ.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.differences_total > 0
+    }
+
     pub(super) fn new(as_of: Timestamp, layers: Layers, findings: Findings) -> Self {
         let all = [
             &layers.records,
@@ -246,6 +266,12 @@ mod tests {
             extra: 1,
             ..Layer::default()
         })));
+        let partial = Layer {
+            left_out: 1,
+            ..Layer::default()
+        };
+        assert!(!parity(LayerReport::Compared(partial)));
+        assert!(layers(LayerReport::Compared(partial)).agree());
         assert!(!parity(LayerReport::NotCompared {
             reason: "off".to_owned()
         }));
@@ -267,6 +293,7 @@ mod tests {
             "extra",
             "differing",
             "explained",
+            "left_out",
         ] {
             assert!(json["layers"]["originals"][member].is_u64(), "{member}");
         }

@@ -173,6 +173,7 @@ impl World {
             modified: None,
             md5: None,
             format,
+            categories: Vec::new(),
             marked_deleted: false,
             unrenderable: chance.percent(5),
             unfinished: chance.percent(10),

@@ -72,6 +72,7 @@ impl Master {
             node.seams.clone(),
             node.throttle.clone(),
         )
+        .holding_parts(&node.config.peers)
         .receiving(Inbox::open(&node, &stop).unwrap());
         let served = tokio::spawn(serve::run(listener, http, stop.clone()));
         Self {
