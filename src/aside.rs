@@ -59,6 +59,7 @@ fn became(job: &Standing, deed: Deed, done: bool) -> Became {
         is_failure: !done && !is_explained,
         says: match (deed, done) {
             (Deed::Drop, true) => lost(job),
+            (Deed::Retry, true) if is_own(job) => "`emsync scrub` asks the peers again".to_owned(),
             (Deed::Retry, true) => "ready now".to_owned(),
             (_, false) if is_explained => explanation(job),
             (_, false) => "a run took it meanwhile".to_owned(),
@@ -79,6 +80,11 @@ pub fn kind(lane: Lane) -> &'static str {
     }
 }
 
+/// Work of this node's own: a damaged file that nobody had.
+fn is_own(job: &Standing) -> bool {
+    job.peer.is_empty()
+}
+
 fn explanation(job: &Standing) -> String {
     format!(
         "a record is tried again whenever {0} lists it: when it changes there, or now with `emsync seed {0}`",
@@ -92,6 +98,11 @@ fn lost(job: &Standing) -> String {
     let again =
         format!("until {peer} lists it again: when it changes there, or with `emsync seed {peer}`");
     match job.lane {
+        Lane::Small | Lane::Large if is_own(job) => {
+            format!(
+                "dropped; {subject} stays damaged here, and the next scrub asks the peers again"
+            )
+        }
         Lane::Small | Lane::Large => {
             format!(
                 "dropped; the file of asset {asset} is not here {again}; verify will call it missing"

@@ -179,6 +179,18 @@ points! {
     ImportCleared = "import.cleared",
     /// Their source rows are gone.
     ImportForgotten = "import.forgotten",
+    /// Some files of a slice are read, and nothing is noted of them.
+    ScrubRead = "scrub.read",
+    /// It is noted how far the scrub has come.
+    ScrubNoted = "scrub.noted",
+    /// Damaged files are judged, their bad copies lie where they were found.
+    ScrubJudged = "scrub.judged",
+    /// A bad copy is in the trash, and no row says what it was.
+    ScrubTrashed = "scrub.trashed",
+    /// Wishes for damaged files are there, none is fetched.
+    ScrubWished = "scrub.wished",
+    /// Files of the round are read and healed as far as they can be, the round is not noted as ended.
+    ScrubEnding = "scrub.ending",
 }
 
 #[cfg(any(debug_assertions, feature = "crash-points"))]

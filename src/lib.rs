@@ -37,8 +37,9 @@
 //! 4. **Stages**, take work and return an outcome: [`pull`], [`push`], [`media`], [`reconcile`].
 //! 5. **Drivers**: [`node`] (what every driver opens: configuration, doors, locks; its snapshots and its doctor), [`pipeline`] (one
 //!    run over one peer), [`renditions`] (of originals that are here: made, and made again where something changed), [`import`] (a folder becomes a master), [`edits`] (of
-//!    records, made here), [`receive`] (what other nodes hand to this one), [`promote`] (a mirror takes its master's place), [`edge`]
-//!    (files that somebody reads and that are not here yet), [`serve`] (the HTTP node), [`schedule`]
+//!    records, made here), [`scrub`] (everything that is here, read again and healed), [`restore`] (records and originals as they were at a
+//!    moment), [`receive`] (what other nodes hand to this one), [`promote`] (a mirror takes its master's place), [`edge`] (files that
+//!    somebody reads and that are not here yet), [`serve`] (the HTTP node), [`schedule`]
 //!    (what a node does by itself, and when), [`status`], [`why`] and [`aside`] (how the node, one
 //!    item, and what was set aside stand), [`metrics`] (the same for Prometheus), [`web`] (the page for people), [`cli`].
 //!
@@ -99,7 +100,9 @@ pub mod pipeline;
 pub mod promote;
 pub mod receive;
 pub mod renditions;
+pub mod restore;
 pub mod schedule;
+pub mod scrub;
 pub mod serve;
 pub mod status;
 pub mod web;

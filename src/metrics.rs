@@ -119,6 +119,23 @@ fn of_node(registry: &mut Registry, status: &Status) {
     ] {
         single(registry, name, help, value);
     }
+    let help = "How long ago the file was read or published that was so longest ago; 0 where there is none";
+    let age = status.scrub.oldest_verified_seconds.unwrap_or(0);
+    single(registry, "scrub_oldest_verified_seconds", help, age);
+    let found = gauges(
+        registry,
+        "scrub_round_files",
+        "Files of the last round, by what became of them",
+    );
+    if let Some(round) = &status.scrub.round {
+        for (state, value) in [
+            ("read", round.files),
+            ("damaged", round.found()),
+            ("healed", round.healed),
+        ] {
+            set(&found, vec![("state", state.to_owned())], value);
+        }
+    }
 }
 
 fn of_peers(registry: &mut Registry, peers: &[PeerStatus], now: Timestamp) {

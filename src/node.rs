@@ -227,6 +227,25 @@ impl Node {
         in_turn(|| self.lock(activity), stop).await
     }
 
+    /// Activities that write files of the media, by their locks: the import, and runs over every peer and every sender that there
+    /// is or was.
+    ///
+    /// # Errors
+    /// [`Error::State`].
+    pub fn writers(&self) -> Result<Vec<String>, Error> {
+        let known = locks::known(&self.config.state)?.into_iter();
+        let mut writers: std::collections::BTreeSet<String> =
+            known.filter(|name| name.starts_with("run-")).collect();
+        writers.extend(
+            self.config
+                .peers
+                .iter()
+                .map(|peer| format!("run-{}", peer.name)),
+        );
+        writers.insert("import".to_owned());
+        Ok(writers.into_iter().collect())
+    }
+
     /// Takes the lock of an activity, such as `run-master` or `serve`. It is held until it is dropped, or the process dies.
     ///
     /// # Errors

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalogue::{self, Counted, FileTotals, JobCounts, Run, Scope};
+use crate::catalogue::{self, Counted, FileTotals, JobCounts, Run, Scope, ScrubRound};
 use crate::config::Peer;
 use crate::model::Timestamp;
 use crate::node::Node;
 use crate::reconcile::verify::Layers;
+use crate::text;
 
 /// How a node stands.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -27,6 +28,8 @@ pub struct Status {
     pub unrenderable: u64,
     /// Files that are not on disk as their rows say.
     pub damaged: u64,
+    /// How the scrub stands.
+    pub scrub: ScrubStatus,
     /// Conflicts that are kept.
     pub conflicts: u64,
     /// Its peers, in the order of the configuration.
@@ -35,6 +38,56 @@ pub struct Status {
     pub senders: Vec<Sender>,
     /// What was done last.
     pub last_run: Option<LastRun>,
+}
+
+/// How far everything here was read again.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ScrubStatus {
+    /// Since when every file was read or published; `None` where there is no file.
+    pub oldest_verified: Option<String>,
+    /// The same as seconds before now.
+    pub oldest_verified_seconds: Option<u64>,
+    /// Whether that is longer ago than `scrub.days`.
+    pub is_late: bool,
+    /// The last round: what was read in it, found and healed.
+    pub round: Option<ScrubRound>,
+}
+
+impl ScrubStatus {
+    async fn of(node: &Node) -> Result<Self, catalogue::Error> {
+        let (catalogue, now) = (&node.catalogue, node.seams.clock.now());
+        let oldest = catalogue.oldest_verified().await?;
+        let seconds = oldest.map(|at| now.since(at).as_secs());
+        let late_from = u64::from(node.config.scrub.days) * 24 * 60 * 60;
+        Ok(Self {
+            oldest_verified: oldest.map(|at| at.to_string()),
+            oldest_verified_seconds: seconds,
+            is_late: seconds.is_some_and(|seconds| seconds > late_from),
+            round: catalogue.scrub_round().await?,
+        })
+    }
+
+    /// In one line, for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Some(oldest) = &self.oldest_verified else {
+            return "nothing to read yet".to_owned();
+        };
+        let late = if self.is_late {
+            ": LATE, run `emsync scrub`"
+        } else {
+            ""
+        };
+        let mut line = format!("every byte read or written since {oldest}{late}");
+        if let Some(round) = self.round.filter(|round| round.found() > 0) {
+            line.push_str(&format!(
+                "; {} found damaged in the last round, {} healed",
+                text::count(round.found()),
+                text::count(round.healed)
+            ));
+        }
+        line
+    }
 }
 
 /// A run, as it is known.
@@ -147,6 +200,7 @@ pub async fn gather(node: &Node) -> Result<Status, catalogue::Error> {
         files: node.catalogue.file_totals().await?,
         unrenderable: node.catalogue.count_findings().await?,
         damaged,
+        scrub: ScrubStatus::of(node).await?,
         conflicts: node.catalogue.count_conflicts().await?,
         peers,
         senders,

@@ -286,6 +286,16 @@ impl Batch {
         .execute(&mut *self.tx)
         .await
         .map_err(during("keep a record aside"))?;
+        sqlx::query(
+            "INSERT INTO record_version (module, id, source, deleted, created_at, gone_at)
+             SELECT module, id, source, deleted, created_at, $3 FROM record WHERE module = $1 AND id = $2",
+        )
+        .bind(key.module.as_str())
+        .bind(&key.id)
+        .bind(now.as_millis())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("keep a version of a record"))?;
         sqlx::query("DELETE FROM record WHERE module = $1 AND id = $2")
             .bind(key.module.as_str())
             .bind(&key.id)

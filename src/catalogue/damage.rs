@@ -2,8 +2,8 @@
 //!
 //! The row stays, for it says what the file was and what is to be brought back; nobody is served from it meanwhile.
 
-use super::files::number;
-use super::{Batch, Catalogue, Error, during, signed, unsigned};
+use super::files::{COLUMNS, file_row, number};
+use super::{Batch, Catalogue, Error, FileRow, during, signed, unsigned};
 use crate::model::{MediaFile, Timestamp};
 
 impl Catalogue {
@@ -20,6 +20,33 @@ impl Catalogue {
         .fetch_all(&self.db.readers)
         .await
         .map_err(during("read assets with damaged files"))
+    }
+
+    /// Up to `limit` damaged files, in order of kind, name and asset, beginning after one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn damaged_files(
+        &self,
+        after: Option<&MediaFile>,
+        limit: usize,
+    ) -> Result<Vec<FileRow>, Error> {
+        let (kind, path, asset) = after.map_or((-1, "", ""), |last| {
+            (number(last.kind), last.path.as_str(), last.asset.as_str())
+        });
+        let query = format!(
+            "SELECT {COLUMNS} FROM file WHERE damaged_at IS NOT NULL AND (kind, path, asset) > ($1, $2, $3)
+             ORDER BY kind, path, asset LIMIT $4"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query))
+            .bind(kind)
+            .bind(path)
+            .bind(asset)
+            .bind(signed(limit as u64))
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read damaged files"))?;
+        rows.iter().map(file_row).collect()
     }
 
     /// How many files are noted as damaged.

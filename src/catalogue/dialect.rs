@@ -16,7 +16,7 @@ pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 /// The migrations of this engine, compiled in.
 pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/catalogue/migrations");
 
-/// Most rows put into one statement; 13 columns each stay below the engine's limit of parameters.
+/// Most rows put into one statement; 14 columns each stay below the engine's limit of parameters.
 pub(super) const ROWS_A_STATEMENT: usize = 500;
 
 /// A list of values for one statement, filled up to a power of two with its last one again: so that there are few different

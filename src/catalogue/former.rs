@@ -26,15 +26,27 @@ pub enum Reason {
     Moved,
     /// Its record is alive, and nobody lists it any more.
     Unlisted,
+    /// Its bytes were others than its row says, with the size and the date of before.
+    Rotten,
+    /// It was shorter than its row says.
+    Truncated,
+    /// It was another file than its row says.
+    Foreign,
+    /// It could not be read.
+    Unreadable,
 }
 
 impl Reason {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::Deleted, "deleted"),
         (Self::DeletedHere, "deleted here"),
         (Self::Replaced, "replaced"),
         (Self::Moved, "moved"),
         (Self::Unlisted, "unlisted"),
+        (Self::Rotten, "rotten"),
+        (Self::Truncated, "truncated"),
+        (Self::Foreign, "foreign"),
+        (Self::Unreadable, "unreadable"),
     ];
 
     fn text(self) -> &'static str {
@@ -166,6 +178,36 @@ impl Batch {
                 .await
                 .map_err(during("forget former files"))?;
         }
+        Ok(())
+    }
+
+    /// Keeps what a file was that was put away as it was found, which is not what its row says.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub(super) async fn keep_found(
+        &mut self,
+        found: &MediaFile,
+        reason: Reason,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO former_file (kind, path, place, asset, size, modified, sha256, md5, authored, gone_at, reason)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9, $10)",
+        )
+        .bind(number(found.kind))
+        .bind(found.path.as_str())
+        .bind(found.place().as_str())
+        .bind(found.asset.as_str())
+        .bind(signed(found.size))
+        .bind(found.modified.as_millis())
+        .bind(&found.sha256.as_bytes()[..])
+        .bind(i64::from(found.authored))
+        .bind(now.as_millis())
+        .bind(reason.text())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("keep what a damaged file was"))?;
         Ok(())
     }
 

@@ -45,6 +45,8 @@ mod runs;
 #[cfg(test)]
 mod schemas;
 mod scratch;
+mod scrub_findings;
+mod scrub_slices;
 mod set_aside;
 mod sharers;
 mod snapshot;
@@ -54,6 +56,7 @@ mod spool;
 mod succession;
 mod totals;
 mod users;
+mod versions;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -80,6 +83,8 @@ pub use rebuilds::RebuildState;
 pub use records::{Counted, StoredRecord};
 pub use runs::{PeerNode, Run, StoredParity};
 pub use scratch::Scratch;
+pub use scrub_findings::{Damage, Finding as ScrubFinding, Found as FoundOnDisk, Stage};
+pub use scrub_slices::{ScrubRound, Slice, SliceKey, SliceSum};
 pub use set_aside::{JobCounts, SetAside};
 pub use sharers::Sharer;
 pub use snapshot::{Distrusted, Found, Health, examine, examine_copy, examine_copy_deep};
@@ -88,6 +93,7 @@ pub use spans::{Span, TableSum};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
 pub use totals::FileTotals;
 pub use users::{Session, User};
+pub use versions::Then;
 pub use windows::Window;
 
 use crate::error::Class;

@@ -175,7 +175,7 @@ impl Batch {
         for chunk in records.chunks(ROWS_A_STATEMENT) {
             let mut query = QueryBuilder::<Engine>::new(
                 "INSERT INTO record (module, id, source, content, deleted, master, modified_by, modified, master_modified,
-                 received_at, changed_at, origin, pushed) ",
+                 received_at, changed_at, origin, pushed, created_at) ",
             );
             query.push_values(chunk, |mut row, record| {
                 let status = record.status.as_ref();
@@ -196,7 +196,8 @@ impl Batch {
                     .push_bind(now.as_millis())
                     .push_bind(modified.unwrap_or(now).max(now).as_millis())
                     .push_bind(origin)
-                    .push_bind(0_i64);
+                    .push_bind(0_i64)
+                    .push_bind(now.as_millis());
             });
             query.push(
                 " ON CONFLICT (module, id) DO UPDATE SET source = excluded.source, content = excluded.content,

@@ -227,6 +227,19 @@ impl Batch {
         Ok(())
     }
 
+    /// Forgets every job of a name.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn drop_jobs_of(&mut self, peer: &str) -> Result<(), Error> {
+        sqlx::query("DELETE FROM job WHERE peer = $1")
+            .bind(peer)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("forget jobs"))?;
+        Ok(())
+    }
+
     /// Gives what a peer could not get one more try each, and brings waiting uploads forward: a new push begins.
     ///
     /// # Errors

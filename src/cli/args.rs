@@ -10,6 +10,8 @@ mod event;
 mod narrow;
 mod network;
 mod receive;
+mod restore;
+mod scrub;
 mod service;
 mod thumbs;
 mod user;
@@ -27,6 +29,8 @@ pub use event::{Event, EventAdd};
 pub use narrow::{Narrow, PeerFilter, PeerPrune};
 pub use network::{Network, Until};
 pub use receive::Receive;
+pub use restore::RestoreTo;
+pub use scrub::Scrub;
 pub use service::{Completions, Man, Service};
 pub use thumbs::{Crop, CropClear, CropList, CropSet, Rebuild, Thumbs};
 pub use user::{User, WithPassword};
@@ -136,6 +140,9 @@ pub enum Command {
     Promote(Promote),
     /// Compare this node with a peer or a kept report: records, originals, generated files, deletes. Exit 26 on a difference.
     Verify(Verify),
+    /// Read what is here again, the longest unread first, and heal what is damaged. Exit 23 when something stays damaged.
+    #[command(after_help = scrub::EXAMPLES)]
+    Scrub(Scrub),
     /// Look this node over; --rebuild makes a lost or damaged catalogue again.
     Doctor(Doctor),
     /// One screen about this node.
@@ -161,6 +168,9 @@ pub enum Command {
     /// Removed and replaced files: list, restore, empty.
     #[command(subcommand)]
     Trash(Trash),
+    /// Bring records and originals back to what they were at a moment. Exit 23 when something cannot be restored.
+    #[command(after_help = restore::EXAMPLES)]
+    Restore(RestoreTo),
     /// Work that was set aside after its last try: list, retry, drop.
     #[command(subcommand)]
     Quarantine(Quarantine),

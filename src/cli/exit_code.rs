@@ -6,8 +6,8 @@ use crate::promote;
 use crate::reconcile::{deletes, verify};
 use crate::renditions::{self, cropping::CropError};
 use crate::{
-    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push, schedule, serve,
-    store, trash,
+    catalogue, config, crash, greeting, import, node, peer, pipeline, pull, push, restore,
+    schedule, scrub, serve, store, trash,
 };
 
 /// How the program ended, for scripts.
@@ -108,6 +108,12 @@ fn own_code(cause: &(dyn std::error::Error + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref::<renditions::Error>() {
         return of_renditions(error);
     }
+    if let Some(error) = cause.downcast_ref::<scrub::Error>() {
+        return of_scrub(error);
+    }
+    if let Some(error) = cause.downcast_ref::<restore::Error>() {
+        return of_restore(error);
+    }
     if let Some(error) = cause.downcast_ref::<CropError>() {
         return of_crop(error);
     }
@@ -137,6 +143,30 @@ fn of_schedule(error: &schedule::Error) -> Option<ExitCode> {
         schedule::Error::Running { .. } => Some(ExitCode::Running),
         schedule::Error::Ending => Some(ExitCode::Interrupted),
         schedule::Error::Catalogue(error) => Some(of_catalogue(error)),
+    }
+}
+
+fn of_restore(error: &restore::Error) -> Option<ExitCode> {
+    match error {
+        restore::Error::Catalogue(error) => Some(of_catalogue(error)),
+        restore::Error::Store(error) => Some(of_store(error)),
+        restore::Error::Trash(error) => Some(of_trash(error)),
+        restore::Error::Node(error) => of_node(error),
+        restore::Error::Deletes(error) => Some(of_deletes(error)),
+        restore::Error::Renditions(error) => of_renditions(error),
+        restore::Error::NoAsset { .. } => None,
+        restore::Error::Worker => Some(of_class(error.class())),
+    }
+}
+
+fn of_scrub(error: &scrub::Error) -> Option<ExitCode> {
+    match error {
+        scrub::Error::Catalogue(error) => Some(of_catalogue(error)),
+        scrub::Error::Store(error) => Some(of_store(error)),
+        scrub::Error::Node(error) => of_node(error),
+        scrub::Error::Fetch(error) => of_pipeline(error),
+        scrub::Error::Renditions(error) => of_renditions(error),
+        scrub::Error::Worker => Some(of_class(error.class())),
     }
 }
 

@@ -22,6 +22,8 @@ mod prompt;
 mod quarantine;
 mod receive;
 mod record;
+mod restore;
+mod scrub;
 mod serve;
 mod service;
 mod status;
@@ -97,6 +99,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(&global, &args, &shutdown).await,
         Command::Doctor(args) => doctor::run(&global, &args, &shutdown).await,
         Command::Verify(args) => verify::run(&global, &args, &shutdown).await,
+        Command::Scrub(args) => scrub::run(&global, &args, &shutdown).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Record(command) => record::run(&global, command).await,
         Command::Conflicts(command) => conflicts::run(&global, command).await,
@@ -105,6 +108,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Thumbs(command) => thumbs::run(&global, command, &shutdown).await,
         Command::Crop(command) => crop::run(&global, command, &shutdown).await,
         Command::Trash(command) => trash::run(&global, command).await,
+        Command::Restore(args) => restore::run(&global, &args, &shutdown).await,
         Command::Quarantine(command) => quarantine::run(&global, command).await,
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,

@@ -69,7 +69,11 @@ async fn list(node: &Node, peer: Option<&str>, json: bool) -> anyhow::Result<Exi
                 output::line(&format!(
                     "{:>6}  {}  {}  (asset {}, {}, {} since {})\n        {}",
                     job.id,
-                    job.peer,
+                    if job.peer.is_empty() {
+                        "this node"
+                    } else {
+                        &job.peer
+                    },
                     job.subject,
                     job.asset,
                     tries(job.attempts),

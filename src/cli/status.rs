@@ -53,6 +53,7 @@ fn print(status: &Status) -> anyhow::Result<()> {
             output::line(&format!("  {what:<20} {}", output::count(number)))?;
         }
     }
+    output::line(&format!("  {:<20} {}", "scrub", status.scrub.line()))?;
     for peer in &status.peers {
         let state = match (peer.in_sync, &peer.as_of) {
             (Some(true), Some(as_of)) => format!("in sync as of {as_of}"),

@@ -6,14 +6,13 @@ use std::path::Path;
 use super::args::{Global, Restore, Trash, TrashEmpty, TrashList, Tree};
 use super::{ExitCode, Usage, output, prompt};
 use crate::catalogue::Reason;
+use crate::config::Retention;
 use crate::model::{FileKind, Timestamp};
 use crate::node::Node;
 use crate::store::Trashed;
 use crate::trash::{
     Entry, Error, Found, Listing, Plan, Restorer, Step, Wanted, Which, find, said, shown, sweep,
 };
-
-const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 pub(super) async fn run(global: &Global, command: Trash) -> anyhow::Result<ExitCode> {
     let node = match &command {
@@ -53,7 +52,7 @@ async fn list(node: &Node, args: TrashList) -> anyhow::Result<ExitCode> {
         asset: args.asset,
         pattern: args.pattern,
     };
-    let days = node.config.limits.trash_days;
+    let retention = node.config.retention;
     let (mut files, mut bytes) = (0, 0_u64);
     let mut listing = Listing::open(&node.store, &node.catalogue).await?;
     while let Some(page) = listing.page(&wanted).await? {
@@ -67,7 +66,7 @@ async fn list(node: &Node, args: TrashList) -> anyhow::Result<ExitCode> {
             };
             files += 1;
             bytes = bytes.saturating_add(entry.item.stat.size);
-            print(&entry, days, args.json)?;
+            print(&entry, retention, args.json)?;
         }
     }
     if !args.json {
@@ -77,9 +76,13 @@ async fn list(node: &Node, args: TrashList) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Ok)
 }
 
-fn print(entry: &Entry, days: u32, json: bool) -> Result<(), output::Error> {
+fn print(entry: &Entry, retention: Retention, json: bool) -> Result<(), output::Error> {
     let (item, former) = (&entry.item, entry.former.as_ref());
-    let until = until(item.slot.when, days);
+    let until = until(
+        item.slot.when,
+        former.map(|former| former.reason),
+        retention,
+    );
     let asset = former.map(|former| former.file.asset.as_str());
     if json {
         return output::json(&Printed {
@@ -111,8 +114,12 @@ fn print(entry: &Entry, days: u32, json: bool) -> Result<(), output::Error> {
 }
 
 /// When the retention takes what went at `when`; `None` for never.
-fn until(when: Timestamp, days: u32) -> Option<Timestamp> {
-    (days > 0).then(|| when.plus(DAY * days))
+fn until(when: Timestamp, why: Option<Reason>, retention: Retention) -> Option<Timestamp> {
+    let span = match why {
+        Some(Reason::Replaced) => retention.versions,
+        _ => retention.others,
+    };
+    span.map(|span| when.plus(span))
 }
 
 /// A moment to the second.
@@ -269,14 +276,15 @@ struct Emptied {
 
 async fn empty(node: &Node, args: &TrashEmpty) -> anyhow::Result<ExitCode> {
     let now = node.seams.clock.now();
-    let which = match (args.all, args.older_than, node.config.limits.trash_days) {
+    let retention = node.config.retention;
+    let which = match (args.all, args.older_than, retention.others) {
         (true, _, _) => Which::All,
         (_, Some(span), _) => Which::Before(now.minus(span)),
-        (_, None, 0) => anyhow::bail!(Usage(
+        (_, None, None) => anyhow::bail!(Usage(
             "limits.trash_days is 0, which keeps the trash; say --older-than SPAN or --all"
                 .to_owned()
         )),
-        (_, None, days) => Which::Before(now.minus(DAY * days)),
+        (_, None, Some(_)) => Which::Expired(retention, now),
     };
     if which == Which::All
         && !args.yes
@@ -340,9 +348,15 @@ mod tests {
 
     #[test]
     fn nothing_leaves_a_trash_that_is_kept_for_ever() {
-        assert_eq!(until(Timestamp::EPOCH, 0), None);
+        assert_eq!(until(Timestamp::EPOCH, None, Retention::days(0)), None);
         let day = Timestamp::from_millis(86_400_000);
-        assert_eq!(until(Timestamp::EPOCH, 1), Some(day));
+        let mut retention = Retention::days(1);
+        let replaced = Some(Reason::Replaced);
+        assert_eq!(until(Timestamp::EPOCH, replaced, retention), Some(day));
+        retention.versions = None;
+        assert_eq!(until(Timestamp::EPOCH, replaced, retention), None);
+        let deleted = Some(Reason::Deleted);
+        assert_eq!(until(Timestamp::EPOCH, deleted, retention), Some(day));
         assert_eq!(short(Timestamp::EPOCH), "1970-01-01 00:00:00");
     }
 }

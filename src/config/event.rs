@@ -78,6 +78,8 @@ pub enum Action {
     Verify,
     /// Make renditions that are missing or stale.
     Thumbs,
+    /// Read what is here again, where that is due, and heal what is damaged.
+    Scrub,
     /// Take in what changed in a folder.
     Import,
     /// End what lies in the trash for longer than `limits.trash_days`.
@@ -194,8 +196,7 @@ impl Event {
             return Err(missing("event.name", "write what you call this event"));
         };
         let Some(action) = &written.action else {
-            let mend =
-                "write what it does: sync, pull, push, verify, thumbs, import or empty-trash";
+            let mend = "write what it does: sync, pull, push, verify, thumbs, scrub, import or empty-trash";
             return Err(missing("event.action", mend));
         };
         let when = match (&written.every, &written.cron) {
@@ -344,12 +345,13 @@ fn date(text: &str) -> Result<DateTime, Problem> {
 
 impl Action {
     /// Each, in the order in which people think of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sync,
         Self::Pull,
         Self::Push,
         Self::Verify,
         Self::Thumbs,
+        Self::Scrub,
         Self::Import,
         Self::EmptyTrash,
     ];
@@ -363,6 +365,7 @@ impl Action {
             Self::Push => "push",
             Self::Verify => "verify",
             Self::Thumbs => "thumbs",
+            Self::Scrub => "scrub",
             Self::Import => "import",
             Self::EmptyTrash => "empty-trash",
         }
@@ -382,7 +385,7 @@ impl FromStr for Action {
         let known = Self::ALL.into_iter().find(|action| action.name() == text);
         known.ok_or_else(|| Problem::Choice {
             value: text.to_owned(),
-            allowed: "sync, pull, push, verify, thumbs, import and empty-trash",
+            allowed: "sync, pull, push, verify, thumbs, scrub, import and empty-trash",
         })
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Written {
     pub(super) state: Option<At<String>>,
     pub(super) relay_tables: Vec<At<String>>,
     pub(super) limits: Limits,
+    pub(super) scrub: Scrub,
+    pub(super) trash: Trash,
     pub(super) serve: Serve,
     pub(super) network: Network,
     /// `[adapters]`: empty text for one that is switched off.
@@ -66,6 +68,17 @@ pub(super) struct Limits {
     pub(super) trash_days: Option<At<u64>>,
     pub(super) max_delete: Option<At<String>>,
     pub(super) full_listing: Option<At<String>>,
+}
+
+/// `[scrub]`
+pub(super) struct Scrub {
+    pub(super) days: Option<At<u64>>,
+    pub(super) bandwidth: Option<At<String>>,
+}
+
+/// `[trash]`
+pub(super) struct Trash {
+    pub(super) versions: Option<At<String>>,
 }
 
 /// `[serve]`
@@ -192,6 +205,8 @@ impl Written {
             state: top.text("state")?,
             relay_tables: top.texts("relay_tables")?,
             limits: Limits::take(top.table("limits")?)?,
+            scrub: Scrub::take(top.table("scrub")?)?,
+            trash: Trash::take(top.table("trash")?)?,
             serve: Serve::take(top.table("serve")?)?,
             network: Network::take(top.table("network")?)?,
             adapters: adapters(top.table("adapters")?)?,
@@ -280,6 +295,27 @@ impl Limits {
         };
         section.done()?;
         Ok(limits)
+    }
+}
+
+impl Scrub {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let scrub = Self {
+            days: section.whole("days")?,
+            bandwidth: section.text("bandwidth")?,
+        };
+        section.done()?;
+        Ok(scrub)
+    }
+}
+
+impl Trash {
+    fn take(mut section: Section<'_>) -> Result<Self, Error> {
+        let trash = Self {
+            versions: section.span("versions")?,
+        };
+        section.done()?;
+        Ok(trash)
     }
 }
 

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::network::Proxy;
-use super::{Action, Config, Folder, Generated, Limits, MaxDelete, Media, Names, Serve, Tls};
+use super::{
+    Action, Config, Folder, Generated, Limits, MaxDelete, Media, Names, Retention, Scrub, Serve,
+    Tls,
+};
 use crate::model::preset::{
     Cut, Encoding, Extent, Gravity, Inputs, Preset, PresetId, PresetTable, RenderType, Shape,
     Shipped, Source, Transcoder, is_made_here,
@@ -106,6 +109,8 @@ fn minimal(config: &Config) {
     assert_eq!(config.state, config.dir.join("state"));
     assert_eq!(config.serve.listen, Serve::LISTEN);
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.scrub, Scrub::default());
+    assert_eq!(config.retention, Retention::days(30));
     assert!(config.peers.is_empty() && config.relay_tables.is_empty());
     let error = config.peer("master").unwrap_err().to_string();
     assert!(
@@ -138,6 +143,18 @@ fn full(config: &Config) {
         full_listing: seconds(86_400),
     };
     assert_eq!(config.limits, limits);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let retention = Retention {
+        versions: Some(90 * day),
+        others: None,
+    };
+    assert_eq!(config.retention, retention);
+    assert_eq!(retention.said(), "until emptied, versions 90 days");
+    assert_eq!(config.scrub.days, 14);
+    assert_eq!(
+        config.scrub.bandwidth,
+        "08:00,10M 19:00,off".parse().unwrap()
+    );
     assert_eq!(config.media.root, Path::new("/srv/media"));
     assert_eq!(config.state, config.dir.join("../var/state"));
     assert_eq!(
@@ -189,7 +206,7 @@ fn full(config: &Config) {
         (cdn.generated, cdn.push, cdn.max_delete),
         (Generated::Auto, false, None)
     );
-    assert_eq!(cdn.place().line, Some(69));
+    assert_eq!(cdn.place().line, Some(76));
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),

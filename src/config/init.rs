@@ -14,7 +14,9 @@ use super::error::{Error, Problem};
 use super::limits::Limits;
 use super::locate::FILE_NAME;
 use super::units::{show_duration, show_size};
-use super::{Config, Media, Serve, default_catalog, node_name, own_cluster_id, write as disk};
+use super::{
+    Config, Media, Scrub, Serve, default_catalog, node_name, own_cluster_id, write as disk,
+};
 use crate::model::CatalogId;
 use crate::seams::Seams;
 
@@ -123,6 +125,8 @@ pub fn text(new: &NewNode, seams: &Seams) -> Result<String, Error> {
     ));
     push(NETWORK);
     push(&limits_text(&Limits::default()));
+    push(&scrub_text(&Scrub::default()));
+    push(TRASH);
     push(PRESET);
     push(PEER);
     push(NOTIFY);
@@ -148,6 +152,14 @@ const NETWORK: &str = "\
 # NO_PROXY names, and this machine, are reached without one in any case.
 #proxy = \"none\"
 # An authority of your own, besides those that the system trusts: ca_file = \"…\", a PEM file. A peer may have a ca_file of its own.
+
+";
+
+const TRASH: &str = "\
+# How long what was removed or replaced can be restored, where that is not limits.trash_days.
+[trash]
+# Former versions of originals and of records, for `emsync restore --to`. \"0s\": for ever. Unset: limits.trash_days.
+#versions = \"90d\"
 
 ";
 
@@ -219,7 +231,7 @@ const NOTIFY: &str = "
 
 /// EMDB's two events by their names, which its operators look for.
 const EVENTS: &str = "
-# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, empty-trash; and import, which has
+# What `emsync serve` does by itself, one section each. Actions: sync, pull, push, verify, thumbs, scrub, empty-trash; and import, which has
 # dir = \"/srv/photos\", and prefix = \"scans\" or thumbs = false if wanted, instead of a peer.
 [[event]]
 name = \"Pull data changes\"
@@ -248,7 +260,25 @@ name = \"Pull recent uploads\"
 action = \"pull\"
 cron = \"30 2 * * *\"
 enabled = false
+
+# For an always-on backup: reads for some hours what was not read for scrub.days, and heals what is damaged from the peers.
+[[event]]
+name = \"Scrub\"
+action = \"scrub\"
+cron = \"0 1 * * *\"
+max_duration = \"4h\"
+enabled = false
 ";
+
+/// `[scrub]` in the same way.
+fn scrub_text(scrub: &Scrub) -> String {
+    format!(
+        "# `emsync scrub`, and events that do it.\n[scrub]\n\
+         # Every byte that is here is read again within so many days.\n#days = {}\n\
+         # Bytes read a second: \"50M\", or by local time \"08:00,10M 19:00,off\".\n#bandwidth = \"{}\"\n\n",
+        scrub.days, scrub.bandwidth
+    )
+}
 
 /// `[limits]` with every key as a comment that shows its default.
 fn limits_text(limits: &Limits) -> String {

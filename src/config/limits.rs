@@ -53,7 +53,7 @@ pub struct Limits {
 
 const MIB: u64 = 1 << 20;
 const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -181,7 +181,7 @@ fn bytes(written: &Option<At<String>>, default: u64) -> Result<u64, Error> {
         .map_or(Ok(default), |at| at.check(|text| units::size(text)))
 }
 
-fn bandwidth(written: &Option<At<String>>) -> Result<Bandwidth, Error> {
+pub(super) fn bandwidth(written: &Option<At<String>>) -> Result<Bandwidth, Error> {
     let read = written.as_ref().map(|at| at.check(|text| text.parse()));
     Ok(read.transpose()?.unwrap_or_default())
 }

@@ -23,8 +23,10 @@ mod notify;
 pub mod peer;
 mod presets;
 mod read;
+mod scrub;
 pub mod secret;
 mod shown;
+mod trash;
 pub mod units;
 pub mod url;
 mod window;
@@ -47,8 +49,10 @@ pub use limits::Limits;
 pub use network::Network;
 pub use notify::Notify;
 pub use peer::{Generated, KeySource, Peer};
+pub use scrub::Scrub;
 pub use secret::Secret;
 pub use shown::{Origin, Setting};
+pub use trash::Retention;
 pub use units::MaxDelete;
 pub use url::BaseUrl;
 pub use window::Window;
@@ -72,6 +76,10 @@ pub struct Config {
     pub state: PathBuf,
     /// How much of everything.
     pub limits: Limits,
+    /// How often everything here is read again.
+    pub scrub: Scrub,
+    /// How long what is in the trash stays.
+    pub retention: Retention,
     /// Our own HTTP side.
     pub serve: Serve,
     /// How others are reached.
@@ -250,10 +258,13 @@ impl Config {
         let network = Network::resolve(&written.network, &dir)?;
         let peers = peers(&written.peers, &dir, (&node.cluster_id, &network))?;
         let table = |at: &read::At<String>| at.check(|name| Module::new(name.as_str()));
+        let limits = Limits::resolve(&written.limits)?;
         Ok(Self {
             media,
             state,
-            limits: Limits::resolve(&written.limits)?,
+            retention: Retention::resolve(&written.trash, &limits)?,
+            limits,
+            scrub: Scrub::resolve(&written.scrub)?,
             serve: Serve::resolve(&written.serve, &dir)?,
             notify: Notify::resolve(&written.notify)?,
             events: event::events(&written.events, &peers, &dir)?,

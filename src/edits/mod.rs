@@ -224,6 +224,32 @@ fn edited(
     }))
 }
 
+/// The edit that brings a record back to members that it had, those that follow from its file among them: for who brings the file back
+/// as well. A tombstone lives again, where it is this node's own.
+///
+/// # Errors
+/// [`Error`].
+pub fn back_to(
+    node: &Node,
+    key: &RecordKey,
+    known: Option<&StoredRecord>,
+    mut members: Map<String, Value>,
+) -> Result<Edit, Error> {
+    let (own, now) = (&node.config.node.cluster_id, node.seams.clock.now());
+    let known = known.map(|known| &known.record);
+    let live = known.filter(|known| !known.is_deleted());
+    let before = live.map(record::unstamped).transpose()?.unwrap_or_default();
+    record::take_stamp(&mut members);
+    let status = known.and_then(|known| known.status.as_ref());
+    let status = RecordStatus::saved(own, status, now, false);
+    let edit = Edit {
+        changed: changed(&before, &members),
+        record: record::stamped(members, key, &status),
+        master: status.master,
+    };
+    for_us(node, key, edit)
+}
+
 /// `before` with `members` in it.
 fn merged(mut before: Map<String, Value>, members: &Map<String, Value>) -> Map<String, Value> {
     for (name, value) in members {

@@ -83,8 +83,8 @@ pub async fn into_node(
     )
     .await?;
     if !look.dry_run && look.only == Only::Whole && !shutdown.requested() {
-        let days = node.config.limits.trash_days;
-        trash::expire(&node.store, &node.catalogue, days, node.seams.clock.now()).await?;
+        let (retention, now) = (node.config.retention, node.seams.clock.now());
+        trash::expire(&node.store, &node.catalogue, retention, now).await?;
     }
     Ok(report)
 }

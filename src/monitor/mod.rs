@@ -24,6 +24,8 @@ pub enum Phase {
     Verify,
     /// Sending records and files.
     Push,
+    /// Reading what is here again.
+    Scrub,
 }
 
 impl Phase {
@@ -38,6 +40,7 @@ impl Phase {
             Self::Reconcile => "deleting and moving",
             Self::Verify => "comparing",
             Self::Push => "sending",
+            Self::Scrub => "reading again what is here",
         }
     }
 }

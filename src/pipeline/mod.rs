@@ -14,6 +14,7 @@
 //! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
 
 mod exchange;
+mod heal;
 mod outside;
 mod preview;
 mod push;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use exchange::{Exchange, Ways, exchange, summary};
+pub use heal::{Unhealed, fetch_again};
 pub use outside::{Outside, outside, prune};
 pub use preview::{Amount, Preview, preview_peer};
 pub use push::{preview_push, push_peer};
@@ -396,8 +398,8 @@ async fn passes(
             round.run(Scope::Everything, applied).await?;
         }
     }
-    let (days, now) = (pull.limits.trash_days, pull.seams.clock.now());
-    trash::expire(&node.store, &node.catalogue, days, now)
+    let (retention, now) = (node.config.retention, pull.seams.clock.now());
+    trash::expire(&node.store, &node.catalogue, retention, now)
         .await
         .map_err(pull::Error::from)?;
     Ok(())

@@ -46,6 +46,12 @@ impl Cutoff {
         taken.map(drop).map_err(|_| limit())
     }
 
+    /// Whether time is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.duration.is_some_and(|(_, at)| Instant::now() >= at)
+    }
+
     /// Returns the error that says so when time is over, never when there is no limit.
     pub async fn expired(&self) -> Error {
         match self.duration {
@@ -81,6 +87,7 @@ mod tests {
         let started = Instant::now();
         let error = cutoff.expired().await;
         assert_eq!(started.elapsed().as_secs(), 3_600);
+        assert!(cutoff.is_over() && !Cutoff::new(None, Some(hour)).is_over());
         assert!(error.to_string().contains("--max-duration 1h"), "{error}");
         for endless in [Cutoff::default(), Cutoff::new(None, Some(Duration::MAX))] {
             assert!(tokio::time::timeout(hour, endless.expired()).await.is_err());

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use super::wishes::{Own, jobs, name_apart};
 use super::{Error, Pull, plan};
-use crate::model::{Module, RecordKey};
+use crate::catalogue::{Lane, NewJob};
+use crate::model::job::{FetchJob, Work, fetch_subject};
+use crate::model::{FileKind, MediaFile, Module, RecordKey};
 use crate::protocol::record::asset;
 
 /// Assets read at a time.
@@ -65,4 +67,70 @@ async fn wish_for(pull: &Pull, assets: &[String]) -> Result<(), Error> {
     batch.enqueue(&wished, pull.seams.clock.now()).await?;
     batch.commit().await?;
     Ok(())
+}
+
+/// What a wish for a damaged file is called that concerns no peer in particular.
+#[must_use]
+pub fn subject(file: &MediaFile) -> String {
+    fetch_subject(file.kind, file.path.as_str(), Some(&file.asset))
+}
+
+/// The wish for a file as its row says it was, of any peer that has it.
+#[must_use]
+pub fn wish_of(peer: &str, file: &MediaFile, large_file: u64) -> NewJob {
+    NewJob {
+        peer: peer.to_owned(),
+        subject: subject(file),
+        lane: match file.size >= large_file {
+            true => Lane::Large,
+            false => Lane::Small,
+        },
+        asset: file.asset.clone(),
+        size: file.size,
+        work: Work::Fetch(FetchJob {
+            kind: file.kind,
+            path: file.path.as_str().to_owned(),
+            size: Some(file.size),
+            exact: true,
+            modified: Some(file.modified),
+            sha256: Some(file.sha256),
+            md5: file.md5,
+            from: None,
+            then: None,
+        }),
+    }
+}
+
+/// Wishes for these damaged files, under the name of this pull: those that somebody else made are fetched, those that were made
+/// here of originals that came from `origin` are made again.
+///
+/// # Errors
+/// The catalogue's.
+pub async fn again(pull: &Pull, origin: &str, files: &[MediaFile]) -> Result<Vec<NewJob>, Error> {
+    let is_made_here = |file: &&MediaFile| file.kind == FileKind::Generated && file.authored;
+    let fetched = files.iter().filter(|file| !is_made_here(file));
+    let (peer, large) = (pull.peer.name(), pull.limits.large_file);
+    let mut wished: Vec<NewJob> = fetched.map(|file| wish_of(peer, file, large)).collect();
+    let made = files.iter().filter(is_made_here);
+    let mut ids: Vec<&str> = made.map(|file| file.asset.as_str()).collect();
+    ids.dedup();
+    for ids in ids.chunks(PAGE) {
+        let keys = ids.iter();
+        let keys: Vec<RecordKey> = keys
+            .filter_map(|id| RecordKey::new(Module::ASSET, *id).ok())
+            .collect();
+        let records = pull.catalogue.stored(&keys).await?;
+        let own = Own::load(pull, ids).await?;
+        let theirs = records
+            .values()
+            .filter(|stored| stored.origin == origin && !stored.record.is_deleted());
+        for asset in theirs.filter_map(|stored| asset(&stored.record).ok()) {
+            let rows = own.of(&asset.id);
+            let is_unrenderable = own.is_unrenderable(&asset.id);
+            let mut plan = plan::mend(&asset, rows, is_unrenderable, pull.policy, &pull.presets);
+            plan.fetch.clear();
+            wished.extend(jobs(pull, &asset.id, rows, &plan));
+        }
+    }
+    Ok(wished)
 }

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use super::stale::{State, parameters, states_with};
 use super::{Error, Line, Original, Settings, Want, Workshop};
-use crate::catalogue::{FileRow, Finding, RebuildState, StoredRecord};
+use crate::catalogue::{Catalogue, FileRow, Finding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
 use crate::model::preset::{PresetId, PresetTable};
-use crate::model::{Asset, AssetId, FileKind, Mode, Module, Parameters, RecordKey};
+use crate::model::{Asset, AssetId, FileKind, Mode, Module, Parameters, Record, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
 use crate::protocol::record;
@@ -178,7 +178,7 @@ impl<'a> Rebuild<'a> {
             return Err(Error::NoAsset { asset });
         }
         for name in &selection.categories {
-            let id = rebuild.category(name).await?;
+            let id = category(&node.catalogue, name, false).await?;
             rebuild.categories.insert(id);
         }
         Ok(rebuild)
@@ -417,16 +417,7 @@ impl<'a> Rebuild<'a> {
         if self.categories.is_empty() {
             return Ok(true);
         }
-        let asset = record::asset(&stored.record)?;
-        Ok((asset.categories.iter()).any(|id| self.categories.contains(id)))
-    }
-
-    /// The id of a category that is named by its id or its path.
-    async fn category(&self, name: &str) -> Result<String, Error> {
-        let found = self.node.catalogue.category_named(name).await?;
-        found.ok_or_else(|| Error::NoCategory {
-            name: name.to_owned(),
-        })
+        is_in(&stored.record, &self.categories)
     }
 
     /// Goes on where a rebuild of everything was left.
@@ -473,6 +464,58 @@ impl<'a> Rebuild<'a> {
     fn name(&self) -> String {
         serde_json::to_string(self.selection).unwrap_or_default()
     }
+}
+
+/// The id of a category that is named by its id or its path; one that is deleted counts where that is said.
+///
+/// # Errors
+/// [`Error::NoCategory`]; the catalogue's.
+pub async fn category(
+    catalogue: &Catalogue,
+    name: &str,
+    deleted_too: bool,
+) -> Result<String, Error> {
+    if let Some(id) = catalogue.category_named(name).await? {
+        return Ok(id);
+    }
+    let module = Module::category();
+    let none = || Error::NoCategory {
+        name: name.to_owned(),
+    };
+    if !deleted_too {
+        return Err(none());
+    }
+    if let Ok(key) = RecordKey::new(module.as_str(), name)
+        && catalogue.record(&key).await?.is_some()
+    {
+        return Ok(name.to_owned());
+    }
+    let mut after: Option<RecordKey> = None;
+    loop {
+        let page = catalogue
+            .records_after(Some(&module), after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last() else {
+            return Err(none());
+        };
+        after = Some(last.record.key.clone());
+        for stored in &page {
+            let members = record::members(&stored.record)?;
+            let path = members.get("categorypath").and_then(|path| path.as_str());
+            if path == Some(name.trim_matches('/')) {
+                return Ok(stored.record.key.id.clone());
+            }
+        }
+    }
+}
+
+/// Whether an asset is in one of these categories.
+///
+/// # Errors
+/// [`Error::Record`].
+pub fn is_in(asset: &Record, categories: &HashSet<String>) -> Result<bool, Error> {
+    let asset = record::asset(asset)?;
+    Ok((asset.categories.iter()).any(|id| categories.contains(id)))
 }
 
 /// The recipes of formats, each looked up once.

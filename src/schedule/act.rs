@@ -1,7 +1,6 @@
 //! What an event does, once it runs: the same as the command of its name.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::lanes::{self, Lanes};
 use super::log::Level;
@@ -16,9 +15,7 @@ use crate::pull::metadata::Scope;
 use crate::pull::{self, Cutoff};
 use crate::renditions::rebuild::{self, Selection};
 use crate::shutdown::Shutdown;
-use crate::trash;
-
-const DAY: Duration = Duration::from_secs(24 * 3_600);
+use crate::{scrub, trash};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +57,7 @@ impl Run<'_> {
             Action::Push => self.exchange(Ways::Out).await,
             Action::Verify => self.verify().await,
             Action::Thumbs => self.alone(self.thumbs().await),
+            Action::Scrub => self.scrub().await,
             Action::Import => self.import().await,
             Action::EmptyTrash => self.alone(self.empty_trash().await),
         }
@@ -211,16 +209,53 @@ impl Run<'_> {
         }
     }
 
+    async fn scrub(&self) -> Ended {
+        let lock = lanes::lock(self.node, scrub::ACTIVITY, self.watch, self.stop).await;
+        let _lock = match lock {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Ended::stopped(Stopped::Asked),
+            Err(error) => return Ended::stopped(Stopped::Failed(chain(&error))),
+        };
+        let options = scrub::Options {
+            cutoff: Arc::clone(&self.cutoff),
+            ..scrub::Options::of(self.node)
+        };
+        let watch = Arc::clone(self.watch);
+        let report = match scrub::scrub(self.node, &options, watch, self.stop).await {
+            Ok(report) => report,
+            Err(error) => return Ended::stopped(Stopped::Failed(chain(&error))),
+        };
+        let text = report.summary();
+        let level = match report.is_well() {
+            true => Level::Info,
+            false => Level::Warn,
+        };
+        self.watch.say(level, &text);
+        let (outcome, detail) = if self.stop.requested() {
+            (RunOutcome::Interrupted, None)
+        } else if !report.is_well() {
+            (RunOutcome::Partial, Some(text))
+        } else if report.left_files > 0 {
+            (RunOutcome::TimeLimit, Some(text))
+        } else {
+            (RunOutcome::Ok, None)
+        };
+        Ended {
+            outcome,
+            detail,
+            report: serde_json::to_value(&report).ok(),
+        }
+    }
+
     async fn empty_trash(&self) -> Result<serde_json::Value, Stopped> {
-        let days = self.node.config.limits.trash_days;
-        if days == 0 {
+        let retention = self.node.config.retention;
+        if retention.others.is_none() {
             let why = "limits.trash_days is 0, which keeps the trash";
             return Err(Stopped::Failed(why.to_owned()));
         }
-        let before = self.node.seams.clock.now().minus(DAY * days);
+        let now = self.node.seams.clock.now();
         let (store, catalogue) = (&self.node.store, &self.node.catalogue);
-        let which = trash::Which::Before(before);
-        let swept = trash::sweep(store, catalogue, which, false, &mut |_| Ok(())).await;
+        let swept = trash::expire(store, catalogue, retention, now).await;
         let swept = swept.map_err(|error| Stopped::Failed(chain(&error)))?;
         for reason in &swept.reasons {
             self.watch.say(Level::Warn, reason);

@@ -234,6 +234,32 @@ async fn by_hand_it_runs_at_any_time_and_leaves_a_log() {
 }
 
 #[tokio::test]
+async fn a_scrub_is_an_event_like_any_other() {
+    let event = "name = \"read\"\naction = \"scrub\"\ncron = \"0 1 * * *\"\nenabled = false\n";
+    let bench = Bench::new(event).await;
+    let started = bench.start().await;
+    let run = started.scheduler.run_now("read").await.unwrap();
+    started.scheduler.ended(run).await;
+    let ended = &started.all().await[0];
+    assert_eq!(ended.outcome, Some(RunOutcome::Ok));
+    let report: serde_json::Value = serde_json::from_str(ended.report.as_ref().unwrap()).unwrap();
+    assert_eq!(
+        (&report["files"], &report["damaged"]),
+        (&0.into(), &0.into())
+    );
+    // Another one goes on.
+    let lock = bench.node().await.lock(crate::scrub::ACTIVITY).unwrap();
+    let run = started.scheduler.run_now("read").await.unwrap();
+    let mut lines = started.scheduler.logs().follow(run).unwrap();
+    lines.wait_for(|lines| *lines == 2).await.unwrap();
+    assert!(started.scheduler.cancel(run));
+    started.scheduler.ended(run).await;
+    assert_eq!(started.all().await[1].outcome, Some(RunOutcome::Cancelled));
+    drop(lock);
+    started.end().await;
+}
+
+#[tokio::test]
 async fn an_event_of_a_busy_peer_waits_for_its_turn_and_can_be_cancelled() {
     let bench = Bench::new(FAR).await;
     let node = bench.node().await;

@@ -4,6 +4,8 @@
 //! Whoever must not block, and would pay more for a thread that may, asks the kernel to do it only if it needs no disk for it
 //! (`RESOLVE_CACHED`, `RWF_NOWAIT`; Linux 5.12). Where a call here says no, for whatever reason, or where there is no such kernel,
 //! the caller goes the long way, step by step, and learns why.
+//!
+//! And the reverse: what is in memory is forgotten, for whoever wants to know what the medium has.
 
 use std::os::fd::OwnedFd;
 
@@ -94,6 +96,18 @@ impl Store {
 }
 
 impl OpenFile {
+    /// Lets the system forget what it has of this file in memory, so that reading it asks the medium, or having read it costs nobody
+    /// else their memory. What is not written yet stays, and so does what somebody has mapped.
+    pub fn leave_memory(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{Advice, fadvise};
+            if let Err(errno) = fadvise(&self.file, 0, None, Advice::DontNeed) {
+                tracing::debug!(%errno, "the system keeps a file in memory");
+            }
+        }
+    }
+
     /// Reads from byte `from` on what is at hand, into `bytes` from their start; answers how many of them it filled.
     pub fn read_at_hand(&self, bytes: &mut [u8], from: u64) -> usize {
         #[cfg(target_os = "linux")]

@@ -139,6 +139,10 @@ pub fn said(reason: catalogue::Reason) -> &'static str {
         catalogue::Reason::Replaced => "replaced",
         catalogue::Reason::Moved => "moved",
         catalogue::Reason::Unlisted => "no longer listed",
+        catalogue::Reason::Rotten => "damaged: its bytes had changed on this disk",
+        catalogue::Reason::Truncated => "damaged: it had lost its end",
+        catalogue::Reason::Foreign => "damaged: another file was in its place",
+        catalogue::Reason::Unreadable => "damaged: it could not be read",
     }
 }
 

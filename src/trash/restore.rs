@@ -322,7 +322,10 @@ impl Restorer<'_> {
     }
 
     /// Finds the trashed files of these rows: those of the same place and size that went nearest in time.
-    async fn locate(&self, rows: Vec<Former>) -> Result<Vec<(Former, Option<Trashed>)>, Error> {
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn locate(&self, rows: Vec<Former>) -> Result<Vec<(Former, Option<Trashed>)>, Error> {
         let mut found: Vec<(Former, Option<Trashed>)> =
             rows.into_iter().map(|former| (former, None)).collect();
         if found.is_empty() {
@@ -348,7 +351,11 @@ impl Restorer<'_> {
         Ok(found)
     }
 
-    async fn hash_trashed(&self, item: &Trashed) -> Result<Sha256, Error> {
+    /// The digest of a trashed file.
+    ///
+    /// # Errors
+    /// [`Error::NoSuch`] when it is gone; [`Error::Store`].
+    pub async fn hash_trashed(&self, item: &Trashed) -> Result<Sha256, Error> {
         let (store, wanted) = (self.store.clone(), item.clone());
         let open =
             blocking(move || store.open_trashed(&wanted).map(|open| open.map(hash))).await??;

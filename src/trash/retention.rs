@@ -1,24 +1,26 @@
-//! How long trashed files stay: `limits.trash_days`, less when the disk reserve needs the room, and never a moment longer than
-//! a person wants.
+//! How long trashed files stay: as long as [`Retention`] says for why they went, less when the disk reserve needs the room, and never a
+//! moment longer than a person wants.
+//!
+//! What went before both of its moments ends unlooked at. In between each file is looked up once: what it stays for does not change,
+//! so the next emptying begins where this one ended, unless the settings are others.
 //!
 //! Bytes go first, then the rows that say what they were; a kill in between leaves rows that the next emptying past their
 //! time takes along.
 
-use std::time::Duration;
-
 use super::list::nearest;
 use super::{Error, blocking};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Reason};
+use crate::config::Retention;
 use crate::model::Timestamp;
 use crate::monitor::Monitor;
 use crate::store::{self, Emptied, Slot, Slots, Store, Trashed};
 
 /// Slots emptied at once.
 const SLOTS: usize = 32;
+/// Files looked up at once.
+const ITEMS: usize = 1_000;
 /// Reasons that are kept of files that stay against our will.
 const REASONS: usize = 20;
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which slots are to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum Which {
     All,
     /// Those that went before a moment.
     Before(Timestamp),
+    /// Those that are past their time at a moment, by why they went.
+    Expired(Retention, Timestamp),
     /// The oldest, until so many bytes are freed.
     Room(u64),
 }
@@ -55,6 +59,9 @@ pub async fn sweep(
     looks_only: bool,
     seen: &mut (dyn FnMut(&Trashed) -> Result<(), Error> + Send),
 ) -> Result<Swept, Error> {
+    if let Which::Expired(retention, now) = which {
+        return sweep_expired(store, catalogue, (retention, now), looks_only, seen).await;
+    }
     let mut swept = Swept::default();
     let store = store.clone();
     let mut slots = blocking({
@@ -94,6 +101,85 @@ pub async fn sweep(
     Ok(swept)
 }
 
+/// Ends what is past its time: all that is past both times, and of the rest what is past its own.
+async fn sweep_expired(
+    store: &Store,
+    catalogue: &Catalogue,
+    (retention, now): (Retention, Timestamp),
+    looks_only: bool,
+    seen: &mut (dyn FnMut(&Trashed) -> Result<(), Error> + Send),
+) -> Result<Swept, Error> {
+    let (versions, others) = retention.cuts(now);
+    let (both, one) = (versions.min(others), versions.max(others));
+    let which = Which::Before(both);
+    let mut swept = Box::pin(sweep(store, catalogue, which, looks_only, seen)).await?;
+    if both == one {
+        return Ok(swept);
+    }
+    let judged = catalogue.trash_judged(&retention).await?;
+    let from = judged.map_or(both, |judged| judged.max(both));
+    let slots = {
+        let store = store.clone();
+        blocking(move || store.slots()).await??
+    };
+    let mut slots = Some(slots);
+    while let Some(mut rest) = slots.take() {
+        let page = store.clone();
+        let (rest, items, at_end) = blocking(move || {
+            let (mut items, mut at_end) = (Vec::new(), true);
+            for slot in rest.by_ref() {
+                let Ok(slot) = slot else { continue };
+                if slot.when >= one {
+                    break;
+                }
+                if slot.when >= from {
+                    items.extend(page.trashed_in(&slot).filter_map(Result::ok));
+                }
+                if items.len() >= ITEMS {
+                    at_end = false;
+                    break;
+                }
+            }
+            (rest, items, at_end)
+        })
+        .await?;
+        if !at_end {
+            slots = Some(rest);
+        }
+        let mut gone = Vec::new();
+        for item in items {
+            let former = nearest(catalogue, &item).await?;
+            let is_version = former.is_some_and(|former| former.reason == Reason::Replaced);
+            let cut = if is_version { versions } else { others };
+            if item.slot.when >= cut {
+                continue;
+            }
+            if !looks_only {
+                let (store, one) = (store.clone(), item.clone());
+                if let Err(error) = blocking(move || store.empty_one(&one)).await? {
+                    swept.left += 1;
+                    swept.reasons.push(error.to_string());
+                    swept.reasons.truncate(REASONS);
+                    continue;
+                }
+            }
+            swept.files += 1;
+            swept.bytes = swept.bytes.saturating_add(item.stat.size);
+            seen(&item)?;
+            gone.push(item);
+        }
+        if !looks_only {
+            forget(catalogue, &gone).await?;
+        }
+    }
+    if !looks_only && swept.left == 0 {
+        let mut batch = catalogue.batch().await?;
+        batch.note_trash_judged(&retention, one).await?;
+        batch.commit().await?;
+    }
+    Ok(swept)
+}
+
 /// Empties the next few slots; answers whether those were the last.
 fn some(
     store: &Store,
@@ -116,6 +202,7 @@ fn some(
             Which::All => false,
             Which::Before(time) => slot.when >= time,
             Which::Room(wanted) => bytes >= wanted,
+            Which::Expired(..) => unreachable!("taken apart before"),
         };
         if is_over {
             return Ok((slots, all, true));
@@ -156,29 +243,31 @@ async fn forget(catalogue: &Catalogue, gone: &[Trashed]) -> Result<(), Error> {
     Ok(batch.commit().await?)
 }
 
-/// Ends what went more than `days` ago; 0 days keep everything. To be called after every run and import.
+/// Ends what is past its time, with what records were as long ago. To be called after every run and import.
 ///
 /// # Errors
 /// [`Error`].
 pub async fn expire(
     store: &Store,
     catalogue: &Catalogue,
-    days: u32,
+    retention: Retention,
     now: Timestamp,
 ) -> Result<Swept, Error> {
-    if days == 0 {
+    let (versions, _) = retention.cuts(now);
+    if catalogue.has_versions_before(versions).await? {
+        let mut batch = catalogue.batch().await?;
+        batch.forget_versions_before(versions).await?;
+        batch.commit().await?;
+    }
+    if retention == Retention::days(0) {
         return Ok(Swept::default());
     }
-    let before = now.minus(DAY * days);
-    let swept = sweep(store, catalogue, Which::Before(before), false, &mut |_| {
-        Ok(())
-    })
-    .await?;
+    let which = Which::Expired(retention, now);
+    let swept = sweep(store, catalogue, which, false, &mut |_| Ok(())).await?;
     if swept.files > 0 {
         tracing::info!(
             files = swept.files,
             bytes = swept.bytes,
-            days,
             "the trash let go what is past its days"
         );
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::catalogue::{Catalogue, Reason};
+use crate::config::Retention;
 use crate::model::{AssetId, CatalogId, MediaFile, NodeId, Sha256, Timestamp};
 use crate::monitor::TestMonitor;
 use crate::store::{Publish, RealSys, Store, Trashed};
@@ -73,6 +74,39 @@ impl Fixture {
         batch.commit().await.unwrap();
         assert!(self.store.trash(KIND, &path).unwrap());
         self.listed(&Wanted::default()).await.pop().unwrap().item
+    }
+
+    /// A file of asset `a1` that another content took the place of.
+    async fn replaced(&self, name: &str, old: &[u8], new: &[u8]) {
+        let now = now();
+        for bytes in [old, new] {
+            let mut staged = self.store.staging("test").unwrap().create().unwrap();
+            staged.write_all(bytes).unwrap();
+            let path = MediaPath::new(name).unwrap();
+            let publish = Publish {
+                content: staged.into(),
+                kind: KIND,
+                path: path.clone(),
+                modified: Timestamp::EPOCH,
+                keep_replaced: true,
+            };
+            self.store.publish(vec![publish]).remove(0).unwrap();
+            let file = MediaFile {
+                kind: KIND,
+                place: None,
+                path,
+                asset: AssetId::new("a1").unwrap(),
+                size: bytes.len() as u64,
+                modified: Timestamp::EPOCH,
+                sha256: Sha256::of(bytes),
+                md5: None,
+                authored: false,
+                fingerprint: None,
+            };
+            let mut batch = self.catalogue.batch().await.unwrap();
+            batch.put_file(&file, now).await.unwrap();
+            batch.commit().await.unwrap();
+        }
     }
 
     async fn listed(&self, wanted: &Wanted) -> Vec<Entry> {
@@ -151,13 +185,47 @@ async fn what_is_past_its_days_goes_with_its_rows_and_nothing_else_does() {
     f.gone("a", b"one").await;
     for (days, ahead, left) in [(30, 29, 1), (0, 400, 1), (30, 31, 0)] {
         let then = now().plus(DAY * ahead);
-        expire(&f.store, &f.catalogue, days, then).await.unwrap();
+        let retention = Retention::days(days);
+        expire(&f.store, &f.catalogue, retention, then)
+            .await
+            .unwrap();
         assert_eq!(
             f.listed(&Wanted::default()).await.len(),
             left,
             "{days} days, {ahead} ahead"
         );
         assert_eq!(f.rows().await, left);
+    }
+}
+
+#[tokio::test]
+async fn versions_stay_for_their_own_time_and_what_else_there_is_for_its() {
+    for (versions, others) in [(90, 30), (30, 90)] {
+        let f = Fixture::new().await;
+        f.gone("went", b"one").await;
+        f.replaced("version", b"old", b"new").await;
+        let retention = Retention {
+            versions: Some(DAY * versions),
+            others: Some(DAY * others),
+        };
+        let left = async |ahead: u32| {
+            let then = now().plus(DAY * ahead);
+            let which = Which::Expired(retention, then);
+            let looked = sweep(&f.store, &f.catalogue, which, true, &mut |_| Ok(())).await;
+            let looked = looked.unwrap().files;
+            let swept = expire(&f.store, &f.catalogue, retention, then).await;
+            assert_eq!(swept.unwrap().files, looked, "{ahead} days ahead");
+            let left = f.listed(&Wanted::default()).await;
+            let names = left.iter().map(|entry| entry.item.path.to_string());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(left(29).await.len(), 2);
+        let stays = if versions > others { "version" } else { "went" };
+        for ahead in [31, 60, 89] {
+            assert_eq!(left(ahead).await, [stays], "{ahead} days ahead");
+        }
+        assert!(left(91).await.is_empty());
+        assert_eq!(f.rows().await, 0, "and their rows with them");
     }
 }
 

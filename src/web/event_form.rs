@@ -15,7 +15,7 @@ use crate::catalogue::Session;
 use crate::config::edit::{self, EventText};
 
 /// What an event can do.
-const ACTIONS: [(&str, &str); 7] = [
+const ACTIONS: [(&str, &str); 8] = [
     (
         "sync",
         "bring what changed, and send where the peer has that",
@@ -24,6 +24,10 @@ const ACTIONS: [(&str, &str); 7] = [
     ("push", "send what changed here"),
     ("verify", "compare with the peer"),
     ("thumbs", "make renditions that are missing or stale"),
+    (
+        "scrub",
+        "read again what is here, where that is due, and heal what is damaged",
+    ),
     ("import", "take in what changed in a folder"),
     ("empty-trash", "end what lies in the trash for too long"),
 ];

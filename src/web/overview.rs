@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::node::Node;
 use crate::reconcile::verify::{Layer, LayerReport};
 use crate::status::{LastRun, PeerStatus, Status, gather};
-use crate::text::{bytes, count};
+use crate::text::{bytes, count, counted};
 
 /// What was found out last, and at which state of the catalogue: counting everything is not done twice for one state, however many
 /// pages are open.
@@ -129,10 +129,7 @@ fn tiles(node: &Node, status: &Status) -> Result<Vec<(&'static str, String, Stri
         .map(|(_, counted)| counted.live)
         .sum();
     let files = &status.files;
-    let trash = match node.config.limits.trash_days {
-        0 => "trash kept until emptied".to_owned(),
-        days => format!("trash kept {days} days"),
-    };
+    let trash = format!("trash kept {}", node.config.retention.said());
     Ok(vec![
         (
             "Assets",
@@ -155,6 +152,14 @@ fn tiles(node: &Node, status: &Status) -> Result<Vec<(&'static str, String, Stri
             bytes(files.generated_bytes),
         ),
         ("Disk free", bytes(node.store.free_bytes()?), trash),
+        (
+            "Read again",
+            match status.scrub.oldest_verified_seconds {
+                Some(seconds) => counted(seconds / (24 * 60 * 60), "day"),
+                None => "–".to_owned(),
+            },
+            status.scrub.line(),
+        ),
         (
             "For a person",
             count(status.conflicts + status.damaged),

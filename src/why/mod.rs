@@ -274,7 +274,7 @@ impl Asked<'_> {
         let mut trouble = |what: String| {
             self.is_well = false;
             self.advice.push(format!(
-                "`emsync seed PEER` looks at the disk and fetches {name} again; so does `emsync sync PEER` what a look found, and `emsync import DIR` what came from a folder"
+                "`emsync seed PEER` looks at the disk and fetches {name} again; so do `emsync scrub` and `emsync sync PEER` what a look found, and `emsync import DIR` what came from a folder"
             ));
             what
         };
@@ -300,9 +300,15 @@ impl Asked<'_> {
             file.size, file.sha256
         ));
         if let Some(at) = row.damaged_at {
-            layer.details.push(format!(
-                "{name}: found at {at} not to be on disk as its row says"
-            ));
+            let found = self.node.catalogue.scrub_findings_of(file.asset.as_str());
+            let found = found.await?.into_iter().find(|found| {
+                (found.kind, &found.path) == (kind, &file.path) && found.cause.is_some()
+            });
+            let how = match found.and_then(|found| found.cause) {
+                Some(cause) => format!("{}: not on disk as its row says", cause.name()),
+                None => "not to be on disk as its row says".to_owned(),
+            };
+            layer.details.push(format!("{name}: found at {at} {how}"));
         }
         if let Some(at) = row.unlisted_at {
             layer.details.push(format!(
@@ -364,6 +370,7 @@ impl Asked<'_> {
                 JobState::Quarantined => {
                     self.is_well = false;
                     self.advice.push(match job.lane {
+                        _ if peer.is_empty() => "`emsync scrub` asks the peers again; bring the file back to one of them, or import it again".to_owned(),
                         Lane::Record => format!("mend the record on {peer}, or `emsync seed {peer}` to take it again"),
                         Lane::Upload => format!(
                             "`emsync push {peer}` tries it once more; `emsync quarantine drop {}` lets it go",
@@ -387,9 +394,10 @@ impl Asked<'_> {
                     "HELD by the delete guard".to_owned()
                 }
             };
-            layer
-                .details
-                .push(format!("{} ({peer}): {state}", job.subject));
+            layer.details.push(match peer.as_str() {
+                "" => format!("{}: {state}", job.subject),
+                peer => format!("{} ({peer}): {state}", job.subject),
+            });
         }
     }
 }

@@ -50,9 +50,13 @@ fn a_node_tells_how_it_stands_to_its_own_machine_and_to_who_has_a_key() {
     let (status, body) = scrape(&node, "");
     assert_eq!(status, "HTTP/1.1 200 OK");
     let found = samples(&body);
+    // The node is young: whatever it has was published in the last minutes.
+    let unread = found["emsync_scrub_oldest_verified_seconds"];
+    assert!((0.0..3_600.0).contains(&unread), "{unread}");
     for (name, value) in [
         ("emsync_files{layer=\"originals\"}", 2.0),
         ("emsync_files_bytes{layer=\"originals\"}", 6.0),
+        ("emsync_damaged_files", 0.0),
         ("emsync_peer_in_sync{peer=\"master\"}", 1.0),
         (
             "emsync_parity_differences{peer=\"master\",layer=\"records\"}",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::config::units;
 use crate::trash::Pattern;
 
 /// See [`Command::Trash`](super::Command::Trash).
@@ -39,7 +40,7 @@ node deleted comes back only there.";
 
 const EMPTY: &str = "\
 Examples:
-  emsync trash empty                             what is older than limits.trash_days
+  emsync trash empty                             what is past limits.trash_days, or trash.versions
   emsync trash empty --older-than 7d -n          what would go
   emsync trash empty --all --yes                 everything, without a question";
 
@@ -89,7 +90,7 @@ pub struct Restore {
 #[derive(Debug, Args)]
 pub struct TrashEmpty {
     /// What went longer ago than SPAN, such as 7d or 12h [default: limits.trash_days].
-    #[arg(long, value_name = "SPAN", value_parser = age)]
+    #[arg(long, value_name = "SPAN", value_parser = units::age)]
     pub older_than: Option<Duration>,
     /// Everything; asks first.
     #[arg(long, conflicts_with = "older_than")]
@@ -175,12 +176,3 @@ Examples:
   emsync why AXk29                               an asset, layer by layer
   emsync why librarycollection/c7                a record of another table
   emsync why originals/2024/wedding/a.jpg        whose file this is, or was";
-
-/// A span that may be said in days: `30d`.
-fn age(text: &str) -> Result<Duration, String> {
-    let days = text.trim().strip_suffix('d').map(str::parse::<u32>);
-    match days {
-        Some(Ok(days)) => Ok(Duration::from_secs(24 * 60 * 60) * days),
-        _ => super::span(text),
-    }
-}

@@ -70,7 +70,7 @@ A running `emsync serve` takes a changed configuration when it gets SIGHUP.";
 pub struct EventAdd {
     /// What to call it.
     pub name: String,
-    /// What it does: sync, pull, push, verify, thumbs, import or empty-trash.
+    /// What it does: sync, pull, push, verify, thumbs, scrub, import or empty-trash.
     #[arg(long)]
     pub action: String,
     /// With which peer [default: every enabled one].

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use emsync::model::Sha256;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -30,18 +31,21 @@ pub(super) enum Scenario {
     Import,
     /// A master makes its renditions again, one of which shows another part of its picture.
     Thumbs,
+    /// A mirror reads everything again, some of which its disk has changed.
+    Scrub,
     /// A new mirror fetches one file that is synced on its way.
     Big,
 }
 
 impl Scenario {
     /// Cheapest first.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Seed,
         Self::Sync,
         Self::Rebuild,
         Self::Import,
         Self::Thumbs,
+        Self::Scrub,
         Self::Big,
     ];
 }
@@ -59,7 +63,9 @@ pub(super) struct Scene {
     imported: Look,
     /// What making renditions again leaves when nothing disturbs it.
     rebuilt: Look,
-    brinks: [Program; 6],
+    /// What the disk of a mirror made of some files.
+    rotten: Files,
+    brinks: [Program; 7],
     folder: PathBuf,
     pub(super) dir: tempfile::TempDir,
     _serving: [Serving; 2],
@@ -88,6 +94,27 @@ fn crop_one(master: &Program) {
         "--no-rebuild",
     ];
     master.run(&set).well();
+}
+
+/// Turns a bit of every third file, and leaves its date; answers what these files are now.
+fn rot(mirror: &Program) -> Files {
+    let mut rotten = Files::new();
+    for (kind, path) in mirror.files().into_keys().step_by(3) {
+        let place = mirror.dir().join("media/assets/catalog");
+        let place = place.join(kind.dir()).join(&path);
+        let modified = fs::metadata(&place).unwrap().modified().unwrap();
+        let mut bytes = fs::read(&place).unwrap();
+        let Some(byte) = bytes.last_mut() else {
+            continue;
+        };
+        *byte ^= 1;
+        fs::write(&place, &bytes).unwrap();
+        let file = fs::File::options().write(true).open(&place).unwrap();
+        file.set_modified(modified).unwrap();
+        rotten.insert((kind, path), (bytes.len() as u64, Sha256::of(&bytes)));
+    }
+    assert!(rotten.len() > 2, "too few files to damage");
+    rotten
 }
 
 fn import(master: &Program, folder: &Path) {
@@ -141,6 +168,9 @@ impl Scene {
         reference.run(&REBUILD).well();
         let rebuilt = Look::at(&reference, &runtime);
         assert!(rebuilt.files != after, "nothing was to be made again");
+        let scrub = mirror(&at("scrub"), &master, &serving.url);
+        scrub.run(&["seed", "master", "--json"]).well();
+        let rotten = rot(&scrub);
         let (big_master, big_folder) = (Program::init(&at("b"), "big-0001"), at("big"));
         write(&big_folder, "big.bin", &content(20, BIG));
         import(&big_master, &big_folder);
@@ -152,7 +182,8 @@ impl Scene {
             after,
             imported,
             rebuilt,
-            brinks: [seed, sync, rebuild, to_import, thumbs, to_big],
+            rotten,
+            brinks: [seed, sync, rebuild, to_import, thumbs, scrub, to_big],
             folder,
             runtime,
             dir,
@@ -171,12 +202,17 @@ impl Scene {
             Scenario::Sync => vec!["sync", "master", "--json"],
             Scenario::Import => vec!["import", self.folder.to_str().unwrap(), "--json"],
             Scenario::Thumbs => REBUILD.to_vec(),
+            Scenario::Scrub => vec!["scrub", "--all", "--json"],
             Scenario::Seed | Scenario::Rebuild | Scenario::Big => vec!["seed", "master", "--json"],
         }
     }
 
     /// Nothing wrong may be under a final name, and no row may be without its file.
     pub(super) fn assert_sound(&self, scenario: Scenario, node: &Program, case: &str) {
+        if scenario == Scenario::Scrub {
+            self.assert_explained(node, case);
+            return;
+        }
         let mut look = Look::at(node, &self.runtime);
         look.imports = matches!(scenario, Scenario::Import | Scenario::Thumbs);
         let nothing = Files::new();
@@ -184,6 +220,7 @@ impl Scene {
             Scenario::Seed | Scenario::Rebuild => (&self.after, &nothing),
             Scenario::Sync | Scenario::Import => (&self.after, &self.before),
             Scenario::Thumbs => (&self.rebuilt.files, &self.after),
+            Scenario::Scrub => unreachable!("looked at otherwise"),
             Scenario::Big => (&self.big, &nothing),
         };
         look.assert_sound(wanted, former, &case);
@@ -222,6 +259,9 @@ impl Scene {
         let jobs = &look.jobs;
         let left = (jobs.open, jobs.quarantined, jobs.held);
         assert_eq!(left, (0, 0, 0), "{case}: jobs are left");
+        if scenario == Scenario::Scrub {
+            self.assert_explained(node, case);
+        }
         if scenario == Scenario::Sync {
             // A seed has compared already, and ended well.
             let parity = node.run_in(&["verify", "master", "--checksum", "--json"], &[]);
@@ -229,6 +269,21 @@ impl Scene {
             self.assert_kept(node, case);
         }
         passes
+    }
+
+    /// What is in place is as it should be, or as the disk made it; and whatever the disk made is in its place, or in the trash.
+    fn assert_explained(&self, node: &Program, case: &str) {
+        let (files, trash) = (node.files(), node.trash());
+        for (name, file) in &files {
+            let is_known = [&self.after, &self.rotten]
+                .iter()
+                .any(|known| known.get(name) == Some(file));
+            assert!(is_known, "{case}: {name:?} is neither");
+        }
+        for (name, file) in &self.rotten {
+            let is_kept = files.get(name) == Some(file) || trash.contains(&file.1);
+            assert!(is_kept, "{case}: the bad copy of {name:?} is lost");
+        }
     }
 
     /// Every content that the node had and its master has not lies in the trash.

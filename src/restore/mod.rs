@@ -1,0 +1,337 @@
+//! Going back: records and originals as they were at a moment.
+//!
+//! ```text
+//! record       its version of then, as a new edit of ours            the version of now becomes a former one
+//! original     of then from the trash, or from an equal file here    the one of now goes to the trash
+//! renditions   made again, where this node makes them
+//! newer        stays, or is deleted under the guard where that is asked for
+//! ```
+//!
+//! So a restore is a change like any other: it goes to every peer, and another restore takes it back. Nothing is restored by halves:
+//! where the original of then is not to be had, the asset stays as it is, and it is said why.
+//!
+//! Bytes come before rows here as everywhere. A kill leaves the original of then under the row of now; the same restore, asked for again,
+//! goes on from there.
+
+mod carry;
+mod moment;
+mod plan;
+
+pub use moment::moment;
+
+use std::collections::HashSet;
+
+use crate::catalogue;
+use crate::config::MaxDelete;
+use crate::error::Class;
+use crate::model::{AssetId, RecordKey, Timestamp};
+use crate::monitor::Silent;
+use crate::node::{self, Node};
+use crate::reconcile::deletes::{self, Deletes};
+use crate::reconcile::guard;
+use crate::renditions::{self, rebuild};
+use crate::shutdown::Shutdown;
+use crate::{store, trash};
+use plan::{Plan, Planner};
+
+/// Assets planned at a time: each page walks the trash once.
+const PAGE: usize = 500;
+
+/// What can go wrong with a restore as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::Error),
+    /// The media store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The trash cannot be read.
+    #[error(transparent)]
+    Trash(#[from] trash::Error),
+    /// A lock cannot be taken.
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    /// A newer asset cannot be deleted.
+    #[error(transparent)]
+    Deletes(#[from] deletes::Error),
+    /// Categories or renditions.
+    #[error(transparent)]
+    Renditions(#[from] renditions::Error),
+    /// Neither here nor among what was here.
+    #[error("there is no asset {asset} here, and none of that id was here")]
+    NoAsset {
+        /// What was asked for.
+        asset: AssetId,
+    },
+    /// A thread of ours died.
+    #[error("a worker of the restore ended unexpectedly")]
+    Worker,
+}
+
+impl Error {
+    /// Whether it is worth trying again.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Catalogue(error) => error.class(),
+            Self::Store(error) => error.class(),
+            Self::Trash(error) => error.class(),
+            Self::Node(error) => error.class(),
+            Self::Deletes(error) => error.class(),
+            Self::Renditions(error) => error.class(),
+            Self::NoAsset { .. } => Class::Permanent,
+            Self::Worker => Class::Transient,
+        }
+    }
+}
+
+/// Which assets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// This one.
+    Asset(AssetId),
+    /// Those in a category, then or now, by its id or its path.
+    Category(String),
+    /// All.
+    All,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which assets.
+    pub which: Which,
+    /// The moment.
+    pub to: Timestamp,
+    /// Whether what did not exist then is deleted.
+    pub delete_newer: bool,
+    /// What a person said about the delete guard.
+    pub max_delete: Option<MaxDelete>,
+    /// Only look.
+    pub dry_run: bool,
+}
+
+/// What became, or would become, of one asset.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Told {
+    /// Its id.
+    pub asset: String,
+    /// Where it lies, or lay.
+    pub path: Option<String>,
+    /// What is done, in words.
+    pub does: Vec<String>,
+    /// Whether it was done.
+    pub done: bool,
+    /// Why it is not, or not to be.
+    pub error: Option<String>,
+}
+
+/// What a restore did, or would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Report {
+    /// Assets that went back to what they were.
+    pub restored: u64,
+    /// Of those, assets that were deleted.
+    pub undeleted: u64,
+    /// Originals that came back.
+    pub originals: u64,
+    /// Assets that did not exist then, and were deleted.
+    pub deleted: u64,
+    /// Assets that did not exist then, and stay.
+    pub newer: u64,
+    /// Deletes that the guard holds.
+    pub held: u64,
+    /// Assets that cannot be restored.
+    pub failed: u64,
+}
+
+/// Goes back. `tell` hears of every asset that is not as it was then.
+///
+/// # Errors
+/// [`Error`]; what was restored until then is. What is the matter with one asset is told, and keeps no other from it.
+pub async fn restore(
+    node: &Node,
+    options: &Options,
+    tell: &mut (dyn FnMut(&Told) + Send),
+    shutdown: &Shutdown,
+) -> Result<Report, Error> {
+    let mut restore = Restore {
+        node,
+        options,
+        category: None,
+        report: Report::default(),
+        remade: Vec::new(),
+        newer: Vec::new(),
+    };
+    let mut locks = Vec::new();
+    if !options.dry_run {
+        for activity in node.writers()? {
+            locks.push(node.turn(&activity, shutdown).await?);
+        }
+    }
+    restore.run(tell, shutdown).await?;
+    drop(locks);
+    if !restore.remade.is_empty() && !shutdown.requested() {
+        restore.render(shutdown).await?;
+    }
+    Ok(restore.report)
+}
+
+struct Restore<'a> {
+    node: &'a Node,
+    options: &'a Options,
+    /// The id of the category that is asked for.
+    category: Option<HashSet<String>>,
+    report: Report,
+    /// Assets whose originals are others now.
+    remade: Vec<AssetId>,
+    /// Assets that did not exist then.
+    newer: Vec<RecordKey>,
+}
+
+impl Restore<'_> {
+    async fn run(
+        &mut self,
+        tell: &mut (dyn FnMut(&Told) + Send),
+        stop: &Shutdown,
+    ) -> Result<(), Error> {
+        let catalogue = &self.node.catalogue;
+        if let Which::Category(name) = &self.options.which {
+            let id = rebuild::category(catalogue, name, true).await?;
+            self.category = Some(HashSet::from([id]));
+        }
+        let mut after = String::new();
+        while !stop.requested() {
+            let ids = match &self.options.which {
+                Which::Asset(asset) if after.is_empty() => vec![asset.to_string()],
+                Which::Asset(_) => Vec::new(),
+                _ => {
+                    catalogue
+                        .assets_changed_since(self.options.to, &after, PAGE)
+                        .await?
+                }
+            };
+            let Some(last) = ids.last() else { break };
+            after.clone_from(last);
+            let planner = Planner::new(self.node, self.options.to, self.category.as_ref());
+            for plan in planner.plan(&ids).await? {
+                if stop.requested() {
+                    break;
+                }
+                self.one(plan, tell).await?;
+            }
+        }
+        if let Which::Asset(asset) = &self.options.which
+            && !catalogue.was_ever_here(asset.as_str()).await?
+        {
+            let asset = asset.clone();
+            return Err(Error::NoAsset { asset });
+        }
+        self.delete_newer(tell).await
+    }
+
+    async fn one(&mut self, plan: Plan, tell: &mut (dyn FnMut(&Told) + Send)) -> Result<(), Error> {
+        let (back, mut told) = match plan {
+            Plan::Nothing => return Ok(()),
+            Plan::Newer(stored) => {
+                self.newer.push(stored.record.key);
+                return Ok(());
+            }
+            Plan::Failed(told) => {
+                self.report.failed += 1;
+                tell(&told);
+                return Ok(());
+            }
+            Plan::Back(back) => {
+                let told = back.told();
+                (back, told)
+            }
+        };
+        if !self.options.dry_run {
+            match carry::out(self.node, &back).await {
+                Ok(()) => told.done = true,
+                Err(carry::Failed::All(error)) => return Err(error),
+                Err(carry::Failed::One(why)) => {
+                    told.error = Some(why);
+                    self.report.failed += 1;
+                    tell(&told);
+                    return Ok(());
+                }
+            }
+        }
+        self.report.restored += 1;
+        self.report.undeleted += u64::from(back.undeletes);
+        self.report.originals += back.files.len() as u64;
+        if !back.files.is_empty() && !self.options.dry_run {
+            self.remade.push(back.asset.clone());
+        }
+        tell(&told);
+        Ok(())
+    }
+
+    /// Deletes what did not exist then, where that is asked for and the guard lets it.
+    async fn delete_newer(&mut self, tell: &mut (dyn FnMut(&Told) + Send)) -> Result<(), Error> {
+        let newer = std::mem::take(&mut self.newer);
+        let count = newer.len() as u64;
+        let said = self
+            .options
+            .max_delete
+            .or(self.node.config.limits.max_delete);
+        let limit = guard::limit(self.node.catalogue.live_assets().await?, said);
+        let lets = guard::lets_go(count, limit);
+        if self.options.delete_newer && !lets {
+            self.report.held = count;
+        }
+        let deletes = Deletes {
+            peer: "",
+            own: &self.node.config.node.cluster_id,
+            catalogue: &self.node.catalogue,
+            store: &self.node.store,
+            seams: &self.node.seams,
+            monitor: &Silent,
+            master: None,
+        };
+        for key in newer {
+            let Some(stored) = self.node.catalogue.record(&key).await? else {
+                continue;
+            };
+            let mut told = plan::newer(&stored);
+            let master = stored.record.status.as_ref().map(|status| &status.master);
+            let is_ours = master == Some(&self.node.config.node.cluster_id);
+            if !self.options.delete_newer {
+                self.report.newer += 1;
+                told.does = vec!["did not exist then; --delete-newer deletes it".to_owned()];
+            } else if !lets {
+                told.does = vec!["did not exist then; held by the delete guard".to_owned()];
+            } else if !is_ours || self.node.sidecar().is_some() {
+                self.report.failed += 1;
+                told.error =
+                    Some("it did not exist then, and is another node's to delete".to_owned());
+            } else {
+                told.does = vec!["is deleted: it did not exist then".to_owned()];
+                self.report.deleted += 1;
+                if !self.options.dry_run {
+                    deletes.delete_here(&stored.record.key).await?;
+                    told.done = true;
+                }
+            }
+            tell(&told);
+        }
+        Ok(())
+    }
+
+    /// Makes the renditions of originals that came back, as far as this node makes them.
+    async fn render(&self, stop: &Shutdown) -> Result<(), Error> {
+        let _lock = self.node.turn(rebuild::ACTIVITY, stop).await?;
+        let which = rebuild::Selection {
+            missing: true,
+            stale: true,
+            assets: self.remade.clone(),
+            ..rebuild::Selection::default()
+        };
+        let monitor = std::sync::Arc::new(Silent);
+        rebuild::rebuild(self.node, rebuild::ACTIVITY, &which, false, monitor, stop).await?;
+        Ok(())
+    }
+}
