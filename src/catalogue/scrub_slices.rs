@@ -328,7 +328,10 @@ impl Batch {
 
 /// The condition that a file is in a slice, behind a key of it.
 fn within(query: &mut QueryBuilder<Engine>, slice: u8, after: Option<&SliceKey>) {
-    query.push("sha256 >= ").push_bind(vec![slice]);
+    // What went to make room is read again when somebody wants it.
+    query
+        .push("evicted IS NULL AND sha256 >= ")
+        .push_bind(vec![slice]);
     if let Some(next) = slice.checked_add(1) {
         query.push(" AND sha256 < ").push_bind(vec![next]);
     }

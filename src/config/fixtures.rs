@@ -207,6 +207,11 @@ fn full(config: &Config) {
         (Generated::Auto, false, None)
     );
     assert_eq!(cdn.place().line, Some(76));
+    assert_eq!(
+        cdn.filter.to_string(),
+        "--include /Press/** --exclude *.{psd,tif} --exclude {{.*~}} --category Index/Press --exclude-category drafts \
+         --collection Harbour --min-size 1024 --max-size 2147483648 --min-age 3600s --max-age 63072000s --all-renditions"
+    );
     let error = config.peer("cdn").unwrap_err().to_string();
     assert!(
         error.contains("it knows master, spare, cdn.eu-1;"),

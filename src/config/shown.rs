@@ -115,6 +115,24 @@ impl List<'_> {
         self.add("serve", "tls_cert", json!(tls.map(|tls| &tls.cert)));
         self.add("serve", "tls_key", json!(tls.map(|tls| &tls.key)));
         self.add("serve", "trusted_proxy", json!(serve.trusted_proxy));
+        let cache = serve.max_cache.map_or_else(|| "0".to_owned(), show_size);
+        for (key, value) in [
+            ("public_renditions", json!(serve.public_renditions)),
+            ("max_age", json!(show_duration(serve.max_age))),
+            (
+                "stale_while_revalidate",
+                json!(show_duration(serve.stale_while_revalidate)),
+            ),
+            ("pull_through", json!(serve.pull_through)),
+            ("max_cache", json!(cache)),
+        ] {
+            self.add("serve", key, value);
+        }
+        self.add("scrub", "days", json!(config.scrub.days));
+        let bandwidth = config.scrub.bandwidth.to_string();
+        self.add("scrub", "bandwidth", json!(bandwidth));
+        let versions = config.retention.versions.unwrap_or_default();
+        self.add("trash", "versions", json!(show_duration(versions)));
         let network = &config.network;
         let proxy = match &network.proxy {
             Proxy::Environment => json!("environment"),

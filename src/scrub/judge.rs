@@ -311,7 +311,8 @@ impl<'a> Judge<'a> {
             .node
             .catalogue
             .file(finding.kind, &finding.path, &finding.asset);
-        Ok(row.await?)
+        // What went to make room meanwhile is nothing to find.
+        Ok(row.await?.filter(|row| !row.evicted))
     }
 
     /// How the file of a row is: as it was seen before if it is still the same, else read once more.

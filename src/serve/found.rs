@@ -99,8 +99,13 @@ pub(super) async fn recorded(
             if fetched {
                 return Err(Error::NotFound);
             }
-            fetch_unknown(node, sought).await?;
             fetched = true;
+            if let Err(error) = fetch_unknown(node, sought).await {
+                // It may have landed for somebody else between the look at the rows and the look at the wishes.
+                if node.known.file(kind, path, asset).await?.is_none() {
+                    return Err(error);
+                }
+            }
             continue;
         };
         let fresh = freshness(node, &row.file.asset, kind, sought.reader).await?;
@@ -138,7 +143,8 @@ pub(super) async fn recorded(
         }
         match &node.edge {
             Some(edge) if !fetched => match edge.bring(kind, path, asset).await {
-                Err(edge::Error::Nowhere) => return Err(wrong),
+                // Nobody has it, or it has just landed for somebody else: the next look tells.
+                Err(edge::Error::Nowhere) => {}
                 brought => brought?,
             },
             _ => return Err(wrong),
