@@ -30,9 +30,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let node = super::open_changed(global, |config| {
         args.network.apply(&mut config.limits);
-        for peer in &mut config.peers {
-            args.narrow.apply(&mut peer.filter);
-        }
+        args.narrow.apply_to_all(&mut config.peers);
     });
     let node = node.await?;
     let settings = node.config.peer(&args.peer)?.clone();

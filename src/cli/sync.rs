@@ -196,9 +196,7 @@ async fn open(global: &Global, how: &SyncHow) -> anyhow::Result<Node> {
         let limits = &mut config.limits;
         limits.transfers = how.transfers.map_or(limits.transfers, usize::from);
         how.network.apply(limits);
-        for peer in &mut config.peers {
-            how.narrow.apply(&mut peer.filter);
-        }
+        how.narrow.apply_to_all(&mut config.peers);
     };
     super::open_changed(global, said).await
 }

@@ -3,8 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Error, Patience, Trouble};
@@ -16,7 +14,7 @@ use crate::monitor::{Counter, Monitor, Phase};
 use crate::node::Node;
 use crate::peer::Peer;
 use crate::pipeline::pull_with;
-use crate::pull::publisher::{self, Item};
+use crate::pull::publisher::Standing;
 use crate::pull::{self, Pull, asked};
 use crate::shutdown::Shutdown;
 
@@ -31,8 +29,7 @@ const PARTIALS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 pub(super) struct Upstream {
     pull: Arc<Pull>,
-    items: Mutex<Option<mpsc::Sender<Item>>>,
-    publisher: tokio::sync::Mutex<Option<JoinHandle<Result<(), pull::Error>>>>,
+    publisher: Standing,
     trouble: Mutex<Option<Rest>>,
     patience: Patience,
 }
@@ -69,11 +66,8 @@ impl Upstream {
         // Nothing that a reader waits for waits for a removal.
         pull.removals_done();
         let pull = Arc::new(pull);
-        let (items, queue) = mpsc::channel(pull.limits.publish_batch);
-        let publisher = tokio::spawn(publisher::run(Arc::clone(&pull), queue));
         Ok(Self {
-            items: Mutex::new(Some(items)),
-            publisher: tokio::sync::Mutex::new(Some(publisher)),
+            publisher: Standing::begin(&pull),
             trouble: Mutex::default(),
             patience,
             pull,
@@ -120,12 +114,7 @@ impl Upstream {
     }
 
     async fn fetch(&self, job: Job, is_new: bool) -> Result<(), Error> {
-        let items = self
-            .items
-            .lock()
-            .expect("no panic while it is held")
-            .clone();
-        let items = items.ok_or(Error::Closed)?;
+        let items = self.publisher.items().ok_or(Error::Closed)?;
         let brought = asked::bring(&self.pull, job.clone(), &items).await;
         let Err(error) = brought else {
             self.note(None);
@@ -218,12 +207,7 @@ impl Upstream {
 
     /// Ends the publisher once it has published what it was given.
     pub(super) async fn close(&self) -> Result<(), pull::Error> {
-        drop(self.items.lock().expect("no panic while it is held").take());
-        let publisher = self.publisher.lock().await.take();
-        match publisher {
-            Some(publisher) => publisher.await.unwrap_or(Err(pull::Error::Worker)),
-            None => Ok(()),
-        }
+        self.publisher.close().await
     }
 }
 

@@ -58,6 +58,18 @@ pub struct RemoveJob {
     pub sha256: Sha256,
 }
 
+impl RemoveJob {
+    /// Removes a file under its name, as long as it is what it is now.
+    #[must_use]
+    pub fn of(file: &MediaFile) -> Self {
+        Self {
+            kind: file.kind,
+            path: file.path.as_str().to_owned(),
+            sha256: file.sha256,
+        }
+    }
+}
+
 /// Apply a tombstone, or a flip to "marked as deleted", that waits for the guard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteJob {

@@ -274,12 +274,12 @@ fn plan_originals(
         .filter(|row| row.file.kind == FileKind::Original)
     {
         if !asset.names_original(&row.file.path) {
-            plan.remove.push(remove(row));
+            plan.remove.push(RemoveJob::of(&row.file));
         } else if listed.originals.is_some() {
             // Only a listing that names every original can say that one is gone.
             let is_listed = wanted.iter().any(|file| file.path == row.file.path);
             if judge_absence(plan, row, is_listed, here.complete_until) {
-                plan.gone.push(remove(row));
+                plan.gone.push(RemoveJob::of(&row.file));
             }
         }
     }
@@ -313,11 +313,11 @@ fn plan_generated(plan: &mut Plan, asset: &Asset, listed: &[ListedFile], here: H
         .filter(|row| row.file.kind == FileKind::Generated)
     {
         if row.file.path.below(&asset.source_path).is_none() {
-            plan.remove.push(remove(row));
+            plan.remove.push(RemoveJob::of(&row.file));
         } else if !row.file.authored {
             let is_listed = listed.iter().any(|file| file.path == row.file.path);
             if judge_absence(plan, row, is_listed, here.complete_until) {
-                plan.gone.push(remove(row));
+                plan.gone.push(RemoveJob::of(&row.file));
             }
         }
     }
@@ -356,14 +356,6 @@ fn fetch(file: &ListedFile, then: Option<RegenerateJob>) -> FetchJob {
         md5: file.md5,
         from: None,
         then,
-    }
-}
-
-fn remove(row: &FileRow) -> RemoveJob {
-    RemoveJob {
-        kind: row.file.kind,
-        path: row.file.path.as_str().to_owned(),
-        sha256: row.file.sha256,
     }
 }
 

@@ -18,6 +18,7 @@
 //! It ends when all senders are gone.
 
 mod settling;
+mod standing;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use crate::model::place::Why;
 use crate::model::{FileKind, MediaFile, MediaPath, Timestamp};
 use crate::store::{Content, Publish};
 use settling::{Published, Settling};
+pub use standing::Standing;
 
 /// What became of a claimed job.
 #[derive(Debug)]

@@ -1,10 +1,9 @@
 //! One node that hands changes to us: a pull that never asks, its publisher, and what it has deleted so far.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::Error;
 use crate::catalogue::PeerNode;
@@ -15,7 +14,7 @@ use crate::node::Node;
 use crate::peer::Peer;
 use crate::pipeline::other_peers;
 use crate::protocol::PageHead;
-use crate::pull::publisher::{self, Item};
+use crate::pull::publisher::{Item, Standing};
 use crate::pull::{self, Policy, Pull};
 use crate::reconcile::deletes::{Applied, Deletes};
 use crate::reconcile::guard;
@@ -40,8 +39,7 @@ pub(super) struct Sender {
     pub(super) turn: tokio::sync::Mutex<Turn>,
     max_delete: Option<MaxDelete>,
     is_peer: bool,
-    items: Mutex<Option<mpsc::Sender<Item>>>,
-    publisher: tokio::sync::Mutex<Option<JoinHandle<Result<(), pull::Error>>>>,
+    publisher: Standing,
 }
 
 impl Sender {
@@ -88,16 +86,13 @@ impl Sender {
         // Nothing of what it hands over waits for a removal of its own: those come with each page.
         pull.removals_done();
         let pull = Arc::new(pull);
-        let (items, queue) = mpsc::channel(limits.publish_batch);
-        let publisher = tokio::spawn(publisher::run(Arc::clone(&pull), queue));
         Ok(Self {
             turn: tokio::sync::Mutex::default(),
             max_delete: configured
                 .and_then(|peer| peer.max_delete)
                 .or(limits.max_delete),
             is_peer: configured.is_some(),
-            items: Mutex::new(Some(items)),
-            publisher: tokio::sync::Mutex::new(Some(publisher)),
+            publisher: Standing::begin(&pull),
             pull,
         })
     }
@@ -109,8 +104,7 @@ impl Sender {
 
     /// The way to its publisher.
     pub(super) fn items(&self) -> Result<mpsc::Sender<Item>, Error> {
-        let items = self.items.lock().expect("no panic while it is held");
-        items.clone().ok_or(Error::Closed)
+        self.publisher.items().ok_or(Error::Closed)
     }
 
     /// Notes which node it is, where it says so. One that is configured as a peer has to be that peer.
@@ -201,12 +195,7 @@ impl Sender {
 
     /// Ends the publisher once it has published what it was given.
     pub(super) async fn close(&self) -> Result<(), pull::Error> {
-        drop(self.items.lock().expect("no panic while it is held").take());
-        let publisher = self.publisher.lock().await.take();
-        match publisher {
-            Some(publisher) => publisher.await.unwrap_or(Err(pull::Error::Worker)),
-            None => Ok(()),
-        }
+        self.publisher.close().await
     }
 }
 

@@ -326,12 +326,8 @@ impl Deletes<'_> {
         // What a peer that does not know yet was to bring would come after the delete, and stay.
         batch.withdraw_files(&key.id).await?;
         for row in self.catalogue.files_of(&[key.id.as_str()]).await? {
-            let remove = RemoveJob {
-                kind: row.file.kind,
-                path: row.file.path.as_str().to_owned(),
-                sha256: row.file.sha256,
-            };
-            self.forget(batch, &row.file.asset, &remove, now).await?;
+            self.forget(batch, &row.file.asset, &RemoveJob::of(&row.file), now)
+                .await?;
         }
         Ok(())
     }

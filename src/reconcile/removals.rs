@@ -29,12 +29,8 @@ impl Deletes<'_> {
         let now = self.seams.clock.now();
         let mut batch = self.catalogue.batch().await?;
         for FileRow { file, .. } in files {
-            let remove = RemoveJob {
-                kind: file.kind,
-                path: file.path.as_str().to_owned(),
-                sha256: file.sha256,
-            };
-            self.forget(&mut batch, &file.asset, &remove, now).await?;
+            self.forget(&mut batch, &file.asset, &RemoveJob::of(file), now)
+                .await?;
         }
         // What a killed run left in the middle is finished with these.
         batch.take_back_leases(self.peer, now).await?;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::config::members::Member;
-use crate::config::units;
+use crate::config::{Peer, units};
 use crate::model::Filter;
 use crate::model::filter::Pattern;
 
@@ -88,8 +88,15 @@ pub struct PeerPrune {
 }
 
 impl Narrow {
+    /// Puts what was said in the place of what is configured of every peer.
+    pub(in crate::cli) fn apply_to_all(&self, peers: &mut [Peer]) {
+        for peer in peers {
+            self.apply(&mut peer.filter);
+        }
+    }
+
     /// Puts what was said in the place of what is configured, flag by flag.
-    pub(in crate::cli) fn apply(&self, filter: &mut Filter) {
+    fn apply(&self, filter: &mut Filter) {
         fn replace<T: Clone>(list: &mut Vec<T>, said: &[T]) {
             if !said.is_empty() {
                 *list = said.to_vec();

@@ -267,11 +267,7 @@ fn removals(job: &Job, rows: &[Brought]) -> Vec<NewJob> {
             lane: Lane::Remove,
             asset: job.asset.clone(),
             size: 0,
-            work: Work::Remove(RemoveJob {
-                kind: file.kind,
-                path: file.path.as_str().to_owned(),
-                sha256: file.sha256,
-            }),
+            work: Work::Remove(RemoveJob::of(file)),
         })
         .collect()
 }

@@ -158,7 +158,7 @@ fn an_original_of_a_folder_goes_only_after_two_listings_of_originals_lacked_it()
     assert_eq!((first.gone.len(), first.remove.len()), (0, 0));
     own[1].unlisted_at = Some(COMPLETE);
     let second = run(&folder, &list, &[], &own, POLICY);
-    assert_eq!(second.gone, [remove(&own[1])]);
+    assert_eq!(second.gone, [RemoveJob::of(&own[1].file)]);
     // A peer that lists no originals says nothing about any that is missing.
     let here = Here { own: &own, ..HERE };
     let silent = plan(&folder, Listed::default(), here, POLICY);
