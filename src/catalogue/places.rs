@@ -158,7 +158,10 @@ impl Catalogue {
                 .collect();
             let asked = serde_json::to_string(&asked).unwrap_or_default();
             let mut query = QueryBuilder::<Engine>::new(OCCUPIED[0]);
-            query.push_bind(asked).push(OCCUPIED[1]).push_bind(number(kind));
+            query
+                .push_bind(asked)
+                .push(OCCUPIED[1])
+                .push_bind(number(kind));
             if rules == Rules::Bytes {
                 query.push(OCCUPIED_BY_BYTES);
             }

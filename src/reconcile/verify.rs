@@ -28,9 +28,9 @@ mod records;
 mod report;
 mod stretch;
 mod tally;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::path::Path;
 
