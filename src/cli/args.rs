@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod edits;
 mod event;
+mod fetch;
 mod narrow;
 mod network;
 mod receive;
@@ -26,6 +27,7 @@ pub use config::{Config, ConfigCheck};
 pub use doctor::Doctor;
 pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use event::{Event, EventAdd};
+pub use fetch::Fetch;
 pub use narrow::{Narrow, PeerFilter, PeerPrune};
 pub use network::{Network, Until};
 pub use receive::Receive;
@@ -135,6 +137,9 @@ pub enum Command {
     Push(PushSome),
     /// What a sync would do: records, files, renditions, deletes, bytes. Changes nothing; exit 25 when the guard would hold.
     Plan(Plan),
+    /// Bring back files that went to make room (serve.max_cache). Exit 23 when some stay away.
+    #[command(after_help = fetch::EXAMPLES)]
+    Fetch(Fetch),
     /// Take the place of a master that is gone: its records become this node's. Exit 26 when this node is not fit for it.
     #[command(after_help = PROMOTE)]
     Promote(Promote),

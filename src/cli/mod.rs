@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod event;
 pub mod exit_code;
+mod fetch;
 mod import;
 mod init;
 mod key;
@@ -113,6 +114,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,
         Command::Event(command) => event::run(&global, command, &shutdown).await,
+        Command::Fetch(args) => fetch::run(&global, &args, &shutdown).await,
         Command::Promote(args) => promote::run(&global, &args, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
         Command::Service(args) => service::unit(&global, &args),

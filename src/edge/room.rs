@@ -10,6 +10,8 @@
 //! A row first says that its bytes are about to go, and only then do they; so after a kill no row speaks of bytes that are not there,
 //! and what is left to do is done by the next round. A listing finds the row and wishes for nothing, so a sync does not bring back what
 //! went; a new version, listed later, is fetched like any other. `verify` compares such a file by its row and looks for no bytes.
+//!
+//! One process at a time makes room on a node: `serve` while it runs, else a run for itself ([`beside`]).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
@@ -18,12 +20,20 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::task::spawn_blocking;
 
-use super::{Error, Inner, upstream};
+use super::{Error, upstream};
 use crate::catalogue::{FileRow, Lender, Read};
+use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaFile, Timestamp};
-use crate::peer::Holding;
+use crate::node::{self, Lock, Node};
+use crate::peer::{Holding, Peer};
 use crate::protocol::record;
-use crate::store::{self, Stat};
+use crate::shutdown::Shutdown;
+use crate::store::{self, Staging, Stat};
+
+/// Whoever makes room holds this lock for a round; files on their way out lie in the staging of this name.
+const ACTIVITY: &str = "evict";
+/// The lock of `emsync serve`.
+const SERVE: &str = "serve";
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -99,42 +109,110 @@ impl Reads {
     }
 }
 
-impl Inner {
+/// Makes room on a node.
+pub(super) struct Keeper {
+    node: Node,
+    room: Room,
+    /// When files were read last.
+    reads: Reads,
+    peers: Mutex<HashMap<String, Peer>>,
+}
+
+/// Makes room while `run` goes on, and once it is over, where `serve.max_cache` is set; so that a node that only syncs keeps to it, too.
+///
+/// A running `serve` does that by itself. Without one nobody waits for a file, so that what came just now may go. A round that fails is
+/// logged, and is no failure of the run.
+pub async fn beside<T>(node: &Node, stop: &Shutdown, run: impl Future<Output = T>) -> T {
+    let Some(most) = node.config.serve.max_cache else {
+        return run.await;
+    };
+    let room = Room {
+        most,
+        grace: Duration::ZERO,
+    };
+    let (keeper, over) = (Keeper::new(node, room), stop.child());
+    let running = async {
+        let ended = run.await;
+        over.request();
+        ended
+    };
+    let (ended, ()) = tokio::join!(running, keeper.keep_unless_served(&over));
+    if !stop.requested() && !keeper.is_served() {
+        keeper.round(stop).await;
+    }
+    ended
+}
+
+impl Keeper {
+    pub(super) fn new(node: &Node, room: Room) -> Self {
+        Self {
+            node: node.clone(),
+            room,
+            reads: Reads::default(),
+            peers: Mutex::default(),
+        }
+    }
+
+    /// Notes that a file is read.
+    pub(super) fn note_read(&self, file: &MediaFile) {
+        self.reads.note(file, self.node.seams.clock.now());
+    }
+
     /// Makes room whenever it is needed, until the end is asked for.
-    pub(super) async fn keep_room(&self, room: Room) {
+    pub(super) async fn keep(&self, stop: &Shutdown) {
+        while !stop.requested() {
+            self.round(stop).await;
+            pause(stop).await;
+        }
+    }
+
+    /// The same for a run, which leaves it to a running `serve`. What was there before the run waits for its first pause.
+    async fn keep_unless_served(&self, stop: &Shutdown) {
         loop {
-            // Whatever is cut off here is what a kill would leave.
-            let made = tokio::select! {
-                made = self.make_room(room) => made,
-                () = self.shutdown.wait() => return,
-            };
-            match made {
-                Ok(Evicted { files: 0, .. }) => {}
-                Ok(Evicted { files, bytes }) => tracing::info!(files, bytes, "gone to make room"),
-                Err(error) => tracing::warn!(%error, "no room was made"),
+            pause(stop).await;
+            if stop.requested() {
+                return;
             }
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                () = self.shutdown.wait() => return,
+            if !self.is_served() {
+                self.round(stop).await;
             }
         }
     }
 
-    /// One look, and what has to go.
-    pub(super) async fn make_room(&self, room: Room) -> Result<Evicted, Error> {
+    /// Whether a `serve` of this node runs.
+    fn is_served(&self) -> bool {
+        node::held(&self.node.config.state)
+            .is_ok_and(|held| held.iter().any(|held| held.activity == SERVE))
+    }
+
+    /// One look, of which the log hears.
+    async fn round(&self, stop: &Shutdown) {
+        match self.make(stop).await {
+            Ok(Evicted { files: 0, .. }) | Err(Error::Closed) => {}
+            Ok(Evicted { files, bytes }) => tracing::info!(files, bytes, "gone to make room"),
+            Err(error) => tracing::warn!(%error, "no room was made"),
+        }
+    }
+
+    /// One look, and what has to go. Nothing goes while somebody else is at it.
+    pub(super) async fn make(&self, stop: &Shutdown) -> Result<Evicted, Error> {
         self.write_reads().await?;
-        self.finish().await?;
-        let lenders = self.lenders().await?;
         let mut gone = Evicted::default();
+        let Some(way_out) = self.way_out()? else {
+            return Ok(gone);
+        };
+        self.finish(&way_out).await?;
+        let lenders = self.lenders().await?;
         if lenders.is_empty() {
             return Ok(gone);
         }
+        let room = self.room;
         let here = self.node.catalogue.lent_bytes(&lenders).await?;
         if here <= room.most {
             return Ok(gone);
         }
         let mut kept = HashSet::new();
-        while here - gone.bytes.min(here) > room.goal() && !self.shutdown.requested() {
+        while here - gone.bytes.min(here) > room.goal() && !stop.requested() {
             let too_much = here - gone.bytes - room.goal();
             let before = self.node.seams.clock.now().minus(room.grace);
             let rows = self.candidates(&lenders, before, &kept).await?;
@@ -146,12 +224,30 @@ impl Inner {
                 );
                 break;
             }
-            let vouched = self.vouched(rows, &mut kept).await?;
-            let taken = self.let_go(vouched, too_much).await?;
+            // Only this waits for others: what was begun on disk is ended.
+            let vouched = tokio::select! {
+                vouched = self.vouched(rows, &mut kept) => vouched?,
+                () = stop.wait() => return Err(Error::Closed),
+            };
+            let taken = self.let_go((vouched, too_much), &way_out).await?;
             gone.files += taken.files;
             gone.bytes += taken.bytes;
         }
         Ok(gone)
+    }
+
+    /// Where files lie for a moment on their way out, with what a killed process left there swept; `None` while another one is at it.
+    fn way_out(&self) -> Result<Option<WayOut>, Error> {
+        let lock = match self.node.lock_for_a_moment(ACTIVITY) {
+            Err(node::Error::Busy { .. }) => return Ok(None),
+            taken => taken.map_err(|error| upstream::ours(&error))?,
+        };
+        let staging = self.node.store.staging(ACTIVITY)?;
+        staging.sweep()?;
+        Ok(Some(WayOut {
+            staging,
+            _lock: lock,
+        }))
     }
 
     /// Writes down what was read.
@@ -227,8 +323,7 @@ impl Inner {
         let Some(stored) = self.node.catalogue.record(&file.asset.key()).await? else {
             return Ok(false);
         };
-        let upstream = self.upstream(&stored.origin).await?;
-        let has = upstream.peer().has(file).await;
+        let has = self.peer(&stored.origin)?.has(file).await;
         let has = has.map_err(|error| Error::of(&error.into()))?;
         let states_its_md5 = || {
             let asset = record::asset(&stored.record).ok();
@@ -244,8 +339,31 @@ impl Inner {
         })
     }
 
+    /// The peer of this name, for questions.
+    fn peer(&self, name: &str) -> Result<Peer, Error> {
+        let mut peers = self.peers.lock().expect("no panic while peers are held");
+        if let Some(peer) = peers.get(name) {
+            return Ok(peer.clone());
+        }
+        let settings = self.node.config.peer(name)?;
+        let limits = &self.node.config.limits;
+        let peer = Peer::new(
+            settings,
+            &settings.key()?,
+            limits,
+            self.node.throttle.clone(),
+        );
+        let peer = peer.map_err(|error| Error::of(&error.into()))?;
+        peers.insert(name.to_owned(), peer.clone());
+        Ok(peer)
+    }
+
     /// Lets files go until `enough` bytes did.
-    async fn let_go(&self, rows: Vec<FileRow>, enough: u64) -> Result<Evicted, Error> {
+    async fn let_go(
+        &self,
+        (rows, enough): (Vec<FileRow>, u64),
+        way_out: &WayOut,
+    ) -> Result<Evicted, Error> {
         let mut gone = Evicted::default();
         let mut going = Vec::new();
         let mut batch = self.node.catalogue.batch().await?;
@@ -260,25 +378,26 @@ impl Inner {
             }
         }
         batch.commit().await?;
-        self.take_out(going).await?;
+        crash::point(Point::EvictedRows)?;
+        self.take_out(going, way_out).await?;
         Ok(gone)
     }
 
     /// Does what a killed round left to do.
-    async fn finish(&self) -> Result<(), Error> {
+    async fn finish(&self, way_out: &WayOut) -> Result<(), Error> {
         loop {
             let rows = self.node.catalogue.going(BATCH).await?;
             if rows.is_empty() {
                 return Ok(());
             }
-            self.take_out(rows).await?;
+            self.take_out(rows, way_out).await?;
         }
     }
 
     /// Takes the bytes of files away whose rows say so, and notes that they are gone. A file that cannot be removed stays on disk
     /// without harm: whoever reads it next takes it as it lies there, once it was hashed.
-    async fn take_out(&self, rows: Vec<FileRow>) -> Result<(), Error> {
-        let (store, staging) = (self.node.store.clone(), self.staging.clone());
+    async fn take_out(&self, rows: Vec<FileRow>, way_out: &WayOut) -> Result<(), Error> {
+        let (store, staging) = (self.node.store.clone(), way_out.staging.clone());
         let taken = spawn_blocking(move || {
             let taken = rows.into_iter().map(|row| {
                 let file = row.file;
@@ -297,11 +416,26 @@ impl Inner {
             taken.collect::<Vec<_>>()
         });
         let taken = taken.await.map_err(|error| upstream::ours(&error))?;
+        crash::point(Point::EvictedBytes)?;
         let mut batch = self.node.catalogue.batch().await?;
         for (file, is_certain) in &taken {
             batch.is_gone(file, *is_certain).await?;
         }
         Ok(batch.commit().await?)
+    }
+}
+
+/// Where files lie for a moment on their way out; nobody else uses it meanwhile.
+struct WayOut {
+    staging: Staging,
+    _lock: Lock,
+}
+
+/// Until the next look.
+async fn pause(stop: &Shutdown) {
+    tokio::select! {
+        () = tokio::time::sleep(EVERY) => {}
+        () = stop.wait() => {}
     }
 }
 
@@ -316,5 +450,11 @@ fn read_of(file: &MediaFile) -> Read {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         upstream::ours(&error)
+    }
+}
+
+impl From<crash::Reached> for Error {
+    fn from(reached: crash::Reached) -> Self {
+        upstream::ours(&reached)
     }
 }
