@@ -75,6 +75,9 @@ fn print(status: &Status) -> anyhow::Result<()> {
             counts[0], counts[1], counts[2]
         ))?;
     }
+    for taken in &status.successions {
+        output::line(&taken.line())?;
+    }
     for sender in &status.senders {
         output::line(&receive::line(sender))?;
     }
