@@ -1,8 +1,12 @@
 //! Whose place this node took, the nodes that were masters of records which it owns since then; and what it heard of others who did so.
 
+use std::time::Duration;
+
 use super::{Batch, Catalogue, Error, during};
 use crate::model::{NodeId, Succession, Timestamp};
 
+/// How far another node's clock may be ahead in what it says of successions.
+const AHEAD: Duration = Duration::from_secs(3_600);
 /// Successions that are known at a time; what is heard beyond that is forgotten.
 const MOST: i64 = 64;
 
@@ -100,16 +104,14 @@ impl Catalogue {
         }
         let known = self.successions().await?;
         let mut news = heard.to_vec();
-        for succession in &mut news {
-            // A time to come would outlast every truth.
-            succession.at = succession.at.min(now);
-        }
         news.retain(|one| {
             let is_known = known.iter().any(|known| {
                 known.succession.former == one.former && known.succession.successor == one.successor
             });
             let is_old = (known.iter()).any(|known| one.is_outdated_by(&known.succession));
-            one.former != one.successor && !is_known && !is_old
+            // A time to come would outlast every truth.
+            let may_be = one.former != one.successor && one.at <= now.plus(AHEAD);
+            may_be && !is_known && !is_old
         });
         if news.is_empty() {
             return Ok(news);
@@ -194,5 +196,73 @@ impl Batch {
             .await
             .map_err(during("readmit a node"))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::empty;
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + second * 1_000)
+    }
+
+    fn node(id: &str) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    fn said(former: &str, successor: &str, second: i64) -> Succession {
+        Succession {
+            former: node(former),
+            successor: node(successor),
+            at: at(second),
+        }
+    }
+
+    async fn known(catalogue: &Catalogue) -> Vec<(String, String, Option<String>)> {
+        let known = catalogue.successions().await.unwrap().into_iter();
+        let texts = known.map(|known| {
+            let Succession {
+                former, successor, ..
+            } = known.succession;
+            (former.to_string(), successor.to_string(), known.said_by)
+        });
+        texts.collect()
+    }
+
+    #[tokio::test]
+    async fn news_of_a_place_is_taken_once_and_what_came_later_holds() {
+        let (_dir, catalogue) = empty().await;
+        let mut batch = catalogue.batch().await.unwrap();
+        batch
+            .succeed(&node("old"), &node("own"), at(5))
+            .await
+            .unwrap();
+        batch.commit().await.unwrap();
+        let hear = async |heard: &[Succession]| {
+            let news = catalogue.hear_successions(heard, "peer", at(50)).await;
+            news.unwrap().len()
+        };
+        // Known, of nobody, from before the place was taken, and of a time to come.
+        for (heard, news) in [
+            (said("old", "own", 5), 0),
+            (said("a", "a", 6), 0),
+            (said("own", "old", 4), 0),
+            (said("far", "away", 9_000), 0),
+            (said("far", "away", 40), 1),
+            (said("far", "away", 40), 0),
+        ] {
+            assert_eq!(hear(std::slice::from_ref(&heard)).await, news, "{heard:?}");
+        }
+        // The former master takes its place back: what was known of this node's is old.
+        assert_eq!(hear(&[said("own", "old", 9)]).await, 1);
+        assert_eq!(
+            known(&catalogue).await,
+            [
+                ("far".into(), "away".into(), Some("peer".into())),
+                ("own".into(), "old".into(), Some("peer".into())),
+            ]
+        );
     }
 }

@@ -17,8 +17,10 @@
 //! Each peer has one publisher. It begins with the first request and ends with [`Edge::close`] or when it fails; the next request then
 //! begins another. Peers and their keys are those of the configuration that the server began with.
 
+mod beside;
 mod error;
 mod flights;
+mod reads;
 mod room;
 mod upstream;
 mod wish;
@@ -30,8 +32,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::TaskTracker;
 
+pub use beside::beside;
 pub use error::{Error, Trouble};
-pub use room::{Evicted, Room, beside};
+pub use room::{Evicted, Room};
 
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
 use crate::node::Node;

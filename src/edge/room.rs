@@ -11,15 +11,16 @@
 //! and what is left to do is done by the next round. A listing finds the row and wishes for nothing, so a sync does not bring back what
 //! went; a new version, listed later, is fetched like any other. `verify` compares such a file by its row and looks for no bytes.
 //!
-//! One process at a time makes room on a node: `serve` while it runs, else a run for itself ([`beside`]).
+//! One process at a time makes room on a node: `serve` while it runs, else a run for itself ([`beside`](super::beside())).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::task::spawn_blocking;
 
+use super::reads::{Reads, read_of};
 use super::{Error, upstream};
 use crate::catalogue::{FileRow, Lender, Read};
 use crate::crash::{self, Point};
@@ -32,8 +33,6 @@ use crate::store::{self, Staging, Stat};
 
 /// Whoever makes room holds this lock for a round; files on their way out lie in the staging of this name.
 const ACTIVITY: &str = "evict";
-/// The lock of `emsync serve`.
-const SERVE: &str = "serve";
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -41,8 +40,6 @@ const EVERY: Duration = Duration::from_secs(60);
 const BATCH: usize = 64;
 /// Questions to peers under way.
 const ASKED: usize = 8;
-/// Reads that are noted in memory until they are written down.
-const READS: usize = 65_536;
 /// Files whose peers would not vouch for them after which a round gives up.
 const REFUSALS: usize = 1_000;
 /// What goes beyond what must, so that not every file that comes sends another one away: a part of the whole.
@@ -82,33 +79,6 @@ pub struct Evicted {
     pub bytes: u64,
 }
 
-/// When files were read last, until that is written down.
-#[derive(Debug, Default)]
-pub(super) struct Reads(Mutex<HashMap<Read, Timestamp>>);
-
-impl Reads {
-    /// Notes that a file is read. When there are too many the new ones are forgotten: it is a hint.
-    pub(super) fn note(&self, file: &MediaFile, now: Timestamp) {
-        let read = Read {
-            kind: file.kind,
-            path: file.path.clone(),
-            asset: file.asset.clone(),
-        };
-        let mut reads = self.reads();
-        if reads.len() < READS || reads.contains_key(&read) {
-            reads.insert(read, now);
-        }
-    }
-
-    fn take(&self) -> Vec<(Read, Timestamp)> {
-        std::mem::take(&mut *self.reads()).into_iter().collect()
-    }
-
-    fn reads(&self) -> MutexGuard<'_, HashMap<Read, Timestamp>> {
-        self.0.lock().expect("no panic while reads are held")
-    }
-}
-
 /// Makes room on a node.
 pub(super) struct Keeper {
     node: Node,
@@ -116,31 +86,6 @@ pub(super) struct Keeper {
     /// When files were read last.
     reads: Reads,
     peers: Mutex<HashMap<String, Peer>>,
-}
-
-/// Makes room while `run` goes on, and once it is over, where `serve.max_cache` is set; so that a node that only syncs keeps to it, too.
-///
-/// A running `serve` does that by itself. Without one nobody waits for a file, so that what came just now may go. A round that fails is
-/// logged, and is no failure of the run.
-pub async fn beside<T>(node: &Node, stop: &Shutdown, run: impl Future<Output = T>) -> T {
-    let Some(most) = node.config.serve.max_cache else {
-        return run.await;
-    };
-    let room = Room {
-        most,
-        grace: Duration::ZERO,
-    };
-    let (keeper, over) = (Keeper::new(node, room), stop.child());
-    let running = async {
-        let ended = run.await;
-        over.request();
-        ended
-    };
-    let (ended, ()) = tokio::join!(running, keeper.keep_unless_served(&over));
-    if !stop.requested() && !keeper.is_served() {
-        keeper.round(stop).await;
-    }
-    ended
 }
 
 impl Keeper {
@@ -166,27 +111,8 @@ impl Keeper {
         }
     }
 
-    /// The same for a run, which leaves it to a running `serve`. What was there before the run waits for its first pause.
-    async fn keep_unless_served(&self, stop: &Shutdown) {
-        loop {
-            pause(stop).await;
-            if stop.requested() {
-                return;
-            }
-            if !self.is_served() {
-                self.round(stop).await;
-            }
-        }
-    }
-
-    /// Whether a `serve` of this node runs.
-    fn is_served(&self) -> bool {
-        node::held(&self.node.config.state)
-            .is_ok_and(|held| held.iter().any(|held| held.activity == SERVE))
-    }
-
     /// One look, of which the log hears.
-    async fn round(&self, stop: &Shutdown) {
+    pub(super) async fn round(&self, stop: &Shutdown) {
         match self.make(stop).await {
             Ok(Evicted { files: 0, .. }) | Err(Error::Closed) => {}
             Ok(Evicted { files, bytes }) => tracing::info!(files, bytes, "gone to make room"),
@@ -432,18 +358,10 @@ struct WayOut {
 }
 
 /// Until the next look.
-async fn pause(stop: &Shutdown) {
+pub(super) async fn pause(stop: &Shutdown) {
     tokio::select! {
         () = tokio::time::sleep(EVERY) => {}
         () = stop.wait() => {}
-    }
-}
-
-fn read_of(file: &MediaFile) -> Read {
-    Read {
-        kind: file.kind,
-        path: file.path.clone(),
-        asset: file.asset.clone(),
     }
 }
 

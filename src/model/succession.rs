@@ -14,12 +14,14 @@ pub struct Succession {
 }
 
 impl Succession {
-    /// Whether this is no news any more once `later` is known: the successor gave its place up, or the former one took one itself.
+    /// Whether this is no news any more once `other` is known: another node took the place later, or the former one took one itself.
+    /// Of two nodes that took it at one moment, the same holds on every node.
     #[must_use]
-    pub fn is_outdated_by(&self, later: &Self) -> bool {
-        let is_of_same = self.former == later.former;
-        let is_back = later.successor == self.former;
-        (is_of_same || is_back) && later.at > self.at
+    pub fn is_outdated_by(&self, other: &Self) -> bool {
+        let is_later = other.former == self.former
+            && (other.at, &other.successor) > (self.at, &self.successor);
+        let is_back = other.successor == self.former && other.at > self.at;
+        is_later || is_back
     }
 }
 
@@ -41,7 +43,9 @@ mod tests {
         for (later, is_outdated) in [
             (succession("new", "old", 6), true),
             (succession("old", "third", 6), true),
-            (succession("old", "third", 5), false),
+            (succession("old", "third", 5), true),
+            (succession("old", "else", 5), false),
+            (succession("old", "third", 4), false),
             (succession("new", "old", 4), false),
             (succession("new", "third", 6), false),
             (succession("else", "third", 6), false),

@@ -14,82 +14,29 @@
 //! bytes without a row, for which there is a job; the same restore, asked for again, goes on from there.
 
 mod carry;
+mod error;
 mod moment;
 mod plan;
 mod records;
 
+pub use error::Error;
 pub use moment::moment;
 
 use std::collections::HashSet;
 
-use crate::catalogue;
 use crate::config::MaxDelete;
 use crate::crash::{self, Point};
-use crate::error::Class;
 use crate::model::{AssetId, Module, RecordKey, Timestamp};
 use crate::monitor::Silent;
-use crate::node::{self, Node};
-use crate::reconcile::deletes::{self, Applied, Deletes};
+use crate::node::Node;
+use crate::reconcile::deletes::{Applied, Deletes};
 use crate::reconcile::guard;
-use crate::renditions::{self, rebuild};
+use crate::renditions::rebuild;
 use crate::shutdown::Shutdown;
-use crate::{store, trash};
 use plan::{Plan, Planner};
 
 /// Assets planned at a time: each page walks the trash once.
 const PAGE: usize = 500;
-
-/// What can go wrong with a restore as a whole.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The catalogue failed.
-    #[error(transparent)]
-    Catalogue(#[from] catalogue::Error),
-    /// The media store failed.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The trash cannot be read.
-    #[error(transparent)]
-    Trash(#[from] trash::Error),
-    /// A lock cannot be taken.
-    #[error(transparent)]
-    Node(#[from] node::Error),
-    /// A newer asset cannot be deleted.
-    #[error(transparent)]
-    Deletes(#[from] deletes::Error),
-    /// Categories or renditions.
-    #[error(transparent)]
-    Renditions(#[from] renditions::Error),
-    /// Neither here nor among what was here.
-    #[error("there is no asset {asset} here, and none of that id was here")]
-    NoAsset {
-        /// What was asked for.
-        asset: AssetId,
-    },
-    /// A crash point was told to fail.
-    #[error(transparent)]
-    Reached(#[from] crash::Reached),
-    /// A thread of ours died.
-    #[error("a worker of the restore ended unexpectedly")]
-    Worker,
-}
-
-impl Error {
-    /// Whether it is worth trying again.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match self {
-            Self::Catalogue(error) => error.class(),
-            Self::Store(error) => error.class(),
-            Self::Trash(error) => error.class(),
-            Self::Node(error) => error.class(),
-            Self::Deletes(error) => error.class(),
-            Self::Renditions(error) => error.class(),
-            Self::NoAsset { .. } => Class::Permanent,
-            Self::Worker | Self::Reached(_) => Class::Transient,
-        }
-    }
-}
 
 /// Which assets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -281,7 +281,7 @@ fn only_here(
     if owner.record.is_deleted() {
         return Verdict::Is(Kind::Extra, format!("asset {} is deleted", file.asset));
     }
-    let ours = owner.origin.is_empty()
+    let ours = owner.origin != verify.peer.name()
         && owner
             .record
             .status
