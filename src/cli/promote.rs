@@ -63,8 +63,8 @@ impl Here {
         lines.push(format!(
             "on an EMDB: a record in editingcluster with baseurl {url}, clustername {cluster_id}, entermediakey the key"
         ));
-        for (name, id) in &promoted.emdb_peers {
-            lines.push(format!("  such as on the peer {name} ({id})"));
+        for promote::EmdbPeer { peer, cluster_id } in &promoted.emdb_peers {
+            lines.push(format!("  such as on the peer {peer} ({cluster_id})"));
         }
         lines.push(
             "nodes of emsync that pull from here, or from whoever does, say so in `emsync status`"

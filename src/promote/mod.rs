@@ -81,8 +81,17 @@ pub struct Promoted {
     pub refused: Vec<String>,
     /// Names of the keys that other nodes present to this one: whose nodes may pull from here by now.
     pub keys: Vec<String>,
-    /// EMDB nodes among the other peers, each with its cluster id.
-    pub emdb_peers: Vec<(String, NodeId)>,
+    /// EMDB nodes among the other peers: they hear of it from nobody.
+    pub emdb_peers: Vec<EmdbPeer>,
+}
+
+/// An EMDB that is a peer of this node.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EmdbPeer {
+    /// What it is called here.
+    pub peer: String,
+    /// Its cluster id.
+    pub cluster_id: NodeId,
 }
 
 /// The cluster id of a peer, by which its records name their master.
@@ -173,14 +182,17 @@ async fn others_with_a_key(node: &Node) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The enabled peers that are EMDB nodes, apart from the one whose place is taken: what they are told, a person has to write.
-async fn emdb_peers(node: &Node, former: &config::Peer) -> Result<Vec<(String, NodeId)>, Error> {
+/// The enabled peers that are EMDB nodes, apart from the one whose place is taken.
+async fn emdb_peers(node: &Node, former: &config::Peer) -> Result<Vec<EmdbPeer>, Error> {
     let mut found = Vec::new();
     let others = node.config.enabled_peers();
     for peer in others.filter(|peer| peer.name != former.name && !peer.sidecar) {
         let is_emdb = node.catalogue.peer_node(&peer.name).await?.is_none();
         if let Some(id) = peer.cluster_id.clone().filter(|_| is_emdb) {
-            found.push((peer.name.clone(), id));
+            found.push(EmdbPeer {
+                peer: peer.name.clone(),
+                cluster_id: id,
+            });
         }
     }
     Ok(found)
