@@ -38,6 +38,8 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Those who may hand changes in and are no peers.
     pub senders: Vec<Sender>,
+    /// The moment that a restore was on its way to when it was cut short, or is on its way to now.
+    pub restoring: Option<String>,
     /// Places that were taken of this node or of its peers.
     pub successions: Vec<PlaceTaken>,
     /// What was done last.
@@ -245,6 +247,7 @@ pub async fn gather(node: &Node) -> Result<Status, catalogue::Error> {
         conflicts: node.catalogue.count_conflicts().await?,
         peers,
         senders,
+        restoring: (node.catalogue.open_restore().await?).map(|to| to.to_string()),
         successions: successions(node).await?,
         last_run: node.catalogue.runs(1).await?.pop().map(LastRun::from),
     })

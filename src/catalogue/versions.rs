@@ -5,6 +5,9 @@ use super::{Batch, Catalogue, Error, during, unsigned};
 use crate::config::Retention;
 use crate::model::{Module, RecordKey, Timestamp};
 
+/// Under this name stands the moment of a restore that is under way.
+const RESTORING: &str = "restoring";
+
 /// How a record stood at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Then {
@@ -138,6 +141,19 @@ impl Catalogue {
         Ok(found)
     }
 
+    /// The moment that a restore was on its way to when it was cut short; `None` where none was.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn open_restore(&self) -> Result<Option<Timestamp>, Error> {
+        let to: Option<i64> = sqlx::query_scalar("SELECT value FROM meta WHERE name = $1")
+            .bind(RESTORING)
+            .fetch_optional(&self.db.readers)
+            .await
+            .map_err(during("look for a restore that was cut short"))?;
+        Ok(to.map(Timestamp::from_millis))
+    }
+
     /// Whether versions are kept that went before `time`.
     ///
     /// # Errors
@@ -177,6 +193,26 @@ impl Catalogue {
 }
 
 impl Batch {
+    /// Notes that a restore is on its way to this moment, or that none is.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn note_restore(&mut self, to: Option<Timestamp>) -> Result<(), Error> {
+        let query = match to {
+            None => sqlx::query("DELETE FROM meta WHERE name = $1").bind(RESTORING),
+            Some(to) => sqlx::query(
+                "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .bind(RESTORING)
+            .bind(to.as_millis()),
+        };
+        query
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("note how a restore stands"))?;
+        Ok(())
+    }
+
     /// Forgets versions that went before `time`.
     ///
     /// # Errors

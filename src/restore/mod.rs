@@ -11,7 +11,8 @@
 //! where the original of then is not to be had, the asset stays as it is, and it is said why.
 //!
 //! Bytes come before rows here as everywhere. A kill leaves the original of then under the row of now, rows without renditions, or
-//! bytes without a row, for which there is a job; the same restore, asked for again, goes on from there.
+//! bytes without a row, for which there is a job; and a note, by which `emsync status` says so. The same restore, asked for again, goes on
+//! from there.
 
 mod carry;
 mod error;
@@ -136,6 +137,7 @@ pub async fn restore(
         report: Report::default(),
         remade: Vec::new(),
         newer: Vec::new(),
+        is_noted: false,
     };
     let mut locks = Vec::new();
     if !options.dry_run {
@@ -148,6 +150,10 @@ pub async fn restore(
     if !options.dry_run && !restore.remade.is_empty() && !shutdown.requested() {
         crash::point(Point::RestoreRendering)?;
         restore.render(shutdown).await?;
+    }
+    // Whatever ends it before this leaves the note: `status` says that the same restore is to be asked for again.
+    if !options.dry_run && !shutdown.requested() && node.catalogue.open_restore().await?.is_some() {
+        note(node, None).await?;
     }
     Ok(restore.report)
 }
@@ -162,6 +168,8 @@ struct Restore<'a> {
     remade: Vec<AssetId>,
     /// Assets that did not exist then.
     newer: Vec<RecordKey>,
+    /// Whether it is noted that a restore is under way.
+    is_noted: bool,
 }
 
 impl Restore<'_> {
@@ -250,6 +258,7 @@ impl Restore<'_> {
                 };
                 let mut told = back.told();
                 if !self.options.dry_run {
+                    self.note().await?;
                     match carry::record_out(node, &back).await {
                         Ok(()) => {
                             told.done = true;
@@ -291,6 +300,7 @@ impl Restore<'_> {
             }
         };
         if !self.options.dry_run {
+            self.note().await?;
             match carry::out(self.node, &back, &deletes_of(self.node)).await {
                 Ok(()) => told.done = true,
                 Err(carry::Failed::All(error)) => return Err(error),
@@ -309,6 +319,15 @@ impl Restore<'_> {
             self.remade.push(back.asset.clone());
         }
         tell(&told);
+        Ok(())
+    }
+
+    /// Notes before the first change that there is one.
+    async fn note(&mut self) -> Result<(), Error> {
+        if !self.is_noted {
+            note(self.node, Some(self.options.to)).await?;
+            self.is_noted = true;
+        }
         Ok(())
     }
 
@@ -368,6 +387,13 @@ impl Restore<'_> {
         rebuild::rebuild(self.node, rebuild::ACTIVITY, &which, false, monitor, stop).await?;
         Ok(())
     }
+}
+
+/// Notes that a restore is under way to a moment, or that none is.
+async fn note(node: &Node, to: Option<Timestamp>) -> Result<(), Error> {
+    let mut batch = node.catalogue.batch().await?;
+    batch.note_restore(to).await?;
+    Ok(batch.commit().await?)
 }
 
 /// What takes files away here, on behalf of nobody but this node.

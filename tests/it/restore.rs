@@ -77,7 +77,7 @@ fn sound(place: &Place) {
 
 #[test]
 fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_another() {
-    let place = Place::new();
+    let mut place = Place::new();
     master(&place, &[("a.txt", b"one"), ("b.txt", b"stays")]);
     let a = id(&place, "a.txt");
     run(
@@ -139,12 +139,12 @@ fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_anoth
     let restoring = [&of_table[..], &["--delete-newer", "--json"]].concat();
     let (_, sums) = restored(run(&place, &restoring).ends(0));
     assert_eq!((&sums["records"], &sums["deleted"]), (&1.into(), &1.into()));
-    let collection = || {
-        run(&place, &["record", "get", "librarycollection", "c1"])
+    let collection = |place: &Place| {
+        run(place, &["record", "get", "librarycollection", "c1"])
             .ends(0)
             .json()
     };
-    assert_eq!(collection()["name"], "First");
+    assert_eq!(collection(&place)["name"], "First");
     // Once more there is nothing to do, and the folder's newer file is no news.
     let (lines, sums) =
         restored(run(&place, &["restore", "--all", "--to", &then, "--json"]).ends(0));
@@ -156,11 +156,26 @@ fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_anoth
     import(&place);
     assert_eq!(original(&place, "a.txt").unwrap(), b"one");
 
-    let (_, sums) = restored(run(&place, &["restore", "--all", "--to", &before, "--json"]).ends(0));
+    // Killed in the middle, it says so until the same is asked for again.
+    let to_before = ["restore", "--all", "--to", &before, "--json"];
+    let is_open = |place: &Place| {
+        run(place, &["status"])
+            .ok()
+            .contains("ask for the same restore again")
+    };
+    assert!(!is_open(&place));
+    place.set("EMSYNC_CRASH", "restore.published");
+    assert_eq!(run(&place, &to_before).code, None);
+    // A point that nothing here passes.
+    place.set("EMSYNC_CRASH", "scrub.ending");
+    assert!(is_open(&place));
+    let (_, sums) = restored(run(&place, &to_before).ends(0));
+    assert!(!is_open(&place));
     assert_eq!((&sums["restored"], &sums["failed"]), (&1.into(), &0.into()));
+    // Their records had gone back before the kill.
     assert_eq!(
-        (&sums["records"], &collection()["name"]),
-        (&2.into(), &"Second".into())
+        (&sums["records"], &collection(&place)["name"]),
+        (&0.into(), &"Second".into())
     );
     assert_eq!(original(&place, "a.txt").unwrap(), b"another one");
     assert_eq!(record(&place, "a.txt")["headline"], "Second");
