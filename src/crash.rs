@@ -151,6 +151,8 @@ points! {
     DeleteRows = "deletes.rows-gone",
     /// A file's row is gone, its bytes are there.
     RemoveRows = "deletes.row-removed",
+    /// Rows of files that a person gave up are gone, their bytes are there.
+    GivenUpRows = "deletes.rows-given-up",
     /// A file's bytes are in the trash, the job that asked for it is there.
     BytesTrashed = "deletes.bytes-trashed",
     /// Two nodes were compared, the answer is not stored.
@@ -191,6 +193,22 @@ points! {
     ScrubWished = "scrub.wished",
     /// Files of the round are read and healed as far as they can be, the round is not noted as ended.
     ScrubEnding = "scrub.ending",
+    /// What a filter leaves out of a page of records is in the trash, other pages were not looked at.
+    PrunedPage = "prune.page-trashed",
+    /// Rows say that their bytes are about to go to make room; the bytes are there.
+    EvictedRows = "evict.rows-going",
+    /// The bytes are gone, their rows say that they are about to go.
+    EvictedBytes = "evict.bytes-gone",
+    /// An original of then is in its place, under the row of now.
+    RestorePublished = "restore.published",
+    /// The record and the rows are those of then; what these do not name is still on disk.
+    RestoreRows = "restore.rows-back",
+    /// Originals are back, their renditions are those of the others.
+    RestoreRendering = "restore.rendering",
+    /// It is noted whose place is taken, no record is ours yet.
+    PromoteNoted = "promote.noted",
+    /// A page of records is ours, others are not.
+    PromotePage = "promote.page-ours",
 }
 
 #[cfg(any(debug_assertions, feature = "crash-points"))]

@@ -144,5 +144,14 @@ pub async fn check_identity(
         version: hello.version.clone(),
     };
     catalogue.put_peer_node(peer.name(), &node, now).await?;
+    let heard = &hello.successions;
+    for news in catalogue.hear_successions(heard, peer.name(), now).await? {
+        tracing::warn!(
+            peer = peer.name(),
+            former = %news.former,
+            successor = %news.successor,
+            "says that a node took another's place; `emsync status` says what to do"
+        );
+    }
     Ok(said)
 }

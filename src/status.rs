@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalogue::{self, Counted, FileTotals, JobCounts, Run, Scope, ScrubRound};
+use crate::catalogue::{
+    self, Counted, FileTotals, JobCounts, KnownSuccession, Run, Scope, ScrubRound,
+};
 use crate::config::Peer;
-use crate::model::Timestamp;
+use crate::model::{NodeId, Timestamp};
 use crate::node::Node;
 use crate::reconcile::verify::Layers;
 use crate::text;
@@ -36,8 +38,49 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Those who may hand changes in and are no peers.
     pub senders: Vec<Sender>,
+    /// The moment that a restore was on its way to when it was cut short, or is on its way to now.
+    pub restoring: Option<String>,
+    /// Places that were taken of this node or of its peers.
+    pub successions: Vec<PlaceTaken>,
     /// What was done last.
     pub last_run: Option<LastRun>,
+}
+
+/// That a node took the place of this one, or of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PlaceTaken {
+    /// The peer whose place it was; `None` where it was this node's.
+    pub peer: Option<String>,
+    /// The cluster id of the node that took it.
+    pub successor: String,
+    /// When, by that node's clock.
+    pub at: String,
+    /// The peer that says so; `None` where this node took the place itself.
+    pub said_by: Option<String>,
+    /// The enabled peer that the successor is, if it is one.
+    pub successor_peer: Option<String>,
+}
+
+impl PlaceTaken {
+    /// In one line, with what to do.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { successor, at, .. } = self;
+        let whose = match &self.peer {
+            Some(peer) => format!("peer {peer}: its place"),
+            None => "this node's place".to_owned(),
+        };
+        let Some(said_by) = &self.said_by else {
+            return format!("{whose} was taken by this node at {at}");
+        };
+        let next = match (&self.successor_peer, &self.peer) {
+            (Some(name), _) => format!("`emsync sync {name}` brings what it says"),
+            (None, _) => format!(
+                "make sure of it, then `emsync peer add NAME --url … --cluster-id {successor} --key-file …`"
+            ),
+        };
+        format!("{whose} was taken by {successor} at {at}, says {said_by}: {next}")
+    }
 }
 
 /// How far everything here was read again.
@@ -204,8 +247,52 @@ pub async fn gather(node: &Node) -> Result<Status, catalogue::Error> {
         conflicts: node.catalogue.count_conflicts().await?,
         peers,
         senders,
+        restoring: (node.catalogue.open_restore().await?).map(|to| to.to_string()),
+        successions: successions(node).await?,
         last_run: node.catalogue.runs(1).await?.pop().map(LastRun::from),
     })
+}
+
+/// The successions that concern this node: of its own place, and of its enabled peers'.
+async fn successions(node: &Node) -> Result<Vec<PlaceTaken>, catalogue::Error> {
+    let known = node.catalogue.successions().await?;
+    let mut taken = Vec::new();
+    if known.is_empty() {
+        return Ok(taken);
+    }
+    let mut peers = Vec::new();
+    for peer in node.config.enabled_peers() {
+        let learned = node.catalogue.peer_node(&peer.name).await?;
+        let id = peer
+            .cluster_id
+            .clone()
+            .or(learned.map(|node| node.cluster_id));
+        peers.extend(id.map(|id| (id, peer.name.clone())));
+    }
+    let named = |id: &NodeId| {
+        peers
+            .iter()
+            .find(|(peer, _)| peer == id)
+            .map(|(_, name)| name.clone())
+    };
+    for KnownSuccession {
+        succession,
+        said_by,
+    } in known
+    {
+        let peer = named(&succession.former);
+        if peer.is_none() && succession.former != node.config.node.cluster_id {
+            continue;
+        }
+        taken.push(PlaceTaken {
+            peer,
+            successor_peer: named(&succession.successor),
+            successor: succession.successor.to_string(),
+            at: succession.at.to_string(),
+            said_by,
+        });
+    }
+    Ok(taken)
 }
 
 /// How it stands towards one peer.

@@ -118,6 +118,39 @@ impl Catalogue {
         rows.iter().map(file_row).collect()
     }
 
+    /// Up to `limit` files of living assets of a peer that went to make room, in order of kind, path and asset, beginning after `after`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn evicted_of(
+        &self,
+        peer: &str,
+        after: Option<&MediaFile>,
+        limit: usize,
+    ) -> Result<Vec<FileRow>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query.push(COLUMNS).push(
+            " FROM file WHERE evicted IS NOT NULL AND damaged_at IS NULL AND asset IN
+             (SELECT id FROM record WHERE module = 'asset' AND deleted = 0 AND origin = ",
+        );
+        query.push_bind(peer).push(")");
+        if let Some(after) = after {
+            query.push(" AND (kind, path, asset) > (");
+            query.push_bind(number(after.kind)).push(", ");
+            query.push_bind(after.path.as_str()).push(", ");
+            query.push_bind(after.asset.as_str()).push(")");
+        }
+        query
+            .push(" ORDER BY kind, path, asset LIMIT ")
+            .push_bind(signed(limit as u64));
+        let rows = query
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read files that went"))?;
+        rows.iter().map(file_row).collect()
+    }
+
     /// How many files went to make room, and their bytes.
     ///
     /// # Errors

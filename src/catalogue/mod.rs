@@ -91,6 +91,7 @@ pub use snapshot::{Distrusted, Found, Health, examine, examine_copy, examine_cop
 pub use sources::{SourceDir, SourceFile};
 pub use spans::{Span, TableSum};
 pub use spool::{Spool, SpooledFile, SpooledRecord};
+pub use succession::KnownSuccession;
 pub use totals::FileTotals;
 pub use users::{Session, User};
 pub use versions::Then;

@@ -3,6 +3,7 @@
 //! Lives in a file of its own beside the catalogue and is removed when dropped; nothing in it outlives one comparison, so
 //! it is written without any durability.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -78,6 +79,7 @@ impl Spool {
              content BLOB NOT NULL, PRIMARY KEY (module, id)) WITHOUT ROWID",
             "CREATE TABLE listed_file (kind BIGINT NOT NULL, path TEXT NOT NULL, asset TEXT NOT NULL, size BIGINT, modified BIGINT,
              sha256 BLOB, md5 BLOB, exact BIGINT NOT NULL, PRIMARY KEY (kind, path, asset)) WITHOUT ROWID",
+            "CREATE TABLE partial_asset (asset TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
         ] {
             sqlx::query(statement).execute(&spool.pool).await.map_err(during("make a spool"))?;
         }
@@ -139,6 +141,50 @@ impl Spool {
                 .map_err(during("spool files"))?;
         }
         tx.commit().await.map_err(during("end a spool page"))
+    }
+
+    /// Notes assets of which the peer says that it holds only a part of their files.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn put_partial(&self, assets: &[&str]) -> Result<(), Error> {
+        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+            let mut query =
+                QueryBuilder::<Engine>::new("INSERT OR IGNORE INTO partial_asset (asset) ");
+            query.push_values(chunk, |mut row, asset| {
+                row.push_bind(*asset);
+            });
+            query
+                .build()
+                .execute(&self.pool)
+                .await
+                .map_err(during("spool partial assets"))?;
+        }
+        Ok(())
+    }
+
+    /// Which of these assets the peer holds a part of only.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn partial_of(&self, assets: &[&str]) -> Result<HashSet<String>, Error> {
+        let mut found = HashSet::new();
+        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+            let mut query =
+                QueryBuilder::<Engine>::new("SELECT asset FROM partial_asset WHERE asset IN (");
+            let mut list = query.separated(", ");
+            for asset in chunk {
+                list.push_bind(*asset);
+            }
+            query.push(")");
+            let ids: Vec<String> = query
+                .build_query_scalar()
+                .fetch_all(&self.pool)
+                .await
+                .map_err(during("read spooled partial assets"))?;
+            found.extend(ids);
+        }
+        Ok(found)
     }
 
     /// How many different records were listed.

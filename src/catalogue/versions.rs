@@ -3,7 +3,10 @@
 
 use super::{Batch, Catalogue, Error, during, unsigned};
 use crate::config::Retention;
-use crate::model::{Module, Timestamp};
+use crate::model::{Module, RecordKey, Timestamp};
+
+/// Under this name stands the moment of a restore that is under way.
+const RESTORING: &str = "restoring";
 
 /// How a record stood at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +27,17 @@ pub enum Then {
 }
 
 impl Catalogue {
-    /// How an asset stood at a moment, as far as that is kept.
+    /// How a record stood at a moment, as far as that is kept.
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub async fn asset_at(&self, asset: &str, moment: Timestamp) -> Result<Then, Error> {
+    pub async fn record_at(&self, key: &RecordKey, moment: Timestamp) -> Result<Then, Error> {
         let version: Option<(String, i64, i64, i64)> = sqlx::query_as(
             "SELECT source, deleted, created_at, gone_at FROM record_version
              WHERE module = $1 AND id = $2 AND gone_at > $3 ORDER BY gone_at, version LIMIT 1",
         )
-        .bind(Module::ASSET)
-        .bind(asset)
+        .bind(key.module.as_str())
+        .bind(&key.id)
         .bind(moment.as_millis())
         .fetch_optional(&self.db.readers)
         .await
@@ -51,8 +54,8 @@ impl Catalogue {
         }
         let created_at: Option<i64> =
             sqlx::query_scalar("SELECT created_at FROM record WHERE module = $1 AND id = $2")
-                .bind(Module::ASSET)
-                .bind(asset)
+                .bind(key.module.as_str())
+                .bind(&key.id)
                 .fetch_optional(&self.db.readers)
                 .await
                 .map_err(during("look when a record came here"))?;
@@ -89,6 +92,38 @@ impl Catalogue {
         .map_err(during("look which assets changed"))
     }
 
+    /// Up to `limit` records that changed after a moment, in order and after `after`: of one table, or of every one but that of assets.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn records_changed_since(
+        &self,
+        (table, moment): (Option<&Module>, Timestamp),
+        after: Option<&RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<RecordKey>, Error> {
+        let (module, id) = after.map_or(("", ""), |key| (key.module.as_str(), key.id.as_str()));
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT module, id FROM (
+                 SELECT module, id FROM record_version WHERE gone_at > $1
+                 UNION SELECT module, id FROM record WHERE created_at > $1)
+             WHERE (module, id) > ($2, $3) AND module = COALESCE($4, module) AND module <> $5
+             ORDER BY module, id LIMIT $6",
+        )
+        .bind(moment.as_millis())
+        .bind(module)
+        .bind(id)
+        .bind(table.map(Module::as_str))
+        .bind(Module::ASSET)
+        .bind(super::signed(limit as u64))
+        .fetch_all(&self.db.readers)
+        .await
+        .map_err(during("look which records changed"))?;
+        let keys = rows.into_iter();
+        keys.map(|(module, id)| super::records::key(module, id))
+            .collect()
+    }
+
     /// Whether an asset is here, or was as far as that is kept.
     ///
     /// # Errors
@@ -104,6 +139,19 @@ impl Catalogue {
         .await
         .map_err(during("look for an asset"))?;
         Ok(found)
+    }
+
+    /// The moment that a restore was on its way to when it was cut short; `None` where none was.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn open_restore(&self) -> Result<Option<Timestamp>, Error> {
+        let to: Option<i64> = sqlx::query_scalar("SELECT value FROM meta WHERE name = $1")
+            .bind(RESTORING)
+            .fetch_optional(&self.db.readers)
+            .await
+            .map_err(during("look for a restore that was cut short"))?;
+        Ok(to.map(Timestamp::from_millis))
     }
 
     /// Whether versions are kept that went before `time`.
@@ -145,6 +193,26 @@ impl Catalogue {
 }
 
 impl Batch {
+    /// Notes that a restore is on its way to this moment, or that none is.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn note_restore(&mut self, to: Option<Timestamp>) -> Result<(), Error> {
+        let query = match to {
+            None => sqlx::query("DELETE FROM meta WHERE name = $1").bind(RESTORING),
+            Some(to) => sqlx::query(
+                "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .bind(RESTORING)
+            .bind(to.as_millis()),
+        };
+        query
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("note how a restore stands"))?;
+        Ok(())
+    }
+
     /// Forgets versions that went before `time`.
     ///
     /// # Errors
@@ -189,7 +257,7 @@ fn judged_under(rule: &Retention) -> String {
 mod tests {
     use super::super::conformance::empty;
     use super::*;
-    use crate::model::{NodeId, Record, RecordKey, RecordStatus};
+    use crate::model::{NodeId, Record, RecordStatus};
     use crate::protocol::record::stamped;
 
     fn at(second: i64) -> Timestamp {
@@ -226,7 +294,8 @@ mod tests {
         put(&catalogue, &record("two", "2", 30, true), 30).await;
         assert_eq!(catalogue.count_versions().await.unwrap(), 2);
 
-        let then = async |second| catalogue.asset_at("a", at(second)).await.unwrap();
+        let key = RecordKey::new("asset", "a").unwrap();
+        let then = async |second| catalogue.record_at(&key, at(second)).await.unwrap();
         assert_eq!(then(9).await, Then::Absent);
         for (second, headline, gone_at) in [(10, "one", 20), (19, "one", 20), (20, "two", 30)] {
             let Then::Was {

@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod edits;
 mod event;
+mod fetch;
 mod narrow;
 mod network;
 mod receive;
@@ -26,6 +27,7 @@ pub use config::{Config, ConfigCheck};
 pub use doctor::Doctor;
 pub use edits::{ConflictRestore, Conflicts, Record, RecordPut};
 pub use event::{Event, EventAdd};
+pub use fetch::Fetch;
 pub use narrow::{Narrow, PeerFilter, PeerPrune};
 pub use network::{Network, Until};
 pub use receive::Receive;
@@ -135,6 +137,9 @@ pub enum Command {
     Push(PushSome),
     /// What a sync would do: records, files, renditions, deletes, bytes. Changes nothing; exit 25 when the guard would hold.
     Plan(Plan),
+    /// Bring back files that went to make room (serve.max_cache). Exit 23 when some stay away.
+    #[command(after_help = fetch::EXAMPLES)]
+    Fetch(Fetch),
     /// Take the place of a master that is gone: its records become this node's. Exit 26 when this node is not fit for it.
     #[command(after_help = PROMOTE)]
     Promote(Promote),
@@ -410,7 +415,8 @@ Examples:
   emsync promote dam --check      is this node fit to take over from dam? lists every gap; changes nothing
   emsync promote dam              take over: edits made here are the master's from now on
 When the former master is back it pulls from here before anything else: on it, `emsync peer add new --url … --key-file …`, then
-`emsync pull new`. What it had changed meanwhile is in `emsync conflicts list`, on both nodes.";
+`emsync pull new`. What it had changed meanwhile is in `emsync conflicts list`, on both nodes. An EMDB keeps none of that: with a key of the
+peer's name (`emsync key add dam`) it is given nothing before `emsync pull dam` has kept it here.";
 
 /// See [`Command::Promote`].
 #[derive(Debug, Args)]
@@ -527,7 +533,7 @@ pub struct Serve {
     #[arg(long, value_name = "RATE", env = "EMSYNC_BWLIMIT")]
     pub bwlimit: Option<Bandwidth>,
     /// Keep no more than SIZE of files of peers, a bare number counts KiB: 500GiB. Those that were not read for longest go, and are fetched again
-    /// when somebody reads them; needs serve.pull_through [default: serve.max_cache].
+    /// when somebody reads them; needs serve.pull_through. Runs of seed, sync and pull keep to serve.max_cache alone [default: serve.max_cache].
     #[arg(long, value_name = "SIZE", env = "EMSYNC_MAX_CACHE", value_parser = crate::config::units::size_in_kib)]
     pub max_cache: Option<u64>,
 }

@@ -155,7 +155,7 @@ fn of_restore(error: &restore::Error) -> Option<ExitCode> {
         restore::Error::Deletes(error) => Some(of_deletes(error)),
         restore::Error::Renditions(error) => of_renditions(error),
         restore::Error::NoAsset { .. } => None,
-        restore::Error::Worker => Some(of_class(error.class())),
+        restore::Error::Worker | restore::Error::Reached(_) => Some(of_class(error.class())),
     }
 }
 

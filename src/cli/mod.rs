@@ -10,6 +10,7 @@ mod doctor;
 mod event;
 pub mod exit_code;
 mod heap;
+mod fetch;
 mod import;
 mod init;
 mod key;
@@ -115,6 +116,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why(args) => why::run(&global, &args).await,
         Command::Receive(command) => receive::run(&global, command, &shutdown).await,
         Command::Event(command) => event::run(&global, command, &shutdown).await,
+        Command::Fetch(args) => fetch::run(&global, &args, &shutdown).await,
         Command::Promote(args) => promote::run(&global, &args, &shutdown).await,
         Command::Serve(args) => serve::run(&global, &args, &shutdown).await,
         Command::Service(args) => service::unit(&global, &args),

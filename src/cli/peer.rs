@@ -121,13 +121,13 @@ async fn test(
     } else {
         print(name, &probe)?;
     }
-    Ok(verdict(&probe, config))
+    Ok(verdict(&probe, settings, config))
 }
 
-/// Design section 8, Failures and exit codes.
-fn verdict(probe: &Probe, config: &Config) -> ExitCode {
+/// Design section 8, Failures and exit codes. The EMDB beside this node bears its cluster id, anybody else must not.
+fn verdict(probe: &Probe, settings: &config::Peer, config: &Config) -> ExitCode {
     let limit = i64::try_from(config.limits.max_clock_skew.as_millis()).unwrap_or(i64::MAX);
-    let ours = probe.cluster_id.as_ref() == Some(&config.node.cluster_id);
+    let ours = probe.cluster_id.as_ref() == Some(&config.node.cluster_id) && !settings.sidecar;
     let wrong = |warning: &Warning| {
         matches!(
             warning,

@@ -2,6 +2,7 @@
 
 use super::args::{Global, Promote};
 use super::{ExitCode, output};
+use crate::node::Node;
 use crate::node::doctor::State;
 use crate::promote::{self, Fitness};
 use crate::shutdown::Shutdown;
@@ -16,6 +17,61 @@ struct Printed<'a> {
     fitness: &'a Fitness,
     #[serde(skip_serializing_if = "Option::is_none")]
     promoted: Option<promote::Promoted>,
+}
+
+/// How other nodes reach this one.
+struct Here {
+    cluster_id: String,
+    url: String,
+}
+
+impl Here {
+    fn of(node: &Node) -> Self {
+        let serve = &node.config.serve;
+        let site = node.config.node.site.to_string();
+        // What is written for this machine, or for all of its addresses, is no address for others.
+        let url = match serve.listen.ip() {
+            ip if ip.is_loopback() || ip.is_unspecified() => {
+                let scheme = if serve.tls.is_some() { "https" } else { "http" };
+                format!("{scheme}://HOST:{}/{site}", serve.listen.port())
+            }
+            _ => super::base_url(serve.listen, serve.tls.is_some(), &site),
+        };
+        Self {
+            cluster_id: node.config.node.cluster_id.to_string(),
+            url,
+        }
+    }
+
+    /// What to do on every other node, as it is typed there.
+    fn next(&self, promoted: &promote::Promoted) -> Vec<String> {
+        let Self { cluster_id, url } = self;
+        let former = &promoted.former;
+        let mut lines = vec![
+            format!(
+                "next, on {former} when it is back, before anything else, and on every other node that pulled from it:"
+            ),
+            format!(
+                "  emsync peer add new --url {url} --key-file FILE     the key: `emsync key add NAME` here"
+            ),
+            "  emsync pull new".to_owned(),
+        ];
+        if !promoted.keys.is_empty() {
+            let keys = promoted.keys.join(", ");
+            lines.push(format!("  these have a key of this node already: {keys}"));
+        }
+        lines.push(format!(
+            "on an EMDB: a record in editingcluster with baseurl {url}, clustername {cluster_id}, entermediakey the key"
+        ));
+        for promote::EmdbPeer { peer, cluster_id } in &promoted.emdb_peers {
+            lines.push(format!("  such as on the peer {peer} ({cluster_id})"));
+        }
+        lines.push(
+            "nodes of emsync that pull from here, or from whoever does, say so in `emsync status`"
+                .to_owned(),
+        );
+        lines
+    }
 }
 
 pub(super) async fn run(
@@ -39,6 +95,7 @@ pub(super) async fn run(
             Some(promote::promote(&node, &settings, shutdown).await?)
         }
     };
+    let here = Here::of(&node);
     node.catalogue.close().await;
     let code = match goes_on || fitness.fit {
         true => ExitCode::Ok,
@@ -51,7 +108,7 @@ pub(super) async fn run(
             promoted,
         })
         .map_err(Into::into),
-        false => print(args, &fitness, promoted.as_ref()),
+        false => print(args, &fitness, promoted.as_ref(), &here),
     })?;
     Ok(code)
 }
@@ -60,6 +117,7 @@ fn print(
     args: &Promote,
     fitness: &Fitness,
     promoted: Option<&promote::Promoted>,
+    here: &Here,
 ) -> anyhow::Result<()> {
     for check in &fitness.checks {
         let state = match check.state {
@@ -86,9 +144,9 @@ fn print(
             for refused in &promoted.refused {
                 output::line(&format!("not taken over: {refused}"))?;
             }
-            output::line(
-                "next: have the other nodes pull from this one, and when the former master is back have it do so first",
-            )?;
+            for line in here.next(promoted) {
+                output::line(&line)?;
+            }
         }
         None if fitness.fit => output::line(&format!("fit to take the place of {peer}"))?,
         None => output::line(&format!(

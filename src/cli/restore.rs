@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::args::{Global, RestoreTo};
 use super::{ExitCode, Usage, output};
-use crate::model::AssetId;
+use crate::model::{AssetId, Module};
 use crate::restore::{self, Options, Report, Told, Which};
 use crate::shutdown::Shutdown;
 
@@ -20,12 +20,13 @@ pub(super) async fn run(
     let now = node.seams.clock.now();
     let to = restore::moment(&args.to, now, &TimeZone::system());
     let to = to.map_err(|error| Usage(format!("--to: {error}")))?;
-    let which = match (&args.asset, &args.category) {
-        (Some(id), _) => Which::Asset(
+    let which = match (&args.asset, &args.category, &args.table) {
+        (Some(id), ..) => Which::Asset(
             AssetId::new(id.as_str()).map_err(|error| Usage(format!("{id}: {error}")))?,
         ),
-        (None, Some(category)) => Which::Category(category.clone()),
-        (None, None) => Which::All,
+        (None, Some(category), _) => Which::Category(category.clone()),
+        (None, None, Some(table)) => Which::Table(self::table(table)?),
+        (None, None, None) => Which::All,
     };
     let options = Options {
         which,
@@ -59,16 +60,31 @@ pub(super) async fn run(
     })
 }
 
+/// A table whose records go back by themselves.
+fn table(name: &str) -> Result<Module, Usage> {
+    let table = Module::new(name).map_err(|error| Usage(format!("--table {name}: {error}")))?;
+    match table.is_asset() {
+        true => Err(Usage(
+            "assets go back with their originals: say --all, --category or an id".to_owned(),
+        )),
+        false => Ok(table),
+    }
+}
+
 fn say(told: &Told, args: &RestoreTo) -> Result<(), output::Error> {
     if args.json {
         return output::json(told);
     }
-    let path = told.path.as_deref().unwrap_or("of no known path");
+    let path = match (&told.asset, &told.path) {
+        (None, _) => String::new(),
+        (Some(_), path) => format!("  {}", path.as_deref().unwrap_or("of no known path")),
+    };
+    let name = told.asset.as_ref().unwrap_or(&told.record);
     let what = match &told.error {
         Some(error) => format!("NOT restored: {error}"),
         None => told.does.join("; "),
     };
-    output::line(&format!("{}  {path}: {what}", told.asset))
+    output::line(&format!("{name}{path}: {what}"))
 }
 
 fn summary(report: &Report, args: &RestoreTo, to: &str) -> String {
@@ -78,6 +94,10 @@ fn summary(report: &Report, args: &RestoreTo, to: &str) -> String {
         output::counted(report.restored, "asset"),
         output::counted(report.originals, "original"),
     );
+    if report.records > 0 {
+        let records = output::counted(report.records, "record");
+        text.push_str(&format!(", {records} of other tables"));
+    }
     for (number, what) in [
         (report.undeleted, "deleted no more"),
         (report.deleted, "newer and deleted"),

@@ -75,6 +75,15 @@ fn print(status: &Status) -> anyhow::Result<()> {
             counts[0], counts[1], counts[2]
         ))?;
     }
+    if let Some(to) = &status.restoring {
+        output::line(&format!(
+            "  {:<20} to {to} is under way, or was cut short: then ask for the same restore again",
+            "restore"
+        ))?;
+    }
+    for taken in &status.successions {
+        output::line(&taken.line())?;
+    }
     for sender in &status.senders {
         output::line(&receive::line(sender))?;
     }

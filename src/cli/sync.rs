@@ -8,6 +8,7 @@ use super::args::{Global, PushSome, Sync, SyncHow, SyncSome};
 use super::progress::Progress;
 use super::{ExitCode, plan};
 use crate::config::{self, Config};
+use crate::edge;
 use crate::node::Node;
 use crate::pipeline::{self, Options, Outcome, Ways};
 use crate::pull::Cutoff;
@@ -162,7 +163,8 @@ async fn sync_one(
         .await?;
     let progress = Progress::new(global);
     let monitor = progress.clone();
-    let done = pipeline::exchange(node, (settings, ways), options, monitor, shutdown).await;
+    let exchange = pipeline::exchange(node, (settings, ways), options, monitor, shutdown);
+    let done = edge::beside(node, shutdown, exchange).await;
     progress.finish();
     let pulled = done.pulled.map(|way| way.map_err(anyhow::Error::from));
     let pushed = done.pushed.map(|way| way.map_err(anyhow::Error::from));
@@ -208,7 +210,8 @@ async fn run(
     progress: &Arc<Progress>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Outcome> {
-    let outcome = pipeline::sync_peer(node, settings, options, progress.clone(), shutdown).await;
+    let pull = pipeline::sync_peer(node, settings, options, progress.clone(), shutdown);
+    let outcome = edge::beside(node, shutdown, pull).await;
     progress.finish();
     Ok(outcome?)
 }

@@ -235,7 +235,7 @@ fn print_counts(rows: &[(&str, &LayerReport)]) -> anyhow::Result<()> {
                 let left_out = match counts.left_out {
                     0 => String::new(),
                     some => format!(
-                        "   not compared: {}, left out by the filter",
+                        "   not compared: {}, left out by a filter here or there",
                         output::count(some)
                     ),
                 };

@@ -17,8 +17,10 @@
 //! Each peer has one publisher. It begins with the first request and ends with [`Edge::close`] or when it fails; the next request then
 //! begins another. Peers and their keys are those of the configuration that the server began with.
 
+mod beside;
 mod error;
 mod flights;
+mod reads;
 mod room;
 mod upstream;
 mod wish;
@@ -30,15 +32,15 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::task::TaskTracker;
 
+pub use beside::beside;
 pub use error::{Error, Trouble};
 pub use room::{Evicted, Room};
 
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
 use crate::node::Node;
 use crate::shutdown::Shutdown;
-use crate::store::Staging;
 use flights::{Boarding, Flights, Landing, Name};
-use room::Reads;
+use room::Keeper;
 use upstream::Upstream;
 
 /// How long is waited for what.
@@ -67,8 +69,6 @@ impl Default for Patience {
 
 /// Files that are fetched at a time, all peers together; fewer where `limits.transfers` is.
 const AT_ONCE: usize = 32;
-/// Where files lie for a moment on their way out.
-const ACTIVITY: &str = "evict";
 
 /// What fetches for readers, and makes room. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -82,11 +82,8 @@ struct Inner {
     turns: Semaphore,
     upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
     tasks: TaskTracker,
-    /// When files were read last; only where there is too little room for all of them.
-    reads: Reads,
-    room: Option<Room>,
-    /// Where files lie for a moment on their way out.
-    staging: Staging,
+    /// Only where there is too little room for all of them.
+    keeper: Option<Keeper>,
     patience: Patience,
 }
 
@@ -109,8 +106,6 @@ impl Edge {
         let mut batch = node.catalogue.batch().await?;
         batch.take_back_readers_leases().await?;
         batch.commit().await?;
-        let staging = node.store.staging(ACTIVITY)?;
-        staging.sweep()?;
         let mut node = node.clone();
         let mut config = (*node.config).clone();
         // A run may wait for a slow peer; a reader does not.
@@ -118,14 +113,12 @@ impl Edge {
         node.config = config.into();
         Ok(Self(Arc::new(Inner {
             turns: Semaphore::new(AT_ONCE.min(node.config.limits.transfers)),
+            keeper: room.map(|room| Keeper::new(&node, room)),
             node,
             shutdown: shutdown.clone(),
             flights: Flights::default(),
             upstreams: Mutex::default(),
             tasks: TaskTracker::new(),
-            reads: Reads::default(),
-            room,
-            staging,
             patience,
         })))
     }
@@ -176,15 +169,15 @@ impl Edge {
 
     /// Notes that a file is read, for [`make_room`](Self::make_room).
     pub fn note_read(&self, file: &MediaFile) {
-        if self.0.room.is_some() {
-            self.0.reads.note(file, self.0.node.seams.clock.now());
+        if let Some(keeper) = &self.0.keeper {
+            keeper.note_read(file);
         }
     }
 
     /// Makes room for as long as the node runs; returns at once where all files may stay.
     pub async fn keep_room(&self) {
-        if let Some(room) = self.0.room {
-            self.0.keep_room(room).await;
+        if let Some(keeper) = &self.0.keeper {
+            keeper.keep(&self.0.shutdown).await;
         }
     }
 
@@ -193,8 +186,8 @@ impl Edge {
     /// # Errors
     /// [`Error`]; what went before is gone.
     pub async fn make_room(&self) -> Result<Evicted, Error> {
-        match self.0.room {
-            Some(room) => self.0.make_room(room).await,
+        match &self.0.keeper {
+            Some(keeper) => keeper.make(&self.0.shutdown).await,
             None => Ok(Evicted::default()),
         }
     }
@@ -203,7 +196,9 @@ impl Edge {
     pub async fn close(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        if let Err(error) = self.0.write_reads().await {
+        if let Some(keeper) = &self.0.keeper
+            && let Err(error) = keeper.write_reads().await
+        {
             tracing::warn!(%error, "what was read last is forgotten");
         }
         let upstreams: Vec<_> = self.0.upstreams.lock().await.drain().collect();

@@ -10,20 +10,29 @@
 //! A row first says that its bytes are about to go, and only then do they; so after a kill no row speaks of bytes that are not there,
 //! and what is left to do is done by the next round. A listing finds the row and wishes for nothing, so a sync does not bring back what
 //! went; a new version, listed later, is fetched like any other. `verify` compares such a file by its row and looks for no bytes.
+//!
+//! One process at a time makes room on a node: `serve` while it runs, else a run for itself ([`beside`](super::beside())).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::task::spawn_blocking;
 
-use super::{Error, Inner, upstream};
+use super::reads::{Reads, read_of};
+use super::{Error, upstream};
 use crate::catalogue::{FileRow, Lender, Read};
+use crate::crash::{self, Point};
 use crate::model::{FileKind, MediaFile, Timestamp};
-use crate::peer::Holding;
+use crate::node::{self, Lock, Node};
+use crate::peer::{Holding, Peer};
 use crate::protocol::record;
-use crate::store::{self, Stat};
+use crate::shutdown::Shutdown;
+use crate::store::{self, Staging, Stat};
+
+/// Whoever makes room holds this lock for a round; files on their way out lie in the staging of this name.
+const ACTIVITY: &str = "evict";
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -31,8 +40,6 @@ const EVERY: Duration = Duration::from_secs(60);
 const BATCH: usize = 64;
 /// Questions to peers under way.
 const ASKED: usize = 8;
-/// Reads that are noted in memory until they are written down.
-const READS: usize = 65_536;
 /// Files whose peers would not vouch for them after which a round gives up.
 const REFUSALS: usize = 1_000;
 /// What goes beyond what must, so that not every file that comes sends another one away: a part of the whole.
@@ -72,69 +79,66 @@ pub struct Evicted {
     pub bytes: u64,
 }
 
-/// When files were read last, until that is written down.
-#[derive(Debug, Default)]
-pub(super) struct Reads(Mutex<HashMap<Read, Timestamp>>);
-
-impl Reads {
-    /// Notes that a file is read. When there are too many the new ones are forgotten: it is a hint.
-    pub(super) fn note(&self, file: &MediaFile, now: Timestamp) {
-        let read = Read {
-            kind: file.kind,
-            path: file.path.clone(),
-            asset: file.asset.clone(),
-        };
-        let mut reads = self.reads();
-        if reads.len() < READS || reads.contains_key(&read) {
-            reads.insert(read, now);
-        }
-    }
-
-    fn take(&self) -> Vec<(Read, Timestamp)> {
-        std::mem::take(&mut *self.reads()).into_iter().collect()
-    }
-
-    fn reads(&self) -> MutexGuard<'_, HashMap<Read, Timestamp>> {
-        self.0.lock().expect("no panic while reads are held")
-    }
+/// Makes room on a node.
+pub(super) struct Keeper {
+    node: Node,
+    room: Room,
+    /// When files were read last.
+    reads: Reads,
+    peers: Mutex<HashMap<String, Peer>>,
 }
 
-impl Inner {
-    /// Makes room whenever it is needed, until the end is asked for.
-    pub(super) async fn keep_room(&self, room: Room) {
-        loop {
-            // Whatever is cut off here is what a kill would leave.
-            let made = tokio::select! {
-                made = self.make_room(room) => made,
-                () = self.shutdown.wait() => return,
-            };
-            match made {
-                Ok(Evicted { files: 0, .. }) => {}
-                Ok(Evicted { files, bytes }) => tracing::info!(files, bytes, "gone to make room"),
-                Err(error) => tracing::warn!(%error, "no room was made"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                () = self.shutdown.wait() => return,
-            }
+impl Keeper {
+    pub(super) fn new(node: &Node, room: Room) -> Self {
+        Self {
+            node: node.clone(),
+            room,
+            reads: Reads::default(),
+            peers: Mutex::default(),
         }
     }
 
-    /// One look, and what has to go.
-    pub(super) async fn make_room(&self, room: Room) -> Result<Evicted, Error> {
+    /// Notes that a file is read.
+    pub(super) fn note_read(&self, file: &MediaFile) {
+        self.reads.note(file, self.node.seams.clock.now());
+    }
+
+    /// Makes room whenever it is needed, until the end is asked for.
+    pub(super) async fn keep(&self, stop: &Shutdown) {
+        while !stop.requested() {
+            self.round(stop).await;
+            pause(stop).await;
+        }
+    }
+
+    /// One look, of which the log hears.
+    pub(super) async fn round(&self, stop: &Shutdown) {
+        match self.make(stop).await {
+            Ok(Evicted { files: 0, .. }) | Err(Error::Closed) => {}
+            Ok(Evicted { files, bytes }) => tracing::info!(files, bytes, "gone to make room"),
+            Err(error) => tracing::warn!(%error, "no room was made"),
+        }
+    }
+
+    /// One look, and what has to go. Nothing goes while somebody else is at it.
+    pub(super) async fn make(&self, stop: &Shutdown) -> Result<Evicted, Error> {
         self.write_reads().await?;
-        self.finish().await?;
-        let lenders = self.lenders().await?;
         let mut gone = Evicted::default();
+        let Some(way_out) = self.way_out()? else {
+            return Ok(gone);
+        };
+        self.finish(&way_out).await?;
+        let lenders = self.lenders().await?;
         if lenders.is_empty() {
             return Ok(gone);
         }
+        let room = self.room;
         let here = self.node.catalogue.lent_bytes(&lenders).await?;
         if here <= room.most {
             return Ok(gone);
         }
         let mut kept = HashSet::new();
-        while here - gone.bytes.min(here) > room.goal() && !self.shutdown.requested() {
+        while here - gone.bytes.min(here) > room.goal() && !stop.requested() {
             let too_much = here - gone.bytes - room.goal();
             let before = self.node.seams.clock.now().minus(room.grace);
             let rows = self.candidates(&lenders, before, &kept).await?;
@@ -146,12 +150,30 @@ impl Inner {
                 );
                 break;
             }
-            let vouched = self.vouched(rows, &mut kept).await?;
-            let taken = self.let_go(vouched, too_much).await?;
+            // Only this waits for others: what was begun on disk is ended.
+            let vouched = tokio::select! {
+                vouched = self.vouched(rows, &mut kept) => vouched?,
+                () = stop.wait() => return Err(Error::Closed),
+            };
+            let taken = self.let_go((vouched, too_much), &way_out).await?;
             gone.files += taken.files;
             gone.bytes += taken.bytes;
         }
         Ok(gone)
+    }
+
+    /// Where files lie for a moment on their way out, with what a killed process left there swept; `None` while another one is at it.
+    fn way_out(&self) -> Result<Option<WayOut>, Error> {
+        let lock = match self.node.lock_for_a_moment(ACTIVITY) {
+            Err(node::Error::Busy { .. }) => return Ok(None),
+            taken => taken.map_err(|error| upstream::ours(&error))?,
+        };
+        let staging = self.node.store.staging(ACTIVITY)?;
+        staging.sweep()?;
+        Ok(Some(WayOut {
+            staging,
+            _lock: lock,
+        }))
     }
 
     /// Writes down what was read.
@@ -227,8 +249,7 @@ impl Inner {
         let Some(stored) = self.node.catalogue.record(&file.asset.key()).await? else {
             return Ok(false);
         };
-        let upstream = self.upstream(&stored.origin).await?;
-        let has = upstream.peer().has(file).await;
+        let has = self.peer(&stored.origin)?.has(file).await;
         let has = has.map_err(|error| Error::of(&error.into()))?;
         let states_its_md5 = || {
             let asset = record::asset(&stored.record).ok();
@@ -244,8 +265,31 @@ impl Inner {
         })
     }
 
+    /// The peer of this name, for questions.
+    fn peer(&self, name: &str) -> Result<Peer, Error> {
+        let mut peers = self.peers.lock().expect("no panic while peers are held");
+        if let Some(peer) = peers.get(name) {
+            return Ok(peer.clone());
+        }
+        let settings = self.node.config.peer(name)?;
+        let limits = &self.node.config.limits;
+        let peer = Peer::new(
+            settings,
+            &settings.key()?,
+            limits,
+            self.node.throttle.clone(),
+        );
+        let peer = peer.map_err(|error| Error::of(&error.into()))?;
+        peers.insert(name.to_owned(), peer.clone());
+        Ok(peer)
+    }
+
     /// Lets files go until `enough` bytes did.
-    async fn let_go(&self, rows: Vec<FileRow>, enough: u64) -> Result<Evicted, Error> {
+    async fn let_go(
+        &self,
+        (rows, enough): (Vec<FileRow>, u64),
+        way_out: &WayOut,
+    ) -> Result<Evicted, Error> {
         let mut gone = Evicted::default();
         let mut going = Vec::new();
         let mut batch = self.node.catalogue.batch().await?;
@@ -260,25 +304,26 @@ impl Inner {
             }
         }
         batch.commit().await?;
-        self.take_out(going).await?;
+        crash::point(Point::EvictedRows)?;
+        self.take_out(going, way_out).await?;
         Ok(gone)
     }
 
     /// Does what a killed round left to do.
-    async fn finish(&self) -> Result<(), Error> {
+    async fn finish(&self, way_out: &WayOut) -> Result<(), Error> {
         loop {
             let rows = self.node.catalogue.going(BATCH).await?;
             if rows.is_empty() {
                 return Ok(());
             }
-            self.take_out(rows).await?;
+            self.take_out(rows, way_out).await?;
         }
     }
 
     /// Takes the bytes of files away whose rows say so, and notes that they are gone. A file that cannot be removed stays on disk
     /// without harm: whoever reads it next takes it as it lies there, once it was hashed.
-    async fn take_out(&self, rows: Vec<FileRow>) -> Result<(), Error> {
-        let (store, staging) = (self.node.store.clone(), self.staging.clone());
+    async fn take_out(&self, rows: Vec<FileRow>, way_out: &WayOut) -> Result<(), Error> {
+        let (store, staging) = (self.node.store.clone(), way_out.staging.clone());
         let taken = spawn_blocking(move || {
             let taken = rows.into_iter().map(|row| {
                 let file = row.file;
@@ -297,6 +342,7 @@ impl Inner {
             taken.collect::<Vec<_>>()
         });
         let taken = taken.await.map_err(|error| upstream::ours(&error))?;
+        crash::point(Point::EvictedBytes)?;
         let mut batch = self.node.catalogue.batch().await?;
         for (file, is_certain) in &taken {
             batch.is_gone(file, *is_certain).await?;
@@ -305,16 +351,28 @@ impl Inner {
     }
 }
 
-fn read_of(file: &MediaFile) -> Read {
-    Read {
-        kind: file.kind,
-        path: file.path.clone(),
-        asset: file.asset.clone(),
+/// Where files lie for a moment on their way out; nobody else uses it meanwhile.
+struct WayOut {
+    staging: Staging,
+    _lock: Lock,
+}
+
+/// Until the next look.
+pub(super) async fn pause(stop: &Shutdown) {
+    tokio::select! {
+        () = tokio::time::sleep(EVERY) => {}
+        () = stop.wait() => {}
     }
 }
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         upstream::ours(&error)
+    }
+}
+
+impl From<crash::Reached> for Error {
+    fn from(reached: crash::Reached) -> Self {
+        upstream::ours(&reached)
     }
 }

@@ -12,7 +12,6 @@ use crate::model::MediaPath;
 use crate::model::job::Work;
 use crate::monitor::{Counter, Monitor, Phase};
 use crate::node::Node;
-use crate::peer::Peer;
 use crate::pipeline::pull_with;
 use crate::pull::publisher::Standing;
 use crate::pull::{self, Pull, asked};
@@ -77,11 +76,6 @@ impl Upstream {
     /// Whether it takes nothing any more.
     pub(super) fn has_ended(&self) -> bool {
         self.pull.stop.requested()
-    }
-
-    /// The peer itself, for questions.
-    pub(super) fn peer(&self) -> &Peer {
-        &self.pull.peer
     }
 
     /// Fetches what is wished for; returns when it is durable with its row, whoever brought it. A run that is at it is waited for.

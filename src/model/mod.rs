@@ -11,6 +11,7 @@ pub mod path;
 pub mod place;
 pub mod preset;
 pub mod record;
+pub mod succession;
 pub mod time;
 
 pub use asset::{Asset, FileKind, ListedFile, MediaFile};
@@ -21,4 +22,5 @@ pub use fingerprint::{Fingerprint, Parameters};
 pub use id::{AssetId, CatalogId, Module, NodeId, RecordKey};
 pub use path::MediaPath;
 pub use record::{Record, RecordStatus, Resolution, Version, resolve};
+pub use succession::Succession;
 pub use time::Timestamp;

@@ -7,7 +7,7 @@
 //! forget checkpoints, listings, leases, parity reports     a snapshot cannot vouch for them
 //! each row against the disk                                a file that is not as its row says: the row is forgotten
 //! everything into the one file, fsynced
-//! emsync.db, -wal, -shm -> emsync.db.damaged-<when>…       moved aside, never removed
+//! emsync.db, -wal, -shm -> emsync.db.damaged-<when>…       moved aside, never removed (`former` where a person hands in a copy)
 //! emsync.db.rebuild -> emsync.db, directory fsynced
 //! ```
 //!
@@ -176,7 +176,13 @@ pub async fn rebuild(
         parts::clear(&work.fresh)?;
         return Ok(rebuilt);
     }
-    rebuilt.moved_aside = parts::put_in_place(&work.fresh, &path, seams.clock.now())?;
+    // One that a person replaces by a copy need not be damaged.
+    let called = match options.snapshot {
+        Some(_) => "former",
+        None => "damaged",
+    };
+    let now = seams.clock.now();
+    rebuilt.moved_aside = parts::put_in_place(&work.fresh, &path, (called, now))?;
     Ok(rebuilt)
 }
 

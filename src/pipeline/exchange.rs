@@ -7,7 +7,7 @@ use crate::config;
 use crate::error::Class;
 use crate::monitor::{Monitor, RunReport};
 use crate::node::Node;
-use crate::pull::metadata::Scope;
+use crate::pull::metadata::{FEED, Scope};
 use crate::shutdown::Shutdown;
 use crate::text;
 
@@ -46,7 +46,8 @@ pub struct Exchange {
 }
 
 /// Exchanges with a peer. The caller holds the lock `run-<peer>`. A pull that fails is no reason not to send, unless the whole
-/// is to end.
+/// is to end, or the peer is a former master whose place this node took: what was saved there meanwhile is pulled before anything is sent
+/// over it, since an EMDB keeps no losers (wire spec 6, row 8).
 pub async fn exchange(
     node: &Node,
     (settings, ways): (&config::Peer, Ways),
@@ -54,7 +55,20 @@ pub async fn exchange(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Exchange {
-    let pulled = match ways.pulls() {
+    let unheard = match ways.pushes(settings) {
+        true => is_unheard(node, settings).await,
+        false => Ok(false),
+    };
+    let pulls_first = match unheard {
+        Ok(unheard) => unheard,
+        Err(error) => {
+            return Exchange {
+                pulled: None,
+                pushed: Some(Err(error)),
+            };
+        }
+    };
+    let pulled = match ways.pulls() || pulls_first {
         true => {
             let (options, monitor) = (options.clone(), Arc::clone(&monitor));
             Some(sync_peer(node, settings, options, monitor, shutdown).await)
@@ -64,7 +78,8 @@ pub async fn exchange(
     let is_over = match &pulled {
         Some(Ok(Outcome {
             error: Some(error), ..
-        })) => error.class() == Class::Cancelled,
+        })) => pulls_first || error.class() == Class::Cancelled,
+        Some(Err(_)) => pulls_first,
         _ => false,
     };
     let pushed = if ways.pushes(settings) && !is_over && !shutdown.requested() {
@@ -81,6 +96,18 @@ pub async fn exchange(
         None
     };
     Exchange { pulled, pushed }
+}
+
+/// Whether this node took the peer's place, and has not heard since then what was saved there.
+async fn is_unheard(node: &Node, settings: &config::Peer) -> Result<bool, Error> {
+    let catalogue = &node.catalogue;
+    let learned = catalogue.peer_node(&settings.name).await?;
+    let learned = learned.map(|node| node.cluster_id);
+    let Some(id) = settings.cluster_id.clone().or(learned) else {
+        return Ok(false);
+    };
+    let peer = (settings.name.as_str(), &id);
+    Ok(catalogue.is_unheard(peer, FEED).await?)
 }
 
 /// What was done with a peer, in one line for people. `held` is how many deletes the guard holds.

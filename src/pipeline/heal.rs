@@ -1,4 +1,4 @@
-//! Files that are damaged here, fetched from a peer as a pull fetches files: the same pool, the same comparisons, the same publisher.
+//! Files that are damaged or went away here, fetched from a peer as a pull fetches files: the same pool, the same comparisons, the same publisher.
 //!
 //! The wishes stand under a name of their own in the job table, so that nothing else is done that waits for the peer. What is left
 //! of them is forgotten at the end: whoever asked knows what is still damaged, and asks again.
@@ -28,6 +28,8 @@ pub struct Unhealed {
     pub by_subject: HashMap<String, String>,
     /// Of all of them.
     pub of_all: Option<String>,
+    /// What ended it early, where that is so.
+    pub error: Option<Error>,
 }
 
 impl Unhealed {
@@ -87,10 +89,13 @@ pub async fn fetch_again(
         Some(Error::Pull(pull::Error::Store(error))) if error.stops_the_pass() => {
             return Err(error.into());
         }
-        Some(error) if error.class() == Class::Cancelled => {
-            unhealed.of_all = Some("interrupted".to_owned());
+        Some(error) => {
+            unhealed.of_all = Some(match error.class() {
+                Class::Cancelled => "interrupted".to_owned(),
+                _ => plain(&chain(&error)),
+            });
+            unhealed.error = Some(error);
         }
-        Some(error) => unhealed.of_all = Some(plain(&chain(&error))),
     }
     let mut after = 0;
     loop {

@@ -13,6 +13,7 @@
 //!
 //! The run lock of the peer is held by the caller, so every lease of this peer that is still out belongs to a dead run.
 
+mod back;
 mod exchange;
 mod heal;
 mod outside;
@@ -26,6 +27,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use back::{Brought, StaysAway, away, bring_back};
 pub use exchange::{Exchange, Ways, exchange, summary};
 pub use heal::{Unhealed, fetch_again};
 pub use outside::{Outside, outside, prune};

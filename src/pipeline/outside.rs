@@ -4,6 +4,7 @@
 use super::{Amount, Error};
 use crate::catalogue::{Catalogue, FileRow};
 use crate::config::{self, Generated};
+use crate::crash::{self, Point};
 use crate::model::{Asset, FileKind, Module, NodeId, RecordKey, Selection, Timestamp};
 use crate::monitor::Monitor;
 use crate::node::Node;
@@ -161,7 +162,8 @@ pub async fn outside(node: &Node, settings: &config::Peer) -> Result<Outside, Er
 }
 
 /// Moves the files that a peer's filter leaves out to the trash; their records stay. Whatever another enabled peer brings stays,
-/// too. For each page of records rows go first, then bytes; a kill leaves the rest to the next sync or prune.
+/// too. For each page of records rows go first, then bytes; a kill leaves the rest to the next sync or prune, which begins with what
+/// has no row any more.
 ///
 /// # Errors
 /// [`pull::Error::UnknownNames`] when the filter names what is not known; the catalogue's and the store's.
@@ -173,9 +175,6 @@ pub async fn prune(
 ) -> Result<Outside, Error> {
     known(node, settings).await?;
     let mut outside = Outside::default();
-    if settings.filter.is_empty() {
-        return Ok(outside);
-    }
     let own = node.own_towards(settings);
     let deletes = Deletes {
         peer: &settings.name,
@@ -187,9 +186,14 @@ pub async fn prune(
         master: None,
     };
     let mut applied = Applied::default();
+    deletes.finish(&mut applied, shutdown).await?;
+    if settings.filter.is_empty() {
+        return Ok(outside);
+    }
     let mut walk = Walk::begin(&node.catalogue, node, settings).await?;
     while let Some(files) = walk.next(&mut outside).await? {
         deletes.give_up(&files, &mut applied, shutdown).await?;
+        crash::point(Point::PrunedPage)?;
         if shutdown.requested() {
             return Err(pull::Error::Cancelled.into());
         }

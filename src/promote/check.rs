@@ -113,6 +113,13 @@ fn compared(node: &Node, peer: &PeerStatus) -> Check {
             format!("things changed here since the comparison {when}"),
             "`emsync verify PEER` says how it stands now",
         ),
+        // What was left out is said by `layers`.
+        Some(false) if peer.equal_in_part => Check::not_ok(
+            name,
+            State::Warning,
+            format!("equal in what was compared, which is not everything, {when}"),
+            "`emsync verify PEER --full-listing` once filters and switched-off layers are gone",
+        ),
         Some(false) => Check::not_ok(
             name,
             State::Failed,
@@ -230,7 +237,7 @@ fn room((files, bytes): (u64, u64)) -> Check {
                 "{some} files ({}) went to make room and are at the peer alone",
                 text::bytes(bytes)
             ),
-            "take serve.max_cache away, and read them here while the peer still answers",
+            "take serve.max_cache away, then `emsync fetch PEER --all` while the peer still answers",
         ),
     }
 }

@@ -15,6 +15,7 @@ pub use check::{Fitness, Gap, fitness};
 
 use crate::catalogue;
 use crate::config;
+use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::{NodeId, RecordKey, RecordStatus};
 use crate::node::Node;
@@ -51,6 +52,12 @@ pub enum Error {
     Cancelled,
 }
 
+impl From<crash::Reached> for Error {
+    fn from(reached: crash::Reached) -> Self {
+        Self::Catalogue(reached.into())
+    }
+}
+
 impl Error {
     /// Whether it is worth trying again.
     #[must_use]
@@ -72,6 +79,19 @@ pub struct Promoted {
     pub records: u64,
     /// Records that could not be saved anew, with the reason.
     pub refused: Vec<String>,
+    /// Names of the keys that other nodes present to this one: whose nodes may pull from here by now.
+    pub keys: Vec<String>,
+    /// EMDB nodes among the other peers: they hear of it from nobody.
+    pub emdb_peers: Vec<EmdbPeer>,
+}
+
+/// An EMDB that is a peer of this node.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EmdbPeer {
+    /// What it is called here.
+    pub peer: String,
+    /// Its cluster id.
+    pub cluster_id: NodeId,
 }
 
 /// The cluster id of a peer, by which its records name their master.
@@ -103,12 +123,15 @@ pub async fn promote(
     let (catalogue, own) = (&node.catalogue, &node.config.node.cluster_id);
     let former = cluster_id(node, settings).await?;
     let mut batch = catalogue.batch().await?;
-    batch.succeed(&former, node.seams.clock.now()).await?;
+    batch.succeed(&former, own, node.seams.clock.now()).await?;
     batch.commit().await?;
+    crash::point(Point::PromoteNoted)?;
     let mut promoted = Promoted {
         former,
         records: 0,
         refused: Vec::new(),
+        keys: others_with_a_key(node).await?,
+        emdb_peers: emdb_peers(node, settings).await?,
     };
     let mut after: Option<RecordKey> = None;
     loop {
@@ -146,5 +169,31 @@ pub async fn promote(
             }
         }
         batch.commit().await?;
+        crash::point(Point::PromotePage)?;
     }
+}
+
+/// Who may read from this node, by the names of their keys.
+async fn others_with_a_key(node: &Node) -> Result<Vec<String>, Error> {
+    let keys = node.catalogue.keys().await?.into_iter();
+    let mut names: Vec<String> = keys.map(|key| key.name).collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The enabled peers that are EMDB nodes, apart from the one whose place is taken.
+async fn emdb_peers(node: &Node, former: &config::Peer) -> Result<Vec<EmdbPeer>, Error> {
+    let mut found = Vec::new();
+    let others = node.config.enabled_peers();
+    for peer in others.filter(|peer| peer.name != former.name && !peer.sidecar) {
+        let is_emdb = node.catalogue.peer_node(&peer.name).await?.is_none();
+        if let Some(id) = peer.cluster_id.clone().filter(|_| is_emdb) {
+            found.push(EmdbPeer {
+                peer: peer.name.clone(),
+                cluster_id: id,
+            });
+        }
+    }
+    Ok(found)
 }

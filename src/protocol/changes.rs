@@ -9,10 +9,13 @@ use serde::Serialize;
 use super::listed::BadFile;
 use super::record::BadRecord;
 use super::{Error, form, lenient};
-use crate::model::{AssetId, ListedFile, MediaPath, NodeId, Record, Timestamp};
+use crate::model::{AssetId, ListedFile, MediaPath, NodeId, Record, Succession, Timestamp};
 
 pub use read::parse;
 pub use write::{encode, encode_error};
+
+/// Successions that one node tells another, at most.
+pub const SUCCESSIONS_MOST: usize = 32;
 
 /// What a client asks for; the same fields on every page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +107,12 @@ pub struct Hello {
     pub node: NodeId,
     /// What it can do beyond the common protocol.
     pub features: Vec<String>,
+    /// Which nodes took the place of others, as far as it knows.
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "write::successions"
+    )]
+    pub successions: Vec<Succession>,
 }
 
 /// What a page says about itself and its listing.

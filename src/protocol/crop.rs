@@ -9,6 +9,8 @@ use crate::model::{AssetId, Crop, Record, Sha256};
 
 /// The table.
 pub const TABLE: &str = "assetcrop";
+/// The member that names the asset.
+pub const ASSET: &str = "assetid";
 /// Our own member beside EMDB's: the SHA-256 of the original that the rectangle was drawn on. EMDB keeps it and passes it on.
 const DRAWN_ON: &str = "emsyncoriginal";
 
@@ -54,7 +56,7 @@ pub fn read(record: &Record) -> Result<AssetCrop, BadRecord> {
         side.ok_or_else(|| bad(format!("has a {name} that is no side of a rectangle")))
     };
     Ok(AssetCrop {
-        asset: AssetId::new(text("assetid")?).map_err(|error| bad(error.to_string()))?,
+        asset: AssetId::new(text(ASSET)?).map_err(|error| bad(error.to_string()))?,
         preset: PresetId::new(text("presetid")?),
         crop: Crop {
             x: number("cropx")?,
@@ -88,7 +90,7 @@ pub fn write(row: &AssetCrop, to: &mut Map<String, Value>) {
     let mut set = |name: &str, value: Value| {
         to.insert(name.to_owned(), value);
     };
-    set("assetid", row.asset.as_str().into());
+    set(ASSET, row.asset.as_str().into());
     set("presetid", row.preset.as_str().into());
     set("cropx", x.into());
     set("cropy", y.into());

@@ -224,6 +224,7 @@ fn encode(push: &Push, records: &[StoredRecord], offers: &Offers, since: Timesta
         catalog: push.catalog.to_string(),
         since: Some(since),
         hello: Some(Hello {
+            successions: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: push.own.clone(),
             features: Vec::new(),

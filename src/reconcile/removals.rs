@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use super::deletes::{Applied, Deletes, Error, LEASE};
 use super::due::Due;
-use crate::catalogue::{FileRow, Job};
+use crate::catalogue::{Batch, FileRow, Job};
 use crate::crash::{self, Point};
-use crate::model::MediaPath;
 use crate::model::job::RemoveJob;
+use crate::model::{MediaFile, MediaPath, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Name, Store, Twins};
 
@@ -29,13 +29,37 @@ impl Deletes<'_> {
         let now = self.seams.clock.now();
         let mut batch = self.catalogue.batch().await?;
         for FileRow { file, .. } in files {
-            self.forget(&mut batch, &file.asset, &RemoveJob::of(file), now)
-                .await?;
+            self.forget_in(&mut batch, file, now).await?;
         }
-        // What a killed run left in the middle is finished with these.
+        batch.commit().await?;
+        crash::point(Point::GivenUpRows)?;
+        self.finish(applied, shutdown).await
+    }
+
+    /// Forgets a file in a batch of the caller's, and wishes its bytes into the trash; [`finish`](Self::finish) grants that wish once
+    /// the batch is committed, whoever made it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn forget_in(
+        &self,
+        batch: &mut Batch,
+        file: &MediaFile,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.forget(batch, &file.asset, &RemoveJob::of(file), now)
+            .await
+    }
+
+    /// Takes away what no row names any more, with what a killed process left in the middle.
+    ///
+    /// # Errors
+    /// [`Error`]; what was done before stays done.
+    pub async fn finish(&self, applied: &mut Applied, shutdown: &Shutdown) -> Result<(), Error> {
+        let mut batch = self.catalogue.batch().await?;
+        let now = self.seams.clock.now();
         batch.take_back_leases(self.peer, now).await?;
         batch.commit().await?;
-        crash::point(Point::RemoveRows)?;
         self.take_away(applied, shutdown).await
     }
 

@@ -2,14 +2,18 @@
 
 use std::io::Read as _;
 
+use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
 
-use super::Error;
 use super::plan::{Back, FileBack, Source};
-use crate::catalogue::{Placed, Wanted};
+use super::{Error, records};
+use crate::catalogue::{Batch, Placed, StoredRecord, Wanted};
+use crate::crash::{self, Point};
 use crate::edits;
-use crate::model::{FileKind, Hasher, MediaFile, MediaPath};
+use crate::model::{Hasher, MediaFile, RecordKey};
 use crate::node::Node;
+use crate::reconcile::deletes::{Applied, Deletes};
+use crate::shutdown::Shutdown;
 use crate::store::{OpenFile, Publish, Staged, Staging};
 use crate::trash::shown;
 
@@ -32,38 +36,24 @@ impl<E: Into<Error>> From<E> for Failed {
     }
 }
 
-/// Takes an asset back.
-pub(super) async fn out(node: &Node, back: &Back) -> Result<(), Failed> {
+/// Takes an asset back. What is to go has a job in the batch that takes its row, so that a kill leaves nothing that nobody knows of.
+pub(super) async fn out(node: &Node, back: &Back, deletes: &Deletes<'_>) -> Result<(), Failed> {
     let mut rows = Vec::with_capacity(back.files.len());
     let staging = node.store.staging(ACTIVITY)?;
     for file in &back.files {
-        rows.push(bring(node, &staging, file).await?);
+        rows.push(bring(node, &staging, file, &back.superfluous).await?);
     }
     let now = node.seams.clock.now();
     let mut batch = node.catalogue.batch().await?;
-    let mut known = batch.stored(std::slice::from_ref(&back.key)).await?;
-    let known = known.remove(&back.key);
-    let content = |stored: &Option<crate::catalogue::StoredRecord>| {
-        stored.as_ref().map(|stored| stored.record.content)
-    };
-    if content(&known) != content(&back.now) {
-        let why = "it changed meanwhile; nothing was restored, ask again";
-        return Err(Failed::One(why.to_owned()));
-    }
-    if let Some(members) = &back.members {
-        let edit = edits::back_to(node, &back.key, known.as_ref(), members.clone())
-            .map_err(|error| Failed::One(error.to_string()))?;
-        // What came from a peer goes on coming from there.
-        let origin = match &known {
-            Some(known) if edit.master != node.config.node.cluster_id => known.origin.as_str(),
-            _ => "",
-        };
-        batch.put_records(&[&edit.record], origin, now).await?;
-    }
+    record(
+        node,
+        &mut batch,
+        (&back.key, &back.now),
+        back.members.as_ref(),
+    )
+    .await?;
     for file in &back.superfluous {
-        batch
-            .forget_file(file.kind, &file.path, &file.asset, &file.sha256, now)
-            .await?;
+        deletes.forget_in(&mut batch, file, now).await?;
     }
     let mut ids = Vec::new();
     for (row, file) in rows.iter().zip(&back.files) {
@@ -74,11 +64,59 @@ pub(super) async fn out(node: &Node, back: &Back) -> Result<(), Failed> {
     }
     batch.forget_former(&ids).await?;
     batch.commit().await?;
-    tidy(node, back, &rows).await
+    crash::point(Point::RestoreRows)?;
+    if !back.superfluous.is_empty() {
+        let mut gone = Applied::default();
+        deletes.finish(&mut gone, &Shutdown::new()).await?;
+    }
+    empty(node, back).await
 }
 
-/// Publishes an original of then; answers what its row says.
-async fn bring(node: &Node, staging: &Staging, file: &FileBack) -> Result<MediaFile, Failed> {
+/// Takes a record of another table back.
+pub(super) async fn record_out(node: &Node, back: &records::Back) -> Result<(), Failed> {
+    let mut batch = node.catalogue.batch().await?;
+    let known = (&back.key, &back.now);
+    record(node, &mut batch, known, Some(&back.members)).await?;
+    Ok(batch.commit().await?)
+}
+
+/// Puts the members of then into the place of those of now, which must be as they were when that was planned.
+async fn record(
+    node: &Node,
+    batch: &mut Batch,
+    (key, planned): (&RecordKey, &Option<StoredRecord>),
+    members: Option<&Map<String, Value>>,
+) -> Result<(), Failed> {
+    let known = batch.stored(std::slice::from_ref(key)).await?.remove(key);
+    let content =
+        |stored: &Option<StoredRecord>| stored.as_ref().map(|stored| stored.record.content);
+    if content(&known) != content(planned) {
+        let why = "it changed meanwhile; nothing was restored, ask again";
+        return Err(Failed::One(why.to_owned()));
+    }
+    let Some(members) = members else {
+        return Ok(());
+    };
+    let edit = edits::back_to(node, key, known.as_ref(), members.clone())
+        .map_err(|error| Failed::One(error.to_string()))?;
+    // What came from a peer goes on coming from there.
+    let origin = match &known {
+        Some(known) if edit.master != node.config.node.cluster_id => known.origin.as_str(),
+        _ => "",
+    };
+    let now = node.seams.clock.now();
+    batch.put_records(&[&edit.record], origin, now).await?;
+    Ok(())
+}
+
+/// Publishes an original of then; answers what its row says. Where files of its own that go anyway lie below its name, they go first: a
+/// folder is in the way. A kill after that leaves them in the trash alone, and the same restore goes on.
+async fn bring(
+    node: &Node,
+    staging: &Staging,
+    file: &FileBack,
+    superfluous: &[MediaFile],
+) -> Result<MediaFile, Failed> {
     let former = &file.former.file;
     let place = match &file.place {
         Some(place) => place.clone(),
@@ -99,6 +137,10 @@ async fn bring(node: &Node, staging: &Staging, file: &FileBack) -> Result<MediaF
     };
     let (store, staging) = (node.store.clone(), staging.clone());
     let (wanted, to) = (former.clone(), place.clone());
+    let below = superfluous
+        .iter()
+        .filter(|file| file.kind == former.kind && file.place().below(&place).is_some());
+    let in_the_way: Vec<MediaFile> = below.cloned().collect();
     let source = match &file.source {
         Source::Trash(item) => Source::Trash(item.clone()),
         Source::Here(file) => Source::Here(file.clone()),
@@ -116,6 +158,9 @@ async fn bring(node: &Node, staging: &Staging, file: &FileBack) -> Result<MediaF
             Ok(staged) => staged,
             Err(why) => return Ok(Err(format!("{name}: {why}"))),
         };
+        for file in &in_the_way {
+            store.trash(file.kind, file.place())?;
+        }
         let publish = Publish {
             content: staged.into(),
             kind: wanted.kind,
@@ -130,7 +175,10 @@ async fn bring(node: &Node, staging: &Staging, file: &FileBack) -> Result<MediaF
         }
     });
     match published.await.map_err(|_| Failed::All(Error::Worker))? {
-        Ok(Ok(())) => Ok(former.clone().at(place)),
+        Ok(Ok(())) => {
+            crash::point(Point::RestorePublished)?;
+            Ok(former.clone().at(place))
+        }
         Ok(Err(why)) => Err(Failed::One(why)),
         Err(error) => Err(Failed::All(error)),
     }
@@ -162,30 +210,14 @@ fn copied(
         .ok_or_else(|| "its bytes are not those of then any more".to_owned()))
 }
 
-/// Takes away what has no row any more: files that are not named, and what the trash need not keep.
-async fn tidy(node: &Node, back: &Back, rows: &[MediaFile]) -> Result<(), Failed> {
-    let kept = |file: &MediaFile| {
-        rows.iter()
-            .any(|row| (row.kind, row.place()) == (file.kind, file.place()))
-    };
-    let gone: Vec<(FileKind, MediaPath)> = back
-        .superfluous
-        .iter()
-        .filter(|file| !kept(file))
-        .map(|file| (file.kind, file.place().clone()))
-        .collect();
+/// Empties the slots of the trash whose files are back: their rows are in.
+async fn empty(node: &Node, back: &Back) -> Result<(), Failed> {
     let items = back.files.iter().filter_map(|file| match &file.source {
         Source::Trash(item) => Some(item.clone()),
         Source::Here(_) => None,
     });
     let (store, items) = (node.store.clone(), items.collect::<Vec<_>>());
     let done = spawn_blocking(move || {
-        for (kind, place) in gone {
-            if let Err(error) = store.trash(kind, &place) {
-                tracing::warn!(path = %place, %error, "has no row any more, and stays");
-            }
-        }
-        // The rows are in: what stays in the trash goes with its slot.
         for item in items {
             if let Err(error) = store.empty_one(&item) {
                 tracing::warn!(path = %item.path, %error, "restored, and still in the trash as well");

@@ -1,7 +1,7 @@
 //! Going back: records and originals as they were at a moment.
 //!
 //! ```text
-//! record       its version of then, as a new edit of ours            the version of now becomes a former one
+//! record       its version of then, as a new edit of ours            the version of now becomes a former one; of every table
 //! original     of then from the trash, or from an equal file here    the one of now goes to the trash
 //! renditions   made again, where this node makes them
 //! newer        stays, or is deleted under the guard where that is asked for
@@ -10,81 +10,34 @@
 //! So a restore is a change like any other: it goes to every peer, and another restore takes it back. Nothing is restored by halves:
 //! where the original of then is not to be had, the asset stays as it is, and it is said why.
 //!
-//! Bytes come before rows here as everywhere. A kill leaves the original of then under the row of now; the same restore, asked for again,
-//! goes on from there.
+//! Bytes come before rows here as everywhere. A kill leaves the original of then under the row of now, rows without renditions, or
+//! bytes without a row, for which there is a job; and a note, by which `emsync status` says so. The same restore, asked for again, goes on
+//! from there.
 
 mod carry;
+mod error;
 mod moment;
 mod plan;
+mod records;
 
+pub use error::Error;
 pub use moment::moment;
 
 use std::collections::HashSet;
 
-use crate::catalogue;
 use crate::config::MaxDelete;
-use crate::error::Class;
-use crate::model::{AssetId, RecordKey, Timestamp};
+use crate::crash::{self, Point};
+use crate::model::{AssetId, Module, RecordKey, Timestamp};
 use crate::monitor::Silent;
-use crate::node::{self, Node};
-use crate::reconcile::deletes::{self, Deletes};
+use crate::node::Node;
+use crate::reconcile::deletes::{Applied, Deletes};
 use crate::reconcile::guard;
-use crate::renditions::{self, rebuild};
+use crate::renditions::rebuild;
 use crate::shutdown::Shutdown;
-use crate::{store, trash};
 use plan::{Plan, Planner};
 
 /// Assets planned at a time: each page walks the trash once.
 const PAGE: usize = 500;
-
-/// What can go wrong with a restore as a whole.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The catalogue failed.
-    #[error(transparent)]
-    Catalogue(#[from] catalogue::Error),
-    /// The media store failed.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The trash cannot be read.
-    #[error(transparent)]
-    Trash(#[from] trash::Error),
-    /// A lock cannot be taken.
-    #[error(transparent)]
-    Node(#[from] node::Error),
-    /// A newer asset cannot be deleted.
-    #[error(transparent)]
-    Deletes(#[from] deletes::Error),
-    /// Categories or renditions.
-    #[error(transparent)]
-    Renditions(#[from] renditions::Error),
-    /// Neither here nor among what was here.
-    #[error("there is no asset {asset} here, and none of that id was here")]
-    NoAsset {
-        /// What was asked for.
-        asset: AssetId,
-    },
-    /// A thread of ours died.
-    #[error("a worker of the restore ended unexpectedly")]
-    Worker,
-}
-
-impl Error {
-    /// Whether it is worth trying again.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match self {
-            Self::Catalogue(error) => error.class(),
-            Self::Store(error) => error.class(),
-            Self::Trash(error) => error.class(),
-            Self::Node(error) => error.class(),
-            Self::Deletes(error) => error.class(),
-            Self::Renditions(error) => error.class(),
-            Self::NoAsset { .. } => Class::Permanent,
-            Self::Worker => Class::Transient,
-        }
-    }
-}
 
 /// Which assets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +46,9 @@ pub enum Which {
     Asset(AssetId),
     /// Those in a category, then or now, by its id or its path.
     Category(String),
-    /// All.
+    /// Records of a table other than assets.
+    Table(Module),
+    /// All assets, and the records of every other table.
     All,
 }
 
@@ -112,12 +67,15 @@ pub struct Options {
     pub dry_run: bool,
 }
 
-/// What became, or would become, of one asset.
+/// What became, or would become, of one record.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Told {
-    /// Its id.
-    pub asset: String,
-    /// Where it lies, or lay.
+    /// Its table and id, as `category/sea`.
+    pub record: String,
+    /// Its id, of an asset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asset: Option<String>,
+    /// Where an asset lies, or lay.
     pub path: Option<String>,
     /// What is done, in words.
     pub does: Vec<String>,
@@ -127,26 +85,42 @@ pub struct Told {
     pub error: Option<String>,
 }
 
+impl Told {
+    /// Nothing yet of this record.
+    fn of(key: &RecordKey) -> Self {
+        Self {
+            record: key.to_string(),
+            asset: key.module.is_asset().then(|| key.id.clone()),
+            path: None,
+            does: Vec::new(),
+            done: false,
+            error: None,
+        }
+    }
+}
+
 /// What a restore did, or would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Report {
     /// Assets that went back to what they were.
     pub restored: u64,
-    /// Of those, assets that were deleted.
+    /// Records of other tables that did.
+    pub records: u64,
+    /// Assets among the restored that were deleted.
     pub undeleted: u64,
     /// Originals that came back.
     pub originals: u64,
-    /// Assets that did not exist then, and were deleted.
+    /// Assets and other records that did not exist then, and were deleted.
     pub deleted: u64,
-    /// Assets that did not exist then, and stay.
+    /// Assets and other records that did not exist then, and stay.
     pub newer: u64,
     /// Deletes that the guard holds.
     pub held: u64,
-    /// Assets that cannot be restored.
+    /// Assets and other records that cannot be restored.
     pub failed: u64,
 }
 
-/// Goes back. `tell` hears of every asset that is not as it was then.
+/// Goes back. `tell` hears of every record that is not as it was then.
 ///
 /// # Errors
 /// [`Error`]; what was restored until then is. What is the matter with one asset is told, and keeps no other from it.
@@ -163,6 +137,7 @@ pub async fn restore(
         report: Report::default(),
         remade: Vec::new(),
         newer: Vec::new(),
+        is_noted: false,
     };
     let mut locks = Vec::new();
     if !options.dry_run {
@@ -172,8 +147,13 @@ pub async fn restore(
     }
     restore.run(tell, shutdown).await?;
     drop(locks);
-    if !restore.remade.is_empty() && !shutdown.requested() {
+    if !options.dry_run && !restore.remade.is_empty() && !shutdown.requested() {
+        crash::point(Point::RestoreRendering)?;
         restore.render(shutdown).await?;
+    }
+    // Whatever ends it before this leaves the note: `status` says that the same restore is to be asked for again.
+    if !options.dry_run && !shutdown.requested() && node.catalogue.open_restore().await?.is_some() {
+        note(node, None).await?;
     }
     Ok(restore.report)
 }
@@ -184,10 +164,12 @@ struct Restore<'a> {
     /// The id of the category that is asked for.
     category: Option<HashSet<String>>,
     report: Report,
-    /// Assets whose originals are others now.
+    /// Assets whose originals are others now, or were made so by a restore that may not have come to their renditions.
     remade: Vec<AssetId>,
     /// Assets that did not exist then.
     newer: Vec<RecordKey>,
+    /// Whether it is noted that a restore is under way.
+    is_noted: bool,
 }
 
 impl Restore<'_> {
@@ -201,12 +183,23 @@ impl Restore<'_> {
             let id = rebuild::category(catalogue, name, true).await?;
             self.category = Some(HashSet::from([id]));
         }
+        if !self.options.dry_run {
+            // What a killed restore left without a row.
+            let mut gone = Applied::default();
+            deletes_of(self.node).finish(&mut gone, stop).await?;
+        }
+        // Before the assets that name them.
+        match &self.options.which {
+            Which::All => self.records(None, tell, stop).await?,
+            Which::Table(table) => self.records(Some(table), tell, stop).await?,
+            Which::Asset(_) | Which::Category(_) => {}
+        }
         let mut after = String::new();
         while !stop.requested() {
             let ids = match &self.options.which {
                 Which::Asset(asset) if after.is_empty() => vec![asset.to_string()],
-                Which::Asset(_) => Vec::new(),
-                _ => {
+                Which::Asset(_) | Which::Table(_) => Vec::new(),
+                Which::Category(_) | Which::All => {
                     catalogue
                         .assets_changed_since(self.options.to, &after, PAGE)
                         .await?
@@ -231,9 +224,67 @@ impl Restore<'_> {
         self.delete_newer(tell).await
     }
 
+    /// The records of one table, or of every one but that of assets.
+    async fn records(
+        &mut self,
+        table: Option<&Module>,
+        tell: &mut (dyn FnMut(&Told) + Send),
+        stop: &Shutdown,
+    ) -> Result<(), Error> {
+        let (node, to) = (self.node, self.options.to);
+        let mut after: Option<RecordKey> = None;
+        while !stop.requested() {
+            let keys = (node.catalogue)
+                .records_changed_since((table, to), after.as_ref(), PAGE)
+                .await?;
+            let Some(last) = keys.last() else { break };
+            after = Some(last.clone());
+            for key in keys {
+                if stop.requested() {
+                    break;
+                }
+                let back = match records::plan(node, &key, to).await? {
+                    records::Plan::Nothing => continue,
+                    records::Plan::Newer(stored) => {
+                        self.newer.push(stored.record.key);
+                        continue;
+                    }
+                    records::Plan::Failed(told) => {
+                        self.report.failed += 1;
+                        tell(&told);
+                        continue;
+                    }
+                    records::Plan::Back(back) => back,
+                };
+                let mut told = back.told();
+                if !self.options.dry_run {
+                    self.note().await?;
+                    match carry::record_out(node, &back).await {
+                        Ok(()) => {
+                            told.done = true;
+                            self.remade.extend(back.shows_another_part());
+                        }
+                        Err(carry::Failed::All(error)) => return Err(error),
+                        Err(carry::Failed::One(why)) => told.error = Some(why),
+                    }
+                }
+                match told.error {
+                    Some(_) => self.report.failed += 1,
+                    None => self.report.records += 1,
+                }
+                tell(&told);
+            }
+        }
+        Ok(())
+    }
+
     async fn one(&mut self, plan: Plan, tell: &mut (dyn FnMut(&Told) + Send)) -> Result<(), Error> {
         let (back, mut told) = match plan {
             Plan::Nothing => return Ok(()),
+            Plan::BackAlready(asset) => {
+                self.remade.push(asset);
+                return Ok(());
+            }
             Plan::Newer(stored) => {
                 self.newer.push(stored.record.key);
                 return Ok(());
@@ -249,7 +300,8 @@ impl Restore<'_> {
             }
         };
         if !self.options.dry_run {
-            match carry::out(self.node, &back).await {
+            self.note().await?;
+            match carry::out(self.node, &back, &deletes_of(self.node)).await {
                 Ok(()) => told.done = true,
                 Err(carry::Failed::All(error)) => return Err(error),
                 Err(carry::Failed::One(why)) => {
@@ -270,6 +322,15 @@ impl Restore<'_> {
         Ok(())
     }
 
+    /// Notes before the first change that there is one.
+    async fn note(&mut self) -> Result<(), Error> {
+        if !self.is_noted {
+            note(self.node, Some(self.options.to)).await?;
+            self.is_noted = true;
+        }
+        Ok(())
+    }
+
     /// Deletes what did not exist then, where that is asked for and the guard lets it.
     async fn delete_newer(&mut self, tell: &mut (dyn FnMut(&Told) + Send)) -> Result<(), Error> {
         let newer = std::mem::take(&mut self.newer);
@@ -283,15 +344,7 @@ impl Restore<'_> {
         if self.options.delete_newer && !lets {
             self.report.held = count;
         }
-        let deletes = Deletes {
-            peer: "",
-            own: &self.node.config.node.cluster_id,
-            catalogue: &self.node.catalogue,
-            store: &self.node.store,
-            seams: &self.node.seams,
-            monitor: &Silent,
-            master: None,
-        };
+        let deletes = deletes_of(self.node);
         for key in newer {
             let Some(stored) = self.node.catalogue.record(&key).await? else {
                 continue;
@@ -333,5 +386,25 @@ impl Restore<'_> {
         let monitor = std::sync::Arc::new(Silent);
         rebuild::rebuild(self.node, rebuild::ACTIVITY, &which, false, monitor, stop).await?;
         Ok(())
+    }
+}
+
+/// Notes that a restore is under way to a moment, or that none is.
+async fn note(node: &Node, to: Option<Timestamp>) -> Result<(), Error> {
+    let mut batch = node.catalogue.batch().await?;
+    batch.note_restore(to).await?;
+    Ok(batch.commit().await?)
+}
+
+/// What takes files away here, on behalf of nobody but this node.
+fn deletes_of(node: &Node) -> Deletes<'_> {
+    Deletes {
+        peer: "",
+        own: &node.config.node.cluster_id,
+        catalogue: &node.catalogue,
+        store: &node.store,
+        seams: &node.seams,
+        monitor: &Silent,
+        master: None,
     }
 }

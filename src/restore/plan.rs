@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Error, Told};
+use super::{Error, Told, records};
 use crate::catalogue::{FileRow, Former, Reason, StoredRecord, Then};
 use crate::model::{
-    Asset, AssetId, FileKind, ListedFile, MediaFile, MediaPath, Module, Record, RecordKey,
+    Asset, AssetId, FileKind, ListedFile, MediaFile, MediaPath, Module, NodeId, Record, RecordKey,
     Timestamp,
 };
 use crate::node::Node;
@@ -23,6 +23,8 @@ const PAGE: usize = 500;
 pub(super) enum Plan {
     /// It is as it was.
     Nothing,
+    /// The same, and its original came here since then: an earlier restore brought it back.
+    BackAlready(AssetId),
     /// It did not exist then.
     Newer(Box<StoredRecord>),
     /// It goes back.
@@ -40,6 +42,8 @@ pub(super) struct Back {
     /// Its members of then, where they are others.
     pub(super) members: Option<Map<String, Value>>,
     pub(super) undeletes: bool,
+    /// Who owns it, where that is not this node.
+    owner: Option<NodeId>,
     /// Originals that come back.
     pub(super) files: Vec<FileBack>,
     /// Files that it does not name then.
@@ -72,6 +76,8 @@ impl Back {
         } else if self.members.is_some() {
             does.push("its record goes back".to_owned());
         }
+        // Only its record: files are for their owner to restore.
+        does.extend(self.owner.as_ref().map(records::of_another));
         for file in &self.files {
             let from = match &file.source {
                 Source::Trash(item) => format!("from the trash ({})", item.id()),
@@ -86,11 +92,9 @@ impl Back {
             does.push(format!("{name} goes to the trash"));
         }
         Told {
-            asset: self.asset.to_string(),
             path: Some(self.path.clone()),
             does,
-            done: false,
-            error: None,
+            ..Told::of(&self.key)
         }
     }
 }
@@ -99,11 +103,8 @@ impl Back {
 pub(super) fn newer(stored: &StoredRecord) -> Told {
     let asset = record::asset(&stored.record).ok();
     Told {
-        asset: stored.record.key.id.clone(),
         path: asset.map(|asset| asset.source_path.to_string()),
-        does: Vec::new(),
-        done: false,
-        error: None,
+        ..Told::of(&stored.record.key)
     }
 }
 
@@ -176,7 +177,7 @@ impl<'a> Planner<'a> {
         let key = asset_id.key();
         let now = catalogue.record(&key).await?;
         let live = now.as_ref().filter(|now| !now.record.is_deleted());
-        let then = catalogue.asset_at(id, self.to).await?;
+        let then = catalogue.record_at(&key, self.to).await?;
         let source = match then {
             Then::AsNow => live.map(|live| live.record.source.clone()),
             Then::Was {
@@ -193,11 +194,9 @@ impl<'a> Planner<'a> {
         };
         let failed = |why: String, path: Option<String>| {
             Ok(Drafted::Done(Plan::Failed(Told {
-                asset: id.to_owned(),
                 path,
-                does: Vec::new(),
-                done: false,
                 error: Some(why),
+                ..Told::of(&key)
             })))
         };
         let raw = RawValue::from_string(source).map_err(|error| error.to_string());
@@ -233,16 +232,21 @@ impl<'a> Planner<'a> {
             None => Some(members),
         };
         if members.is_none() && wanted.is_empty() && superfluous.is_empty() {
-            return Ok(Drafted::Done(Plan::Nothing));
+            let mut originals = (rows.iter()).filter(|row| row.file.kind == FileKind::Original);
+            let came_back = originals.any(|row| row.received_at > self.to);
+            return Ok(Drafted::Done(match came_back {
+                true => Plan::BackAlready(asset_id),
+                false => Plan::Nothing,
+            }));
         }
         let undeletes = live.is_none();
         let touches_files = undeletes || !wanted.is_empty() || !superfluous.is_empty();
         let owner = now.as_ref().and_then(|now| now.record.status.as_ref());
-        let is_ours = owner.is_none_or(|status| status.master == self.node.config.node.cluster_id);
-        if let Some(owner) = owner.filter(|_| touches_files && !is_ours) {
+        let owner = owner.map(|status| status.master.clone());
+        let owner = owner.filter(|master| *master != self.node.config.node.cluster_id);
+        if let Some(owner) = owner.as_ref().filter(|_| touches_files) {
             let why = format!(
-                "its file is owned by {}: restore it there, or copy the bytes out with `emsync trash restore --to`",
-                owner.master
+                "its file is owned by {owner}: restore it there, or copy the bytes out with `emsync trash restore --to`"
             );
             return failed(why, Some(path));
         }
@@ -253,6 +257,7 @@ impl<'a> Planner<'a> {
                 now,
                 members,
                 undeletes,
+                owner,
                 files: Vec::new(),
                 superfluous,
                 path,
@@ -379,7 +384,7 @@ fn states(stated: &ListedFile, file: &MediaFile) -> bool {
 }
 
 /// Whether two records say the same; how far renditions are is nothing that a person said.
-fn is_same(one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
+pub(super) fn is_same(one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
     let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
     names
         .into_iter()

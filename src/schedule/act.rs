@@ -7,6 +7,7 @@ use super::log::Level;
 use super::watch::Watch;
 use crate::catalogue::RunOutcome;
 use crate::config::{self, Action, Event};
+use crate::edge;
 use crate::error::{Class, chain};
 use crate::monitor::RunReport;
 use crate::node::Node;
@@ -103,7 +104,8 @@ impl Run<'_> {
             ..Options::of(Scope::Changes)
         };
         let (watch, with) = (Arc::clone(self.watch), (peer, ways));
-        let done = pipeline::exchange(self.node, with, options, watch, self.stop).await;
+        let exchange = pipeline::exchange(self.node, with, options, watch, self.stop);
+        let done = edge::beside(self.node, self.stop, exchange).await;
         Done::of(done)
     }
 

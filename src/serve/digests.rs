@@ -10,6 +10,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 
 use super::error::{self, Error};
+use super::feed;
 use super::node::Node;
 use super::request::Asked;
 use crate::catalogue::Span;
@@ -118,7 +119,27 @@ async fn items(
             }
         }
     }
-    Ok(pairs.iter().map(|(_, tag)| found.remove(tag)).collect())
+    let mut items: Vec<_> = pairs.iter().map(|(_, tag)| found.remove(tag)).collect();
+    if table.is_asset() {
+        mark_partial(node, &mut items).await?;
+    }
+    Ok(items)
+}
+
+/// Marks the assets whose files are here in part only, as a listing does.
+async fn mark_partial(node: &Node, items: &mut [Option<Item>]) -> Result<(), Error> {
+    let keys: Vec<_> = items
+        .iter()
+        .flatten()
+        .map(|item| item.key.clone())
+        .collect();
+    let stored: Vec<_> = node.catalogue.stored(&keys).await?.into_values().collect();
+    let partial = feed::left_out(node, &stored, node.seams.clock.now()).await?;
+    for item in items.iter_mut().flatten() {
+        let asset = item.key.as_asset();
+        item.partial = asset.is_some_and(|asset| partial.contains(&asset));
+    }
+    Ok(())
 }
 
 fn binary(body: Vec<u8>) -> Response {

@@ -34,6 +34,11 @@ pub enum Error {
     /// What was handed in is not taken.
     #[error(transparent)]
     Receive(#[from] receive::Error),
+    /// A former master asks before what it saved meanwhile was heard of.
+    #[error(
+        "this node has taken your place, and first pulls what was saved with you since; ask again"
+    )]
+    Postponed,
     /// There is nothing of this name.
     #[error("nothing of this name")]
     NotFound,
@@ -139,7 +144,7 @@ impl Error {
             Self::Receive(error) => error.class(),
             Self::Edge(error) => error.class(),
             Self::Slow | Self::Body { .. } | Self::CursorLost | Self::Panicked => Class::Transient,
-            Self::Read { .. } => Class::Transient,
+            Self::Read { .. } | Self::Postponed => Class::Transient,
             Self::Damaged { .. } | Self::Rotten { .. } => Class::Corrupt,
             Self::Listen { .. }
             | Self::Refused

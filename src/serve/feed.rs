@@ -13,6 +13,7 @@ use super::request::Asked;
 use crate::catalogue::{FileRow, StoredRecord, Window};
 use crate::model::job::fetched_path;
 use crate::model::{AssetId, FileKind, ListedFile, Record, Timestamp};
+use crate::protocol::changes::SUCCESSIONS_MOST;
 use crate::protocol::{AssetListing, ChangesRequest, Hello, PageHead, Status, changes, record};
 
 /// What our peers may rely on beyond the common protocol.
@@ -56,7 +57,7 @@ pub(super) async fn changes(node: &Node, asked: &Asked) -> Result<Response, Erro
         session,
         catalog: node.settings.catalog.to_string(),
         since: Some(back(now, request.ago_ms)),
-        hello: Some(hello(node)),
+        hello: Some(hello(node).await?),
     };
     let body = changes::encode(&head, &records, &files);
     Ok(error::json(StatusCode::OK, body))
@@ -97,16 +98,19 @@ fn back(now: Timestamp, ago_ms: i64) -> Timestamp {
     Timestamp::from_millis(now.as_millis().saturating_sub(ago_ms).max(0))
 }
 
-fn hello(node: &Node) -> Hello {
-    Hello {
+async fn hello(node: &Node) -> Result<Hello, Error> {
+    let known = node.catalogue.successions().await?.into_iter();
+    let successions = known.map(|known| known.succession).take(SUCCESSIONS_MOST);
+    Ok(Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: node.settings.node.clone(),
         features: FEATURES.iter().map(|&feature| feature.to_owned()).collect(),
-    }
+        successions: successions.collect(),
+    })
 }
 
 /// The assets of a page whose files the filter of their peer leaves out: of what this node lacks of them nothing follows.
-async fn left_out(
+pub(super) async fn left_out(
     node: &Node,
     page: &[StoredRecord],
     now: Timestamp,

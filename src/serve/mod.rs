@@ -22,6 +22,7 @@ mod known;
 mod listings;
 mod node;
 mod path;
+mod postponed;
 mod range;
 mod receive;
 mod request;

@@ -18,7 +18,7 @@ use super::listings::Listings;
 use super::path::{self, Endpoint, HandIn};
 use super::request::Asked;
 use super::tls::Certificate;
-use super::{auth, digests, feed, files, receive, search, status, uploads};
+use super::{auth, digests, feed, files, postponed, receive, search, status, uploads};
 use crate::catalogue::Catalogue;
 use crate::config::{GRANTING, Peer};
 use crate::edge::Edge;
@@ -74,6 +74,8 @@ pub struct Node {
     page: Option<Router>,
     /// The names of its peers.
     pub(super) peers: Vec<String>,
+    /// The peers of which the configuration says the cluster id, with that.
+    pub(super) told_ids: Vec<(String, NodeId)>,
     /// What the files of its peers are narrowed to, by their names; only those that leave something out.
     pub(super) filters: Vec<(String, Filter)>,
 }
@@ -109,6 +111,7 @@ impl Node {
             edge: None,
             page: None,
             peers: Vec::new(),
+            told_ids: Vec::new(),
             filters: Vec::new(),
         }
     }
@@ -117,6 +120,8 @@ impl Node {
     #[must_use]
     pub fn holding_parts(mut self, peers: &[Peer]) -> Self {
         self.peers = peers.iter().map(|peer| peer.name.clone()).collect();
+        let told = |peer: &Peer| Some((peer.name.clone(), peer.cluster_id.clone()?));
+        self.told_ids = peers.iter().filter_map(told).collect();
         let narrowed = peers.iter().filter(|peer| !peer.filter.is_empty());
         self.filters = narrowed
             .map(|peer| (peer.name.clone(), peer.filter.clone()))
@@ -240,7 +245,10 @@ async fn handle(
     if let Endpoint::File(kind, path) = endpoint {
         return files::file(&node, kind, &path, &asked).await;
     }
-    auth::authenticate(&node, &asked).await?;
+    let key = auth::authenticate(&node, &asked).await?;
+    if matches!(endpoint, Endpoint::Changes | Endpoint::Uploads) {
+        postponed::check(&node, &key).await?;
+    }
     match endpoint {
         Endpoint::Changes => feed::changes(&node, &asked).await,
         Endpoint::Uploads => uploads::uploads(node, &asked).await,

@@ -74,7 +74,7 @@ fn the_former_catalogue_is_kept_and_what_is_no_copy_is_refused() {
         let names = fs::read_dir(place.path("m/state")).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names
-            .filter(|name| name.starts_with("emsync.db.damaged-"))
+            .filter(|name| name.starts_with("emsync.db.former-"))
             .count()
     };
     // Cut off, of another kind, with a page that is not as it was, missing.
@@ -104,7 +104,7 @@ fn the_former_catalogue_is_kept_and_what_is_no_copy_is_refused() {
     let aside = fs::read_dir(place.path("m/state"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let aside = aside.filter(|path| path.to_string_lossy().contains("emsync.db.damaged-"));
+    let aside = aside.filter(|path| path.to_string_lossy().contains("emsync.db.former-"));
     assert!(
         aside
             .into_iter()

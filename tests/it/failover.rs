@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use emsync::model::{FileKind, Sha256};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::program::{Program, Serving};
 
@@ -127,15 +127,18 @@ fn a_mirror_takes_the_place_of_its_master_which_comes_back_with_edits_of_its_own
     assert_eq!(done["promoted"]["former"], "old-0001", "{done}");
     let taken = done["promoted"]["records"].as_u64().unwrap();
     assert!(taken >= ORIGINALS as u64, "{done}");
-    let again = new
-        .run(&["promote", master, "--force", "--json"])
-        .well()
-        .json();
-    assert_eq!(
-        again["promoted"]["records"],
-        json!(0),
+    let again = new.run(&["promote", master, "--force"]).well().stdout;
+    assert!(
+        again.contains("\n0 records of old-0001 are"),
         "twice equals once: {again}"
     );
+    // What is to be typed on the other nodes.
+    for line in [
+        "emsync peer add new --url http://HOST:7700/assets --key-file",
+        "clustername new-0001",
+    ] {
+        assert!(again.contains(line), "{again}");
+    }
     // Edits here are the master's now.
     put(new, a, "from the new master");
     put(new, c, "from the new master alone");
@@ -169,6 +172,18 @@ fn a_mirror_takes_the_place_of_its_master_which_comes_back_with_edits_of_its_own
     for _ in 0..3 {
         old.run(&["sync", master]);
         new.run(&["sync", master]);
+    }
+    // It says so to whoever pulls from it, who need not know the new one.
+    let third = Program::init(&world.dir.path().join("third"), "third-0001");
+    third.pull_from(old, &serving.url);
+    third.run(&["pull", master, "--exclude", "*"]);
+    for (node, line) in [
+        (old, "this node's place was taken by new-0001"),
+        (new, "peer master: its place was taken by this node"),
+        (&third, "peer master: its place was taken by new-0001"),
+    ] {
+        let status = node.run(&["status"]).well().stdout;
+        assert!(status.contains(line), "{status}");
     }
     for (node, who) in [(old, "old"), (new, "new")] {
         assert_eq!(headline(node, a), "from the new master", "{who}");

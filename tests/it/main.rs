@@ -32,6 +32,7 @@ mod golden;
 mod hazards;
 mod heirs;
 mod hostile;
+mod howto;
 mod idle;
 mod kept_report;
 mod kill;

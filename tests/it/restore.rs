@@ -77,7 +77,7 @@ fn sound(place: &Place) {
 
 #[test]
 fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_another() {
-    let place = Place::new();
+    let mut place = Place::new();
     master(&place, &[("a.txt", b"one"), ("b.txt", b"stays")]);
     let a = id(&place, "a.txt");
     run(
@@ -85,12 +85,20 @@ fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_anoth
         &["record", "put", "asset", &a, "--set", "headline=First"],
     )
     .ends(0);
+    let name = |id: &str, name: &str| {
+        let set = format!("name={name}");
+        let put = ["record", "put", "librarycollection", id, "--set", &set];
+        run(&place, &put).ends(0);
+    };
+    name("c1", "First");
     let then = moment();
     run(
         &place,
         &["record", "put", "asset", &a, "--set", "headline=Second"],
     )
     .ends(0);
+    name("c1", "Second");
+    name("c2", "New");
     put(&place.path("photos"), "a.txt", b"another one");
     import(&place);
     assert_eq!(original(&place, "a.txt").unwrap(), b"another one");
@@ -120,6 +128,23 @@ fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_anoth
         record(&place, "a.txt")["filesize"]
     );
     sound(&place);
+    // Other tables: one of them, then all of them.
+    let of_table = ["restore", "--table", "librarycollection", "--to", &then];
+    let looked = run(&place, &[&of_table[..], &["-n"]].concat()).ok();
+    assert!(
+        looked.contains("librarycollection/c1: goes back")
+            && looked.contains("librarycollection/c2: did not exist then"),
+        "{looked}"
+    );
+    let restoring = [&of_table[..], &["--delete-newer", "--json"]].concat();
+    let (_, sums) = restored(run(&place, &restoring).ends(0));
+    assert_eq!((&sums["records"], &sums["deleted"]), (&1.into(), &1.into()));
+    let collection = |place: &Place| {
+        run(place, &["record", "get", "librarycollection", "c1"])
+            .ends(0)
+            .json()
+    };
+    assert_eq!(collection(&place)["name"], "First");
     // Once more there is nothing to do, and the folder's newer file is no news.
     let (lines, sums) =
         restored(run(&place, &["restore", "--all", "--to", &then, "--json"]).ends(0));
@@ -131,8 +156,27 @@ fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_anoth
     import(&place);
     assert_eq!(original(&place, "a.txt").unwrap(), b"one");
 
-    let (_, sums) = restored(run(&place, &["restore", "--all", "--to", &before, "--json"]).ends(0));
+    // Killed in the middle, it says so until the same is asked for again.
+    let to_before = ["restore", "--all", "--to", &before, "--json"];
+    let is_open = |place: &Place| {
+        run(place, &["status"])
+            .ok()
+            .contains("ask for the same restore again")
+    };
+    assert!(!is_open(&place));
+    place.set("EMSYNC_CRASH", "restore.published");
+    assert_eq!(run(&place, &to_before).code, None);
+    // A point that nothing here passes.
+    place.set("EMSYNC_CRASH", "scrub.ending");
+    assert!(is_open(&place));
+    let (_, sums) = restored(run(&place, &to_before).ends(0));
+    assert!(!is_open(&place));
     assert_eq!((&sums["restored"], &sums["failed"]), (&1.into(), &0.into()));
+    // Their records had gone back before the kill.
+    assert_eq!(
+        (&sums["records"], &collection(&place)["name"]),
+        (&0.into(), &"Second".into())
+    );
     assert_eq!(original(&place, "a.txt").unwrap(), b"another one");
     assert_eq!(record(&place, "a.txt")["headline"], "Second");
     sound(&place);

@@ -80,6 +80,9 @@ async fn a_node_beside_an_emdb_carries_records_both_ways_and_copies_nothing_twic
     let serving = remote.serve("127.0.0.1:0");
 
     let node = beside(&dir.path().join("s"), &data, emdb.base());
+    // Every command of README's way from EMDB's own sync events to this.
+    node.run(&["config", "check"]).well();
+    node.run(&["peer", "test", "emdb"]).well();
     let seeded = report(&node, &["seed", "emdb", "--json"]);
     assert_eq!(
         (&seeded["bytes_received"], &seeded["files_adopted"]),
@@ -103,8 +106,20 @@ async fn a_node_beside_an_emdb_carries_records_both_ways_and_copies_nothing_twic
         file.to_str().unwrap(),
     ];
     node.run(&add).well();
+    node.run(&["peer", "test", "remote"]).well();
+    node.run(&["plan", "remote"]).well();
+    node.run(&["seed", "remote"]).well();
     node.run(&["sync", "--json"]).well();
     node.run(&["sync", "--json"]).well();
+    for command in [
+        "verify remote",
+        "event add all --action sync --every 1m",
+        "event run all",
+        "service --user emdb",
+    ] {
+        let words: Vec<_> = command.split(' ').collect();
+        node.run(&words).well();
+    }
 
     // What came from far lies in the EMDB's own directory, and its record is there; no file was sent to it.
     let far = data.join("finder/catalog/originals/far.bin");

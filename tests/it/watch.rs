@@ -1,7 +1,9 @@
 //! `emsync import --watch`: a folder that lives, by the real program over real files. Order comes from the lines that it prints.
 
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -95,6 +97,24 @@ impl Watch {
         }
         assert_eq!(sum, wanted, "{all:?}");
         all
+    }
+
+    /// Stops the process where it stands; returns once it has.
+    fn hold(&self) {
+        self.running.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.running.pid());
+        // The state stands behind the name, which is in brackets.
+        let is_held = || {
+            let stat = fs::read_to_string(&stat).unwrap();
+            stat.rsplit(')')
+                .next()
+                .unwrap()
+                .trim_start()
+                .starts_with('T')
+        };
+        while !is_held() {
+            std::thread::yield_now();
+        }
     }
 
     /// Sends a signal, and waits for the end.
@@ -217,6 +237,74 @@ fn a_burst_and_a_directory_moved_in_come_whole() {
     let whole = ["-C", "m", "import", photos.to_str().unwrap(), "--json"];
     let report = place.run(&whole).ends(0).json();
     assert_eq!(report["unchanged"], 2_032, "{report}");
+}
+
+#[test]
+fn a_queue_that_overflows_is_made_up_for_by_a_walk_of_everything_which_follows_no_link() {
+    let place = Place::new();
+    let mut watch = Watch::of_new_master(&place, &["--no-thumbs"]);
+    let photos = place.path("photos");
+    put(&place.path("outside"), "secret.txt", b"of somebody else");
+    symlink(place.path("outside"), photos.join("linked")).unwrap();
+    symlink(place.path("outside/secret.txt"), photos.join("link.txt")).unwrap();
+    watch.hold();
+    // Nobody reads, and the kernel forgets what is beyond its queue. Two events alike in a row would be one.
+    let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let most: u32 = most.trim().parse().unwrap();
+    put(&photos, "a.txt", b"a");
+    put(&photos, "b.txt", b"b");
+    for n in 0..=most {
+        let file = photos.join(["a.txt", "b.txt"][n as usize % 2]);
+        fs::set_permissions(file, Permissions::from_mode(0o600 + n % 3)).unwrap();
+    }
+    put(&photos, "late.txt", b"late");
+    put(&photos, "deep/er.txt", b"deep");
+    put(
+        &place.path("outside"),
+        "later.txt",
+        b"of somebody else, too",
+    );
+    fs::remove_file(photos.join("first.txt")).unwrap();
+    watch.running.signal(Signal::CONT);
+    let (mut has_missed, mut walked, mut added, mut gone) = (false, false, 0, 0);
+    while (added, gone) != (4, 1) {
+        let said = watch.line();
+        match said["what"].as_str() {
+            Some("trouble") => has_missed |= said.to_string().contains("more changed at once"),
+            Some("imported") => {
+                walked |= said["whole"] == true;
+                (added, gone) = (added + count(&said, "added"), gone + count(&said, "gone"));
+            }
+            _ => panic!("{said}"),
+        }
+    }
+    assert!(has_missed && walked, "{has_missed} {walked}");
+    // It hears again, also of what is new since then.
+    put(&photos, "deep/after.txt", b"after");
+    watch.until("added", 1);
+    watch.end(Signal::TERM).ends(0);
+    let kept = place.path("m/media/assets/catalog/originals");
+    let kept: BTreeSet<_> = walkdir::WalkDir::new(&kept)
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|entry| !entry.file_type().is_dir())
+        .map(|entry| {
+            entry
+                .path()
+                .strip_prefix(&kept)
+                .unwrap()
+                .display()
+                .to_string()
+        })
+        .collect();
+    let wanted = [
+        "a.txt",
+        "b.txt",
+        "late.txt",
+        "deep/er.txt",
+        "deep/after.txt",
+    ];
+    assert_eq!(kept, wanted.map(str::to_owned).into());
 }
 
 #[test]

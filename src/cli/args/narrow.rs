@@ -96,7 +96,7 @@ impl Narrow {
     }
 
     /// Puts what was said in the place of what is configured, flag by flag.
-    fn apply(&self, filter: &mut Filter) {
+    pub(in crate::cli) fn apply(&self, filter: &mut Filter) {
         fn replace<T: Clone>(list: &mut Vec<T>, said: &[T]) {
             if !said.is_empty() {
                 *list = said.to_vec();

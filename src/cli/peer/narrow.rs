@@ -78,11 +78,12 @@ async fn pruned(
         .await?;
     let found = pipeline::outside(node, settings).await?;
     let going = found.held.files - found.wanted_elsewhere.files;
-    if args.dry_run || going == 0 {
+    if args.dry_run {
         print(settings, found, args.json)?;
         return Ok(ExitCode::Ok);
     }
-    if !args.yes {
+    // Where nothing is to go there may still be bytes that a killed prune left without a row.
+    if !args.yes && going > 0 {
         let bytes = found.held.bytes - found.wanted_elsewhere.bytes;
         let question = format!(
             "Move {} to the trash?",
@@ -98,7 +99,7 @@ async fn pruned(
     let gone = pipeline::prune(node, settings, &Silent, shutdown).await;
     let gone = gone.map_err(anyhow::Error::new)?;
     print(settings, gone, args.json)?;
-    if !args.json {
+    if !args.json && going > 0 {
         let files = output::counted(gone.held.files - gone.wanted_elsewhere.files, "file");
         output::line(&format!(
             "{files} went to the trash; `emsync trash restore` brings them back for as long as they lie there"

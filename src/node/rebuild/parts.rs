@@ -24,11 +24,12 @@ pub(super) fn clear(fresh: &Path) -> Result<(), RebuildError> {
     Ok(())
 }
 
-/// Moves the former catalogue aside and the new one, which is closed, into its place, durably. Answers where the former went.
+/// Moves the former catalogue aside and the new one, which is closed, into its place, durably; `called` is what the former one is called
+/// by. Answers where it went.
 pub(super) fn put_in_place(
     fresh: &Path,
     path: &Path,
-    now: Timestamp,
+    (called, now): (&str, Timestamp),
 ) -> Result<Vec<PathBuf>, RebuildError> {
     let sync = |path: &Path| {
         let synced = File::open(path).and_then(|file| file.sync_all());
@@ -40,7 +41,7 @@ pub(super) fn put_in_place(
     // The database first: from then on there is none, whatever kills us. Without its log it could pass for a sound older one.
     for part in PARTS {
         let from = with(path, part);
-        let to = with(path, &format!(".damaged-{stamp}{part}"));
+        let to = with(path, &format!(".{called}-{stamp}{part}"));
         if fs::symlink_metadata(&from).is_ok() {
             fs::rename(&from, &to).map_err(|source| RebuildError::of(&from, source))?;
             moved.push(to);

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{AssetFiles, ChangesPage, Hello, PageHead};
-use crate::model::{FileKind, MediaPath, NodeId, Record};
+use super::{AssetFiles, ChangesPage, Hello, PageHead, SUCCESSIONS_MOST};
+use crate::model::{FileKind, MediaPath, NodeId, Record, Succession, Timestamp};
 use crate::protocol::envelope::{self, Opened};
 use crate::protocol::listed::{self, BadFile, Bounds};
 use crate::protocol::record::{BadRecord, record};
@@ -157,8 +157,24 @@ impl Hello {
             version: text("version")?,
             node: NodeId::new(text("node")?).ok()?,
             features: features.collect(),
+            successions: successions(value),
         })
     }
+}
+
+/// What a peer says of successions; what is not in form is passed over.
+fn successions(value: &Value) -> Vec<Succession> {
+    let all = value.get("successions").and_then(Value::as_array);
+    let read = |one: &Value| {
+        let node = |name: &str| NodeId::new(one.get(name)?.as_str()?).ok();
+        Some(Succession {
+            former: node("former")?,
+            successor: node("successor")?,
+            at: Timestamp::from_millis(one.get("at")?.as_i64()?),
+        })
+    };
+    let all = all.into_iter().flatten();
+    all.filter_map(read).take(SUCCESSIONS_MOST).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{AssetListing, Hello, PageHead, Status};
-use crate::model::{AssetId, CatalogId, Record};
+use crate::model::{AssetId, CatalogId, Record, Succession};
 use crate::protocol::lenient;
 use crate::protocol::listed::{GeneratedEntry, OriginalEntry};
 
@@ -132,6 +132,21 @@ pub fn encode_error(details: &str, forbidden: bool) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
+/// Successions on the wire: times in milliseconds.
+pub(super) fn successions<S: serde::Serializer>(
+    all: &[Succession],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let written = all.iter().map(|one| {
+        serde_json::json!({
+            "former": one.former,
+            "successor": one.successor,
+            "at": one.at.as_millis(),
+        })
+    });
+    serializer.collect_seq(written)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -160,6 +175,7 @@ mod tests {
             catalog: "finder/catalog".to_owned(),
             since: Some(Timestamp::from_millis(1_772_357_400_000)),
             hello: Some(Hello {
+                successions: Vec::new(),
                 version: "0.1.0".to_owned(),
                 node: node("n-1"),
                 features: vec!["sha256".to_owned()],

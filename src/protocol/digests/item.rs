@@ -31,6 +31,8 @@ pub struct Item {
     pub files: Vec<ListedFile>,
     /// Why its files have no names, if so: a live asset without a usable source path.
     pub unusable: Option<String>,
+    /// Whether the node holds only a part of its files for now, so that nothing follows from what it lacks. No part of its name.
+    pub partial: bool,
 }
 
 impl Item {
@@ -50,6 +52,7 @@ impl Item {
             content: record.content,
             files: Vec::new(),
             unusable: None,
+            partial: false,
         };
         if status.deleted || !record.key.module.is_asset() {
             return Some(item);
@@ -152,6 +155,8 @@ pub(super) struct Written {
     files: Vec<WrittenFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unusable: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,6 +192,7 @@ impl Written {
             content: item.content,
             files: item.files.iter().filter_map(file).collect(),
             unusable: item.unusable.clone(),
+            partial: item.partial,
         }
     }
 
@@ -216,6 +222,7 @@ impl Written {
                 .map(file)
                 .collect::<Result<_, String>>()?,
             unusable: self.unusable,
+            partial: self.partial,
         })
     }
 }

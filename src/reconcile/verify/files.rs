@@ -1,6 +1,6 @@
 //! The layers of files: rows here against what is listed there, each row against the disk, and the disk against the rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::listing::Listed;
 use super::report::{Findings, Kind, Layer, LayerReport};
@@ -110,6 +110,7 @@ async fn compare_stretch(
     let sides: Vec<_> = merge(here, there, FileRow::key, key_there).collect();
     let shared = Shared::of(verify, kind, listed, &sides).await?;
     let owners = owners(verify, &sides).await?;
+    let partial = partial(listed, &sides).await?;
     for side in sides {
         if is_left_out(verify, kind, &side, &owners) {
             layer.left_out += 1;
@@ -137,7 +138,7 @@ async fn compare_stretch(
                         verify,
                         &row.file,
                         owners.get(row.file.asset.as_str()),
-                        listed.verbatim,
+                        (listed.verbatim, partial.contains(row.file.asset.as_str())),
                     ),
                 };
                 (row.file.path.to_string(), verdict)
@@ -153,6 +154,7 @@ async fn compare_stretch(
         match verdict {
             Verdict::Equal => {}
             Verdict::Explained => layer.explained += 1,
+            Verdict::LeftOut => layer.left_out += 1,
             Verdict::Is(kind, detail) => findings.add((name, layer), kind, || (item, detail)),
         }
     }
@@ -219,6 +221,7 @@ impl Shared {
 enum Verdict {
     Equal,
     Explained,
+    LeftOut,
     Is(Kind, String),
 }
 
@@ -260,12 +263,13 @@ fn on_both(file: &MediaFile, listed: &SpooledFile, depth: Depth) -> Verdict {
     )
 }
 
-/// A file the peer does not list: our own work and our own assets are meant to be here.
+/// A file the peer does not list: our own work and our own assets are meant to be here, and nothing follows where the peer says that
+/// it holds the asset in part only.
 fn only_here(
     verify: &Verify<'_>,
     file: &MediaFile,
     owner: Option<&StoredRecord>,
-    lists_originals: bool,
+    (lists_originals, is_partial): (bool, bool),
 ) -> Verdict {
     let Some(owner) = owner else {
         return Verdict::Is(
@@ -276,7 +280,7 @@ fn only_here(
     if owner.record.is_deleted() {
         return Verdict::Is(Kind::Extra, format!("asset {} is deleted", file.asset));
     }
-    let ours = owner.origin.is_empty()
+    let ours = owner.origin != verify.peer.name()
         && owner
             .record
             .status
@@ -289,6 +293,8 @@ fn only_here(
             .is_ok_and(|asset| asset.is_folder && file.path.below(asset.original_root()).is_some());
     if ours || file.authored || unlisted_member {
         Verdict::Explained
+    } else if is_partial {
+        Verdict::LeftOut
     } else {
         Verdict::Is(Kind::Extra, format!("asset {}", file.asset))
     }
@@ -313,6 +319,21 @@ fn is_left_out(
     owner
         .and_then(|owner| protocol::record::asset(&owner.record).ok())
         .is_some_and(|asset| !selection.keeps(&asset, verify.as_of))
+}
+
+/// Of the assets whose files only we have, those that the peer holds in part only.
+async fn partial(
+    listed: &Listed,
+    sides: &[Side<FileRow, SpooledFile>],
+) -> Result<HashSet<String>, Error> {
+    let only_here = sides.iter().filter_map(|side| match side {
+        Side::Left(row) => Some(row.file.asset.as_str()),
+        Side::Right(_) | Side::Both(..) => None,
+    });
+    let mut ids: Vec<&str> = only_here.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(listed.spool.partial_of(&ids).await?)
 }
 
 /// The records of the assets whose files only we have; of all assets where a filter asks for them.

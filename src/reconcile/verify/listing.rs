@@ -161,6 +161,9 @@ async fn listing(verify: &Verify<'_>) -> Result<Listed, Error> {
         listed.bad.extend(unusable(&page));
         let records: Vec<_> = page.records.iter().flatten().map(spooled).collect();
         listed.spool.put(&records, &files(&page)).await?;
+        let partial = page.files.iter().filter(|entry| entry.partial);
+        let partial: Vec<&str> = partial.map(|entry| entry.asset.as_str()).collect();
+        listed.spool.put_partial(&partial).await?;
     }
     let found = listed.spool.count().await? + unread;
     if found < total {

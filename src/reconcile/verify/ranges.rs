@@ -313,6 +313,9 @@ impl<'a, 'v> Descent<'a, 'v> {
 
     /// Puts what the peer lists where a listing would be.
     async fn list(&mut self, items: Vec<Item>) -> Result<(), Error> {
+        let partial = items.iter().filter(|item| item.partial);
+        let partial: Vec<&str> = partial.map(|item| item.key.id.as_str()).collect();
+        self.listed.spool.put_partial(&partial).await?;
         let (mut records, mut files) = (Vec::new(), Vec::new());
         for item in items {
             if let Some(reason) = item.unusable.clone() {

@@ -166,7 +166,8 @@ impl Both<'_> {
         self.count_here(record);
         // Nobody lists what nobody stamped; and a peer that lost its tombstones (H-37) is no reason to lose ours.
         let unlistable = record.status.is_none() || record.is_deleted();
-        let ours = here.origin.is_empty()
+        // Also what came from the EMDB beside this node, which bears one id with it.
+        let ours = here.origin != self.verify.peer.name()
             && record
                 .status
                 .as_ref()

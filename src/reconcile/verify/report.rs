@@ -20,7 +20,8 @@ pub struct Layer {
     pub differing: u64,
     /// Not the same for a reason that is right: our own current renditions, edits not pushed yet.
     pub explained: u64,
-    /// Of either side, and not compared, since the peer's filter leaves their assets out.
+    /// Of either side, and not compared: this node's filter of the peer leaves their assets out, or the peer says that it holds them in
+    /// part only.
     #[serde(default)]
     pub left_out: u64,
 }

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use emsync::catalogue::FileRow;
 use emsync::model::Sha256;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -33,19 +34,31 @@ pub(super) enum Scenario {
     Thumbs,
     /// A mirror reads everything again, some of which its disk has changed.
     Scrub,
+    /// A mirror that has too little room for everything syncs.
+    Evict,
+    /// A mirror moves to the trash what its filter leaves out.
+    Prune,
+    /// A master goes back to what it was before it changed.
+    Restore,
+    /// A mirror takes the place of its master.
+    Promote,
     /// A new mirror fetches one file that is synced on its way.
     Big,
 }
 
 impl Scenario {
     /// Cheapest first.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Seed,
         Self::Sync,
         Self::Rebuild,
         Self::Import,
         Self::Thumbs,
         Self::Scrub,
+        Self::Evict,
+        Self::Prune,
+        Self::Restore,
+        Self::Promote,
         Self::Big,
     ];
 }
@@ -63,15 +76,24 @@ pub(super) struct Scene {
     imported: Look,
     /// What making renditions again leaves when nothing disturbs it.
     rebuilt: Look,
+    /// What a prune that nothing disturbs leaves.
+    pruned: Look,
+    /// What going back leaves when nothing disturbs it.
+    restored: Look,
     /// What the disk of a mirror made of some files.
     rotten: Files,
-    brinks: [Program; 7],
+    brinks: [Program; 11],
     folder: PathBuf,
+    /// Between the first import and the second.
+    moment: String,
     pub(super) dir: tempfile::TempDir,
     _serving: [Serving; 2],
 }
 
 const REBUILD: [&str; 4] = ["thumbs", "rebuild", "--all", "--json"];
+const PRUNE: [&str; 5] = ["peer", "prune", "master", "--yes", "--json"];
+/// Less than the large files take.
+const ROOM: u64 = 1 << 20;
 
 /// Lets one rendition show another part of its picture, once it is made again.
 fn crop_one(master: &Program) {
@@ -117,6 +139,27 @@ fn rot(mirror: &Program) -> Files {
     rotten
 }
 
+/// Lets a mirror hold less than its master has.
+fn narrow(mirror: &Program) {
+    let settings = mirror.dir().join("emsync.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let room = format!("\n[serve]\npull_through = true\nmax_cache = \"{ROOM}\"\n");
+    let narrowed = text.replacen("\n[serve]\n", &room, 1);
+    assert_ne!(text, narrowed);
+    fs::write(&settings, narrowed).unwrap();
+}
+
+fn restore(moment: &str) -> [&str; 6] {
+    [
+        "restore",
+        "--all",
+        "--to",
+        moment,
+        "--delete-newer",
+        "--json",
+    ]
+}
+
 fn import(master: &Program, folder: &Path) {
     let report = master.run(&["import", folder.to_str().unwrap(), "--json"]);
     let report = report.well().json();
@@ -146,6 +189,7 @@ impl Scene {
         master.limit(LIMITS);
         import(&master, &folder);
         let before = master.files();
+        let moment = jiff::Timestamp::now().to_string();
         let to_import = master.copy(&at("import"));
         let serving = master.serve("127.0.0.1:0");
         let seed = mirror(&at("seed"), &master, &serving.url);
@@ -170,7 +214,32 @@ impl Scene {
         assert!(rebuilt.files != after, "nothing was to be made again");
         let scrub = mirror(&at("scrub"), &master, &serving.url);
         scrub.run(&["seed", "master", "--json"]).well();
+        let (evict, prune) = (scrub.copy(&at("evict")), scrub.copy(&at("prune")));
+        let promote = scrub.copy(&at("promote"));
+        narrow(&evict);
         let rotten = rot(&scrub);
+        prune
+            .run(&[
+                "peer",
+                "filter",
+                "master",
+                "--exclude",
+                "/{Noise,Pictures}/**",
+            ])
+            .well();
+        let reference = prune.copy(&at("pruned"));
+        reference.run(&PRUNE).well();
+        let pruned = Look::at(&reference, &runtime);
+        assert!(pruned.files.len() < after.len(), "nothing was to be pruned");
+        let to_restore = at("restore");
+        let reference = at("reference");
+        let (restoring, reference) = (
+            Program::at(&reference).copy(&to_restore),
+            Program::at(&reference).copy(&at("restored")),
+        );
+        reference.run(&restore(&moment)).well();
+        let restored = Look::at(&reference, &runtime);
+        assert!(restored.files == before, "the restore is not what was");
         let (big_master, big_folder) = (Program::init(&at("b"), "big-0001"), at("big"));
         write(&big_folder, "big.bin", &content(20, BIG));
         import(&big_master, &big_folder);
@@ -182,9 +251,15 @@ impl Scene {
             after,
             imported,
             rebuilt,
+            pruned,
+            restored,
             rotten,
-            brinks: [seed, sync, rebuild, to_import, thumbs, scrub, to_big],
+            brinks: [
+                seed, sync, rebuild, to_import, thumbs, scrub, evict, prune, restoring, promote,
+                to_big,
+            ],
             folder,
+            moment,
             runtime,
             dir,
             _serving: [serving, big_serving],
@@ -199,10 +274,13 @@ impl Scene {
     /// The command line of a scenario.
     pub(super) fn args(&self, scenario: Scenario) -> Vec<&str> {
         match scenario {
-            Scenario::Sync => vec!["sync", "master", "--json"],
+            Scenario::Sync | Scenario::Evict => vec!["sync", "master", "--json"],
             Scenario::Import => vec!["import", self.folder.to_str().unwrap(), "--json"],
             Scenario::Thumbs => REBUILD.to_vec(),
             Scenario::Scrub => vec!["scrub", "--all", "--json"],
+            Scenario::Prune => PRUNE.to_vec(),
+            Scenario::Restore => restore(&self.moment).to_vec(),
+            Scenario::Promote => vec!["promote", "master", "--force", "--json"],
             Scenario::Seed | Scenario::Rebuild | Scenario::Big => vec!["seed", "master", "--json"],
         }
     }
@@ -214,10 +292,29 @@ impl Scene {
             return;
         }
         let mut look = Look::at(node, &self.runtime);
-        look.imports = matches!(scenario, Scenario::Import | Scenario::Thumbs);
+        // What went to make room is not looked for.
+        look.rows.retain(|row| !row.evicted);
+        let again = [Scenario::Import, Scenario::Thumbs, Scenario::Restore];
+        look.imports = again.contains(&scenario);
+        if scenario == Scenario::Restore {
+            // What lies below a name that comes back makes room before.
+            let (trash, files) = (node.trash(), &look.files);
+            look.rows.retain(|FileRow { file, .. }| {
+                let name = (file.kind, file.path.as_str().to_owned());
+                let made_room = file.path.as_str().starts_with("Place/")
+                    && trash.contains(&file.sha256)
+                    && !files.contains_key(&name);
+                !made_room
+            });
+        }
         let nothing = Files::new();
         let (wanted, former) = match scenario {
-            Scenario::Seed | Scenario::Rebuild => (&self.after, &nothing),
+            Scenario::Seed
+            | Scenario::Rebuild
+            | Scenario::Evict
+            | Scenario::Prune
+            | Scenario::Promote => (&self.after, &nothing),
+            Scenario::Restore => (&self.before, &self.after),
             Scenario::Sync | Scenario::Import => (&self.after, &self.before),
             Scenario::Thumbs => (&self.rebuilt.files, &self.after),
             Scenario::Scrub => unreachable!("looked at otherwise"),
@@ -237,13 +334,23 @@ impl Scene {
             }
             assert!(passes < 2, "{case}: not done after two passes: {done:?}");
         }
-        let look = Look::at(node, &self.runtime);
-        if scenario == Scenario::Import {
-            look.assert_equal(&self.imported, &case);
-            return passes;
+        if scenario == Scenario::Evict {
+            self.assert_back(node, case);
         }
-        if scenario == Scenario::Thumbs {
-            look.assert_equal(&self.rebuilt, &case);
+        let look = Look::at(node, &self.runtime);
+        let undisturbed = match scenario {
+            Scenario::Import => Some(&self.imported),
+            Scenario::Thumbs => Some(&self.rebuilt),
+            Scenario::Prune => Some(&self.pruned),
+            Scenario::Restore => Some(&self.restored),
+            _ => None,
+        };
+        if let Some(undisturbed) = undisturbed {
+            look.assert_equal(undisturbed, &case);
+            if let Scenario::Prune | Scenario::Restore = scenario {
+                assert_eq!(look.jobs.open, 0, "{case}: jobs are left");
+                self.assert_all_kept(node, case);
+            }
             return passes;
         }
         let wanted = match scenario {
@@ -268,7 +375,34 @@ impl Scene {
             assert_eq!(parity.code, Some(0), "{case}: {parity:?}");
             self.assert_kept(node, case);
         }
+        if scenario == Scenario::Promote {
+            let listed = node.run(&["record", "list", "asset", "--json"]).well();
+            let masters = listed.stdout.matches("\"mastereditclusterid\":\"").count();
+            let ours = "\"mastereditclusterid\":\"mirror-scrub\"";
+            let ours = listed.stdout.matches(ours).count();
+            assert!(ours > 0 && ours == masters, "{case}: {}", listed.stdout);
+        }
         passes
+    }
+
+    /// A mirror that made room holds as much as it may, and everything again once that is asked for.
+    fn assert_back(&self, node: &Program, case: &str) {
+        let here: u64 = node.files().values().map(|(size, _)| size).sum();
+        assert!(here > 0 && here <= ROOM, "{case}: {here} bytes are here");
+        let parity = node.run(&["verify", "master", "--checksum", "--json"]);
+        assert_eq!(parity.code, Some(0), "{case}: {parity:?}");
+        node.run(&["fetch", "master", "--all"]).well();
+    }
+
+    /// Every original that a node had before or after is in its place or in the trash.
+    fn assert_all_kept(&self, node: &Program, case: &str) {
+        use emsync::model::FileKind::Original;
+        let (trash, files) = (node.trash(), node.files());
+        let here: Vec<_> = files.values().map(|(_, digest)| digest).collect();
+        for ((kind, path), (_, digest)) in &self.after {
+            let is_kept = here.contains(&digest) || trash.contains(digest);
+            assert!(*kind != Original || is_kept, "{case}: {path} is lost");
+        }
     }
 
     /// What is in place is as it should be, or as the disk made it; and whatever the disk made is in its place, or in the trash.

@@ -1,4 +1,5 @@
-//! A master whose assets have categories, sizes and ages, changed at random; and what a mirror of a part of them must hold.
+//! A master whose assets have categories, sizes and ages, changed at random; and what a mirror of a part of them must hold. In some
+//! worlds the mirror's master is an EMDB that holds the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,13 +7,15 @@ use std::time::Duration;
 use emsync::catalogue::FileRow;
 use emsync::model::filter::{Filter, Selection};
 use emsync::model::{
-    Asset, FileKind, MediaFile, MediaPath, Module, RecordKey, RecordStatus, Sha256, Timestamp,
+    Asset, FileKind, Hasher, MediaFile, MediaPath, Module, RecordKey, RecordStatus, Sha256,
+    Timestamp,
 };
 use emsync::protocol::record::{self, stamped};
 use emsync::store::Publish;
 use serde_json::json;
 
 use crate::support::chance::Chance;
+use crate::support::emdb::{Doc, Emdb, KEY, OWN, Setup};
 use crate::support::master::Master;
 use crate::support::node::Mirror;
 
@@ -38,16 +41,23 @@ struct Made {
 
 /// The master and what it has.
 pub(super) struct World {
-    pub(super) master: Master,
+    master: Master,
+    /// The mirror's master, where it is none of ours.
+    emdb: Option<Emdb>,
     assets: BTreeMap<String, Made>,
     chance: Chance,
     next: usize,
 }
 
 impl World {
+    /// One world in three is that of an EMDB.
     pub(super) async fn new(seed: u64) -> Self {
         let master = Master::new(7).await;
         let now = master.node.seams.clock.now();
+        let emdb = match seed % 3 {
+            0 => Some(Emdb::start(Setup::default()).await),
+            _ => None,
+        };
         let mut batch = master.node.catalogue.batch().await.unwrap();
         for (id, path) in CATEGORIES {
             let key = RecordKey::new(Module::CATEGORY, id).unwrap();
@@ -58,10 +68,15 @@ impl World {
                 &master.status(now),
             );
             batch.put_records(&[&record], "", now).await.unwrap();
+            if let Some(emdb) = &emdb {
+                let doc = Doc::new(Module::CATEGORY, id, OWN, now, members);
+                emdb.edit(|content| content.record(doc));
+            }
         }
         batch.commit().await.unwrap();
         let mut world = Self {
             master,
+            emdb,
             assets: BTreeMap::new(),
             chance: Chance::new(seed),
             next: 0,
@@ -70,6 +85,18 @@ impl World {
             world.add().await;
         }
         world
+    }
+
+    /// A mirror of this world's master.
+    pub(super) async fn mirror(&self) -> Mirror {
+        match &self.emdb {
+            Some(emdb) => Mirror::of(emdb.base(), KEY, Some(OWN)).await,
+            None => self.master.mirror().await,
+        }
+    }
+
+    pub(super) async fn end(self) {
+        self.master.end().await;
     }
 
     fn path(&mut self) -> String {
@@ -120,6 +147,21 @@ impl World {
         let members = json!({"id": id, "name": made.path, "sourcepath": made.path, "isfolder": false,
             "filesize": made.content.len(), "fileformat": "bin", "category-exact": [category],
             "category": with_ancestors, "assetmodificationdate": made.modified.to_string()});
+        if let Some(emdb) = &self.emdb {
+            emdb.edit(|content| {
+                if let Some(former) = &former {
+                    content.remove_file(&former.path);
+                }
+                let mut members = members.clone();
+                // Two changes within a second are told apart by nothing else.
+                let mut hasher = Hasher::new(true);
+                hasher.update(&made.content);
+                members["md5hex"] = json!(hasher.finish().md5.unwrap().to_string());
+                content.record(Doc::new(Module::ASSET, id, OWN, now, members));
+                let modified = made.modified.as_millis();
+                content.original(&made.path, made.content.clone(), modified);
+            });
+        }
         let record = stamped(
             members.as_object().unwrap().clone(),
             &key,
@@ -206,6 +248,12 @@ impl World {
         };
         let tombstone = record::restamped(&stored.record, &status).unwrap();
         let made = self.assets.remove(id).unwrap();
+        if let Some(emdb) = &self.emdb {
+            emdb.edit(|content| {
+                content.save(OWN, now, (Module::ASSET, id), true, |_| {});
+                content.remove_file(&made.path);
+            });
+        }
         let path = MediaPath::new(made.path.as_str()).unwrap();
         let mut batch = node.catalogue.batch().await.unwrap();
         batch.put_records(&[&tombstone], "", now).await.unwrap();
