@@ -15,7 +15,8 @@
 //! A peer that fails is left alone for a while, longer each time; a file that it has wrong or not at all, for half a minute.
 //!
 //! Each peer has one publisher. It begins with the first request and ends with [`Edge::close`] or when it fails; the next request then
-//! begins another. Peers and their keys are those of the configuration that the server began with.
+//! begins another. So it does where the configuration became another one ([`Edge::follow`]): what is under way goes on as it began, with
+//! the publisher of before, which ends with the last of it.
 
 mod error;
 mod flights;
@@ -24,7 +25,7 @@ mod upstream;
 mod wish;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
@@ -75,19 +76,27 @@ const ACTIVITY: &str = "evict";
 pub struct Edge(Arc<Inner>);
 
 struct Inner {
-    node: Node,
+    /// The node, with the configuration as it is now.
+    node: RwLock<Arc<Node>>,
     shutdown: Shutdown,
     flights: Flights,
     /// Who may fetch.
     turns: Semaphore,
-    upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
+    upstreams: Mutex<HashMap<String, Source>>,
     tasks: TaskTracker,
     /// When files were read last; only where there is too little room for all of them.
     reads: Reads,
-    room: Option<Room>,
+    room: RwLock<Option<Room>>,
     /// Where files lie for a moment on their way out.
     staging: Staging,
     patience: Patience,
+}
+
+/// A peer, as files are fetched from it.
+struct Source {
+    now: Arc<Upstream>,
+    /// Those of former configurations, as long as something of theirs is under way.
+    former: Vec<Weak<Upstream>>,
 }
 
 impl std::fmt::Debug for Edge {
@@ -111,23 +120,26 @@ impl Edge {
         batch.commit().await?;
         let staging = node.store.staging(ACTIVITY)?;
         staging.sweep()?;
-        let mut node = node.clone();
-        let mut config = (*node.config).clone();
-        // A run may wait for a slow peer; a reader does not.
-        config.limits.timeout = config.limits.timeout.min(patience.silence);
-        node.config = config.into();
         Ok(Self(Arc::new(Inner {
             turns: Semaphore::new(AT_ONCE.min(node.config.limits.transfers)),
-            node,
+            node: RwLock::new(hurried(node, patience)),
             shutdown: shutdown.clone(),
             flights: Flights::default(),
             upstreams: Mutex::default(),
             tasks: TaskTracker::new(),
             reads: Reads::default(),
-            room,
+            room: RwLock::new(room),
             staging,
             patience,
         })))
+    }
+
+    /// Goes by another configuration of the node from now on, and keeps as much.
+    pub fn follow(&self, node: &Node, room: Option<Room>) {
+        let node = hurried(node, self.0.patience);
+        *self.0.node.write().unwrap_or_else(PoisonError::into_inner) = node;
+        *self.0.room.write().unwrap_or_else(PoisonError::into_inner) = room;
+        self.0.flights.forget_failures();
     }
 
     /// The asset whose file [`bring`](Self::bring) would fetch; `None` when there is nothing to fetch.
@@ -140,7 +152,7 @@ impl Edge {
         path: &MediaPath,
         asset: Option<&AssetId>,
     ) -> Result<Option<AssetId>, Error> {
-        let wish = wish::find(&self.0.node, &name(kind, path, asset)).await?;
+        let wish = wish::find(&self.0.node(), &name(kind, path, asset)).await?;
         Ok(wish.map(|wish| wish.asset))
     }
 
@@ -176,16 +188,14 @@ impl Edge {
 
     /// Notes that a file is read, for [`make_room`](Self::make_room).
     pub fn note_read(&self, file: &MediaFile) {
-        if self.0.room.is_some() {
-            self.0.reads.note(file, self.0.node.seams.clock.now());
+        if self.0.room().is_some() {
+            self.0.reads.note(file, self.0.node().seams.clock.now());
         }
     }
 
-    /// Makes room for as long as the node runs; returns at once where all files may stay.
+    /// Makes room whenever it is needed, for as long as the node runs.
     pub async fn keep_room(&self) {
-        if let Some(room) = self.0.room {
-            self.0.keep_room(room).await;
-        }
+        self.0.keep_room().await;
     }
 
     /// Lets the files go that were not read for longest, as far as there are too many, and their peers have them.
@@ -193,7 +203,7 @@ impl Edge {
     /// # Errors
     /// [`Error`]; what went before is gone.
     pub async fn make_room(&self) -> Result<Evicted, Error> {
-        match self.0.room {
+        match self.0.room() {
             Some(room) => self.0.make_room(room).await,
             None => Ok(Evicted::default()),
         }
@@ -207,12 +217,21 @@ impl Edge {
             tracing::warn!(%error, "what was read last is forgotten");
         }
         let upstreams: Vec<_> = self.0.upstreams.lock().await.drain().collect();
-        for (peer, upstream) in upstreams {
-            if let Err(error) = upstream.close().await {
+        for (peer, source) in upstreams {
+            if let Err(error) = source.now.close().await {
                 tracing::warn!(peer, %error, "not everything that was fetched is published");
             }
         }
     }
+}
+
+/// A node as readers want it: a run may wait for a slow peer, a reader does not.
+fn hurried(node: &Node, patience: Patience) -> Arc<Node> {
+    let mut node = node.clone();
+    let mut config = (*node.config).clone();
+    config.limits.timeout = config.limits.timeout.min(patience.silence);
+    node.config = config.into();
+    Arc::new(node)
 }
 
 fn name(kind: FileKind, path: &MediaPath, asset: Option<&AssetId>) -> Name {
@@ -224,6 +243,14 @@ fn name(kind: FileKind, path: &MediaPath, asset: Option<&AssetId>) -> Name {
 }
 
 impl Inner {
+    fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.node.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn room(&self) -> Option<Room> {
+        *self.room.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn fly(&self, landing: Landing) {
         let outcome = self.fetch(landing.name()).await;
         landing.tell(outcome);
@@ -234,24 +261,42 @@ impl Inner {
             turn = self.turns.acquire() => turn.map_err(|_| Error::Closed)?,
             () = self.shutdown.wait() => return Err(Error::Closed),
         };
-        let wish = wish::find(&self.node, name).await?;
+        let wish = wish::find(&self.node(), name).await?;
         let wish = wish.ok_or(Error::Nowhere)?;
         self.upstream(&wish.peer).await?.bring(&wish).await
     }
 
-    /// The peer of this name; one whose publisher ended is begun anew.
+    /// The peer of this name; one whose publisher ended, or that was begun by another configuration, is begun anew.
     async fn upstream(&self, name: &str) -> Result<Arc<Upstream>, Error> {
+        let node = self.node();
         let mut upstreams = self.upstreams.lock().await;
+        let mut former = Vec::new();
         match upstreams.get(name) {
-            Some(upstream) if !upstream.has_ended() => return Ok(Arc::clone(upstream)),
+            Some(source) if !source.now.has_ended() && source.now.goes_by(&node) => {
+                return Ok(Arc::clone(&source.now));
+            }
             Some(_) if self.shutdown.requested() => return Err(Error::Closed),
-            Some(ended) => drop(ended.close().await),
+            Some(source) => {
+                former.clone_from(&source.former);
+                former.push(Arc::downgrade(&source.now));
+                if source.now.has_ended() {
+                    drop(source.now.close().await);
+                }
+            }
             None => {}
         }
-        let settings = self.node.config.peer(name)?;
-        let upstream = Upstream::begin(&self.node, settings, self.patience, &self.shutdown).await?;
-        let upstream = Arc::new(upstream);
-        upstreams.insert(name.to_owned(), Arc::clone(&upstream));
-        Ok(upstream)
+        upstreams.remove(name);
+        // Whatever of a former one is still here somebody fetches, or waits for.
+        former.retain(|upstream| upstream.strong_count() > 0);
+        let settings = node.config.peer(name)?;
+        let is_alone = former.is_empty();
+        let started = Upstream::begin(&node, settings, is_alone, self.patience, &self.shutdown);
+        let now = Arc::new(started.await?);
+        let source = Source {
+            now: Arc::clone(&now),
+            former,
+        };
+        upstreams.insert(name.to_owned(), source);
+        Ok(now)
     }
 }

@@ -101,17 +101,21 @@ impl Reads {
 
 impl Inner {
     /// Makes room whenever it is needed, until the end is asked for.
-    pub(super) async fn keep_room(&self, room: Room) {
+    pub(super) async fn keep_room(&self) {
         loop {
-            // Whatever is cut off here is what a kill would leave.
-            let made = tokio::select! {
-                made = self.make_room(room) => made,
-                () = self.shutdown.wait() => return,
-            };
-            match made {
-                Ok(Evicted { files: 0, .. }) => {}
-                Ok(Evicted { files, bytes }) => tracing::info!(files, bytes, "gone to make room"),
-                Err(error) => tracing::warn!(%error, "no room was made"),
+            if let Some(room) = self.room() {
+                // Whatever is cut off here is what a kill would leave.
+                let made = tokio::select! {
+                    made = self.make_room(room) => made,
+                    () = self.shutdown.wait() => return,
+                };
+                match made {
+                    Ok(Evicted { files: 0, .. }) => {}
+                    Ok(Evicted { files, bytes }) => {
+                        tracing::info!(files, bytes, "gone to make room");
+                    }
+                    Err(error) => tracing::warn!(%error, "no room was made"),
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -129,14 +133,14 @@ impl Inner {
         if lenders.is_empty() {
             return Ok(gone);
         }
-        let here = self.node.catalogue.lent_bytes(&lenders).await?;
+        let here = self.node().catalogue.lent_bytes(&lenders).await?;
         if here <= room.most {
             return Ok(gone);
         }
         let mut kept = HashSet::new();
         while here - gone.bytes.min(here) > room.goal() && !self.shutdown.requested() {
             let too_much = here - gone.bytes - room.goal();
-            let before = self.node.seams.clock.now().minus(room.grace);
+            let before = self.node().seams.clock.now().minus(room.grace);
             let rows = self.candidates(&lenders, before, &kept).await?;
             if rows.is_empty() || kept.len() > REFUSALS {
                 tracing::warn!(
@@ -158,7 +162,7 @@ impl Inner {
     pub(super) async fn write_reads(&self) -> Result<(), Error> {
         let reads = self.reads.take();
         if !reads.is_empty() {
-            let mut batch = self.node.catalogue.batch().await?;
+            let mut batch = self.node().catalogue.batch().await?;
             batch.note_reads(&reads).await?;
             batch.commit().await?;
         }
@@ -168,11 +172,12 @@ impl Inner {
     /// The peers of this node, and what they state. The EMDB beside a sidecar shares its files with us: nothing of it goes.
     async fn lenders(&self) -> Result<Vec<Lender>, Error> {
         let mut lenders = Vec::new();
-        for peer in self.node.config.enabled_peers() {
+        let node = self.node();
+        for peer in node.config.enabled_peers() {
             if peer.sidecar {
                 return Ok(Vec::new());
             }
-            let said = self.node.catalogue.peer_node(&peer.name).await?;
+            let said = node.catalogue.peer_node(&peer.name).await?;
             lenders.push(Lender {
                 peer: peer.name.clone(),
                 states_sha256: said.is_some(),
@@ -189,7 +194,7 @@ impl Inner {
     ) -> Result<Vec<FileRow>, Error> {
         let limit = BATCH + kept.len();
         let rows = self
-            .node
+            .node()
             .catalogue
             .least_read(lenders, before, limit)
             .await?;
@@ -224,7 +229,7 @@ impl Inner {
 
     /// Whether the peer that a file came from has these very bytes itself. One that cannot be asked ends the round.
     async fn is_at_its_peer(&self, file: &MediaFile) -> Result<bool, Error> {
-        let Some(stored) = self.node.catalogue.record(&file.asset.key()).await? else {
+        let Some(stored) = self.node().catalogue.record(&file.asset.key()).await? else {
             return Ok(false);
         };
         let upstream = self.upstream(&stored.origin).await?;
@@ -248,7 +253,7 @@ impl Inner {
     async fn let_go(&self, rows: Vec<FileRow>, enough: u64) -> Result<Evicted, Error> {
         let mut gone = Evicted::default();
         let mut going = Vec::new();
-        let mut batch = self.node.catalogue.batch().await?;
+        let mut batch = self.node().catalogue.batch().await?;
         for row in rows {
             if gone.bytes >= enough {
                 break;
@@ -267,7 +272,7 @@ impl Inner {
     /// Does what a killed round left to do.
     async fn finish(&self) -> Result<(), Error> {
         loop {
-            let rows = self.node.catalogue.going(BATCH).await?;
+            let rows = self.node().catalogue.going(BATCH).await?;
             if rows.is_empty() {
                 return Ok(());
             }
@@ -278,7 +283,7 @@ impl Inner {
     /// Takes the bytes of files away whose rows say so, and notes that they are gone. A file that cannot be removed stays on disk
     /// without harm: whoever reads it next takes it as it lies there, once it was hashed.
     async fn take_out(&self, rows: Vec<FileRow>) -> Result<(), Error> {
-        let (store, staging) = (self.node.store.clone(), self.staging.clone());
+        let (store, staging) = (self.node().store.clone(), self.staging.clone());
         let taken = spawn_blocking(move || {
             let taken = rows.into_iter().map(|row| {
                 let file = row.file;
@@ -297,7 +302,7 @@ impl Inner {
             taken.collect::<Vec<_>>()
         });
         let taken = taken.await.map_err(|error| upstream::ours(&error))?;
-        let mut batch = self.node.catalogue.batch().await?;
+        let mut batch = self.node().catalogue.batch().await?;
         for (file, is_certain) in &taken {
             batch.is_gone(file, *is_certain).await?;
         }

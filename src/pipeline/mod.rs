@@ -16,6 +16,7 @@
 mod exchange;
 mod heal;
 mod outside;
+mod paused;
 mod preview;
 mod push;
 mod renditions;
@@ -164,6 +165,7 @@ pub async fn sync_peer(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Outcome, Error> {
+    paused::refuse(&node.catalogue, &settings.name).await?;
     let started = std::time::Instant::now();
     let mut pull = prepare(node, settings, monitor, shutdown).await?;
     pull.cutoff = Arc::clone(&options.cutoff);
@@ -180,7 +182,7 @@ pub async fn sync_peer(
     let mut applied = Applied::default();
     let error = tokio::select! {
         ended = passes(node, &pull, settings, &options, &mut applied) => ended.err(),
-        never = end_in_time(&pull) => match never {},
+        never = end_in_time(&pull, &settings.name) => match never {},
     };
     let error = error.map(|error| because(&pull, error));
     crash::point(Point::RunEnding)?;
@@ -331,6 +333,7 @@ pub(crate) async fn pull_with(
     pull.narrow_to(&settings.filter).await?;
     pull.others = other_peers(node, &settings.name).await?;
     pull.is_owner = node.sidecar().is_none();
+    pull.transfers_at_once = node.at_once.transfers.clone();
     Ok(pull)
 }
 
@@ -405,9 +408,12 @@ async fn passes(
     Ok(())
 }
 
-/// Ends the run when its time is over; the passes then come to their end by themselves.
-async fn end_in_time(pull: &Pull) -> Infallible {
-    let over = pull.cutoff.expired().await;
+/// Ends the run when its time is over or its peer is paused; the passes then come to their end by themselves.
+async fn end_in_time(pull: &Pull, peer: &str) -> Infallible {
+    let over = tokio::select! {
+        over = pull.cutoff.expired() => over,
+        paused = paused::wait(&pull.catalogue, peer) => paused,
+    };
     pull.fail(over);
     std::future::pending().await
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Error;
 use crate::catalogue::PeerNode;
-use crate::config::{Generated, MaxDelete};
+use crate::config::{Config, Generated, MaxDelete};
 use crate::model::{AssetId, Timestamp};
 use crate::monitor::{Counter, Monitor, Phase};
 use crate::node::Node;
@@ -37,16 +37,18 @@ pub(super) struct Sender {
     pub(super) pull: Arc<Pull>,
     /// Held while a page or an offer is taken.
     pub(super) turn: tokio::sync::Mutex<Turn>,
+    config: Arc<Config>,
     max_delete: Option<MaxDelete>,
     is_peer: bool,
     publisher: Standing,
 }
 
 impl Sender {
-    /// Begins its publisher.
+    /// Begins its publisher; `turn` is what it has deleted by now.
     pub(super) async fn begin(
         node: &Node,
         name: &str,
+        turn: Turn,
         staging: &Staging,
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
@@ -87,7 +89,8 @@ impl Sender {
         pull.removals_done();
         let pull = Arc::new(pull);
         Ok(Self {
-            turn: tokio::sync::Mutex::default(),
+            turn: tokio::sync::Mutex::new(turn),
+            config: Arc::clone(&node.config),
             max_delete: configured
                 .and_then(|peer| peer.max_delete)
                 .or(limits.max_delete),
@@ -100,6 +103,11 @@ impl Sender {
     /// Whether it takes nothing any more.
     pub(super) fn has_ended(&self) -> bool {
         self.pull.stop.requested()
+    }
+
+    /// Whether it was begun by the configuration that this node has.
+    pub(super) fn goes_by(&self, node: &Node) -> bool {
+        Arc::ptr_eq(&self.config, &node.config)
     }
 
     /// The way to its publisher.

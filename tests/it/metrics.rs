@@ -77,6 +77,11 @@ fn a_node_tells_how_it_stands_to_its_own_machine_and_to_who_has_a_key() {
         ),
         ("emsync_event_running{event=\"proof\"}", 0.0),
         ("emsync_downloaded_bytes_total", 0.0),
+        ("emsync_hash_mismatches_total", 0.0),
+        ("emsync_retries_total", 0.0),
+        ("emsync_renditions_made_total", 0.0),
+        ("emsync_renditions_failed_total", 0.0),
+        ("emsync_peer_paused{peer=\"master\"}", 0.0),
     ] {
         assert_eq!(found.get(name), Some(&value), "{name} in {body}");
     }
