@@ -93,8 +93,9 @@ struct Inner {
 }
 
 /// A peer, as files are fetched from it.
+#[derive(Default)]
 struct Source {
-    now: Arc<Upstream>,
+    now: Option<Arc<Upstream>>,
     /// Those of former configurations, as long as something of theirs is under way.
     former: Vec<Weak<Upstream>>,
 }
@@ -218,7 +219,8 @@ impl Edge {
         }
         let upstreams: Vec<_> = self.0.upstreams.lock().await.drain().collect();
         for (peer, source) in upstreams {
-            if let Err(error) = source.now.close().await {
+            let Some(upstream) = source.now else { continue };
+            if let Err(error) = upstream.close().await {
                 tracing::warn!(peer, %error, "not everything that was fetched is published");
             }
         }
@@ -270,33 +272,28 @@ impl Inner {
     async fn upstream(&self, name: &str) -> Result<Arc<Upstream>, Error> {
         let node = self.node();
         let mut upstreams = self.upstreams.lock().await;
-        let mut former = Vec::new();
-        match upstreams.get(name) {
-            Some(source) if !source.now.has_ended() && source.now.goes_by(&node) => {
-                return Ok(Arc::clone(&source.now));
+        let source = upstreams.entry(name.to_owned()).or_default();
+        if let Some(now) = source.now.take() {
+            if !now.has_ended() && now.goes_by(&node) {
+                source.now = Some(Arc::clone(&now));
+                return Ok(now);
             }
-            Some(_) if self.shutdown.requested() => return Err(Error::Closed),
-            Some(source) => {
-                former.clone_from(&source.former);
-                former.push(Arc::downgrade(&source.now));
-                if source.now.has_ended() {
-                    drop(source.now.close().await);
-                }
+            if self.shutdown.requested() {
+                source.now = Some(now);
+                return Err(Error::Closed);
             }
-            None => {}
+            if now.has_ended() {
+                drop(now.close().await);
+            }
+            source.former.push(Arc::downgrade(&now));
         }
-        upstreams.remove(name);
         // Whatever of a former one is still here somebody fetches, or waits for.
-        former.retain(|upstream| upstream.strong_count() > 0);
+        source.former.retain(|former| former.strong_count() > 0);
         let settings = node.config.peer(name)?;
-        let is_alone = former.is_empty();
-        let started = Upstream::begin(&node, settings, is_alone, self.patience, &self.shutdown);
-        let now = Arc::new(started.await?);
-        let source = Source {
-            now: Arc::clone(&now),
-            former,
-        };
-        upstreams.insert(name.to_owned(), source);
+        let is_alone = source.former.is_empty();
+        let begun = Upstream::begin(&node, settings, is_alone, self.patience, &self.shutdown);
+        let now = Arc::new(begun.await?);
+        source.now = Some(Arc::clone(&now));
         Ok(now)
     }
 }

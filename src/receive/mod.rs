@@ -39,7 +39,7 @@ use crate::protocol::{changes, uploads};
 use crate::pull::{handed, landing};
 use crate::shutdown::Shutdown;
 use crate::store::Staging;
-use sender::{Sender, Turn};
+use sender::Sender;
 
 /// Where files are written before they are published.
 const ACTIVITY: &str = "receive";
@@ -188,7 +188,6 @@ impl Inbox {
         }
         let node = self.node();
         let mut senders = self.senders.lock().await;
-        let mut deleted = Turn::default();
         if let Some(sender) = senders.get(name) {
             // Nobody else gets hold of it while the map is locked, so whoever holds it alone has nothing of his in hand.
             let is_idle = Arc::strong_count(sender) == 1;
@@ -196,9 +195,11 @@ impl Inbox {
                 return Ok(Arc::clone(sender));
             }
             let _ = sender.close().await;
-            deleted = std::mem::take(&mut *sender.turn.lock().await);
         }
-        let sender = Sender::begin(&node, name, deleted, &self.staging, &self.shutdown).await?;
+        let mut sender = Sender::begin(&node, name, &self.staging, &self.shutdown).await?;
+        if let Some(former) = senders.get(name) {
+            *sender.turn.get_mut() = std::mem::take(&mut *former.turn.lock().await);
+        }
         let sender = Arc::new(sender);
         senders.insert(name.to_owned(), Arc::clone(&sender));
         Ok(sender)

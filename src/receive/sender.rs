@@ -44,11 +44,10 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Begins its publisher; `turn` is what it has deleted by now.
+    /// Begins its publisher.
     pub(super) async fn begin(
         node: &Node,
         name: &str,
-        turn: Turn,
         staging: &Staging,
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
@@ -89,7 +88,7 @@ impl Sender {
         pull.removals_done();
         let pull = Arc::new(pull);
         Ok(Self {
-            turn: tokio::sync::Mutex::new(turn),
+            turn: tokio::sync::Mutex::default(),
             config: Arc::clone(&node.config),
             max_delete: configured
                 .and_then(|peer| peer.max_delete)
