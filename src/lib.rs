@@ -30,7 +30,7 @@
 //! 1. **Vocabulary**, values and pure functions: [`model`] (ids, paths, records and the conflict rule, files, presets, jobs),
 //!    [`protocol`] (wire shapes to model and back), [`config`] (as written, as used), [`error`] (the class of an error).
 //! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`],
-//!    [`throttle`] (limits of bandwidth and requests), [`text`] (numbers as people read them), [`adapters`] (programs of this machine that read formats for us),
+//!    [`throttle`] (limits of bandwidth, of requests, and of what goes on at once), [`text`] (numbers as people read them), [`adapters`] (programs of this machine that read formats for us),
 //!    [`crash`] (moments that tests crash at; here because every band below marks some, and nothing but tests knows of them).
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
 //!    Two modules join two of them: [`trash`] (what lies in the trash, and what it was), [`greeting`] (who answers, and by which clock).

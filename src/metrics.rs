@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::catalogue::{self, Catalogue, RunOutcome};
 use crate::model::Timestamp;
+use crate::monitor::Counter as Counted;
 use crate::schedule::{self, Scheduler};
 use crate::status::{PeerStatus, Status};
 
@@ -139,7 +140,7 @@ fn of_node(registry: &mut Registry, status: &Status) {
 }
 
 fn of_peers(registry: &mut Registry, peers: &[PeerStatus], now: Timestamp) {
-    let help = "1 equal, 0 different, -1 unknown since something changed after the last comparison";
+    let help = "1 equal in all that was compared, 0 different, -1 unknown since something changed after the last comparison";
     let in_sync = gauges(registry, "peer_in_sync", help);
     let differences = gauges(
         registry,
@@ -163,11 +164,18 @@ fn of_peers(registry: &mut Registry, peers: &[PeerStatus], now: Timestamp) {
         "How old the last complete listing is",
     );
     let queue = gauges(registry, "queue_items", "Jobs, by way and state");
+    let paused = gauges(
+        registry,
+        "peer_paused",
+        "1 while a person keeps runs from it",
+    );
     let left = gauges(registry, "queue_bytes", "Bytes that open jobs will move");
     for peer in peers {
         let label = || vec![("peer", peer.name.clone())];
-        let known = peer.in_sync.map_or(-1, i64::from);
+        // A part that is equal is what a partial mirror is to be.
+        let known = (peer.in_sync).map_or(-1, |equal| i64::from(equal || peer.equal_in_part));
         in_sync.get_or_create(&label()).set(known);
+        set(&paused, label(), u64::from(peer.paused_since.is_some()));
         for (layer, report) in peer.layers.iter().flat_map(|layers| layers.named()) {
             let mut label = label();
             label.push(("layer", layer.to_owned()));
@@ -260,14 +268,35 @@ async fn of_events(registry: &mut Registry, scheduler: &Scheduler) -> Result<(),
 }
 
 fn moved(registry: &mut Registry, scheduler: &Scheduler) {
-    let (received, sent) = scheduler.moved();
+    let done = |counter| scheduler.done(counter);
+    let failed = done(Counted::RenditionsFailed);
     for (name, help, value) in [
         (
             "downloaded_bytes",
             "Media bytes that events of this process received",
-            received,
+            done(Counted::Bytes),
         ),
-        ("uploaded_bytes", "Media bytes that they sent", sent),
+        (
+            "uploaded_bytes",
+            "Media bytes that they sent",
+            done(Counted::BytesSent),
+        ),
+        (
+            "hash_mismatches",
+            "Files that came to them with another digest than was stated",
+            done(Counted::Mismatches),
+        ),
+        (
+            "retries",
+            "Files that they tried again",
+            done(Counted::Retries),
+        ),
+        (
+            "renditions_made",
+            "Assets whose renditions they made",
+            done(Counted::Renditions).saturating_sub(failed),
+        ),
+        ("renditions_failed", "Assets that allowed them none", failed),
     ] {
         let counter = Counter::<u64>::default();
         counter.inc_by(value);

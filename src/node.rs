@@ -1,13 +1,15 @@
 //! This node, opened: its configuration, catalogue and media, and the locks that keep two of one activity apart.
 //!
 //! `snapshots` keeps copies of the catalogue beside the media, `backup` makes one wherever a person wants it, `doctor`
-//! looks the node over, `advice` its configuration, `rebuild` makes a lost catalogue again.
+//! looks the node over, `advice` its configuration, `rebuild` makes a lost catalogue again, `renewed` is a
+//! node whose settings changed while it runs.
 
 pub mod advice;
 pub mod backup;
 pub mod doctor;
 mod locks;
 pub mod rebuild;
+mod renewed;
 pub mod snapshots;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +26,7 @@ use crate::model::preset::PresetTable;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{self, RealSys, Store, Sys};
-use crate::throttle::Throttle;
+use crate::throttle::{AtOnce, Throttle};
 
 /// What can go wrong while a node is opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +95,8 @@ pub struct Node {
     pub seams: Seams,
     /// How fast it may send, fetch and ask.
     pub throttle: Throttle,
+    /// How much of its work may go on at once.
+    pub at_once: AtOnce,
 }
 
 impl Node {
@@ -111,23 +115,6 @@ impl Node {
             NodeId::new(format!("{own}, beside it")).expect("it is not blank")
         } else {
             own.clone()
-        }
-    }
-
-    /// The same node with other settings. Who it is, where its media and its catalogue lie and which programs it found stay as they are
-    /// until it is opened again.
-    #[must_use]
-    pub fn with(&self, mut config: Config) -> Self {
-        config.node = self.config.node.clone();
-        config.state = self.config.state.clone();
-        config.media.root = self.config.media.root.clone();
-        config.serve = self.config.serve.clone();
-        config.adapters = self.config.adapters.clone();
-        fit(&mut config, &self.adapters);
-        self.throttle.set(&config.limits);
-        Self {
-            config: Arc::new(config),
-            ..self.clone()
         }
     }
 
@@ -178,6 +165,7 @@ impl Node {
         Ok(Self {
             adapters,
             throttle: Throttle::new(&config.limits, seams.clock.clone()),
+            at_once: AtOnce::of(&config),
             config: Arc::new(config),
             catalogue,
             store,
@@ -196,6 +184,7 @@ impl Node {
         Ok(Self {
             adapters,
             throttle: Throttle::new(&config.limits, seams.clock.clone()),
+            at_once: AtOnce::of(&config),
             config: Arc::new(config),
             catalogue,
             store,

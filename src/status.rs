@@ -170,6 +170,8 @@ pub struct PeerStatus {
     pub base_url: String,
     /// Whether runs that name no peer include it.
     pub enabled: bool,
+    /// Since when no run over it may begin, because a person paused it.
+    pub paused_since: Option<String>,
     /// `None`: unknown, since nothing was compared after the last change.
     pub in_sync: Option<bool>,
     /// Not in sync, since something was left out of the comparison, but equal in all that was compared.
@@ -317,6 +319,7 @@ async fn towards(
         name: peer.name.clone(),
         base_url: peer.base_url.to_string(),
         enabled: peer.enabled,
+        paused_since: (catalogue.paused_since(name).await?).map(|at| at.to_string()),
         in_sync,
         as_of: parity.as_ref().map(|parity| parity.as_of.to_string()),
         layers,

@@ -6,7 +6,9 @@
 //! fills its window, and the other side waits too. Without a limit nothing is locked. A rate that changes with the hour is
 //! looked up at every look at the bucket, at least once a second.
 //!
-//! Waiting may be dropped at any time; what was not waited for is not taken.
+//! Waiting may be dropped at any time; what was not waited for is not taken. How much may go on at once is in `at_once`.
+
+mod at_once;
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +17,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+
+pub use at_once::{AtOnce, Most};
 
 use crate::config::{Bandwidth, Limits, Rates};
 use crate::seams::Clock;

@@ -370,6 +370,7 @@ async fn a_job_is_given_to_one_worker_and_goes_when_it_is_settled() {
             held: 0
         }
     );
+    assert_eq!(catalogue.bytes_left().await.unwrap(), (2, 0));
     assert_eq!(
         catalogue.next_due("master", Lane::Small).await.unwrap(),
         Some(NOW.plus(Duration::from_secs(5)))
@@ -986,6 +987,7 @@ async fn what_goes_out_is_counted_retried_and_wished_for_apart_from_what_comes_i
     assert_eq!((comes.open, comes.open_bytes, comes.quarantined), (1, 3, 0));
     let goes = catalogue.upload_counts(Some("master")).await.unwrap();
     assert_eq!((goes.open, goes.open_bytes, goes.quarantined), (1, 7, 1));
+    assert_eq!(catalogue.bytes_left().await.unwrap(), (3, 7));
     let wishes = catalogue.wishes_of("master", &["a1"]).await.unwrap();
     assert_eq!(wishes.len(), 1, "{wishes:?}");
 
@@ -1005,4 +1007,52 @@ async fn what_goes_out_is_counted_retried_and_wished_for_apart_from_what_comes_i
     let work: Vec<&Work> = claimed.iter().map(|job| &job.work).collect();
     assert_eq!(work, [&out.work, &aside.work]);
     assert_eq!(claimed[1].attempts, 3, "one try is left");
+}
+
+#[tokio::test]
+async fn a_pause_is_kept_and_untold_ends_are_found_again() {
+    let (_dir, catalogue) = empty().await;
+    assert_eq!(catalogue.paused_since("m").await.unwrap(), None);
+    let later = NOW.plus(Duration::from_secs(1));
+    assert_eq!(catalogue.pause("m", NOW).await.unwrap(), NOW);
+    assert_eq!(
+        catalogue.pause("m", later).await.unwrap(),
+        NOW,
+        "since then"
+    );
+    let paused = catalogue.paused().await.unwrap();
+    assert_eq!(
+        paused.into_iter().collect::<Vec<_>>(),
+        [("m".to_owned(), NOW)]
+    );
+    assert!(catalogue.resume("m").await.unwrap() && !catalogue.resume("m").await.unwrap());
+
+    let row = EventRow {
+        name: "e".to_owned(),
+        shape: "s".to_owned(),
+        anchor_at: NOW,
+        beat_at: NOW,
+        is_owed: true,
+    };
+    let new = NewRun {
+        event: "e",
+        action: "pull",
+        cause: Cause::Beat,
+    };
+    let mut runs = Vec::new();
+    for outcome in [RunOutcome::Ok, RunOutcome::Failed, RunOutcome::Paused] {
+        let run = catalogue.begin_event_run(&row, new, NOW).await.unwrap();
+        let ended = catalogue.end_event_run(run, (outcome, None), None, NOW);
+        ended.await.unwrap();
+        runs.push(run);
+    }
+    let untold = catalogue.untold().await.unwrap();
+    assert_eq!(
+        untold.iter().map(|run| run.id).collect::<Vec<_>>(),
+        [runs[1]]
+    );
+    catalogue.told(runs[1]).await.unwrap();
+    assert_eq!(catalogue.untold().await.unwrap(), []);
+    let stands = catalogue.event("e").await.unwrap().unwrap();
+    assert!(stands.is_owed, "what a pause ended begins again");
 }

@@ -78,6 +78,8 @@ pub enum RunOutcome {
     Differs,
     /// It failed.
     Failed,
+    /// A person paused its peer; it begins again once that is resumed.
+    Paused,
     /// A person ended it.
     Cancelled,
     /// The node was asked to end, or was killed.
@@ -86,7 +88,7 @@ pub enum RunOutcome {
 
 impl RunOutcome {
     /// Each of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::Partial,
         Self::TransferLimit,
@@ -94,9 +96,16 @@ impl RunOutcome {
         Self::Guard,
         Self::Differs,
         Self::Failed,
+        Self::Paused,
         Self::Cancelled,
         Self::Interrupted,
     ];
+
+    /// Whether a run that ended so is to begin again.
+    #[must_use]
+    pub const fn is_owed(self) -> bool {
+        matches!(self, Self::Interrupted | Self::Paused)
+    }
 
     /// One word.
     #[must_use]
@@ -109,6 +118,7 @@ impl RunOutcome {
             Self::Guard => "guard",
             Self::Differs => "differs",
             Self::Failed => "failed",
+            Self::Paused => "paused",
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
         }
@@ -158,9 +168,10 @@ pub struct NewRun<'a> {
     pub cause: Cause,
 }
 
-const COLUMNS: &str = "id, event, action, cause, started_at, ended_at, outcome, detail, report";
+pub(super) const COLUMNS: &str =
+    "id, event, action, cause, started_at, ended_at, outcome, detail, report";
 
-type Columns = (
+pub(super) type Columns = (
     i64,
     String,
     String,
@@ -172,7 +183,7 @@ type Columns = (
     Option<String>,
 );
 
-fn run(columns: Columns) -> Result<EventRun, Error> {
+pub(super) fn run(columns: Columns) -> Result<EventRun, Error> {
     let (id, event, action, cause, started_at, ended_at, outcome, detail, report) = columns;
     let row = |what, value: &str| Error::Row {
         what,
@@ -256,7 +267,8 @@ impl Catalogue {
         Ok(id)
     }
 
-    /// Notes how a run ended. One that was interrupted is owed still.
+    /// Notes how a run ended. One that was interrupted, or whose peer is paused, is owed still. Where a person has to look, it is to be
+    /// told of until [`told`](Self::told).
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -269,17 +281,18 @@ impl Catalogue {
     ) -> Result<(), Error> {
         let mut batch = self.batch().await?;
         sqlx::query(
-            "UPDATE event_run SET ended_at = $1, outcome = $2, detail = $3, report = $4 WHERE id = $5",
+            "UPDATE event_run SET ended_at = $1, outcome = $2, detail = $3, report = $4, is_told = $5 WHERE id = $6",
         )
         .bind(now.as_millis())
         .bind(outcome.name())
         .bind(detail)
         .bind(report)
+        .bind(i64::from(!outcome.needs_a_person()))
         .bind(id)
         .execute(&mut *batch.tx)
         .await
         .map_err(during("end a run of an event"))?;
-        if outcome != RunOutcome::Interrupted {
+        if !outcome.is_owed() {
             // Beats that came while it went on are dealt with: it is not begun twice in a row.
             sqlx::query(
                 "UPDATE event SET is_owed = 0, beat_at = CASE WHEN beat_at < $1 THEN $1 ELSE beat_at END

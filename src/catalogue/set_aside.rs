@@ -66,6 +66,24 @@ impl Catalogue {
         self.counts(peer, Way::Out).await
     }
 
+    /// Bytes that open jobs of all peers will bring here, and send. It is counted as jobs come and go, so that nobody has to look at
+    /// them all; a job of more than 16 TiB counts as that.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn bytes_left(&self) -> Result<(u64, u64), Error> {
+        let rows: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT way, CAST(bytes AS INTEGER) FROM job_left ORDER BY way")
+                .fetch_all(&self.db.readers)
+                .await
+                .map_err(during("read how much is left"))?;
+        let of = |way: i64| {
+            let row = rows.iter().find(|(of, _)| *of == way);
+            row.map_or(0, |(_, bytes)| unsigned(*bytes))
+        };
+        Ok((of(0), of(1)))
+    }
+
     /// When the oldest open job of a peer was asked for, whichever way it goes.
     ///
     /// # Errors

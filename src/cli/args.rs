@@ -241,6 +241,9 @@ pub enum Peer {
     Show {
         /// Its name.
         name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Ask a peer who it is, and whether our key, clock and settings fit.
     Test {
@@ -255,6 +258,11 @@ pub enum Peer {
     Filter(PeerFilter),
     /// Move the files that its filter leaves out to the trash. A sync never does.
     Prune(PeerPrune),
+    /// Let no run over a peer begin, and end the one that goes on as soon as its files can be parked.
+    #[command(after_help = PEER_PAUSE)]
+    Pause(Paused),
+    /// Let runs over a paused peer go on from where they are.
+    Resume(Paused),
     /// Take a peer out of the configuration. What was pulled from it stays.
     Remove {
         /// Its name.
@@ -263,6 +271,24 @@ pub enum Peer {
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
+}
+
+const PEER_PAUSE: &str = "\
+Examples:
+  emsync peer pause dam          while its server is being worked on; holds over a restart
+  emsync peer resume dam         a run that was ended begins again, and so does what was due meanwhile
+A pause holds for whoever runs: `emsync serve`, and commands in other terminals, which end with exit 5 or leave the peer out. What is
+in flight is parked within seconds and resumed later. Comparing and planning go on, and so do readers of `pull_through` and what the
+peer hands in itself. `enabled = false` is another thing: it leaves a peer out of runs that name none, and ends nothing.";
+
+/// See [`Peer::Pause`].
+#[derive(Debug, Args)]
+pub struct Paused {
+    /// The peer's name.
+    pub name: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 const PEER_ADD: &str = "\

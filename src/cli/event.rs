@@ -244,6 +244,7 @@ async fn finish(node: &Node, run: i64, json: bool) -> anyhow::Result<ExitCode> {
     Ok(match run.outcome {
         Some(RunOutcome::Ok) => ExitCode::Ok,
         Some(RunOutcome::Partial) => ExitCode::Partial,
+        Some(RunOutcome::Paused) => ExitCode::Temporary,
         Some(RunOutcome::TransferLimit) => ExitCode::TransferLimit,
         Some(RunOutcome::TimeLimit) => ExitCode::TimeLimit,
         Some(RunOutcome::Guard) => ExitCode::Guard,

@@ -141,6 +141,7 @@ fn of_schedule(error: &schedule::Error) -> Option<ExitCode> {
     match error {
         schedule::Error::Config(_) => Some(ExitCode::Usage),
         schedule::Error::Running { .. } => Some(ExitCode::Running),
+        schedule::Error::Held { .. } => Some(ExitCode::Temporary),
         schedule::Error::Ending => Some(ExitCode::Interrupted),
         schedule::Error::Catalogue(error) => Some(of_catalogue(error)),
     }
@@ -199,7 +200,7 @@ fn of_pull(error: &pull::Error) -> Option<ExitCode> {
         pull::Error::Catalogue(error) => of_catalogue(error),
         pull::Error::Greeting(error) => of_greeting(error),
         pull::Error::Blind { .. } | pull::Error::UnknownNames { .. } => ExitCode::Usage,
-        pull::Error::Reserve { .. } => ExitCode::Temporary,
+        pull::Error::Reserve { .. } | pull::Error::Paused { .. } => ExitCode::Temporary,
         pull::Error::TransferLimit { .. } => ExitCode::TransferLimit,
         pull::Error::TimeLimit { .. } => ExitCode::TimeLimit,
         other => of_class(other.class()),

@@ -2,6 +2,7 @@
 
 mod add;
 mod narrow;
+mod pause;
 
 use std::path::Path;
 
@@ -9,7 +10,8 @@ use super::args::{Global, Json, Peer};
 use super::{ExitCode, exit_code, output};
 use crate::config::edit::{remove_peer, without_peer};
 use crate::config::locate::locate;
-use crate::config::{self, Config, KeySource};
+use crate::config::peer::Described;
+use crate::config::{self, Config};
 use crate::peer::{self, Kind, Probe, Warning};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
@@ -23,10 +25,12 @@ pub(super) async fn run(
     match command {
         Peer::Add(args) => add::run(global, &args, shutdown).await,
         Peer::List(args) => list(&super::config(global)?, &args),
-        Peer::Show { name } => show(&super::config(global)?, &name),
+        Peer::Show { name, json } => show(&super::config(global)?, &name, json),
         Peer::Test { name, json } => test(&super::config(global)?, &name, json, shutdown).await,
         Peer::Filter(args) => narrow::filter(global, &args).await,
         Peer::Prune(args) => narrow::prune(global, &args, shutdown).await,
+        Peer::Pause(args) => pause::pause(global, &args).await,
+        Peer::Resume(args) => pause::resume(global, &args).await,
         Peer::Remove { name, dry_run } => {
             let file = locate(global.config.as_deref())?;
             if dry_run {
@@ -51,7 +55,7 @@ fn say(what: &str, file: &Path, section: &str) -> anyhow::Result<()> {
 fn list(config: &Config, args: &Json) -> anyhow::Result<ExitCode> {
     for peer in &config.peers {
         if args.json {
-            output::json(&described(peer))?;
+            output::json(&Described::of(peer))?;
         } else {
             let state = if peer.enabled { "" } else { "  (disabled)" };
             output::line(&format!("{}  {}{state}", peer.name, peer.base_url))?;
@@ -60,8 +64,12 @@ fn list(config: &Config, args: &Json) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Ok)
 }
 
-fn show(config: &Config, name: &str) -> anyhow::Result<ExitCode> {
-    let described = described(config.peer(name)?);
+fn show(config: &Config, name: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let described = described(config.peer(name)?)?;
+    if json {
+        output::json(&described)?;
+        return Ok(ExitCode::Ok);
+    }
     for (member, value) in described.as_object().into_iter().flatten() {
         let value = value
             .as_str()
@@ -71,27 +79,8 @@ fn show(config: &Config, name: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Ok)
 }
 
-fn described(peer: &config::Peer) -> serde_json::Value {
-    let key = match peer.key_source() {
-        None => "none".to_owned(),
-        Some(KeySource::Inline(_)) => "in emsync.toml".to_owned(),
-        Some(KeySource::File(path)) => format!("file {}", path.display()),
-        Some(KeySource::Env(variable)) => format!("environment variable {variable}"),
-    };
-    serde_json::json!({
-        "name": peer.name,
-        "base_url": peer.base_url.as_str(),
-        "cluster_id": peer.cluster_id.as_ref().map(crate::model::NodeId::as_str),
-        "key": key,
-        "enabled": peer.enabled,
-        "pull_originals": peer.pull_originals,
-        "generated": format!("{:?}", peer.generated).to_lowercase(),
-        "push": peer.push,
-        "push_originals": peer.push_originals,
-        "sidecar": peer.sidecar,
-        "insecure_session": peer.insecure_session,
-        "filter": peer.filter.to_string(),
-    })
+fn described(peer: &config::Peer) -> anyhow::Result<serde_json::Value> {
+    Ok(serde_json::to_value(Described::of(peer))?)
 }
 
 async fn test(

@@ -1,8 +1,10 @@
 //! `emsync serve`: lets other nodes list and fetch, runs what the node does by itself, and lets people look and decide.
 
+mod follow;
 mod service;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,13 +12,14 @@ use tokio::net::TcpListener;
 
 use super::args::{Global, Serve};
 use super::{ExitCode, Usage, output};
-use crate::edge::{Edge, Patience, Room};
+use crate::edge::{Edge, Patience};
 use crate::node::Node;
 use crate::receive::Inbox;
 use crate::schedule::Scheduler;
-use crate::serve::{self, Certificate, Settings, Sharing};
+use crate::serve::{self, Certificate, Settings};
 use crate::shutdown::Shutdown;
 use crate::web::{self, Web};
+use follow::Parts;
 
 /// Added to every window, so that what was committed while a listing was asked for is in the next one (11.1, 4).
 const MARGIN: Duration = Duration::from_secs(60);
@@ -41,23 +44,25 @@ pub(super) async fn run(
         .with_context(|| format!("listen on {address}"))?;
     let hangups = service::Hangups::listen();
     let bound = listener.local_addr()?;
-    let certificate = match &node.config.serve.tls {
-        Some(files) => Some(Certificate::load(files)?),
-        None => None,
-    };
+    let tls = node.config.serve.tls.as_ref();
+    let certificate = tls.map(Certificate::load).transpose()?;
     let url = super::base_url(bound, certificate.is_some(), &node.config.node.site);
     warn_of_readers(&node, bound.ip());
     let scheduler = Scheduler::open(node.clone(), shutdown).await?;
     let scheduler = scheduler.holding(args.bwlimit.clone());
-    let page = Web::new(node.clone(), scheduler.clone(), shutdown.clone());
-    let mut served = served(&node, shutdown)?.showing(web::router(page));
+    let inbox = Arc::new(Inbox::open(&node, shutdown)?);
     let edge = edge(&node, args, shutdown).await?;
-    if let Some(edge) = &edge {
-        served = served.fetching(edge.clone());
-    }
-    if let Some(certificate) = certificate {
-        served = served.secured(certificate);
-    }
+    let mut served = shown(&node).receiving(Arc::clone(&inbox));
+    let scheduler = scheduler.leading(Parts {
+        in_force: served.in_force(),
+        inbox,
+        edge: edge.clone(),
+        max_cache: args.max_cache,
+        certificate: certificate.clone(),
+    });
+    let page = Web::new(node.clone(), scheduler.clone(), shutdown.clone());
+    served = served.showing(web::router(page));
+    served = with(served, edge.as_ref(), certificate);
     output::read_or_not(output::line(&url).map_err(Into::into))?;
     service::ready();
     let served = serve::run(listener, served, shutdown.clone());
@@ -80,6 +85,18 @@ pub(super) async fn run(
     Ok(ExitCode::Ok)
 }
 
+/// The same, as far as this node fetches for readers and speaks TLS.
+fn with(served: serve::Node, edge: Option<&Edge>, certificate: Option<Certificate>) -> serve::Node {
+    let served = match edge {
+        Some(edge) => served.fetching(edge.clone()),
+        None => served,
+    };
+    match certificate {
+        Some(certificate) => served.secured(certificate),
+        None => served,
+    }
+}
+
 /// What fetches for readers, where this node does that.
 async fn edge(node: &Node, args: &Serve, shutdown: &Shutdown) -> anyhow::Result<Option<Edge>> {
     let settings = &node.config.serve;
@@ -91,7 +108,7 @@ async fn edge(node: &Node, args: &Serve, shutdown: &Shutdown) -> anyhow::Result<
         }
         return Ok(None);
     }
-    let room = max_cache.or(settings.max_cache).map(Room::of);
+    let room = follow::room(node, max_cache);
     if room.is_some() && node.sidecar().is_some() {
         tracing::warn!("max_cache is overlooked: the media are those of the EMDB beside this node");
     }
@@ -118,8 +135,13 @@ fn warn_of_readers(node: &Node, listening: IpAddr) {
     }
 }
 
-/// What the HTTP node needs of this node.
+/// What the HTTP node needs of this node, where others may hand changes in.
 pub(super) fn served(node: &Node, shutdown: &Shutdown) -> anyhow::Result<serve::Node> {
+    Ok(shown(node).receiving(Inbox::open(node, shutdown)?))
+}
+
+/// What it needs in order to show this node.
+fn shown(node: &Node) -> serve::Node {
     let config = &node.config;
     let settings = Settings {
         node: config.node.cluster_id.clone(),
@@ -137,10 +159,5 @@ pub(super) fn served(node: &Node, shutdown: &Shutdown) -> anyhow::Result<serve::
         node.throttle.clone(),
     );
     let served = served.holding_parts(&config.peers);
-    let served = served.sharing(Sharing {
-        public_renditions: config.serve.public_renditions,
-        max_age: config.serve.max_age,
-        stale: config.serve.stale_while_revalidate,
-    });
-    Ok(served.receiving(Inbox::open(node, shutdown)?))
+    served.sharing(follow::sharing(&config.serve))
 }

@@ -69,6 +69,12 @@ fn print(status: &Status) -> anyhow::Result<()> {
         };
         let jobs = &peer.jobs;
         output::line(&format!("peer {}: {state}", peer.name))?;
+        if let Some(since) = &peer.paused_since {
+            output::line(&format!(
+                "  PAUSED since {since}; `emsync peer resume {}`",
+                peer.name
+            ))?;
+        }
         let counts = [jobs.open, jobs.quarantined, jobs.held].map(output::count);
         output::line(&format!(
             "  {} waiting, {} set aside, {} deletes held",

@@ -103,6 +103,19 @@ fn peers_of(node: &Node, named: Option<&str>, ways: Ways) -> anyhow::Result<Vec<
     Ok(vec![settings])
 }
 
+/// Takes paused peers out of those that a command means without naming them, and says so.
+async fn leave_out_paused(node: &Node, peers: &mut Vec<config::Peer>) -> anyhow::Result<()> {
+    let paused = node.catalogue.paused().await?;
+    peers.retain(|peer| {
+        let since = paused.get(&peer.name);
+        if let Some(since) = since {
+            tracing::warn!(peer = peer.name, %since, "is paused, and left out");
+        }
+        since.is_none()
+    });
+    Ok(())
+}
+
 pub(super) async fn sync(
     global: &Global,
     args: SyncSome,
@@ -110,7 +123,10 @@ pub(super) async fn sync(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let node = open(global, &args.how).await?;
-    let peers = peers_of(&node, args.peer.as_deref(), ways)?;
+    let mut peers = peers_of(&node, args.peer.as_deref(), ways)?;
+    if args.peer.is_none() && !args.how.dry_run {
+        leave_out_paused(&node, &mut peers).await?;
+    }
     let mut worst = ExitCode::Ok;
     let scope = if args.full {
         Scope::Everything

@@ -42,19 +42,77 @@ pub struct Rates {
 }
 
 const DAY: u16 = 24 * 60;
+const WEEK: u16 = 7 * DAY;
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 impl Bandwidth {
     /// What holds at a local time.
     #[must_use]
     pub fn at(&self, local: DateTime) -> Rates {
-        let minute = minute_of_week(local);
+        self.at_minute(minute_of_week(local))
+    }
+
+    /// What holds at a minute of the week, counted from Monday 00:00.
+    #[must_use]
+    pub fn at_minute(&self, minute: u16) -> Rates {
         let begun = self.slots.partition_point(|slot| slot.from <= minute);
         // Before the first entry of the week the last one of the week before holds.
         let slot = begun
             .checked_sub(1)
             .map_or(self.slots.last(), |at| self.slots.get(at));
         slot.map_or_else(Rates::default, |slot| slot.rates)
+    }
+
+    /// The same timetable with other rates on some days of the week, Monday first, between two hours of the day. Where the second is not
+    /// after the first, it is one of the next day.
+    #[must_use]
+    pub fn with(&self, days: [bool; 7], (from, to): (u16, u16), rates: Rates) -> Self {
+        let length = match to > from {
+            true => to - from,
+            false => 24 - from + to,
+        };
+        let mut minutes: Vec<Rates> = (0..WEEK).map(|minute| self.at_minute(minute)).collect();
+        for (day, _) in (0_u16..).zip(days).filter(|(_, is_meant)| *is_meant) {
+            let begin = day * DAY + from * 60;
+            for minute in begin..begin + length * 60 {
+                minutes[usize::from(minute % WEEK)] = rates;
+            }
+        }
+        let slots = (0..WEEK).zip(minutes);
+        Self::of(slots.map(|(from, rates)| Slot { from, rates }).collect())
+    }
+
+    /// Of slots in order, each of another minute.
+    fn of(mut slots: Vec<Slot>) -> Self {
+        // An entry that says what the one before says begins nothing.
+        slots.dedup_by_key(|slot| slot.rates);
+        if let [first, .., last] = slots.as_slice()
+            && first.rates == last.rates
+        {
+            slots.remove(0);
+        }
+        match slots.as_mut_slice() {
+            [only] if only.rates == Rates::default() => slots.clear(),
+            [only] => only.from = 0,
+            _ => {}
+        }
+        Self { slots }
+    }
+
+    /// Entries that every day has, where all days are alike.
+    fn daily(&self) -> Option<&[Slot]> {
+        let a_day = self.slots.len() / 7;
+        let (first, rest) = self.slots.split_at(a_day);
+        let is_alike = |slot: (usize, &Slot)| {
+            let (at, slot) = slot;
+            let like = first.get(at % a_day)?;
+            let days = u16::try_from(at / a_day + 1).ok()?;
+            (slot.from == like.from + days * DAY && slot.rates == like.rates).then_some(())
+        };
+        let is_daily = a_day > 0
+            && rest.len() == 6 * a_day
+            && rest.iter().enumerate().all(|slot| is_alike(slot).is_some());
+        is_daily.then_some(first)
     }
 
     /// Whether nothing is limited at any time.
@@ -110,14 +168,15 @@ impl FromStr for Bandwidth {
         if slots.windows(2).any(|pair| pair[0].from == pair[1].from) {
             return Err(UnitError::Twice(text.to_owned()));
         }
-        // An entry that says what the one before says begins nothing.
-        slots.dedup_by_key(|slot| slot.rates);
-        match slots.as_mut_slice() {
-            [only] if only.rates == Rates::default() => slots.clear(),
-            [only] => only.from = 0,
-            _ => {}
-        }
-        Ok(Self { slots })
+        Ok(Self::of(slots))
+    }
+}
+
+impl FromStr for Rates {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        rates(text)
     }
 }
 
@@ -175,6 +234,13 @@ impl fmt::Display for Bandwidth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(rates) = self.constant() {
             return rates.fmt(f);
+        }
+        if let Some(entries) = self.daily() {
+            for (at, Slot { from, rates }) in entries.iter().enumerate() {
+                let space = if at == 0 { "" } else { " " };
+                write!(f, "{space}{:02}:{:02},{rates}", from / 60, from % 60)?;
+            }
+            return Ok(());
         }
         for (at, Slot { from, rates }) in self.slots.iter().enumerate() {
             let (day, minute) = (usize::from(from / DAY), from % DAY);
@@ -297,6 +363,45 @@ mod tests {
         assert!(error.to_string().contains("twice"), "{error}");
         let error = "night".parse::<Bandwidth>().unwrap_err();
         assert!(error.to_string().contains("512k"), "{error}");
+    }
+
+    #[test]
+    fn hours_are_exchanged_and_the_rest_of_the_week_stays() {
+        let rates = |text: &str| text.parse::<Rates>().unwrap();
+        let workdays = [true, true, true, true, true, false, false];
+        let painted = Bandwidth::default().with(workdays, (8, 19), rates("512k"));
+        assert_eq!(
+            painted.to_string(),
+            "Mon-08:00,512KiB Mon-19:00,off Tue-08:00,512KiB Tue-19:00,off Wed-08:00,512KiB Wed-19:00,off Thu-08:00,512KiB Thu-19:00,off \
+             Fri-08:00,512KiB Fri-19:00,off"
+        );
+        // The same on the other days is every day, as a person would write it.
+        let weekend = workdays.map(|is_workday| !is_workday);
+        let painted = painted.with(weekend, (8, 19), rates("512k"));
+        assert_eq!(painted.to_string(), "08:00,512KiB 19:00,off");
+        // Over midnight, and over the end of the week.
+        let sunday = [false, false, false, false, false, false, true];
+        let night = painted.with(sunday, (22, 6), rates("1M:2M"));
+        assert_eq!(
+            (
+                down(&night, 6, 22, 0),
+                down(&night, 0, 5, 59),
+                down(&night, 0, 6, 0)
+            ),
+            (2 << 20, 2 << 20, 0)
+        );
+        assert_eq!(down(&night, 1, 5, 0), 0, "Tuesday is as it was");
+        // What is written to the minute stays so outside of the hours.
+        let odd = read("08:30,1k 19:45,off").with(sunday, (0, 12), Rates::default());
+        assert_eq!(down(&odd, 6, 11, 0), 0);
+        assert_eq!(down(&odd, 6, 12, 0), 1 << 10);
+        assert_eq!(down(&odd, 5, 8, 29), 0);
+        assert_eq!(down(&odd, 5, 8, 30), 1 << 10);
+        let all = [true; 7];
+        let off = odd.with(all, (0, 24), Rates::default());
+        assert!(off.is_off(), "{off}");
+        assert_eq!(off.with(all, (5, 5), rates("3k")).to_string(), "3KiB");
+        assert_eq!(read(&night.to_string()), night);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! exchange is atomic (`write.rs`). Two edits at once wait for one another.
 
 mod events;
+mod settings;
 
 use std::fs;
 use std::ops::Range;
@@ -14,6 +15,7 @@ use secrecy::zeroize::Zeroizing;
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table, value};
 
 pub use events::{EventText, add_event, change_event, enable_event, event_text, remove_event};
+pub use settings::change_settings;
 
 use super::error::{Error, Place, Problem};
 use super::peer::{self, KeySource};
@@ -144,15 +146,14 @@ pub fn set(file: &Path, key: &str, text: &str) -> Result<(), Error> {
     }
     change(file, |old| {
         let doc = document(old, file)?;
-        with_value(old, doc.as_table(), (section, name), text).ok_or_else(not_settable)
+        with_value(old, doc.as_table(), (section, name), text.into()).ok_or_else(not_settable)
     })
 }
 
 /// `old` with a value exchanged, or a line or a section added; `None` where the file is written in another way.
-fn with_value(old: &str, top: &Table, key: (&str, &str), text: &str) -> Option<String> {
+fn with_value(old: &str, top: &Table, key: (&str, &str), new: toml_edit::Value) -> Option<String> {
     let (section, name) = key;
     let end = line_end(old);
-    let new = toml_edit::Value::from(text);
     let table = match top.get(section) {
         _ if section.is_empty() => top,
         Some(item) => item.as_table()?,

@@ -21,6 +21,8 @@ pub enum Member {
     List(Vec<String>),
     /// This flag.
     Flag(bool),
+    /// This number.
+    Number(u32),
     /// Not there: its default.
     Absent,
 }
@@ -35,12 +37,13 @@ impl Member {
         }
     }
 
-    fn value(&self) -> Option<Value> {
+    pub(super) fn value(&self) -> Option<Value> {
         match self {
             Self::Text(text) => Some(Value::from(text.as_str())),
             Self::List(texts) if texts.is_empty() => None,
             Self::List(texts) => Some(Value::Array(texts.iter().collect())),
             Self::Flag(flag) => Some(Value::from(*flag)),
+            Self::Number(number) => Some(Value::from(i64::from(*number))),
             Self::Absent => None,
         }
     }

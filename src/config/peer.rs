@@ -227,6 +227,50 @@ impl Peer {
     }
 }
 
+/// A peer without its key, for people and programs.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Described {
+    name: String,
+    base_url: String,
+    cluster_id: Option<String>,
+    /// Where its key is kept.
+    key: String,
+    enabled: bool,
+    pull_originals: bool,
+    generated: String,
+    push: bool,
+    push_originals: bool,
+    sidecar: bool,
+    insecure_session: bool,
+    filter: String,
+}
+
+impl Described {
+    /// Describes a peer.
+    #[must_use]
+    pub fn of(peer: &Peer) -> Self {
+        Self {
+            name: peer.name.clone(),
+            base_url: peer.base_url.to_string(),
+            cluster_id: peer.cluster_id.as_ref().map(ToString::to_string),
+            key: match peer.key_source() {
+                None => "none".to_owned(),
+                Some(KeySource::Inline(_)) => "in emsync.toml".to_owned(),
+                Some(KeySource::File(path)) => format!("file {}", path.display()),
+                Some(KeySource::Env(variable)) => format!("environment variable {variable}"),
+            },
+            enabled: peer.enabled,
+            pull_originals: peer.pull_originals,
+            generated: format!("{:?}", peer.generated).to_lowercase(),
+            push: peer.push,
+            push_originals: peer.push_originals,
+            sidecar: peer.sidecar,
+            insecure_session: peer.insecure_session,
+            filter: peer.filter.to_string(),
+        }
+    }
+}
+
 /// A name that fits a command line, a log field and a file name alike.
 pub(super) fn check_name(text: &str) -> Result<String, Problem> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

@@ -1,5 +1,6 @@
 //! Room beside a run, so that a node that only syncs keeps to `max_cache`, too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::room::{Keeper, Room, pause};
@@ -21,7 +22,7 @@ pub async fn beside<T>(node: &Node, stop: &Shutdown, run: impl Future<Output = T
         most,
         grace: Duration::ZERO,
     };
-    let (keeper, over) = (Keeper::new(node, room), stop.child());
+    let (keeper, over) = (Keeper::new(node, room, Arc::default()), stop.child());
     let running = async {
         let ended = run.await;
         over.request();

@@ -92,6 +92,11 @@ impl Flights {
         Ok(Boarding::Fly(landing, Waiting(landed)))
     }
 
+    /// Forgets what failed: it may not fail any more.
+    pub(super) fn forget_failures(&self) {
+        self.state().failed.clear();
+    }
+
     /// Names under way.
     pub(super) fn count(&self) -> usize {
         self.state().under_way.len()

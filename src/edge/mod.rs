@@ -15,7 +15,8 @@
 //! A peer that fails is left alone for a while, longer each time; a file that it has wrong or not at all, for half a minute.
 //!
 //! Each peer has one publisher. It begins with the first request and ends with [`Edge::close`] or when it fails; the next request then
-//! begins another. Peers and their keys are those of the configuration that the server began with.
+//! begins another. So it does where the configuration became another one ([`Edge::follow`]): what is under way goes on as it began, with
+//! the publisher of before, which ends with the last of it.
 
 mod beside;
 mod error;
@@ -26,7 +27,7 @@ mod upstream;
 mod wish;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
@@ -40,6 +41,7 @@ use crate::model::{AssetId, FileKind, MediaFile, MediaPath};
 use crate::node::Node;
 use crate::shutdown::Shutdown;
 use flights::{Boarding, Flights, Landing, Name};
+use reads::Reads;
 use room::Keeper;
 use upstream::Upstream;
 
@@ -75,16 +77,27 @@ const AT_ONCE: usize = 32;
 pub struct Edge(Arc<Inner>);
 
 struct Inner {
-    node: Node,
+    /// The node, with the configuration as it is now.
+    node: RwLock<Arc<Node>>,
     shutdown: Shutdown,
     flights: Flights,
     /// Who may fetch.
     turns: Semaphore,
-    upstreams: Mutex<HashMap<String, Arc<Upstream>>>,
+    upstreams: Mutex<HashMap<String, Source>>,
     tasks: TaskTracker,
+    /// When files were read last.
+    reads: Arc<Reads>,
     /// Only where there is too little room for all of them.
-    keeper: Option<Keeper>,
+    keeper: RwLock<Option<Arc<Keeper>>>,
     patience: Patience,
+}
+
+/// A peer, as files are fetched from it.
+#[derive(Default)]
+struct Source {
+    now: Option<Arc<Upstream>>,
+    /// Those of former configurations, as long as something of theirs is under way.
+    former: Vec<Weak<Upstream>>,
 }
 
 impl std::fmt::Debug for Edge {
@@ -106,21 +119,28 @@ impl Edge {
         let mut batch = node.catalogue.batch().await?;
         batch.take_back_readers_leases().await?;
         batch.commit().await?;
-        let mut node = node.clone();
-        let mut config = (*node.config).clone();
-        // A run may wait for a slow peer; a reader does not.
-        config.limits.timeout = config.limits.timeout.min(patience.silence);
-        node.config = config.into();
+        let reads = Arc::default();
+        let keeper = room.map(|room| Keeper::new(node, room, Arc::clone(&reads)));
         Ok(Self(Arc::new(Inner {
             turns: Semaphore::new(AT_ONCE.min(node.config.limits.transfers)),
-            keeper: room.map(|room| Keeper::new(&node, room)),
-            node,
+            node: RwLock::new(hurried(node, patience)),
             shutdown: shutdown.clone(),
             flights: Flights::default(),
             upstreams: Mutex::default(),
             tasks: TaskTracker::new(),
+            reads,
+            keeper: RwLock::new(keeper.map(Arc::new)),
             patience,
         })))
+    }
+
+    /// Goes by another configuration of the node from now on, and keeps as much.
+    pub fn follow(&self, node: &Node, room: Option<Room>) {
+        let keeper = room.map(|room| Arc::new(Keeper::new(node, room, Arc::clone(&self.0.reads))));
+        let node = hurried(node, self.0.patience);
+        *self.0.node.write().unwrap_or_else(PoisonError::into_inner) = node;
+        *self.0.keeper.write().unwrap_or_else(PoisonError::into_inner) = keeper;
+        self.0.flights.forget_failures();
     }
 
     /// The asset whose file [`bring`](Self::bring) would fetch; `None` when there is nothing to fetch.
@@ -133,7 +153,7 @@ impl Edge {
         path: &MediaPath,
         asset: Option<&AssetId>,
     ) -> Result<Option<AssetId>, Error> {
-        let wish = wish::find(&self.0.node, &name(kind, path, asset)).await?;
+        let wish = wish::find(&self.0.node(), &name(kind, path, asset)).await?;
         Ok(wish.map(|wish| wish.asset))
     }
 
@@ -169,15 +189,19 @@ impl Edge {
 
     /// Notes that a file is read, for [`make_room`](Self::make_room).
     pub fn note_read(&self, file: &MediaFile) {
-        if let Some(keeper) = &self.0.keeper {
+        if let Some(keeper) = self.0.keeper() {
             keeper.note_read(file);
         }
     }
 
-    /// Makes room for as long as the node runs; returns at once where all files may stay.
+    /// Makes room whenever it is needed, for as long as the node runs.
     pub async fn keep_room(&self) {
-        if let Some(keeper) = &self.0.keeper {
-            keeper.keep(&self.0.shutdown).await;
+        let stop = &self.0.shutdown;
+        while !stop.requested() {
+            if let Some(keeper) = self.0.keeper() {
+                keeper.round(stop).await;
+            }
+            room::pause(stop).await;
         }
     }
 
@@ -186,7 +210,7 @@ impl Edge {
     /// # Errors
     /// [`Error`]; what went before is gone.
     pub async fn make_room(&self) -> Result<Evicted, Error> {
-        match &self.0.keeper {
+        match self.0.keeper() {
             Some(keeper) => keeper.make(&self.0.shutdown).await,
             None => Ok(Evicted::default()),
         }
@@ -202,12 +226,22 @@ impl Edge {
             tracing::warn!(%error, "what was read last is forgotten");
         }
         let upstreams: Vec<_> = self.0.upstreams.lock().await.drain().collect();
-        for (peer, upstream) in upstreams {
+        for (peer, source) in upstreams {
+            let Some(upstream) = source.now else { continue };
             if let Err(error) = upstream.close().await {
                 tracing::warn!(peer, %error, "not everything that was fetched is published");
             }
         }
     }
+}
+
+/// A node as readers want it: a run may wait for a slow peer, a reader does not.
+fn hurried(node: &Node, patience: Patience) -> Arc<Node> {
+    let mut node = node.clone();
+    let mut config = (*node.config).clone();
+    config.limits.timeout = config.limits.timeout.min(patience.silence);
+    node.config = config.into();
+    Arc::new(node)
 }
 
 fn name(kind: FileKind, path: &MediaPath, asset: Option<&AssetId>) -> Name {
@@ -219,6 +253,14 @@ fn name(kind: FileKind, path: &MediaPath, asset: Option<&AssetId>) -> Name {
 }
 
 impl Inner {
+    fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.node.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keeper(&self) -> Option<Arc<Keeper>> {
+        (self.keeper.read().unwrap_or_else(PoisonError::into_inner)).clone()
+    }
+
     async fn fly(&self, landing: Landing) {
         let outcome = self.fetch(landing.name()).await;
         landing.tell(outcome);
@@ -229,24 +271,37 @@ impl Inner {
             turn = self.turns.acquire() => turn.map_err(|_| Error::Closed)?,
             () = self.shutdown.wait() => return Err(Error::Closed),
         };
-        let wish = wish::find(&self.node, name).await?;
+        let wish = wish::find(&self.node(), name).await?;
         let wish = wish.ok_or(Error::Nowhere)?;
         self.upstream(&wish.peer).await?.bring(&wish).await
     }
 
-    /// The peer of this name; one whose publisher ended is begun anew.
+    /// The peer of this name; one whose publisher ended, or that was begun by another configuration, is begun anew.
     async fn upstream(&self, name: &str) -> Result<Arc<Upstream>, Error> {
+        let node = self.node();
         let mut upstreams = self.upstreams.lock().await;
-        match upstreams.get(name) {
-            Some(upstream) if !upstream.has_ended() => return Ok(Arc::clone(upstream)),
-            Some(_) if self.shutdown.requested() => return Err(Error::Closed),
-            Some(ended) => drop(ended.close().await),
-            None => {}
+        let source = upstreams.entry(name.to_owned()).or_default();
+        if let Some(now) = source.now.take() {
+            if !now.has_ended() && now.goes_by(&node) {
+                source.now = Some(Arc::clone(&now));
+                return Ok(now);
+            }
+            if self.shutdown.requested() {
+                source.now = Some(now);
+                return Err(Error::Closed);
+            }
+            if now.has_ended() {
+                drop(now.close().await);
+            }
+            source.former.push(Arc::downgrade(&now));
         }
-        let settings = self.node.config.peer(name)?;
-        let upstream = Upstream::begin(&self.node, settings, self.patience, &self.shutdown).await?;
-        let upstream = Arc::new(upstream);
-        upstreams.insert(name.to_owned(), Arc::clone(&upstream));
-        Ok(upstream)
+        // Whatever of a former one is still here somebody fetches, or waits for.
+        source.former.retain(|former| former.strong_count() > 0);
+        let settings = node.config.peer(name)?;
+        let is_alone = source.former.is_empty();
+        let begun = Upstream::begin(&node, settings, is_alone, self.patience, &self.shutdown);
+        let now = Arc::new(begun.await?);
+        source.now = Some(Arc::clone(&now));
+        Ok(now)
     }
 }

@@ -14,7 +14,7 @@
 //! One process at a time makes room on a node: `serve` while it runs, else a run for itself ([`beside`](super::beside())).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -84,16 +84,16 @@ pub(super) struct Keeper {
     node: Node,
     room: Room,
     /// When files were read last.
-    reads: Reads,
+    reads: Arc<Reads>,
     peers: Mutex<HashMap<String, Peer>>,
 }
 
 impl Keeper {
-    pub(super) fn new(node: &Node, room: Room) -> Self {
+    pub(super) fn new(node: &Node, room: Room, reads: Arc<Reads>) -> Self {
         Self {
             node: node.clone(),
             room,
-            reads: Reads::default(),
+            reads,
             peers: Mutex::default(),
         }
     }
@@ -101,14 +101,6 @@ impl Keeper {
     /// Notes that a file is read.
     pub(super) fn note_read(&self, file: &MediaFile) {
         self.reads.note(file, self.node.seams.clock.now());
-    }
-
-    /// Makes room whenever it is needed, until the end is asked for.
-    pub(super) async fn keep(&self, stop: &Shutdown) {
-        while !stop.requested() {
-            self.round(stop).await;
-            pause(stop).await;
-        }
     }
 
     /// One look, of which the log hears.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Error, Patience, Trouble};
 use crate::catalogue::{Claim, Job, NewJob};
-use crate::config;
+use crate::config::{self, Config};
 use crate::model::MediaPath;
 use crate::model::job::Work;
 use crate::monitor::{Counter, Monitor, Phase};
@@ -28,6 +28,7 @@ const PARTIALS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 pub(super) struct Upstream {
     pull: Arc<Pull>,
+    config: Arc<Config>,
     publisher: Standing,
     trouble: Mutex<Option<Rest>>,
     patience: Patience,
@@ -42,10 +43,11 @@ struct Rest {
 }
 
 impl Upstream {
-    /// Begins its publisher.
+    /// Begins its publisher. Only one that is alone takes away what others left half done.
     pub(super) async fn begin(
         node: &Node,
         settings: &config::Peer,
+        is_alone: bool,
         patience: Patience,
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
@@ -61,13 +63,16 @@ impl Upstream {
             let now = pull.seams.clock.now();
             pull.staging.sweep_partials(PARTIALS_KEPT, now)
         };
-        sweep().map_err(|error| ours(&error))?;
+        if is_alone {
+            sweep().map_err(|error| ours(&error))?;
+        }
         // Nothing that a reader waits for waits for a removal.
         pull.removals_done();
         let pull = Arc::new(pull);
         Ok(Self {
             publisher: Standing::begin(&pull),
             trouble: Mutex::default(),
+            config: Arc::clone(&node.config),
             patience,
             pull,
         })
@@ -76,6 +81,11 @@ impl Upstream {
     /// Whether it takes nothing any more.
     pub(super) fn has_ended(&self) -> bool {
         self.pull.stop.requested()
+    }
+
+    /// Whether it was begun by the configuration that this node has.
+    pub(super) fn goes_by(&self, node: &Node) -> bool {
+        Arc::ptr_eq(&self.config, &node.config)
     }
 
     /// Fetches what is wished for; returns when it is durable with its row, whoever brought it. A run that is at it is waited for.

@@ -59,7 +59,7 @@ impl Node {
             prefix: None,
             thumbs: true,
             renditions: Settings {
-                threads: 2,
+                threads: 2.into(),
                 depth: 2,
                 limits: Limits::default(),
                 mode: Mode::default(),

@@ -10,6 +10,8 @@
 //! rendered while nothing else is. A photo's presets are spread over the same pool, so the last photo of a queue still uses
 //! every core. No thread of the pool ever waits for memory: it may be the one whose work below on its stack would free it.
 //!
+//! How many threads there are may change meanwhile: what is in work ends with the threads it has, and what comes after it has the new ones.
+//!
 //! Started by [`Regenerator::start`]. Ends when every sender of tasks is gone and all work is handed back, or when
 //! nobody receives results any more; [`Regenerator::join`] waits for that.
 
@@ -18,12 +20,19 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use tokio::sync::mpsc;
 
 use super::budget::Budget;
 use super::{Error, Limits, Recipe, Rendition, footprint, render_spread};
+use crate::throttle::Most;
+
+/// Most originals in work, however many threads there are: beyond that they share in the renditions of each.
+const IN_WORK: usize = 256;
+/// How often it is looked whether there are to be other threads.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// One original to render.
 pub struct Task<T> {
@@ -66,19 +75,15 @@ impl Regenerator {
     /// # Errors
     /// [`Error::Threads`] when the system hands out no more threads.
     pub fn start<T: Send + 'static>(
-        threads: usize,
+        threads: impl Into<Most>,
         limits: Limits,
         tasks: Receiver<Task<T>>,
         done: mpsc::Sender<Finished<T>>,
     ) -> Result<Self, Error> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("media-{index}"))
-            .build()
-            .map_err(|error| Error::Threads(io::Error::other(error)))?;
+        let crew = Crew::of(threads.into())?;
         let dispatcher = std::thread::Builder::new()
             .name("media-dispatch".to_owned())
-            .spawn(move || dispatch(&pool, limits, &tasks, &done))
+            .spawn(move || dispatch(crew, limits, &tasks, &done))
             .map_err(Error::Threads)?;
         Ok(Self { dispatcher })
     }
@@ -94,6 +99,51 @@ impl Regenerator {
     }
 }
 
+/// The threads, as many as there are to be.
+struct Crew {
+    threads: Most,
+    /// As many were asked for.
+    asked: usize,
+    pool: rayon::ThreadPool,
+}
+
+impl Crew {
+    fn of(threads: Most) -> Result<Self, Error> {
+        let asked = threads.get();
+        Ok(Self {
+            pool: pool(asked)?,
+            threads,
+            asked,
+        })
+    }
+
+    /// Has other threads where there are to be; those of before end with what they have in work.
+    fn renew(&mut self) {
+        let asked = self.threads.get();
+        if asked == self.asked {
+            return;
+        }
+        self.asked = asked;
+        match pool(asked) {
+            Ok(pool) => self.pool = pool,
+            Err(error) => tracing::warn!(%error, threads = asked, "the threads stay as they are"),
+        }
+    }
+
+    /// Most originals in work.
+    fn most(&self) -> usize {
+        self.pool.current_num_threads().min(IN_WORK)
+    }
+}
+
+fn pool(threads: usize) -> Result<rayon::ThreadPool, Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("media-{index}"))
+        .build()
+        .map_err(|error| Error::Threads(io::Error::other(error)))
+}
+
 /// What the pool tells the dispatcher.
 enum News<T> {
     /// An original is read, and its pixels will take so many bytes.
@@ -104,18 +154,18 @@ enum News<T> {
 
 /// Hands tasks to the pool until there are none, then waits for those in work; the most memory that was in use.
 fn dispatch<T: Send + 'static>(
-    pool: &rayon::ThreadPool,
+    mut crew: Crew,
     limits: Limits,
     tasks: &Receiver<Task<T>>,
     done: &mpsc::Sender<Finished<T>>,
 ) -> u64 {
-    let workers = pool.current_num_threads();
     // Room for both news of every task in work, so no thread of the pool waits here.
-    let (tell, news) = bounded(2 * workers);
+    let (tell, news) = bounded(2 * IN_WORK);
     let mut budget = Budget::<(Task<T>, Vec<u8>)>::new(limits.max_in_work_bytes);
     let (mut in_work, mut are_more) = (0, true);
     let nothing = never();
     loop {
+        crew.renew();
         while let Some((bytes, (task, original))) = budget.admit() {
             let (done, end) = (
                 done.clone(),
@@ -124,7 +174,7 @@ fn dispatch<T: Send + 'static>(
                     bytes,
                 },
             );
-            pool.spawn(move || {
+            crew.pool.spawn(move || {
                 let result = guarded(|| render_spread(&original, &task.recipe, &limits));
                 hand_over(task.ticket, result, &done, end);
             });
@@ -134,7 +184,7 @@ fn dispatch<T: Send + 'static>(
         if !are_more && in_work == 0 {
             return budget.peak();
         }
-        let source = if are_more && in_work < workers {
+        let source = if are_more && in_work < crew.most() {
             tasks
         } else {
             &nothing
@@ -144,7 +194,7 @@ fn dispatch<T: Send + 'static>(
                 Ok(task) => {
                     in_work += 1;
                     let (tell, done) = (tell.clone(), done.clone());
-                    pool.spawn(move || read(task, tell, &done));
+                    crew.pool.spawn(move || read(task, tell, &done));
                 }
                 Err(_) => are_more = false,
             },
@@ -155,6 +205,7 @@ fn dispatch<T: Send + 'static>(
                     in_work -= 1;
                 }
             },
+            default(LOOK) => {}
         }
     }
 }
@@ -358,6 +409,38 @@ mod tests {
             })
         });
         assert_eq!(run(2, tasks.collect()).len(), 2);
+    }
+
+    #[test]
+    fn threads_that_are_asked_for_meanwhile_take_what_comes_next() {
+        let threads = Most::from(1);
+        let (send, receive) = bounded(2);
+        let (done, mut finished) = mpsc::channel(2);
+        let pool = Regenerator::start(threads.clone(), Limits::default(), receive, done).unwrap();
+        let (began, beginnings) = std::sync::mpsc::channel();
+        let (meet, met) = std::sync::mpsc::channel();
+        let long = Duration::from_secs(20);
+        let first = task(1, move || {
+            began.send(()).map_err(io::Error::other)?;
+            met.recv_timeout(long).map_err(io::Error::other)?;
+            Err(io::Error::other("met"))
+        });
+        send.send(first).unwrap();
+        // The only thread is taken, and holds until the second task runs.
+        beginnings.recv_timeout(long).unwrap();
+        let second = task(2, move || {
+            meet.send(()).map_err(io::Error::other)?;
+            Err(io::Error::other("met"))
+        });
+        send.send(second).unwrap();
+        threads.set(2);
+        drop(send);
+        for _ in 0..2 {
+            let result = finished.blocking_recv().unwrap().result;
+            let error = crate::error::chain(&result.unwrap_err());
+            assert!(error.contains("met"), "{error}");
+        }
+        pool.join();
     }
 
     #[test]

@@ -60,17 +60,26 @@ pub enum Counter {
     RecordsSent,
     /// Media bytes sent.
     BytesSent,
+    /// Of [`Renditions`](Self::Renditions), assets that allow none.
+    RenditionsFailed,
+    /// Files that are tried again.
+    Retries,
+    /// Files that came whole and had another digest than was stated.
+    Mismatches,
 }
 
 impl Counter {
     /// Each of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Records,
         Self::Files,
         Self::Bytes,
         Self::Renditions,
         Self::RecordsSent,
         Self::BytesSent,
+        Self::RenditionsFailed,
+        Self::Retries,
+        Self::Mismatches,
     ];
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::stages::Stages;
-use super::{Error, PARTIALS_KEPT, end_in_time, pull_with};
+use super::{Error, PARTIALS_KEPT, end_in_time, paused, pull_with};
 use crate::catalogue::Aside;
 use crate::config::{self, Generated};
 use crate::crash::{self, Point};
@@ -53,6 +53,15 @@ pub async fn fetch_again(
     (monitor, cutoff): (Arc<dyn Monitor>, &Arc<Cutoff>),
     shutdown: &Shutdown,
 ) -> Result<Unhealed, Error> {
+    match paused::refuse(&node.catalogue, &settings.name).await {
+        Err(paused @ pull::Error::Paused { .. }) => {
+            return Ok(Unhealed {
+                of_all: Some(chain(&paused)),
+                ..Unhealed::default()
+            });
+        }
+        other => other?,
+    }
     // No peer of the configuration can be called so.
     let name = format!("heal:{}", settings.name);
     let staging = format!("heal-{}", settings.name);
@@ -79,7 +88,7 @@ pub async fn fetch_again(
     let pull = Arc::new(pull);
     let ended = tokio::select! {
         ended = async { Stages::start(node, &pull)?.finish(&pull).await } => ended.err(),
-        never = end_in_time(&pull) => match never {},
+        never = end_in_time(&pull, &settings.name) => match never {},
     };
     let mut unhealed = Unhealed::default();
     let plain = |reason: &str| reason.replace(&name, &settings.name);
@@ -90,8 +99,10 @@ pub async fn fetch_again(
             return Err(error.into());
         }
         Some(error) => {
-            unhealed.of_all = Some(match error.class() {
-                Class::Cancelled => "interrupted".to_owned(),
+            unhealed.of_all = Some(match (error.class(), pull.failure()) {
+                (Class::Cancelled, None) => "interrupted".to_owned(),
+                // Whose end was asked for may have been stopped by what went wrong elsewhere.
+                (Class::Cancelled, Some(failure)) => chain(&failure),
                 _ => plain(&chain(&error)),
             });
             unhealed.error = Some(error);

@@ -17,6 +17,7 @@ mod back;
 mod exchange;
 mod heal;
 mod outside;
+mod paused;
 mod preview;
 mod push;
 mod renditions;
@@ -166,6 +167,7 @@ pub async fn sync_peer(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Outcome, Error> {
+    paused::refuse(&node.catalogue, &settings.name).await?;
     let started = std::time::Instant::now();
     let mut pull = prepare(node, settings, monitor, shutdown).await?;
     pull.cutoff = Arc::clone(&options.cutoff);
@@ -182,7 +184,7 @@ pub async fn sync_peer(
     let mut applied = Applied::default();
     let error = tokio::select! {
         ended = passes(node, &pull, settings, &options, &mut applied) => ended.err(),
-        never = end_in_time(&pull) => match never {},
+        never = end_in_time(&pull, &settings.name) => match never {},
     };
     let error = error.map(|error| because(&pull, error));
     crash::point(Point::RunEnding)?;
@@ -333,6 +335,7 @@ pub(crate) async fn pull_with(
     pull.narrow_to(&settings.filter).await?;
     pull.others = other_peers(node, &settings.name).await?;
     pull.is_owner = node.sidecar().is_none();
+    pull.transfers_at_once = node.at_once.transfers.clone();
     Ok(pull)
 }
 
@@ -407,9 +410,12 @@ async fn passes(
     Ok(())
 }
 
-/// Ends the run when its time is over; the passes then come to their end by themselves.
-async fn end_in_time(pull: &Pull) -> Infallible {
-    let over = pull.cutoff.expired().await;
+/// Ends the run when its time is over or its peer is paused; the passes then come to their end by themselves.
+async fn end_in_time(pull: &Pull, peer: &str) -> Infallible {
+    let over = tokio::select! {
+        over = pull.cutoff.expired() => over,
+        paused = paused::wait(&pull.catalogue, peer) => paused,
+    };
     pull.fail(over);
     std::future::pending().await
 }

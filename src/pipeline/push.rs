@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
-use super::{Error, Options, Outcome};
+use super::{Error, Options, Outcome, paused};
 use crate::catalogue::JobCounts;
 use crate::config::{self, Generated};
 use crate::crash::{self, Point};
@@ -30,6 +30,7 @@ pub async fn push_peer(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Outcome, Error> {
+    paused::refuse(&node.catalogue, &settings.name).await?;
     let started = std::time::Instant::now();
     let cut = Arc::new(Cut {
         cutoff: Arc::clone(&options.cutoff),
@@ -132,7 +133,10 @@ impl Cut {
     }
 
     async fn end_in_time(&self, push: &Push) -> Infallible {
-        let over = self.cutoff.expired().await;
+        let over = tokio::select! {
+            over = self.cutoff.expired() => over,
+            paused = paused::wait(&push.catalogue, push.peer.name()) => paused,
+        };
         self.set(over);
         push.stop.request();
         std::future::pending().await

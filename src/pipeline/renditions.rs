@@ -42,7 +42,7 @@ pub(super) fn run(
 ) -> Result<impl Future<Output = Result<(), Error>> + Send + 'static, media::Error> {
     let (hand_off, tasks) = crossbeam_channel::bounded(settings.depth);
     let (done, results) = mpsc::channel(settings.depth);
-    let regenerator = Regenerator::start(settings.threads, settings.limits, tasks, done)?;
+    let regenerator = Regenerator::start(settings.threads.clone(), settings.limits, tasks, done)?;
     let lane = MediaLane {
         pull,
         upstream,

@@ -1,7 +1,7 @@
 //! What can go wrong while pulling from a peer: with the pass as a whole, or with one file of it.
 
 use crate::error::Class;
-use crate::model::{AssetId, Md5, Sha256};
+use crate::model::{AssetId, Md5, Sha256, Timestamp};
 use crate::{catalogue, greeting, peer, store, trash};
 
 /// A failed pull, or a failed file.
@@ -136,6 +136,16 @@ pub enum Error {
         /// The limit, as it is written.
         limit: String,
     },
+    /// A person paused the peer.
+    #[error(
+        "{peer} is paused since {since}; `emsync peer resume {peer}` has runs go on from where they are"
+    )]
+    Paused {
+        /// The peer.
+        peer: String,
+        /// When it was paused.
+        since: Timestamp,
+    },
     /// A thread of ours died.
     #[error("a worker ended unexpectedly")]
     Worker,
@@ -199,9 +209,10 @@ impl Error {
             | Self::UnknownNames { .. }
             | Self::Path(_)
             | Self::Reserve { .. } => Class::Permanent,
-            Self::Cancelled | Self::TransferLimit { .. } | Self::TimeLimit { .. } => {
-                Class::Cancelled
-            }
+            Self::Cancelled
+            | Self::TransferLimit { .. }
+            | Self::TimeLimit { .. }
+            | Self::Paused { .. } => Class::Cancelled,
         }
     }
 

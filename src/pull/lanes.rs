@@ -3,14 +3,16 @@
 //! Each lane has a [`Window`] that says how many of its files may be in flight. Both together keep to the ceiling, which is
 //! `limits.transfers`: a file needs a place in its lane first and then one of the ceiling's permits, which are given out in
 //! the order of asking, so that neither lane keeps the other waiting for good. A permit travels with its job until the
-//! publisher took it. What a lane has learned holds as long as the pull, over all of its rounds.
+//! publisher took it. What a lane has learned holds as long as the pull, over all of its rounds. The ceiling may move meanwhile: when
+//! it sinks, what is in flight ends as it began, and its permits are not given out again.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::ceiling::{Ceiling, Share};
 use super::window::{Arrival, Change, Window};
 use crate::catalogue;
 use crate::monitor::{LaneReport, Monitor, Transfers};
@@ -20,7 +22,7 @@ use crate::monitor::{LaneReport, Monitor, Transfers};
 pub(super) struct Lanes {
     small: Arc<Lane>,
     large: Arc<Lane>,
-    ceiling: usize,
+    ceiling: Arc<Ceiling>,
 }
 
 /// One lane.
@@ -30,7 +32,7 @@ pub(super) struct Lane {
     state: Mutex<State>,
     /// Rung when there may be a place.
     free: Notify,
-    ceiling: Arc<Semaphore>,
+    ceiling: Arc<Ceiling>,
     since: Instant,
 }
 
@@ -47,7 +49,7 @@ impl Lanes {
     /// Lanes that together have at most `ceiling` files in flight.
     pub(super) fn new(ceiling: usize) -> Self {
         let ceiling = ceiling.max(1);
-        let permits = Arc::new(Semaphore::new(ceiling));
+        let permits = Arc::new(Ceiling::of(ceiling));
         let lane = |name, window| {
             Arc::new(Lane {
                 name,
@@ -65,7 +67,7 @@ impl Lanes {
         Self {
             small: lane("small", Window::of_small(ceiling)),
             large: lane("large", Window::of_large(ceiling)),
-            ceiling,
+            ceiling: permits,
         }
     }
 
@@ -80,9 +82,20 @@ impl Lanes {
     /// What the lanes did so far.
     pub(super) fn report(&self) -> Transfers {
         Transfers {
-            ceiling: self.ceiling as u64,
+            ceiling: self.ceiling.most() as u64,
             small: self.small.report(),
             large: self.large.report(),
+        }
+    }
+
+    /// Moves the ceiling of both lanes together, and this lane below it; tells of it where it is another.
+    pub(super) fn keep_to(&self, monitor: &dyn Monitor, lane: &Lane, most: usize) {
+        let most = most.max(1);
+        let has_moved = self.ceiling.move_to(most);
+        match lane.change(|state| state.window.keep_to(most)) {
+            Some(change) => self.tell(monitor, lane, change),
+            None if has_moved => monitor.transfers(&self.report()),
+            None => {}
         }
     }
 
@@ -97,33 +110,35 @@ impl Lanes {
 impl Lane {
     /// Returns when one more file may be in flight. Only one task asks at a time.
     pub(super) async fn permit(self: &Arc<Self>) -> Permit {
+        let mut has_waited = false;
         let mut permit = loop {
             let free = self.free.notified();
-            match self.enter() {
+            match self.enter(has_waited) {
                 Some(permit) => break permit,
                 None => free.await,
             }
+            has_waited = true;
         };
-        let of_all = self.ceiling.clone().acquire_owned().await;
-        permit.of_all = Some(of_all.expect("the ceiling's permits are never closed"));
+        permit.share = Some(self.ceiling.share().await);
         permit.begin();
         permit
     }
 
-    fn enter(self: &Arc<Self>) -> Option<Permit> {
+    /// Whoever waited for a place finds none in flight where there is but one; the lane did not stand still for that.
+    fn enter(self: &Arc<Self>, has_waited: bool) -> Option<Permit> {
         let mut state = self.lock();
         if state.in_flight >= state.window.width() {
             state.window.held_up();
             return None;
         }
-        if state.in_flight == 0 {
+        if state.in_flight == 0 && !has_waited {
             state.window.begins(self.since.elapsed());
         }
         state.in_flight += 1;
         Some(Permit {
             lane: self.clone(),
             begun: Duration::ZERO,
-            of_all: None,
+            share: None,
         })
     }
 
@@ -167,7 +182,7 @@ impl Lane {
 pub(super) struct Permit {
     lane: Arc<Lane>,
     begun: Duration,
-    of_all: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
 }
 
 impl Permit {
@@ -217,6 +232,7 @@ mod tests {
 
     use super::*;
     use crate::catalogue::Lane::{Large, Small};
+    use crate::monitor::Silent;
 
     #[tokio::test]
     async fn a_ceiling_of_one_holds_for_both_lanes_together() {
@@ -236,6 +252,28 @@ mod tests {
             (report.ceiling, report.small.most, report.large.most),
             (1, 1, 1)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_of_one_file_at_a_time_widens_once_it_may() {
+        let lanes = Lanes::new(1);
+        let lane = lanes.of(Small);
+        let mut held = lane.permit().await;
+        lanes.keep_to(&Silent, lane, 8);
+        for _ in 0..8 {
+            let next = lane.permit();
+            tokio::pin!(next);
+            assert!(next.as_mut().now_or_never().is_none(), "one at a time");
+            tokio::time::advance(Duration::from_millis(30)).await;
+            let change = held.arrived(Duration::from_millis(20), 1_000);
+            drop(held);
+            held = next.await;
+            if change.is_some() {
+                break;
+            }
+        }
+        assert!(lane.width() > 1);
+        assert_eq!(lanes.report().ceiling, 8);
     }
 
     #[tokio::test]

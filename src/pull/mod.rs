@@ -23,6 +23,7 @@ mod ahead;
 pub mod alike;
 pub mod asked;
 mod body;
+mod ceiling;
 mod claims;
 mod cutoff;
 pub mod damage;
@@ -63,6 +64,7 @@ use crate::retry;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
+use crate::throttle::Most;
 use lanes::Lanes;
 
 /// Small files in memory at most, together, in KiB.
@@ -104,6 +106,8 @@ pub struct Pull {
     pub others: Vec<OtherPeer>,
     /// Whether records that bear our cluster id are this node's own; beside an EMDB they are that one's.
     pub is_owner: bool,
+    /// How many files may be in flight; `limits.transfers` unless it is shared with whoever may change it.
+    pub transfers_at_once: Most,
     /// Who may begin to download.
     lanes: Lanes,
     /// Room for small files that lie in memory until they are published, in KiB.
@@ -133,6 +137,7 @@ impl Pull {
         stop: Shutdown,
     ) -> Self {
         let lanes = Lanes::new(limits.transfers);
+        let transfers = Most::from(limits.transfers);
         Self {
             peer,
             catalogue,
@@ -151,6 +156,7 @@ impl Pull {
             cutoff: Arc::default(),
             others: Vec::new(),
             is_owner: true,
+            transfers_at_once: transfers,
             lanes,
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
             making_room: tokio::sync::Mutex::new(()),

@@ -32,6 +32,7 @@ use crate::catalogue::{Job, Lane, NewJob};
 use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::{FetchJob, Work};
+use crate::monitor::Counter;
 use crate::{peer, store};
 
 /// How long a claim lasts; only a run that lost its lock could overstay it.
@@ -39,7 +40,7 @@ pub const LEASE: Duration = Duration::from_secs(3_600);
 /// Jobs of the small lane that are claimed ahead, and how many of them are left when more are claimed.
 const CLAIMED_AHEAD: usize = 256;
 const CLAIMED_AGAIN: usize = CLAIMED_AHEAD / 2;
-/// How often a lane of large files looks at what came over the line.
+/// How often a lane looks at what came over the line, and at the ceiling.
 const LOOK: Duration = Duration::from_millis(500);
 /// Tries of a file whose bytes keep coming out wrong, and of one that is not there.
 const TRIES_CORRUPT: u32 = 3;
@@ -73,7 +74,7 @@ pub async fn run(pull: Arc<Pull>, lane: LaneOf) -> Result<(), Error> {
     }
 }
 
-/// Tells the lane what came over the line, over and over.
+/// Tells the lane what came over the line and how wide it may be, over and over.
 async fn measure(pull: &Pull, lane: Lane) -> Infallible {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -81,6 +82,8 @@ async fn measure(pull: &Pull, lane: Lane) -> Infallible {
     let mut before = pull.peer.fetched();
     loop {
         looks.tick().await;
+        let most = pull.transfers_at_once.get();
+        pull.lanes.keep_to(&*pull.monitor, lane, most);
         let fetched = pull.peer.fetched();
         if let Some(change) = lane.moved(fetched - before) {
             pull.lanes.tell(&*pull.monitor, lane, change);
@@ -359,6 +362,9 @@ impl Pull {
             );
             return Ending::Quarantine(error.reason());
         }
+        if matches!(error, Error::Sha256 { .. } | Error::Md5 { .. }) {
+            self.monitor.advance(Counter::Mismatches, 1);
+        }
         let tries = match error.class() {
             Class::Transient => self.limits.attempts,
             Class::Corrupt => self.limits.attempts.min(TRIES_CORRUPT),
@@ -377,6 +383,7 @@ impl Pull {
             (self.peer.name(), &job.asset, &job.subject, error.reason());
         match wait {
             Some(wait) => {
+                self.monitor.advance(Counter::Retries, 1);
                 tracing::warn!(peer, %asset, path, attempt = failed, %reason, "trying again");
                 Ending::Retry(self.seams.clock.now().plus(wait), reason)
             }

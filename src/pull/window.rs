@@ -61,6 +61,8 @@ const LARGE: usize = 4;
 #[derive(Debug)]
 pub(super) struct Window {
     width: usize,
+    /// Where it begins, unless the ceiling is lower.
+    usual: usize,
     start: usize,
     ceiling: usize,
     counts: Counts,
@@ -132,10 +134,11 @@ impl Window {
         Self::new((ceiling / 4).max(1), LARGE, Counts::Bytes)
     }
 
-    fn new(ceiling: usize, start: usize, counts: Counts) -> Self {
-        let start = start.min(ceiling);
+    fn new(ceiling: usize, usual: usize, counts: Counts) -> Self {
+        let start = usual.min(ceiling);
         Self {
             width: start,
+            usual,
             start,
             ceiling,
             counts,
@@ -152,6 +155,25 @@ impl Window {
     /// How many files may be in flight.
     pub(super) fn width(&self) -> usize {
         self.width
+    }
+
+    /// Another ceiling for both lanes together. What had come to the former one looks for its width anew.
+    pub(super) fn keep_to(&mut self, ceiling: usize) -> Option<Change> {
+        let ceiling = match self.counts {
+            Counts::Files => ceiling.max(1),
+            Counts::Bytes => (ceiling / 4).max(1),
+        };
+        if ceiling == self.ceiling {
+            return None;
+        }
+        if ceiling < self.width {
+            self.mode = Mode::RESTING;
+        } else if self.width == self.ceiling {
+            self.mode = Mode::OPENING;
+        }
+        self.ceiling = ceiling;
+        self.start = self.usual.min(ceiling);
+        self.set(self.width, "the ceiling moved")
     }
 
     /// The lane had a file to begin, and no room for it.

@@ -12,7 +12,9 @@
 //! by the next run over that peer. No file is taken that was not asked for.
 //!
 //! Each sender has one publisher. It begins with the first request, and ends with [`Inbox::close`] or when it fails; the next
-//! request then begins another. Pages and offers of one sender are taken one after the other, files side by side.
+//! request then begins another. Pages and offers of one sender are taken one after the other, files side by side. Where the
+//! configuration became another one ([`Inbox::follow`]), a sender is taken by it from the next request on that finds nothing else of
+//! his in hand; what he deleted within the hour counts on.
 
 mod error;
 mod held;
@@ -20,7 +22,7 @@ mod sender;
 mod upload;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, Semaphore};
 
@@ -46,7 +48,8 @@ const PAGES: usize = 1;
 
 /// Where other nodes hand their changes in.
 pub struct Inbox {
-    node: Node,
+    /// The node, with the configuration as it is now.
+    node: RwLock<Arc<Node>>,
     shutdown: Shutdown,
     staging: Staging,
     senders: Mutex<HashMap<String, Arc<Sender>>>,
@@ -68,12 +71,21 @@ impl Inbox {
         let staging = node.store.staging(ACTIVITY)?;
         staging.sweep()?;
         Ok(Self {
-            node: node.clone(),
+            node: RwLock::new(Arc::new(node.clone())),
             shutdown: shutdown.clone(),
             staging,
             senders: Mutex::default(),
             pages: Semaphore::new(PAGES),
         })
+    }
+
+    /// Goes by another configuration of the node from now on.
+    pub fn follow(&self, node: &Node) {
+        *self.node.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(node.clone());
+    }
+
+    fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.node.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a page of changes; answers with the reply, which names the generated files that are wanted of it.
@@ -109,7 +121,7 @@ impl Inbox {
             files = wanted.len(),
             "changes were handed over"
         );
-        Ok(encode_generated(&self.node.config.node.catalog, &wanted))
+        Ok(encode_generated(&self.node().config.node.catalog, &wanted))
     }
 
     /// Takes an offer of originals; answers with the reply, which names those that are wanted.
@@ -120,7 +132,7 @@ impl Inbox {
         let _room = self.pages.acquire().await.map_err(|_| Error::Closed)?;
         let offer = uploads::parse(&body.into_bytes().await?)?;
         let sender = self.sender(name).await?;
-        let own = &self.node.config.node.catalog;
+        let own = &self.node().config.node.catalog;
         if !sender.pull.policy.originals {
             return Ok(encode_originals(own, &offer.catalog, &[]));
         }
@@ -155,7 +167,7 @@ impl Inbox {
     /// # Errors
     /// [`Error`].
     pub async fn upload(&self, name: &str) -> Result<Upload, Error> {
-        let catalog = self.node.config.node.catalog.clone();
+        let catalog = self.node().config.node.catalog.clone();
         Ok(Upload::new(self.sender(name).await?, catalog))
     }
 
@@ -174,15 +186,20 @@ impl Inbox {
         if self.shutdown.requested() {
             return Err(Error::Closed);
         }
+        let node = self.node();
         let mut senders = self.senders.lock().await;
-        match senders.get(name) {
-            Some(sender) if !sender.has_ended() => return Ok(Arc::clone(sender)),
-            Some(sender) => {
-                let _ = sender.close().await;
+        if let Some(sender) = senders.get(name) {
+            // Nobody else gets hold of it while the map is locked, so whoever holds it alone has nothing of his in hand.
+            let is_idle = Arc::strong_count(sender) == 1;
+            if !sender.has_ended() && (sender.goes_by(&node) || !is_idle) {
+                return Ok(Arc::clone(sender));
             }
-            None => {}
+            let _ = sender.close().await;
         }
-        let sender = Sender::begin(&self.node, name, &self.staging, &self.shutdown).await?;
+        let mut sender = Sender::begin(&node, name, &self.staging, &self.shutdown).await?;
+        if let Some(former) = senders.get(name) {
+            *sender.turn.get_mut() = std::mem::take(&mut *former.turn.lock().await);
+        }
         let sender = Arc::new(sender);
         senders.insert(name.to_owned(), Arc::clone(&sender));
         Ok(sender)

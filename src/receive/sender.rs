@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Error;
 use crate::catalogue::PeerNode;
-use crate::config::{Generated, MaxDelete};
+use crate::config::{Config, Generated, MaxDelete};
 use crate::model::{AssetId, Timestamp};
 use crate::monitor::{Counter, Monitor, Phase};
 use crate::node::Node;
@@ -37,6 +37,7 @@ pub(super) struct Sender {
     pub(super) pull: Arc<Pull>,
     /// Held while a page or an offer is taken.
     pub(super) turn: tokio::sync::Mutex<Turn>,
+    config: Arc<Config>,
     max_delete: Option<MaxDelete>,
     is_peer: bool,
     publisher: Standing,
@@ -88,6 +89,7 @@ impl Sender {
         let pull = Arc::new(pull);
         Ok(Self {
             turn: tokio::sync::Mutex::default(),
+            config: Arc::clone(&node.config),
             max_delete: configured
                 .and_then(|peer| peer.max_delete)
                 .or(limits.max_delete),
@@ -100,6 +102,11 @@ impl Sender {
     /// Whether it takes nothing any more.
     pub(super) fn has_ended(&self) -> bool {
         self.pull.stop.requested()
+    }
+
+    /// Whether it was begun by the configuration that this node has.
+    pub(super) fn goes_by(&self, node: &Node) -> bool {
+        Arc::ptr_eq(&self.config, &node.config)
     }
 
     /// The way to its publisher.

@@ -121,7 +121,7 @@ impl Line {
         let (wants, mut wanted) = mpsc::channel::<Want>(depth);
         let (tasks, queue) = crossbeam_channel::bounded(depth);
         let (done, finished) = mpsc::channel(depth);
-        let pool = Regenerator::start(settings.threads, settings.limits, queue, done)?;
+        let pool = Regenerator::start(settings.threads.clone(), settings.limits, queue, done)?;
         let (store, stop) = (shop.store.clone(), shop.stop.clone());
         let most = settings.limits.max_alloc_bytes;
         let adapters = settings.adapters.until(&shop.stop);

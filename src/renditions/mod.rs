@@ -44,12 +44,13 @@ use crate::protocol::record;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
+use crate::throttle::Most;
 
 /// How much of this machine renditions may take, and what they are.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Threads that make them, 0 for one per core.
-    pub threads: usize,
+    /// Threads that make them, 0 for one per core; may change meanwhile.
+    pub threads: Most,
     /// Originals that may wait for a thread, and results that may wait for the disk.
     pub depth: usize,
     /// What an original may ask for.
@@ -68,7 +69,7 @@ impl Settings {
     pub fn of(node: &Node) -> Self {
         let config = &node.config;
         Self {
-            threads: config.media.thumb_threads,
+            threads: node.at_once.threads.clone(),
             depth: config.limits.handoff_depth,
             limits: Limits {
                 max_pixels: config.media.max_pixels,

@@ -361,10 +361,7 @@ impl<'a> Rebuild<'a> {
 
     /// Originals that may be in hand before they are made.
     fn room(&self) -> usize {
-        let threads = match self.settings.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let threads = self.settings.threads.or_cores();
         threads * ORIGINALS_A_THREAD
     }
 

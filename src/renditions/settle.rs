@@ -342,4 +342,6 @@ fn report(shop: &Workshop, made: usize, files: u64, findings: &[(Want, String)])
     drop(tally);
     let done = (made + findings.len()) as u64;
     shop.monitor.advance(Counter::Renditions, done);
+    let failed = findings.len() as u64;
+    shop.monitor.advance(Counter::RenditionsFailed, failed);
 }

@@ -6,7 +6,7 @@ use super::lanes::{self, Lanes};
 use super::log::Level;
 use super::watch::Watch;
 use crate::catalogue::RunOutcome;
-use crate::config::{self, Action, Event};
+use crate::config::{self, Action, Config, Event};
 use crate::edge;
 use crate::error::{Class, chain};
 use crate::monitor::RunReport;
@@ -43,6 +43,8 @@ pub(super) struct Run<'a> {
 enum Stopped {
     /// Its time or its bytes are over, and how.
     Limit(RunOutcome, String),
+    /// Its peer is paused.
+    Paused(String),
     /// The end was asked for.
     Asked,
     /// It failed.
@@ -66,12 +68,8 @@ impl Run<'_> {
 
     /// The peers it is about, in the order of the file.
     fn peers(&self) -> Vec<config::Peer> {
-        let config = &self.node.config;
-        let is_meant = |peer: &&config::Peer| match &self.event.peer {
-            Some(name) => peer.name == *name,
-            None => peer.enabled && (self.event.action != Action::Push || peer.push),
-        };
-        config.peers.iter().filter(is_meant).cloned().collect()
+        let peers = peers_of(&self.node.config, self.event);
+        peers.cloned().collect()
     }
 
     async fn exchange(&self, ways: Ways) -> Ended {
@@ -112,7 +110,9 @@ impl Run<'_> {
     fn tell(&self, (peer, ways): (&str, Ways), done: &Done) {
         let level = match (&done.stopped, done.held + done.report.quarantined) {
             (Some(Stopped::Failed(_)), _) => Level::Error,
-            (None, 0) | (Some(Stopped::Asked | Stopped::Limit(..)), 0) => Level::Info,
+            (None, 0) | (Some(Stopped::Asked | Stopped::Limit(..) | Stopped::Paused(_)), 0) => {
+                Level::Info
+            }
             _ => Level::Warn,
         };
         self.watch.say(level, &done.summary(peer, ways));
@@ -268,6 +268,17 @@ impl Run<'_> {
     }
 }
 
+/// The peers that an event is about, in the order of the file.
+pub(super) fn peers_of<'a>(
+    config: &'a Config,
+    event: &'a Event,
+) -> impl Iterator<Item = &'a config::Peer> {
+    config.peers.iter().filter(|peer| match &event.peer {
+        Some(name) => peer.name == *name,
+        None => peer.enabled && (event.action != Action::Push || peer.push),
+    })
+}
+
 impl Stopped {
     fn of(error: &pipeline::Error) -> Self {
         match error {
@@ -276,6 +287,9 @@ impl Stopped {
             }
             pipeline::Error::Pull(over @ pull::Error::TimeLimit { .. }) => {
                 Self::Limit(RunOutcome::TimeLimit, chain(over))
+            }
+            pipeline::Error::Pull(paused @ pull::Error::Paused { .. }) => {
+                Self::Paused(chain(paused))
             }
             error if error.class() == Class::Cancelled => Self::Asked,
             error => Self::Failed(chain(error)),
@@ -294,6 +308,7 @@ impl Ended {
     fn stopped(stopped: Stopped) -> Self {
         let (outcome, detail) = match stopped {
             Stopped::Limit(which, why) => (which, Some(why)),
+            Stopped::Paused(why) => (RunOutcome::Paused, Some(why)),
             Stopped::Asked => (RunOutcome::Interrupted, None),
             Stopped::Failed(why) => (RunOutcome::Failed, Some(why)),
         };
@@ -354,7 +369,9 @@ impl Done {
         match &self.stopped {
             None => text,
             Some(Stopped::Asked) => format!("{text}; ended early"),
-            Some(Stopped::Limit(_, why) | Stopped::Failed(why)) => format!("{text}; {why}"),
+            Some(Stopped::Limit(_, why) | Stopped::Failed(why) | Stopped::Paused(why)) => {
+                format!("{text}; {why}")
+            }
         }
     }
 }
@@ -366,6 +383,10 @@ struct Sum {
     held: u64,
     failed: Vec<String>,
     limit: Option<(RunOutcome, String)>,
+    /// Why nothing was done with peers that are paused.
+    paused: Vec<String>,
+    /// Whether there was any other.
+    has_others: bool,
     is_asked: bool,
 }
 
@@ -373,9 +394,11 @@ impl Sum {
     fn add(&mut self, peer: &str, done: Done) {
         self.report = self.report.plus(done.report);
         self.held += done.held;
+        self.has_others |= !matches!(done.stopped, Some(Stopped::Paused(_)));
         match done.stopped {
             Some(Stopped::Failed(why)) => self.failed.push(format!("{peer}: {why}")),
             Some(Stopped::Limit(which, why)) => self.limit = Some((which, why)),
+            Some(Stopped::Paused(why)) => self.paused.push(why),
             Some(Stopped::Asked) => self.is_asked = true,
             None => {}
         }
@@ -399,8 +422,14 @@ impl Sum {
         } else if aside > 0 {
             let text = format!("set aside: {aside}");
             (RunOutcome::Partial, Some(text))
-        } else {
+        } else if self.paused.is_empty() {
             (RunOutcome::Ok, None)
+        } else {
+            let outcome = match self.has_others {
+                true => RunOutcome::Ok,
+                false => RunOutcome::Paused,
+            };
+            (outcome, Some(self.paused.join("; ")))
         };
         Ended {
             outcome,

@@ -8,11 +8,13 @@
 //!
 //! An event never runs twice at once, and a peer is never in two runs at once, those of other processes included. That a run begins is
 //! noted before it does anything, so one that a kill cuts short is owed, and begins again at the next start. Beats that come
-//! while a run goes on are dealt with by it; a node that was down makes up for what it missed with one run.
+//! while a run goes on are dealt with by it; a node that was down makes up for what it missed with one run, and so does one whose peer
+//! was paused (`held`).
 //!
 //! [`Scheduler::run`] ends when it is asked to, once every run has ended: each is asked to end, too, and stays owed.
 
 mod act;
+mod held;
 mod import;
 mod lanes;
 mod log;
@@ -24,7 +26,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ pub use watch::{Moved, Seen};
 use crate::catalogue::{self, Cause, EventRun};
 use crate::config::{self, Bandwidth, Config, Event};
 use crate::model::Timestamp;
+use crate::monitor::Counter;
 use crate::node::Node;
 use crate::shutdown::Shutdown;
 use lanes::Lanes;
@@ -61,12 +64,26 @@ pub enum Error {
         /// When it began.
         since: Timestamp,
     },
+    /// Every peer that the event is about is paused.
+    #[error("{name:?} waits: {peers} paused; `emsync peer resume` lets it run")]
+    Held {
+        /// The event.
+        name: String,
+        /// Which peers.
+        peers: String,
+    },
     /// The scheduler ends.
     #[error("the node is about to end")]
     Ending,
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] catalogue::Error),
+}
+
+/// Goes by another configuration as soon as the scheduler does.
+pub trait Follower: std::fmt::Debug + Send + Sync {
+    /// The node is this from now on.
+    fn follow(&self, node: &Node);
 }
 
 /// Runs events. Clones are cheap and are the same scheduler.
@@ -80,8 +97,11 @@ struct Inner {
     zone: TimeZone,
     /// The bandwidth of the command line.
     held: OnceLock<Bandwidth>,
+    follower: OnceLock<Box<dyn Follower>>,
     timers: Mutex<HashMap<String, Timer>>,
     running: Mutex<HashMap<String, Arc<Running>>>,
+    /// Peers that are paused, as of the last look.
+    paused: Mutex<BTreeSet<String>>,
     /// Held while a run begins, so that an event does not begin twice.
     beginning: tokio::sync::Mutex<()>,
     lanes: Lanes,
@@ -98,8 +118,10 @@ struct Inner {
 pub struct Standing {
     /// What it is.
     pub event: Event,
-    /// When it runs next by itself; `None` for never, and while it runs.
+    /// When it runs next by itself; `None` for never, while it runs, and while all its peers are paused.
     pub next_at: Option<Timestamp>,
+    /// Whether it does not, because all peers that it is about are paused.
+    pub is_held: bool,
     /// Its run that goes on.
     pub running: Option<Current>,
     /// Its last run, which may be the one that goes on.
@@ -156,8 +178,10 @@ impl Scheduler {
             node: RwLock::new(Arc::new(node)),
             zone,
             held: OnceLock::new(),
+            follower: OnceLock::new(),
             timers: Mutex::default(),
             running: Mutex::default(),
+            paused: Mutex::default(),
             beginning: tokio::sync::Mutex::default(),
             lanes: Lanes::default(),
             moved: Arc::default(),
@@ -179,6 +203,7 @@ impl Scheduler {
         if dead > 0 {
             tracing::warn!(runs = dead, "were cut short; they begin again");
         }
+        self.tell_what_was_not_told().await?;
         while !self.0.stop.requested() {
             alive();
             let woken = self.0.wake.notified();
@@ -195,7 +220,7 @@ impl Scheduler {
 
     /// Begins what is due; answers how long nothing will be.
     async fn begin_due(&self) -> Duration {
-        let mut wait = LOOK;
+        let mut wait = self.look_who_is_paused().await;
         for event in &self.node().config.events {
             let now = self.now();
             let Some(next) = self.next_of(event, now) else {
@@ -217,6 +242,13 @@ impl Scheduler {
     pub async fn run_now(&self, name: &str) -> Result<i64, Error> {
         let node = self.node();
         let event = node.config.event(name)?;
+        self.look_who_is_paused().await;
+        if self.is_held(event) {
+            return Err(Error::Held {
+                name: name.to_owned(),
+                peers: self.paused_of(event).join(", "),
+            });
+        }
         self.begin(event, Cause::Hand).await
     }
 
@@ -253,7 +285,22 @@ impl Scheduler {
         self
     }
 
-    /// Reads the configuration file again; its bandwidth holds at once, the rest for all runs that begin from now on.
+    /// The bandwidth of the command line, which holds whatever the configuration says.
+    #[must_use]
+    pub fn held(&self) -> Option<&Bandwidth> {
+        self.0.held.get()
+    }
+
+    /// Has the rest of the process told of every configuration that this takes up.
+    #[must_use]
+    pub fn leading(self, follower: impl Follower + 'static) -> Self {
+        // It is said once.
+        let _ = self.0.follower.set(Box::new(follower));
+        self
+    }
+
+    /// Reads the configuration file again. Its limits hold at once, for runs that go on as well; peers and all else for runs that begin
+    /// from now on, and for whoever [follows](Self::leading). What is taken up only at a start is said in the log.
     ///
     /// # Errors
     /// [`Error`]; the former configuration stays.
@@ -263,14 +310,23 @@ impl Scheduler {
         if let Some(held) = self.0.held.get() {
             config.limits.bwlimit = held.clone();
         }
-        let node = self.node().with(config);
+        for key in self.node().needs_start(&config) {
+            tracing::warn!(
+                key,
+                "was changed and stays as it was until this node is started again"
+            );
+        }
+        let node = Arc::new(self.node().with(config));
         self.load(&node, true).await?;
-        *self.0.node.write().expect("no panic while it is held") = Arc::new(node);
+        *self.0.node.write().expect("no panic while it is held") = Arc::clone(&node);
+        if let Some(follower) = self.0.follower.get() {
+            follower.follow(&node);
+        }
         self.0.wake.notify_one();
         Ok(())
     }
 
-    /// Has the clock looked at now, which is not as it was: it was set, or this machine slept.
+    /// Has the clock and the paused peers looked at now: the clock was set, this machine slept, or somebody paused or resumed a peer.
     pub fn look(&self) {
         self.0.wake.notify_one();
     }
@@ -287,6 +343,7 @@ impl Scheduler {
     /// [`Error::Catalogue`].
     pub async fn events(&self) -> Result<Vec<Standing>, Error> {
         let node = self.node();
+        self.look_who_is_paused().await;
         let mut standing = Vec::with_capacity(node.config.events.len());
         for event in &node.config.events {
             let runs = node
@@ -299,6 +356,7 @@ impl Scheduler {
                 .map(|one| one.current(&event.name));
             standing.push(Standing {
                 next_at: self.next_of(event, self.now()).map(|next| next.at),
+                is_held: self.is_held(event),
                 event: event.clone(),
                 running,
                 last: runs.into_iter().next(),
@@ -325,15 +383,15 @@ impl Scheduler {
         &self.0.logs
     }
 
-    /// Media bytes that runs of this process received and sent.
+    /// What runs of this process did together since it began.
     #[must_use]
-    pub fn moved(&self) -> (u64, u64) {
-        self.0.moved.read()
+    pub fn done(&self, counter: Counter) -> u64 {
+        self.0.moved.read(counter)
     }
 
     /// When an event runs next by itself; not while it runs.
     fn next_of(&self, event: &Event, now: Timestamp) -> Option<Next> {
-        if self.running().contains_key(&event.name) {
+        if self.running().contains_key(&event.name) || self.is_held(event) {
             return None;
         }
         let timers = self.timers();

@@ -126,7 +126,7 @@ impl Scheduler {
         }
         self.forget(node, event).await;
         if let Some(timer) = self.timers().get_mut(&event.name) {
-            timer.row.is_owed = false;
+            timer.row.is_owed = outcome == RunOutcome::Paused;
             timer.row.beat_at = timer.row.beat_at.max(now);
         }
         self.running().remove(&event.name);
@@ -142,7 +142,44 @@ impl Scheduler {
             started_at: running.started_at.to_string(),
             ended_at: now.to_string(),
         };
-        tell::tell(node, event, &told, &self.0.stop).await;
+        let is_told = tell::tell(node, event.ping.as_ref(), &told, &self.0.stop).await;
+        self.note_told(node, &told, is_told).await;
+    }
+
+    /// Notes that a run needs no telling any more; one whose telling the end of the node cut short is told of at its next start.
+    async fn note_told(&self, node: &Node, told: &Told<'_>, is_told: bool) {
+        if !is_told || !told.outcome.needs_a_person() {
+            return;
+        }
+        if let Err(error) = node.catalogue.told(told.run).await {
+            tracing::warn!(run = told.run, %error, "may be told of once more");
+        }
+    }
+
+    /// Tells of the ends that the end of the process before left untold.
+    pub(super) async fn tell_what_was_not_told(&self) -> Result<(), Error> {
+        let node = self.node();
+        for run in node.catalogue.untold().await? {
+            let (Some(outcome), Some(ended_at)) = (run.outcome, run.ended_at) else {
+                continue;
+            };
+            let (scheduler, node) = (self.clone(), Arc::clone(&node));
+            self.0.tasks.spawn(async move {
+                let told = Told {
+                    node: &node.config.node.name,
+                    event: &run.event,
+                    action: &run.action,
+                    run: run.id,
+                    outcome,
+                    detail: run.detail.as_deref(),
+                    started_at: run.started_at.to_string(),
+                    ended_at: ended_at.to_string(),
+                };
+                let is_told = tell::tell(&node, None, &told, &scheduler.0.stop).await;
+                scheduler.note_told(&node, &told, is_told).await;
+            });
+        }
+        Ok(())
     }
 
     async fn perform(&self, node: &Node, event: &Event, running: &Running) -> Ended {

@@ -1,12 +1,13 @@
 //! Tells others how a run ended: a monitor that counts the good ends, somebody who looks after the bad ones.
 //!
-//! It is tried a few times, and never holds up a run. What nobody took is in the log; addresses are in no log (I13).
+//! It is tried a few times, and never holds up a run. What nobody took is in the log; what the end of the node cut short is told at its
+//! next start; addresses are in no log (I13).
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use crate::catalogue::RunOutcome;
-use crate::config::{Event, Network, Secret};
+use crate::config::{Network, Secret};
 use crate::node::Node;
 use crate::peer::route::{self, Reach};
 use crate::shutdown::Shutdown;
@@ -32,13 +33,19 @@ pub(super) struct Told<'a> {
     pub(super) ended_at: String,
 }
 
-/// Tells whom the configuration names, unless the end is asked for.
-pub(super) async fn tell(node: &Node, event: &Event, told: &Told<'_>, stop: &Shutdown) {
+/// Tells whom the configuration names; `ping` is what the event says itself. Answers whether that came to its end, which it does not when
+/// the node is asked to end meanwhile.
+pub(super) async fn tell(
+    node: &Node,
+    ping: Option<&Secret>,
+    told: &Told<'_>,
+    stop: &Shutdown,
+) -> bool {
     let everybody = async {
         let (notify, network) = (&node.config.notify, &node.config.network);
         match told.outcome {
             RunOutcome::Ok | RunOutcome::TransferLimit | RunOutcome::TimeLimit => {
-                if let Some(ping) = event.ping.as_ref().or(notify.ping.as_ref()) {
+                if let Some(ping) = ping.or(notify.ping.as_ref()) {
                     ask(network, ("ping", ping), None).await;
                 }
             }
@@ -62,8 +69,11 @@ pub(super) async fn tell(node: &Node, event: &Event, told: &Told<'_>, stop: &Shu
         }
     };
     tokio::select! {
-        () = everybody => {}
-        () = stop.wait() => tracing::warn!(run = told.run, "the node ends before all were told"),
+        () = everybody => true,
+        () = stop.wait() => {
+            tracing::warn!(run = told.run, "the node ends before all were told");
+            false
+        }
     }
 }
 

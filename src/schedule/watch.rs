@@ -7,19 +7,15 @@ use super::log::{Level, RunLog};
 use crate::monitor::{Counter, Done, Monitor, Phase, Tally, Transfers};
 use crate::seams::Clock;
 
-/// Bytes that all runs of this process moved, for rates over time.
+/// What all runs of this process did together, for rates over time.
 #[derive(Debug, Default)]
-pub struct Moved {
-    received: AtomicU64,
-    sent: AtomicU64,
-}
+pub struct Moved([AtomicU64; Counter::ALL.len()]);
 
 impl Moved {
-    /// Media bytes received and sent since the process began.
+    /// Units that were done since the process began.
     #[must_use]
-    pub fn read(&self) -> (u64, u64) {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.received), read(&self.sent))
+    pub fn read(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
     }
 }
 
@@ -115,12 +111,7 @@ impl Monitor for Watch {
 
     fn advance(&self, counter: Counter, by: u64) {
         self.tally.advance(counter, by);
-        let moved = match counter {
-            Counter::Bytes => &self.moved.received,
-            Counter::BytesSent => &self.moved.sent,
-            _ => return,
-        };
-        moved.fetch_add(by, Ordering::Relaxed);
+        self.moved.0[counter as usize].fetch_add(by, Ordering::Relaxed);
     }
 
     fn finding(&self, text: &str) {

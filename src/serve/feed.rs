@@ -122,14 +122,15 @@ pub(super) async fn left_out(
     let ids: Vec<AssetId> = assets.collect();
     let ids: Vec<&str> = ids.iter().map(AssetId::as_str).collect();
     let mut left_out = HashSet::new();
-    for peer in &node.peers {
+    let shown = node.in_force.now();
+    for peer in &shown.peers {
         let wishes = node.catalogue.wishes_of(peer, &ids).await?;
         let awaited = wishes
             .iter()
             .filter(|(_, subject)| fetched_path(subject, FileKind::Original).is_some());
         left_out.extend(awaited.filter_map(|(asset, _)| AssetId::new(asset.as_str()).ok()));
     }
-    for (peer, filter) in &node.filters {
+    for (peer, filter) in &shown.filters {
         let selection = node.catalogue.select(filter).await?;
         let of_peer = page.iter().filter(|stored| stored.origin == *peer);
         let assets = of_peer.filter_map(|stored| record::asset(&stored.record).ok());

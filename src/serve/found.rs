@@ -33,7 +33,7 @@ impl Reader {
         match auth::authenticate(node, asked).await {
             Ok(_) => Ok(Self::Holder),
             Err(Error::Refused)
-                if kind == FileKind::Generated && node.sharing.public_renditions =>
+                if kind == FileKind::Generated && node.in_force.now().sharing.public_renditions =>
             {
                 let shows_key = auth::presented(node, asked).is_some();
                 Ok(Self::Anybody { shows_key })
@@ -58,9 +58,10 @@ async fn freshness(
     kind: FileKind,
     reader: Reader,
 ) -> Result<Freshness, Error> {
-    let shared = kind == FileKind::Generated && node.sharing.public_renditions;
+    let sharing = node.in_force.now().sharing;
+    let shared = kind == FileKind::Generated && sharing.public_renditions;
     if shared && node.known.is_public(asset).await? {
-        return Ok(Freshness::Shared(node.sharing));
+        return Ok(Freshness::Shared(sharing));
     }
     match reader {
         Reader::Holder => Ok(Freshness::Private),

@@ -1,6 +1,6 @@
 //! The HTTP node: EMDB nodes and emsync nodes list our records and fetch our files from here (wire spec 11.1).
 //!
-//! Owns the endpoints below `/<site>/mediadb/services/` and `/healthz`; the page for people, when it is handed one, gets `/` and
+//! Owns the endpoints below `/<site>/mediadb/services/`, `/healthz` and `/readyz`; the page for people, when it is handed one, gets `/` and
 //! what is below `/ui/`, as far as that is no endpoint. Reads the catalogue and the store, and writes neither but
 //! what its own listing amounts to (`digests`), and what other nodes hand in, through [`Inbox`](crate::receive::Inbox). Rows are read anew as soon as anybody commits anything (`known`); the page bounds
 //! of a listing are kept (`listings`), in bounded number. Answers are EMDB's, with the exceptions that keep EMDB's own client from losing data: a refused or failed
@@ -18,12 +18,14 @@ mod feed;
 mod files;
 mod found;
 mod fresh;
+mod in_force;
 mod known;
 mod listings;
 mod node;
 mod path;
 mod postponed;
 mod range;
+mod ready;
 mod receive;
 mod request;
 mod search;
@@ -50,6 +52,7 @@ use tower::ServiceExt as _;
 
 pub use auth::{key_holder, make_key};
 pub use error::Error;
+pub use in_force::InForce;
 pub use node::{Node, Settings, Sharing, router};
 pub use tls::{Certificate, TlsError};
 
@@ -86,11 +89,12 @@ pub struct Connection {
 ///
 /// # Errors
 /// [`Error::Listen`] when the listener has no address. Trouble with one connection ends that connection only.
-pub async fn run(listener: TcpListener, node: Node, shutdown: Shutdown) -> Result<(), Error> {
+pub async fn run(listener: TcpListener, mut node: Node, shutdown: Shutdown) -> Result<(), Error> {
     let address = listener
         .local_addr()
         .map_err(|source| Error::Listen { source })?;
     tracing::info!(%address, "serving");
+    node.ending = shutdown.clone();
     let node = Arc::new(node);
     let service = router(Arc::clone(&node));
     let (tasks, abort) = (TaskTracker::new(), CancellationToken::new());

@@ -13,18 +13,21 @@ use futures_util::FutureExt as _;
 use tower::ServiceExt as _;
 
 use super::error::{Error, Shape};
+use super::in_force::InForce;
 use super::known::Known;
 use super::listings::Listings;
 use super::path::{self, Endpoint, HandIn};
+use super::ready::{self, Looked};
 use super::request::Asked;
 use super::tls::Certificate;
 use super::{auth, digests, feed, files, postponed, receive, search, status, uploads};
 use crate::catalogue::Catalogue;
 use crate::config::{GRANTING, Peer};
 use crate::edge::Edge;
-use crate::model::{CatalogId, Filter, Module, NodeId};
+use crate::model::{CatalogId, Module, NodeId};
 use crate::receive::Inbox;
 use crate::seams::Seams;
+use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::throttle::Throttle;
 
@@ -67,17 +70,14 @@ pub struct Node {
     pub(super) throttle: Throttle,
     pub(super) listings: Listings,
     pub(super) withheld: Vec<Module>,
-    pub(super) inbox: Option<Inbox>,
+    pub(super) inbox: Option<Arc<Inbox>>,
     pub(super) certificate: Option<Certificate>,
-    pub(super) sharing: Sharing,
+    pub(super) in_force: InForce,
     pub(super) edge: Option<Edge>,
+    /// Asked for once the node is about to end.
+    pub(super) ending: Shutdown,
+    pub(super) looked: Looked,
     page: Option<Router>,
-    /// The names of its peers.
-    pub(super) peers: Vec<String>,
-    /// The peers of which the configuration says the cluster id, with that.
-    pub(super) told_ids: Vec<(String, NodeId)>,
-    /// What the files of its peers are narrowed to, by their names; only those that leave something out.
-    pub(super) filters: Vec<(String, Filter)>,
 }
 
 impl Node {
@@ -107,40 +107,39 @@ impl Node {
             withheld,
             inbox: None,
             certificate: None,
-            sharing: Sharing::default(),
+            in_force: InForce::default(),
             edge: None,
+            ending: Shutdown::new(),
+            looked: Looked::default(),
             page: None,
-            peers: Vec::new(),
-            told_ids: Vec::new(),
-            filters: Vec::new(),
         }
     }
 
     /// The same, and it says of which assets it holds no files because of its peers' filters.
     #[must_use]
-    pub fn holding_parts(mut self, peers: &[Peer]) -> Self {
-        self.peers = peers.iter().map(|peer| peer.name.clone()).collect();
-        let told = |peer: &Peer| Some((peer.name.clone(), peer.cluster_id.clone()?));
-        self.told_ids = peers.iter().filter_map(told).collect();
-        let narrowed = peers.iter().filter(|peer| !peer.filter.is_empty());
-        self.filters = narrowed
-            .map(|peer| (peer.name.clone(), peer.filter.clone()))
-            .collect();
+    pub fn holding_parts(self, peers: &[Peer]) -> Self {
+        self.in_force.hold_parts(peers);
         self
     }
 
     /// The same, and it takes what other nodes hand in.
     #[must_use]
-    pub fn receiving(mut self, inbox: Inbox) -> Self {
-        self.inbox = Some(inbox);
+    pub fn receiving(mut self, inbox: impl Into<Arc<Inbox>>) -> Self {
+        self.inbox = Some(inbox.into());
         self
     }
 
     /// The same, and some of its files are for anybody.
     #[must_use]
-    pub fn sharing(mut self, sharing: Sharing) -> Self {
-        self.sharing = sharing;
+    pub fn sharing(self, sharing: Sharing) -> Self {
+        self.in_force.share(sharing);
         self
+    }
+
+    /// What of it may change while it runs.
+    #[must_use]
+    pub fn in_force(&self) -> InForce {
+        self.in_force.clone()
     }
 
     /// The same, and it fetches what somebody reads and is not here.
@@ -229,6 +228,7 @@ async fn handle(
     match endpoint {
         Endpoint::Nothing => return Err(Error::NotFound),
         Endpoint::Health => return status::health(&node, request.method()).await,
+        Endpoint::Ready => return ready::ready(&node, request.method()).await,
         Endpoint::HandIn(what) => return hand_in(&node, what, request).await,
         _ => {}
     }

@@ -9,6 +9,8 @@ use crate::protocol::wire_path;
 pub(super) enum Endpoint {
     /// `healthz`, with or without the site.
     Health,
+    /// `readyz`, with or without the site.
+    Ready,
     /// `cluster/listalldocs`, `cluster/nextall`: the same action with EMDB too (wire spec 3.2).
     Changes,
     /// `cluster/pullrecentuploads`.
@@ -58,6 +60,8 @@ fn find(site: &str, raw: &str) -> Option<Endpoint> {
     match elements.as_slice() {
         ["healthz"] => Some(Endpoint::Health),
         [first, "healthz"] if *first == site => Some(Endpoint::Health),
+        ["readyz"] => Some(Endpoint::Ready),
+        [first, "readyz"] if *first == site => Some(Endpoint::Ready),
         [first, "mediadb", "services", rest @ ..] if *first == site => service(rest),
         _ => None,
     }
@@ -136,6 +140,9 @@ mod tests {
         );
         for path in ["/healthz", "/assets/healthz"] {
             assert_eq!(endpoint("assets", path), Endpoint::Health);
+        }
+        for path in ["/readyz", "/assets/readyz"] {
+            assert_eq!(endpoint("assets", path), Endpoint::Ready);
         }
     }
 

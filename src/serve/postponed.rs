@@ -13,7 +13,8 @@ use crate::pull::metadata::FEED;
 
 /// Nothing, unless whoever has this key must wait.
 pub(super) async fn check(node: &Node, key: &AccessKey) -> Result<(), Error> {
-    let mut told_ids = node.told_ids.iter();
+    let shown = node.in_force.now();
+    let mut told_ids = shown.told_ids.iter();
     let Some((peer, id)) = told_ids.find(|(peer, _)| *peer == key.name) else {
         return Ok(());
     };

@@ -15,11 +15,16 @@ pub(super) async fn health(node: &Node, method: &Method) -> Result<Response, Err
         return Err(Error::Method);
     }
     node.catalogue.last_change().await?;
-    let mut reply = Response::new(Body::from("ok"));
+    Ok(plain("ok"))
+}
+
+/// A few words.
+pub(super) fn plain(said: &'static str) -> Response {
+    let mut reply = Response::new(Body::from(said));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(reply)
+    reply
 }
 
 /// `system/systemstatus.json`.

@@ -1,8 +1,9 @@
-//! The certificate of this node: read once at the start, for TLS 1.2 and 1.3 by rustls.
+//! The certificate of this node, for TLS 1.2 and 1.3 by rustls: read at the start, and again whenever the configuration is. One that
+//! cannot be used takes no other's place; connections keep the one they began with.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -38,9 +39,9 @@ pub enum TlsError {
     },
 }
 
-/// A certificate with its key, ready for connections.
+/// A certificate with its key, ready for connections. Clones are cheap and are the same.
 #[derive(Clone)]
-pub struct Certificate(TlsAcceptor);
+pub struct Certificate(Arc<RwLock<TlsAcceptor>>);
 
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,37 +55,56 @@ impl Certificate {
     /// # Errors
     /// [`TlsError`] names the file.
     pub fn load(files: &Tls) -> Result<Self, TlsError> {
-        let wrong = |what, path: &PathBuf| {
-            let path = path.clone();
-            move |source| TlsError::Pem { what, path, source }
-        };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-            .and_then(Iterator::collect)
-            .map_err(wrong("certificate", &files.cert))?;
-        if chain.is_empty() {
-            return Err(wrong("certificate", &files.cert)(pem::Error::NoItemsFound));
-        }
-        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(wrong("key", &files.key))?;
-        let pair = |source| TlsError::Pair {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-            source,
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(pair)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(pair)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self(Arc::new(RwLock::new(acceptor(files)?))))
+    }
+
+    /// Reads certificate and key again; connections that begin from now on get them.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file; the former certificate stays.
+    pub fn reload(&self, files: &Tls) -> Result<(), TlsError> {
+        let new = acceptor(files)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     /// Shakes hands on a new connection.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.0.accept(stream).await
+        let acceptor = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        acceptor.accept(stream).await
     }
+}
+
+fn acceptor(files: &Tls) -> Result<TlsAcceptor, TlsError> {
+    let wrong = |what, path: &PathBuf| {
+        let path = path.clone();
+        move |source| TlsError::Pem { what, path, source }
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect)
+        .map_err(wrong("certificate", &files.cert))?;
+    if chain.is_empty() {
+        return Err(wrong("certificate", &files.cert)(pem::Error::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(wrong("key", &files.key))?;
+    let pair = |source| TlsError::Pair {
+        cert: files.cert.clone(),
+        key: files.key.clone(),
+        source,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(pair)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(pair)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 #[cfg(test)]

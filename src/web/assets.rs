@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde_json::Value;
 
 use super::Web;
@@ -58,17 +58,7 @@ pub(super) async fn browse(
 ) -> Result<Response, Error> {
     let q = wanted.q.trim().to_owned();
     let (found, last) = look(&web, &q, wanted.after).await?;
-    let ids: Vec<_> = found
-        .iter()
-        .map(|stored| stored.record.key.id.as_str())
-        .collect();
-    let mut files: HashMap<String, Vec<FileRow>> = HashMap::new();
-    for row in web.node.catalogue.files_of(&ids).await? {
-        files
-            .entry(row.file.asset.to_string())
-            .or_default()
-            .push(row);
-    }
+    let files = files_of(&web, &found).await?;
     let tile = |stored: &StoredRecord| {
         let id = &stored.record.key.id;
         Tile {
@@ -83,6 +73,88 @@ pub(super) async fn browse(
         next: last.map(|last| format!("/ui/assets?q={}&after={}", escaped(&q), escaped(&last))),
         q,
     })
+}
+
+/// A page of assets as JSON.
+#[derive(serde::Serialize)]
+pub(super) struct Printed {
+    assets: Vec<Named>,
+    /// The `after` of the next page, if there may be one.
+    next: Option<String>,
+}
+
+#[derive(serde::Serialize)]
+struct Named {
+    id: String,
+    name: String,
+    sourcepath: Option<String>,
+    files: Vec<Listed>,
+}
+
+#[derive(serde::Serialize)]
+struct Listed {
+    kind: &'static str,
+    path: String,
+    size: u64,
+    modified: String,
+    sha256: String,
+    is_here: bool,
+}
+
+impl From<FileRow> for Listed {
+    fn from(row: FileRow) -> Self {
+        Self {
+            kind: match row.file.kind {
+                FileKind::Original => "original",
+                FileKind::Generated => "generated",
+            },
+            is_here: row.is_here(),
+            size: row.file.size,
+            modified: row.file.modified.to_string(),
+            sha256: row.file.sha256.to_string(),
+            path: row.file.path.to_string(),
+        }
+    }
+}
+
+/// The same as JSON, with the files of each.
+pub(super) async fn api(
+    State(web): State<Arc<Web>>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Printed>, Error> {
+    let (found, next) = look(&web, wanted.q.trim(), wanted.after).await?;
+    let mut files = files_of(&web, &found).await?;
+    let named = |stored: StoredRecord| Named {
+        name: name_of(&stored),
+        sourcepath: member(&stored, "sourcepath"),
+        files: (files.remove(&stored.record.key.id).into_iter().flatten())
+            .map(Listed::from)
+            .collect(),
+        id: stored.record.key.id,
+    };
+    Ok(Json(Printed {
+        assets: found.into_iter().map(named).collect(),
+        next,
+    }))
+}
+
+/// The files of assets, by their ids.
+async fn files_of(
+    web: &Web,
+    assets: &[StoredRecord],
+) -> Result<HashMap<String, Vec<FileRow>>, Error> {
+    let ids: Vec<_> = assets
+        .iter()
+        .map(|stored| stored.record.key.id.as_str())
+        .collect();
+    let mut files: HashMap<String, Vec<FileRow>> = HashMap::new();
+    for row in web.node.catalogue.files_of(&ids).await? {
+        files
+            .entry(row.file.asset.to_string())
+            .or_default()
+            .push(row);
+    }
+    Ok(files)
 }
 
 /// Assets that are called so, and after which id the next page begins, if there may be one.

@@ -22,10 +22,12 @@ mod event_form;
 mod files;
 mod filters;
 mod headers;
+mod limits;
 mod live;
 mod login;
 mod media;
 mod metrics;
+mod narrow;
 mod origin;
 mod overview;
 pub mod password;
@@ -122,7 +124,7 @@ impl Web {
     }
 
     fn proxy(&self) -> Option<IpAddr> {
-        self.node.config.serve.trusted_proxy
+        self.scheduler.node().config.serve.trusted_proxy
     }
 }
 
@@ -146,6 +148,11 @@ pub fn router(web: Web) -> Router {
         .route("/ui/peers/{name}", get(peers::one).post(peer_form::change))
         .route("/ui/peers/{name}/test", post(peers::test))
         .route("/ui/peers/{name}/enabled", post(peers::enable))
+        .route("/ui/peers/{name}/paused", post(peers::pause))
+        .route("/ui/peers/{name}/filter", post(narrow::act))
+        .route("/ui/api/peers", get(peers::api))
+        .route("/ui/api/assets", get(assets::api))
+        .route("/ui/api/plan/{peer}", get(plan::api))
         .route("/ui/peers/{name}/remove", post(peers::remove))
         .route("/ui/peers/{name}/since", get(since::ask).post(since::set))
         .route("/ui/quarantine", get(aside::page).post(aside::act))
@@ -162,6 +169,8 @@ pub fn router(web: Web) -> Router {
         .route("/ui/assets/{id}/crop", get(crops::editor).post(crops::save))
         .route("/ui/media/{kind}/{asset}/{*path}", get(media::file))
         .route("/ui/plan/{peer}", get(plan::page).post(plan::begin))
+        .route("/ui/limits", get(limits::page).post(limits::change))
+        .route("/ui/limits/hours", post(limits::hours))
         .route("/ui/work", get(work::page))
         .route("/ui/api/work", get(work::api))
         .route("/ui/schedule", get(schedule::page))

@@ -190,6 +190,9 @@ fn card(peer: &PeerStatus) -> Card {
 
 /// Never "equal" without a comparison that is newer than the last change (I12).
 fn verdict(peer: &PeerStatus) -> (&'static str, String) {
+    if let Some(since) = peer.paused_since.as_ref().filter(|_| peer.enabled) {
+        return ("warn", format!("Paused since {}", when(since)));
+    }
     match (peer.enabled, peer.in_sync, &peer.as_of) {
         (false, ..) => ("dim", "Disabled".to_owned()),
         (_, Some(true), Some(as_of)) => ("good", format!("Equal as of {}", when(as_of))),
@@ -263,6 +266,7 @@ mod tests {
             name: "m".to_owned(),
             base_url: String::new(),
             enabled: true,
+            paused_since: None,
             in_sync,
             equal_in_part: false,
             as_of: as_of.map(str::to_owned),
@@ -290,5 +294,10 @@ mod tests {
             ..peer(Some(true), as_of)
         };
         assert_eq!(verdict(&disabled).1, "Disabled");
+        let paused = PeerStatus {
+            paused_since: as_of.map(str::to_owned),
+            ..peer(Some(true), as_of)
+        };
+        assert_eq!(verdict(&paused).1, "Paused since 2027-01-15 08:00:00");
     }
 }

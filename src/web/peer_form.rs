@@ -183,7 +183,7 @@ pub(super) async fn change(
         }
         Err(why) => {
             let shell = Shell::new(&web, &session, "peers").refusing(why);
-            let page = shown(&web, shell, &name, Some(fields)).await?;
+            let page = shown(&web, shell, &name, (Some(fields), None)).await?;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, html(&page)?).into_response())
         }
     }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::{Form, Path, Query, State};
 use axum::response::Response;
+use axum::{Extension, Json};
 
 use super::Web;
 use super::error::Error;
+use super::narrow::Wanted;
 use super::peer_form::{Fields, GENERATED};
 use super::shell::{Said, Shell, done, html, when};
 use crate::catalogue::Session;
 use crate::config::edit::remove_peer;
 use crate::config::members::{Member, change_peer};
+use crate::config::peer::Described;
 use crate::config::{KeySource, Peer};
 use crate::node::Node;
 use crate::peer::{self, Kind, Probe};
@@ -32,6 +34,7 @@ struct Row {
     base_url: String,
     cluster_id: String,
     enabled: bool,
+    is_paused: bool,
     push: bool,
     pulled_until: String,
 }
@@ -42,7 +45,9 @@ pub(super) struct One {
     shell: Shell,
     name: String,
     enabled: bool,
+    paused_since: Option<String>,
     fields: Fields,
+    wanted: Wanted,
     generated: [(&'static str, &'static str); 4],
     key: String,
     pulled_until: String,
@@ -66,12 +71,14 @@ pub(super) async fn all(
 ) -> Result<Response, Error> {
     let (node, broken) = web.current_or_former();
     let mut peers = Vec::new();
+    let paused = node.catalogue.paused().await?;
     for peer in &node.config.peers {
         peers.push(Row {
             name: peer.name.clone(),
             base_url: peer.base_url.to_string(),
             cluster_id: (peer.cluster_id.as_ref()).map_or_else(String::new, ToString::to_string),
             enabled: peer.enabled,
+            is_paused: paused.contains_key(&peer.name),
             push: peer.push,
             pulled_until: pulled_until(&node, &peer.name)
                 .await?
@@ -98,24 +105,28 @@ pub(super) async fn one(
     Query(said): Query<Said>,
 ) -> Result<Response, Error> {
     let shell = Shell::new(&web, &session, "peers").saying(said.said.as_deref());
-    html(&shown(&web, shell, &name, None).await?)
+    html(&shown(&web, shell, &name, (None, None)).await?)
 }
 
-/// The page of one peer, with what a form sent instead of what the file has, where it could not be taken.
+/// The page of one peer, with what a form sent instead of what the file has, where it could not be taken: its settings, or which files are
+/// wanted of it.
 pub(super) async fn shown(
     web: &Web,
     shell: Shell,
     name: &str,
-    sent: Option<Fields>,
+    (sent, wanted): (Option<Fields>, Option<Wanted>),
 ) -> Result<One, Error> {
     let (node, _) = web.current_or_former();
     let peer = node.config.peer(name).map_err(|_| Error::NotFound)?;
     let until = pulled_until(&node, name).await?;
+    let paused_since = node.catalogue.paused_since(name).await?;
     Ok(One {
         shell,
         name: peer.name.clone(),
         enabled: peer.enabled,
+        paused_since: paused_since.map(when),
         fields: sent.unwrap_or_else(|| Fields::of(peer)),
+        wanted: wanted.unwrap_or_else(|| Wanted::of(&peer.filter)),
         generated: GENERATED,
         key: key_said(peer),
         pulled_until: until.map_or_else(|| "never".to_owned(), when),
@@ -141,7 +152,7 @@ pub(super) async fn test(
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
     let shell = Shell::new(&web, &session, "peers");
-    let mut page = shown(&web, shell, &name, None).await?;
+    let mut page = shown(&web, shell, &name, (None, None)).await?;
     let (node, _) = web.current_or_former();
     let peer = node.config.peer(&name).map_err(|_| Error::NotFound)?;
     page.probe = Some(tokio::select! {
@@ -217,6 +228,56 @@ pub(super) async fn enable(
         &format!("peers/{name}"),
         &format!("{name} is {what}."),
     ))
+}
+
+/// Whether runs over it wait.
+#[derive(serde::Deserialize)]
+pub(super) struct Pausing {
+    paused: bool,
+}
+
+/// Ends the run over a peer that goes on, and lets none begin; or lets them again.
+pub(super) async fn pause(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+    Form(pausing): Form<Pausing>,
+) -> Result<Response, Error> {
+    let (node, _) = web.current_or_former();
+    node.config.peer(&name).map_err(|_| Error::NotFound)?;
+    let said = if pausing.paused {
+        let now = node.seams.clock.now();
+        node.catalogue.pause(&name, now).await?;
+        format!("{name} is paused: what is in flight is parked, and no run over it begins.")
+    } else {
+        node.catalogue.resume(&name).await?;
+        format!("{name} is resumed: what was due meanwhile begins.")
+    };
+    web.scheduler.look();
+    Ok(done(&format!("peers/{name}"), &said))
+}
+
+/// A peer as JSON.
+#[derive(serde::Serialize)]
+pub(super) struct Printed {
+    #[serde(flatten)]
+    peer: Described,
+    paused_since: Option<String>,
+    pulled_until: Option<String>,
+}
+
+/// All peers as JSON, without their keys.
+pub(super) async fn api(State(web): State<Arc<Web>>) -> Result<Json<Vec<Printed>>, Error> {
+    let (node, _) = web.current_or_former();
+    let paused = node.catalogue.paused().await?;
+    let mut peers = Vec::new();
+    for peer in &node.config.peers {
+        peers.push(Printed {
+            peer: Described::of(peer),
+            paused_since: paused.get(&peer.name).map(ToString::to_string),
+            pulled_until: (pulled_until(&node, &peer.name).await?).map(|until| until.to_string()),
+        });
+    }
+    Ok(Json(peers))
 }
 
 /// Takes the peer out of the configuration.

@@ -6,9 +6,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use askama::Template;
-use axum::Extension;
 use axum::extract::{Form, Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::{Extension, Json};
 use futures_util::FutureExt as _;
 
 use super::error::Error;
@@ -109,6 +109,44 @@ pub(super) async fn page(
         why_not: found.as_ref().and_then(|found| found.clone().err()),
         found: found.and_then(Result::ok),
     })
+}
+
+/// A plan as JSON.
+#[derive(serde::Serialize)]
+pub(super) struct Printed {
+    peer: String,
+    /// When it began to be counted; `None` where nobody wanted one yet.
+    began_at: Option<String>,
+    is_going_on: bool,
+    /// Why there is none.
+    why_not: Option<String>,
+    pull: Option<Preview>,
+    push: Option<PushPreview>,
+}
+
+/// The last plan of a peer as JSON.
+pub(super) async fn api(
+    State(web): State<Arc<Web>>,
+    Path(name): Path<String>,
+) -> Result<Json<Printed>, Error> {
+    let (node, _) = web.current_or_former();
+    node.config.peer(&name).map_err(|_| Error::NotFound)?;
+    let plan = web.plans.held().get(&name).cloned();
+    let found = plan.as_ref().and_then(|plan| plan.found.clone());
+    let is_going_on = plan.is_some() && found.is_none();
+    let (found, why_not) = match found {
+        Some(Ok(found)) => (Some(found), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    Ok(Json(Printed {
+        peer: name,
+        began_at: plan.map(|plan| plan.began_at.to_string()),
+        is_going_on,
+        why_not,
+        push: found.as_ref().and_then(|found| found.push),
+        pull: found.map(|found| found.preview),
+    }))
 }
 
 /// How it is counted.

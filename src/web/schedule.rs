@@ -33,6 +33,7 @@ struct Row {
     when: String,
     window: String,
     enabled: bool,
+    is_held: bool,
     next_at: Option<String>,
     running: Option<Going>,
     last: Option<History>,
@@ -91,6 +92,7 @@ fn row(standing: Standing) -> Row {
             }
         },
         enabled: event.enabled,
+        is_held: standing.is_held,
         next_at: standing.next_at.map(when),
         running: standing.running.map(|running| Going {
             id: running.id,
@@ -113,6 +115,7 @@ pub(super) struct Printed {
     peer: Option<String>,
     when: String,
     enabled: bool,
+    is_held: bool,
     next_at: Option<String>,
     running: Option<schedule::Current>,
     last: Option<Run>,
@@ -147,6 +150,7 @@ pub(super) async fn api(State(web): State<Arc<Web>>) -> Result<Json<Vec<Printed>
         action: standing.event.action.name(),
         when: standing.event.when.to_string(),
         enabled: standing.event.enabled,
+        is_held: standing.is_held,
         peer: standing.event.peer,
         name: standing.event.name,
         next_at: standing.next_at.map(|at| at.to_string()),

@@ -9,11 +9,12 @@ use super::{ROOT, Web};
 use crate::catalogue::Session;
 
 /// The pages, in the order they are shown.
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("", "Overview"),
     ("peers", "Peers"),
     ("schedule", "Schedule"),
     ("work", "Work"),
+    ("limits", "Limits"),
     ("quarantine", "Set aside"),
     ("conflicts", "Conflicts"),
     ("assets", "Assets"),

@@ -1,6 +1,7 @@
 //! The page over its own requests: a real node in a temporary directory, and a browser without scripts.
 
 mod access;
+mod limits;
 mod pages;
 mod peers;
 mod schedule;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::Web;
-use crate::catalogue::{self, Catalogue, Moment};
+use crate::catalogue;
 use crate::model::Timestamp;
+use crate::monitor::Counter;
 use crate::text::bytes;
 
 /// How often it is noted.
@@ -61,11 +62,10 @@ impl Samples {
 /// Starts noting. It ends with the page, or when the end is asked for.
 pub(super) fn begin(web: &Arc<Web>) {
     let (web, stop) = (Arc::downgrade(web), web.shutdown.clone());
-    let mut counted = Counted::default();
     tokio::spawn(async move {
         loop {
             let Some(web) = web.upgrade() else { return };
-            if let Err(error) = note(&web, &mut counted).await {
+            if let Err(error) = note(&web).await {
                 tracing::debug!(%error, "bytes left are not known");
             }
             drop(web);
@@ -77,37 +77,13 @@ pub(super) fn begin(web: &Arc<Web>) {
     });
 }
 
-/// Bytes that were left, and at which state of the catalogue.
-#[derive(Default)]
-struct Counted {
-    at: Option<Moment>,
-    left: u64,
-}
-
-impl Counted {
-    /// Counts again where something changed since.
-    async fn again(&mut self, catalogue: &Catalogue) -> Result<u64, catalogue::Error> {
-        let now = catalogue.moment();
-        if now.is_none() || now != self.at {
-            let fetch = catalogue.job_counts(None).await?.open_bytes;
-            let send = catalogue.upload_counts(None).await?.open_bytes;
-            *self = Self {
-                at: now,
-                left: fetch.saturating_add(send),
-            };
-        }
-        Ok(self.left)
-    }
-}
-
-async fn note(web: &Web, counted: &mut Counted) -> Result<(), catalogue::Error> {
-    let left = counted.again(&web.node.catalogue).await?;
-    let (received, sent) = web.scheduler.moved();
+async fn note(web: &Web) -> Result<(), catalogue::Error> {
+    let (fetch, send) = web.node.catalogue.bytes_left().await?;
     web.samples.note(Sample {
         at: web.node.seams.clock.now(),
-        received,
-        sent,
-        left,
+        received: web.scheduler.done(Counter::Bytes),
+        sent: web.scheduler.done(Counter::BytesSent),
+        left: fetch.saturating_add(send),
     });
     Ok(())
 }

@@ -85,10 +85,7 @@ pub(super) async fn page(
         .catalogue
         .jobs_that_are(JobState::Leased, 0, SHOWN)
         .await?;
-    let threads = match web.node.config.media.thumb_threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        set => set,
-    };
+    let at_once = &web.node.at_once;
     html(&Page {
         shell: Shell::new(&web, &session, "work"),
         running: work.running.into_iter().map(run).collect(),
@@ -107,8 +104,8 @@ pub(super) async fn page(
             ("Sent", web.samples.sent()),
             ("Left", web.samples.left()),
         ],
-        transfers: web.node.config.limits.transfers,
-        threads,
+        transfers: at_once.transfers.get(),
+        threads: at_once.threads.or_cores(),
     })
 }
 

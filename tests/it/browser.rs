@@ -242,7 +242,7 @@ fn crop(world: &World, chromium: &mut Chromium) {
 }
 
 /// Every page that needs nothing but a login, and what it shows in any case.
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 11] = [
     ("/ui/", "Overview"),
     ("/ui/peers", "studio"),
     ("/ui/peers/studio", "Last Pull Date"),
@@ -253,6 +253,7 @@ const PAGES: [(&str, &str); 10] = [
         "Part of the day",
     ),
     ("/ui/work", "Queue"),
+    ("/ui/limits", "Bandwidth by the hour"),
     ("/ui/quarantine", "Set aside"),
     ("/ui/conflicts", "Conflicts"),
     ("/ui/assets", "rocket.jpg"),
@@ -275,6 +276,7 @@ fn every_page_is_usable_small_dark_with_a_keyboard_and_without_scripts() {
     chromium.wait_for("document.querySelector('.live.on')");
     chromium.picture("work");
 
+    week(&world, &mut chromium);
     for (scheme, width) in [("light", 1280), ("dark", 1280), ("dark", 390)] {
         chromium.scheme(scheme);
         chromium.size(width, 844);
@@ -306,6 +308,67 @@ fn every_page_is_usable_small_dark_with_a_keyboard_and_without_scripts() {
         text.as_str().unwrap().contains("studio is disabled."),
         "{text}"
     );
+    let says = |chromium: &mut Chromium, what: &str| {
+        let text = chromium.run("document.body.innerText");
+        assert!(text.as_str().unwrap().contains(what), "{text}");
+    };
+    chromium.follow("form[action$='/paused'] button");
+    says(&mut chromium, "studio is paused");
+    chromium.follow("form[action$='/paused'] button");
+    says(&mut chromium, "studio is resumed");
+    // What a filter leaves out is shown, and goes only when that is said.
+    let rocket = (world.place).path("r/media/assets/catalog/originals/rocket.jpg");
+    chromium.fill("[name=exclude]", "rocket.*");
+    chromium.follow("form[action$='/filter'] button");
+    says(&mut chromium, "Nothing is saved yet");
+    chromium.picture("narrow");
+    assert!(rocket.exists());
+    chromium.follow("button[value=prune]");
+    says(&mut chromium, "went to the trash");
+    assert!(!rocket.exists());
+    chromium.open(&world.url("/ui/limits"));
+    chromium.fill("[name=rate]", "2M");
+    chromium.follow("#hours button");
+    says(&mut chromium, "The timetable is changed.");
+}
+
+/// Paints hours of the week with the mouse, then with the keyboard.
+fn week(world: &World, chromium: &mut Chromium) {
+    let form = |chromium: &mut Chromium| {
+        let said = chromium.run(
+            "[...document.querySelectorAll('#hours input:checked')].map((e) => e.name).join(' ') + ' ' \
+             + document.querySelector('[name=from]').value + ' ' + document.querySelector('[name=to]').value",
+        );
+        said.as_str().unwrap().to_owned()
+    };
+    chromium.open(&world.url("/ui/limits"));
+    let tuesday = "[data-day='1'][data-hour='8']";
+    chromium.drag(tuesday, tuesday, (9.0, 2.0));
+    assert_eq!(form(chromium), "tue wed thu 8 18");
+    assert_eq!(
+        chromium.run("document.querySelectorAll('#week .chosen').length"),
+        30
+    );
+    chromium.fill("[name=rate]", "512k");
+    chromium.follow("#hours button");
+    chromium.sees("The timetable is changed.");
+    chromium.click("[data-day='5'][data-hour='22']");
+    chromium.press("ArrowRight", false);
+    chromium.press("ArrowDown", true);
+    assert_eq!(form(chromium), "sat sun 23 24");
+    chromium.fill("[name=rate]", "1M:4M");
+    chromium.follow("#hours button");
+    chromium.sees("The timetable is changed.");
+    let settings = fs::read_to_string(world.place.path("r/emsync.toml")).unwrap();
+    assert!(
+        settings.contains("Tue-08:00,512KiB Tue-18:00,off"),
+        "{settings}"
+    );
+    assert!(
+        settings.contains("Sat-23:00,1MiB:4MiB Sun-00:00,off Sun-23:00,1MiB:4MiB"),
+        "{settings}"
+    );
+    chromium.picture("week");
 }
 
 /// What a screen reader, a keyboard and a narrow screen need of a page.

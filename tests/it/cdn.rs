@@ -455,7 +455,7 @@ async fn a_peer_that_is_away_rests_and_a_file_that_is_wrong_keeps_nobody_from_th
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_too_long_is_told_to_come_again_and_the_fetch_goes_on() {
     let (master, liar) = master().await;
-    let mirror = cold(&master, &liar).await;
+    let mut mirror = cold(&master, &liar).await;
     let patience = Patience {
         wait: Duration::from_millis(50),
         ..PATIENCE
@@ -466,6 +466,9 @@ async fn who_waits_too_long_is_told_to_come_again_and_the_fetch_goes_on() {
     let late = cdn.get_without_key(SMALL).await;
     assert_eq!((late.status, late.header("retry-after")), (503, "2"));
     gate.reached().await;
+    // Another configuration meanwhile cuts nothing off.
+    mirror.configure(|config| config.limits.attempts += 1);
+    cdn.edge.follow(&mirror.node, None);
     gate.open();
     let heard = loop {
         let heard = cdn.get_without_key(SMALL).await;
@@ -478,6 +481,27 @@ async fn who_waits_too_long_is_told_to_come_again_and_the_fetch_goes_on() {
         (200, &b"a small picture"[..])
     );
     assert_eq!(liar.fetched(SMALL) - before, 1);
+    // What comes after it goes by the new one: from a peer that is gone nothing comes, from one that is back it does.
+    let (path, kind) = (MediaPath::new(PATH).unwrap(), FileKind::Original);
+    let peers = mirror.node.config.peers.clone();
+    mirror.configure(|config| config.peers.clear());
+    cdn.edge.follow(&mirror.node, None);
+    let settled = async || loop {
+        // Each waits for a moment only.
+        match cdn.edge.bring(kind, &path, None).await {
+            Err(emsync::edge::Error::Late) => {}
+            other => break other,
+        }
+    };
+    assert!(settled().await.is_err());
+    // Whoever comes while a fetch ends hears what became of that one.
+    while cdn.edge.under_way() > 0 {
+        tokio::task::yield_now().await;
+    }
+    mirror.configure(|config| config.peers = peers);
+    cdn.edge.follow(&mirror.node, None);
+    settled().await.unwrap();
+    assert_eq!(mirror.read(kind, PATH).unwrap(), b"the original");
     cdn.end().await;
     master.end().await;
 }

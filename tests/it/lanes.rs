@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::support::chance::Chance;
 use crate::support::door::{Door, Manners};
 use crate::support::pair::{key, master, mirror, seed};
-use crate::support::process::{Place, Serving, text};
+use crate::support::process::{Place, Serving, hears, text, until};
 
 const KIB: usize = 1 << 10;
 
@@ -148,4 +149,52 @@ fn a_ceiling_holds_for_both_lanes_together() {
         "{}",
         scene.door.most()
     );
+}
+
+#[test]
+fn the_ceiling_moves_and_a_pause_ends_a_run_while_it_goes_on() {
+    let manners = Manners {
+        later: Duration::from_millis(40),
+        most: usize::MAX,
+    };
+    let scene = Scene::new(&small(500), manners);
+    let place = &scene.place;
+    scene.limit("#transfers = 256", "transfers = 1");
+    let add = [
+        "-C", "r", "event", "add", "hourly", "--action", "pull", "--every", "1h",
+    ];
+    place.run(&add).ends(0);
+    let node = place.serve("r");
+    until("files are fetched one by one", || scene.door.asked().0 > 3);
+    assert_eq!(scene.door.most(), 1);
+    // At this rate the whole takes twenty seconds; nothing but the ceiling changes that.
+    scene.limit("transfers = 1", "transfers = 16");
+    node.running().signal(Signal::HUP);
+    until("more of them are fetched at once", || scene.door.most() > 4);
+    place.run(&["-C", "r", "peer", "pause", "master"]).ends(0);
+    hears(&node, &["hourly", "ended: paused"]);
+    let (asked, _) = scene.door.asked();
+    assert!(asked < 500, "all came before the pause");
+    assert!(scene.door.most() <= 16);
+    let status = place.run(&["-C", "r", "status", "--json"]).json();
+    assert!(status["peers"][0]["paused_since"].is_string(), "{status}");
+    // It holds for whoever runs, and over a restart.
+    let refused = place.run(&["-C", "r", "sync", "master"]).ends(5);
+    assert!(refused.stderr.contains("peer resume master"));
+    let left_out = place.run(&["-C", "r", "sync"]).ends(0);
+    assert!(left_out.stderr.contains("left out"), "{}", left_out.stderr);
+    node.stop().ends(0);
+    let node = place.serve("r");
+    let by_hand = place.run(&["-C", "r", "event", "run", "hourly"]).ends(5);
+    assert!(by_hand.stderr.contains("paused"), "{}", by_hand.stderr);
+    assert_eq!(
+        scene.door.asked().0,
+        asked,
+        "nothing was asked for meanwhile"
+    );
+    place.run(&["-C", "r", "peer", "resume", "master"]).ends(0);
+    hears(&node, &["hourly", "ended: ok"]);
+    let status = place.run(&["-C", "r", "status", "--json"]).json();
+    assert_eq!(status["files"]["originals"], 500, "{status}");
+    node.stop().ends(0);
 }

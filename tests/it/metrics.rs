@@ -77,6 +77,11 @@ fn a_node_tells_how_it_stands_to_its_own_machine_and_to_who_has_a_key() {
         ),
         ("emsync_event_running{event=\"proof\"}", 0.0),
         ("emsync_downloaded_bytes_total", 0.0),
+        ("emsync_hash_mismatches_total", 0.0),
+        ("emsync_retries_total", 0.0),
+        ("emsync_renditions_made_total", 0.0),
+        ("emsync_renditions_failed_total", 0.0),
+        ("emsync_peer_paused{peer=\"master\"}", 0.0),
     ] {
         assert_eq!(found.get(name), Some(&value), "{name} in {body}");
     }
@@ -96,5 +101,14 @@ fn a_node_tells_how_it_stands_to_its_own_machine_and_to_who_has_a_key() {
     assert_eq!(scrape(&node, &wrong).0, "HTTP/1.1 404 Not Found");
     let right = format!("{far}authorization: Bearer {}\r\n", key.trim());
     assert_eq!(scrape(&node, &right).0, "HTTP/1.1 200 OK");
+    // A part that is equal in what it holds is what it is to be.
+    let narrow = ["-C", "r", "peer", "filter", "master", "--exclude", "b.txt"];
+    place.run(&narrow).ends(0);
+    place.run(&["-C", "r", "verify", "master"]).ends(0);
+    place.run(&["-C", "r", "peer", "pause", "master"]).ends(0);
+    let (_, body) = scrape(&node, "");
+    let found = samples(&body);
+    assert_eq!(found["emsync_peer_in_sync{peer=\"master\"}"], 1.0);
+    assert_eq!(found["emsync_peer_paused{peer=\"master\"}"], 1.0);
     node.stop().ends(0);
 }

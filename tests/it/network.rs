@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustix::process::Signal;
 
 use crate::support::pair::{key, master, mirror};
-use crate::support::process::{Place, text};
+use crate::support::process::{Place, hears, text, until};
 
 /// A forward proxy: tunnels for `CONNECT`, and requests with a whole address handed on to whom they name. Every name leads to
 /// this machine, so that a peer can have one that is no loopback address.
@@ -80,6 +81,13 @@ fn hand_on(mut client: TcpStream, noted: &Mutex<Vec<String>>) {
 
 /// A master with a certificate of an authority of its own, whose PEM is in `ca.pem`, for `dam.intern` and loopback.
 fn with_authority(place: &Place) {
+    certify(place);
+    let tls = "[serve]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n";
+    change(place, "m", "[serve]\n", tls);
+}
+
+/// A new authority, and a certificate of it for the master.
+fn certify(place: &Place) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -94,8 +102,6 @@ fn with_authority(place: &Place) {
     fs::write(place.path("ca.pem"), pem).unwrap();
     fs::write(place.path("m/cert.pem"), certificate.pem()).unwrap();
     fs::write(place.path("m/key.pem"), own.serialize_pem()).unwrap();
-    let tls = "[serve]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n";
-    change(place, "m", "[serve]\n", tls);
 }
 
 fn change(place: &Place, node: &str, from: &str, to: &str) {
@@ -125,6 +131,23 @@ fn a_private_authority_is_trusted_where_it_is_named_and_nowhere_else() {
     );
     place.run(&TEST).ends(0);
     place.run(&["-C", "r", "sync", "master"]).ends(0);
+    // A pair that does not fit takes no other's place; a new one does, without a restart.
+    fs::write(
+        place.path("m/key.pem"),
+        KeyPair::generate().unwrap().serialize_pem(),
+    )
+    .unwrap();
+    serving.running().signal(Signal::HUP);
+    hears(&serving, &["key.pem", "the certificate stays as it was"]);
+    place.run(&TEST).ends(0);
+    let former = text(&place.path("ca.pem"));
+    certify(&place);
+    place.run(&TEST).ends(5);
+    serving.running().signal(Signal::HUP);
+    until("the new certificate is shown", || {
+        place.run(&TEST).code == Some(0)
+    });
+    assert_ne!(former, text(&place.path("ca.pem")));
     // Another one for this peer counts instead.
     let other = rcgen::generate_simple_self_signed(vec!["x".to_owned()]).unwrap();
     fs::write(place.path("r/other.pem"), other.cert.pem()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -11,13 +11,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::pair;
-use crate::support::process::{Place, Serving};
+use crate::support::process::{Place, Serving, hears};
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often it looks whether it came.
-const LOOK: Duration = Duration::from_millis(20);
 
 fn history(place: &Place, event: &str) -> Vec<Value> {
     let args = [
@@ -27,23 +24,6 @@ fn history(place: &Place, event: &str) -> Vec<Value> {
     let mut runs = runs.as_array().unwrap().clone();
     runs.reverse();
     runs
-}
-
-/// Waits for a line of a serving node that has all these words; answers it.
-#[track_caller]
-fn hears(serving: &Serving, words: &[&str]) -> String {
-    let since = std::time::Instant::now();
-    loop {
-        let said = serving.running().errors();
-        let line = said
-            .lines()
-            .find(|line| words.iter().all(|word| line.contains(word)));
-        if let Some(line) = line {
-            return line.to_owned();
-        }
-        assert!(since.elapsed() < PATIENCE, "nobody said {words:?}: {said}");
-        std::thread::sleep(LOOK);
-    }
 }
 
 fn event(place: &Place, args: &[&str]) {
@@ -77,6 +57,26 @@ fn a_served_node_pulls_by_itself_what_its_master_got() {
     node.stop().ends(0);
 }
 
+/// What a node lists to whoever shows this key.
+fn listing(node: &Serving, key: &str) -> String {
+    let (host, site) = node
+        .base
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .unwrap();
+    let form = "lastpullago=9999999999999";
+    let request = format!(
+        "POST /{site}/mediadb/services/cluster/listalldocs.json HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nx-token: {key}\r\n\
+         x-tokentype: entermedia\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn a_changed_configuration_holds_after_a_hangup_and_a_wrong_one_changes_nothing() {
     let place = Place::new();
@@ -90,6 +90,22 @@ fn a_changed_configuration_holds_after_a_hangup_and_a_wrong_one_changes_nothing(
     hears(&node, &["tidy", "ended: ok"]);
     let settings = place.path("r/emsync.toml");
     let good = fs::read_to_string(&settings).unwrap();
+    // What cannot be taken up is said, and all else is taken up: others hear of a filter at once.
+    let key = place.run(&["-C", "r", "key", "add", "reader"]).ok();
+    let listed = |key: &str| listing(&node, key.trim());
+    assert!(listed(&key).contains("a.txt") && !listed(&key).contains("partial"));
+    let elsewhere = good.replace("[serve]\n", "[serve]\nlisten = \"127.0.0.1:7711\"\n");
+    fs::write(&settings, elsewhere).unwrap();
+    let narrow = ["-C", "r", "peer", "filter", "master", "--exclude", "*.txt"];
+    place.run(&narrow).ends(0);
+    assert!(!listed(&key).contains("partial"), "not read yet");
+    node.running().signal(Signal::HUP);
+    hears(&node, &["serve.listen", "stays as it was"]);
+    hears(&node, &["was read again"]);
+    assert!(listed(&key).contains("partial"));
+    // Keys need no hangup.
+    place.run(&["-C", "r", "key", "revoke", "reader"]).ends(0);
+    assert!(!listed(&key).contains("a.txt"));
     fs::write(
         &settings,
         good.replace("every = \"1h\"", "every = \"soon\""),
@@ -239,6 +255,25 @@ fn a_good_end_is_pinged_and_a_bad_one_told_and_no_address_is_in_a_log() {
     assert_eq!(body["outcome"], "differs");
     assert!(body["detail"].as_str().unwrap().contains("differences"));
     assert_eq!(fs::read_to_string(noted).unwrap(), "bad differs\n");
+    // What the end of the node cut short is told at its next start.
+    let silence = crate::support::process::Silence::new();
+    let address = fs::read_to_string(&settings).unwrap();
+    let hook = format!("{base}/hook/planted");
+    let silent = address.replace(&hook, &format!("{}/planted", silence.base));
+    fs::write(&settings, silent).unwrap();
+    event(&place, &["enable", "bad"]);
+    let node = place.serve("r");
+    let _held = silence.reached();
+    node.stop().ends(0);
+    event(&place, &["disable", "bad"]);
+    let elsewhere = fs::read_to_string(&settings).unwrap();
+    let heard = elsewhere.replace(&format!("{}/planted", silence.base), &hook);
+    fs::write(&settings, heard).unwrap();
+    let node = place.serve("r");
+    let told = requests.recv_timeout(PATIENCE).unwrap();
+    assert!(told.starts_with("POST /hook/planted HTTP/1.1"), "{told}");
+    assert!(told.contains("\"event\":\"bad\""), "{told}");
+    node.stop().ends(0);
     place.nobody_said("planted", "no command line has it");
 }
 

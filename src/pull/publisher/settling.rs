@@ -329,5 +329,7 @@ impl Tally {
         pull.monitor.advance(Counter::Bytes, self.bytes);
         pull.monitor
             .advance(Counter::Renditions, self.rendered + self.unrenderable);
+        pull.monitor
+            .advance(Counter::RenditionsFailed, self.unrenderable);
     }
 }

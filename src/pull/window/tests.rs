@@ -385,3 +385,19 @@ fn an_arrival_of_a_moment_before_the_round_began_does_no_harm() {
     }
     assert_eq!(window.arrived(ms(999.0), file(ms(998.0))), None);
 }
+
+#[test]
+fn a_ceiling_that_moves_takes_the_width_along_and_a_higher_one_is_looked_for() {
+    let mut window = Window::of_small(4);
+    assert_eq!(window.width(), 4);
+    assert_eq!(window.keep_to(4), None);
+    // At the ceiling it looks for its width anew, from where it stands, with what it begins with as the least.
+    assert_eq!(window.keep_to(64), None);
+    assert!(matches!(window.mode, Mode::Opening { .. }));
+    assert_eq!((window.width(), window.start), (4, SMALL));
+    let change = window.keep_to(2).unwrap();
+    assert_eq!((change.from, change.to, window.start), (4, 2, 2));
+    let mut large = Window::of_large(64);
+    assert_eq!(large.width(), LARGE);
+    assert_eq!(large.keep_to(8).unwrap().to, 2, "a quarter of both lanes");
+}

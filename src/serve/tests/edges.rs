@@ -1,5 +1,6 @@
 //! Keys, failures, limits, and the beginning and end of a node.
 
+use std::fs;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Running, asset, assets, read_reply, start};
+use super::{Node, Running, asset, assets, read_reply, start};
 use crate::model::{FileKind, Timestamp};
 use crate::protocol::changes::parse;
 use crate::protocol::{Error, uploads};
@@ -227,6 +228,22 @@ async fn what_needs_no_key_is_answered_without_one() {
         let reply = node.ask("GET", path, "Anonymous: 1\r\n", "").await;
         assert_eq!((reply.status, &reply.body[..]), (200, &b"ok"[..]));
     }
+    let media = node.dir.path().join("media");
+    let ready = async |of: &Node| {
+        let reply = super::super::ready::ready(of, &axum::http::Method::GET);
+        reply.await.unwrap().status().as_u16()
+    };
+    assert_eq!(node.get("/readyz").await.status, 200);
+    // Each is asked for the first time, since what was found holds for a second.
+    let marker = media.join(".emsync/root.json");
+    let hidden = media.join("hidden");
+    fs::rename(&marker, &hidden).unwrap();
+    assert_eq!(ready(&node.node()).await, 503, "the volume is gone");
+    fs::rename(&hidden, &marker).unwrap();
+    let ending = node.node();
+    assert_eq!(ready(&ending).await, 200);
+    ending.ending.request();
+    assert_eq!(ready(&ending).await, 503, "and so at once");
     let told = async |service: &str| {
         let path = format!("/assets/mediadb/services/{service}");
         unlocked(&node, &path, "").await.json()

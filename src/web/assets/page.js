@@ -146,6 +146,88 @@ for (const canvas of document.querySelectorAll("[data-crop]")) {
   draw();
 }
 
+// Hours of the week: a rectangle of days and hours is dragged, or chosen with the keyboard. The form below is the truth; both ways follow.
+for (const week of document.querySelectorAll("#week")) {
+  const form = document.getElementById("hours");
+  const days = [...form.querySelectorAll("input[type=checkbox]")];
+  const field = (name) => form.elements.namedItem(name);
+  const cells = [...week.querySelectorAll("td[data-day]")];
+  const cell = (day, hour) => cells[day * 24 + hour];
+  const place = (of) => ({ day: Number(of.dataset.day), hour: Number(of.dataset.hour) });
+  const hint = document.getElementById("week-hint");
+  hint.textContent = `${hint.dataset.scripted} ${hint.textContent}`;
+  week.setAttribute("role", "grid");
+  week.setAttribute("aria-multiselectable", "true");
+  for (const one of cells) {
+    one.setAttribute("role", "gridcell");
+    one.tabIndex = -1;
+  }
+  let from = { day: 0, hour: 8 };
+  cell(from.day, from.hour).tabIndex = 0;
+
+  const draw = () => {
+    const [begin, end] = [Number(field("from").value), Number(field("to").value)];
+    const ticked = days.map((day) => day.checked);
+    for (const one of cells) {
+      const { day, hour } = place(one);
+      const wraps = end <= begin;
+      const isIn = (ticked[day] && hour >= begin && (wraps || hour < end)) || (wraps && ticked[(day + 6) % 7] && hour < end);
+      one.classList.toggle("chosen", isIn);
+      one.setAttribute("aria-selected", String(isIn));
+    }
+  };
+  const choose = (to) => {
+    const [top, bottom] = [Math.min(from.day, to.day), Math.max(from.day, to.day)];
+    days.forEach((day, at) => { day.checked = at >= top && at <= bottom; });
+    field("from").value = Math.min(from.hour, to.hour);
+    field("to").value = Math.max(from.hour, to.hour) + 1;
+    draw();
+  };
+  const focus = (to) => {
+    for (const one of cells) one.tabIndex = -1;
+    const next = cell(to.day, to.hour);
+    next.tabIndex = 0;
+    next.focus();
+  };
+  const under = (event) => document.elementFromPoint(event.clientX, event.clientY)?.closest("#week td[data-day]");
+  week.addEventListener("pointerdown", (event) => {
+    const first = under(event);
+    if (!first || event.button !== 0) return;
+    event.preventDefault();
+    from = place(first);
+    focus(from);
+    choose(from);
+    week.setPointerCapture(event.pointerId);
+    const move = (event) => {
+      const over = under(event);
+      if (over) choose(place(over));
+    };
+    const up = () => week.removeEventListener("pointermove", move);
+    week.addEventListener("pointermove", move);
+    week.addEventListener("pointerup", up, { once: true });
+    week.addEventListener("pointercancel", up, { once: true });
+  });
+  week.addEventListener("keydown", (event) => {
+    const at = event.target.closest("td[data-day]");
+    if (!at) return;
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      field("rate").focus();
+      return;
+    }
+    const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const now = place(at);
+    const to = { day: Math.min(Math.max(now.day + by[0], 0), 6), hour: Math.min(Math.max(now.hour + by[1], 0), 23) };
+    if (!event.shiftKey) from = to;
+    choose(to);
+    focus(to);
+  });
+  form.addEventListener("input", draw);
+  draw();
+}
+
 // Choosing in a list shows what was chosen.
 for (const select of document.querySelectorAll("form[method=get] select")) select.addEventListener("change", () => select.form.requestSubmit());
 

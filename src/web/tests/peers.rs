@@ -261,3 +261,62 @@ async fn a_test_of_a_peer_that_is_not_there_says_why() {
         .holds("Look at this");
     assert!(!tested.text.contains(KEY));
 }
+
+#[tokio::test]
+async fn a_filter_is_shown_before_it_is_saved_and_a_pause_holds_until_it_is_lifted() {
+    let mut site = Site::entered(PEER).await;
+    let before = file_of(&site);
+    let mut fields = vec![
+        ("include", "/Photos/**\r\n\r\n*.jpg"),
+        ("max_size", "2G"),
+        ("all_renditions", "true"),
+    ];
+    let looked = site.post("/ui/peers/far/filter", &fields).await.is(200);
+    looked
+        .holds("Nothing is saved yet")
+        .holds("0 files (0 B)")
+        .holds("value=\"save\"");
+    assert_eq!(file_of(&site), before);
+    let refused = [("include", "a["), ("deed", "save")];
+    site.post("/ui/peers/far/filter", &refused)
+        .await
+        .is(422)
+        .holds("opens a set")
+        .holds(">a[</textarea>");
+    assert_eq!(file_of(&site), before);
+    fields.push(("deed", "save"));
+    site.post("/ui/peers/far/filter", &fields).await.is(303);
+    let config = Config::load(&site.node.config.file).unwrap();
+    let filter = &config.peer("far").unwrap().filter;
+    assert_eq!((filter.include.len(), filter.max_size), (2, Some(2 << 30)));
+    assert!(filter.all_renditions);
+    site.get("/ui/peers/far").await.is(200).holds("/Photos/**");
+    let everything = [("deed", "save")];
+    site.post("/ui/peers/far/filter", &everything).await.is(303);
+    assert_eq!(file_of(&site), before, "every other byte stays");
+
+    let paused = site
+        .post("/ui/peers/far/paused", &[("paused", "true")])
+        .await;
+    paused.is(303);
+    site.get("/ui/")
+        .await
+        .holds("Paused since 2027-01-15 08:00:00");
+    site.get("/ui/peers/far").await.holds("Resume");
+    let listed = site.get("/ui/api/peers").await.is(200);
+    let listed: serde_json::Value = serde_json::from_str(&listed.text).unwrap();
+    assert_eq!(listed[0]["name"], "far");
+    assert_eq!(listed[0]["paused_since"], "2027-01-15T08:00:00.000Z");
+    site.post("/ui/peers/far/paused", &[("paused", "false")])
+        .await
+        .is(303);
+    let status = site.get("/ui/api/status").await.is(200);
+    status.holds("\"paused_since\":null");
+    let plan = site.get("/ui/api/plan/far").await.is(200);
+    plan.holds("\"began_at\":null");
+    site.get("/ui/api/plan/none").await.is(404);
+    site.get("/ui/api/assets")
+        .await
+        .is(200)
+        .holds("\"assets\":[]");
+}

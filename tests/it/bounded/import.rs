@@ -28,7 +28,7 @@ async fn import(mirror: &Mirror, dir: &Path, thumbs: bool, batch: usize) -> Resu
         prefix: None,
         thumbs,
         renditions: Settings {
-            threads: 1,
+            threads: 1.into(),
             depth: 1,
             limits: Limits::default(),
             presets: Arc::clone(&mirror.node.config.media.presets),

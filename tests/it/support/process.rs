@@ -1,6 +1,6 @@
 //! The built program, run as people run it: real processes with real pipes and signals.
 //!
-//! Nothing here sleeps. Order comes from lines read, connections taken and processes waited for; a process that does not end
+//! Nothing here sleeps but between two looks. Order comes from lines read, connections taken and processes waited for; a process that does not end
 //! within [`PATIENCE`] is killed and fails its test. Every process that a handle of this file stands for ends with the handle.
 
 use std::collections::BTreeMap;
@@ -322,6 +322,36 @@ impl Serving {
     pub(crate) fn stop(self) -> Ran {
         self.running.signal(Signal::TERM);
         self.running.wait()
+    }
+}
+
+/// How often it looks whether it came.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits for a line of a serving node that has all these words; answers it.
+#[track_caller]
+pub(crate) fn hears(serving: &Serving, words: &[&str]) -> String {
+    let since = std::time::Instant::now();
+    loop {
+        let said = serving.running().errors();
+        let line = said
+            .lines()
+            .find(|line| words.iter().all(|word| line.contains(word)));
+        if let Some(line) = line {
+            return line.to_owned();
+        }
+        assert!(since.elapsed() < PATIENCE, "nobody said {words:?}: {said}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = std::time::Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(LOOK);
     }
 }
 

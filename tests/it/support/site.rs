@@ -72,7 +72,7 @@ pub(crate) async fn import_folder(
         prefix: None,
         thumbs: true,
         renditions: Settings {
-            threads: 1,
+            threads: 1.into(),
             depth: 2,
             limits: Limits::default(),
             presets: Arc::clone(&node.config.media.presets),
