@@ -220,7 +220,7 @@ impl Edge {
     pub async fn close(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        if let Some(keeper) = &self.0.keeper
+        if let Some(keeper) = self.0.keeper()
             && let Err(error) = keeper.write_reads().await
         {
             tracing::warn!(%error, "what was read last is forgotten");
