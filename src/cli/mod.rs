@@ -10,6 +10,7 @@ mod doctor;
 mod event;
 pub mod exit_code;
 mod fetch;
+mod heap;
 mod import;
 mod init;
 mod key;
@@ -56,6 +57,7 @@ pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // First of all, or an error would go unsaid.
     logging::start(&cli.global, matches!(cli.command, Command::Serve(_)))?;
     raise_handles();
+    heap::bound_arenas();
     crate::crash::arm()?;
     if let Some(dir) = &cli.global.chdir {
         let go = std::env::set_current_dir(dir);
