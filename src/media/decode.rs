@@ -14,13 +14,14 @@ use super::Limits;
 use super::colour::{Conversion, conversion};
 use super::error::{Bound, Error};
 use super::geometry::{Rect, Size};
-use super::gif::{self, Background};
+use super::gif;
 use super::picture::Picture;
 use super::probe::{FirstIcon, of_opened};
 use super::recipe::{LARGE, Recipe};
 use super::sniff::{sniff, spelling};
 use super::{inks, jpeg, metadata, tiff_tags};
 use crate::model::Mode;
+use crate::model::preset::Background;
 
 /// A decoded original, not yet turned.
 #[derive(Debug)]
@@ -40,6 +41,16 @@ pub(super) struct Traits {
     pub(super) soft: bool,
     /// What the pixels still need to be sRGB, once there are fewer of them.
     pub(super) colours: Option<Conversion>,
+}
+
+impl Traits {
+    /// Of a picture made here: upright and in sRGB.
+    pub(super) const UPRIGHT: Self = Self {
+        orientation: 1,
+        background: Background::WHITE,
+        soft: false,
+        colours: None,
+    };
 }
 
 /// Decodes the whole file `original`. Of a picture that `recipe` needs parts of alone, the rest may be left black.
@@ -106,7 +117,7 @@ fn ordinary_jpeg(
         picture: Picture::planes(planes),
         traits: Traits {
             orientation,
-            background: Background::default(),
+            background: Background::WHITE,
             soft: false,
             colours,
         },
@@ -168,7 +179,7 @@ fn decode_as<R: BufRead + Seek>(
     if let Some(picture) = colours.as_ref().and_then(of_inks) {
         let traits = Traits {
             orientation: about.orientation,
-            background: Background::default(),
+            background: Background::WHITE,
             soft: false,
             colours: None,
         };
@@ -219,7 +230,7 @@ fn tags(format: ImageFormat, original: &[u8]) -> tiff_tags::Tags {
 fn background(format: ImageFormat, original: &[u8]) -> Background {
     match format {
         ImageFormat::Gif => gif::background(original),
-        _ => Background::default(),
+        _ => Background::WHITE,
     }
 }
 

@@ -23,6 +23,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use crate::model::preset::PresetId;
 
 mod budget;
+mod canvas;
 mod codec;
 mod colour;
 mod decode;

@@ -62,6 +62,12 @@ impl Fingerprint {
         })
     }
 
+    /// The same for what derives from a large picture that is made otherwise than EMDB ships it.
+    #[must_use]
+    pub fn derived_from(self, large: &Parameters) -> Self {
+        Self(Sha256::of(format!("{}\nof {}", self.0, large.0).as_bytes()))
+    }
+
     /// The same for a rectangle that is drawn on a picture of another size than the one to start from.
     #[must_use]
     pub fn drawn_on(self, (width, height): (u32, u32)) -> Self {

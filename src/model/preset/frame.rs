@@ -26,6 +26,11 @@ pub(super) fn frames(preset: &Preset, run: &[&Preset]) -> Vec<Preset> {
         encoding,
         source: Source::Original,
         flatten: true,
+        // They count for pictures only.
+        background: None,
+        rotate: None,
+        extent: None,
+        dpi: None,
         ..preset.clone()
     };
     let derives = |it: &&Preset| it.transcoder == Transcoder::ImageMagick && !it.use_original;
@@ -54,8 +59,11 @@ pub(super) fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
             "other originals than films",
         ),
         (
-            preset.encoding == Encoding::Other,
-            "another format than WebP and JPEG",
+            !matches!(
+                preset.encoding,
+                Encoding::WebP { .. } | Encoding::Jpeg { .. }
+            ),
+            "a frame of another format than WebP and JPEG",
         ),
         (
             // Where none is said EMDB takes the one after two seconds.
