@@ -64,11 +64,12 @@ fn threads(config: &mut Config, args: &Rebuild) {
 
 fn selection(args: &Rebuild, config: &Config) -> Result<Selection, Usage> {
     let says_which = args.missing || args.stale || args.failed || args.all;
-    let known = made(config);
+    let pictures = made(config).into_iter().map(|preset| &preset.id);
+    let known: Vec<_> = pictures.chain(config.media.presets.converting()).collect();
     let preset = |id: &String| {
-        let preset = known.iter().find(|preset| preset.id.as_str() == id);
-        preset.map(|preset| preset.id.clone()).ok_or_else(|| {
-            let ids: Vec<_> = known.iter().map(|preset| preset.id.as_str()).collect();
+        let preset = known.iter().find(|preset| preset.as_str() == id);
+        preset.map(|&preset| preset.clone()).ok_or_else(|| {
+            let ids: Vec<_> = known.iter().map(|preset| preset.as_str()).collect();
             Usage(format!(
                 "--preset {id}: there is no such preset that is made here; there are {}",
                 ids.join(", ")

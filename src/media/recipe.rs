@@ -1,6 +1,7 @@
 //! What to make of one original: presets, the user's rectangles for them, and how faithful to EMDB to be.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::geometry::{Edges, Size, fill};
 use super::{Limits, orient};
@@ -121,10 +122,21 @@ impl Recipe {
             Some(large) if !is_large(large) => made.derived_from(&Parameters::of(large)),
             _ => made,
         };
+        let made = match self.moment() {
+            Duration::ZERO => made,
+            moment => made.at(moment),
+        };
         match (crop, self.drawn_on) {
             (Some(_), Some(size)) => made.drawn_on(size),
             _ => made,
         }
+    }
+
+    /// The moment of a film that all its pictures show.
+    #[must_use]
+    pub fn moment(&self) -> Duration {
+        let moment = self.large.as_ref().and_then(Preset::moment);
+        moment.unwrap_or_default()
     }
 
     /// Where a rectangle lies on the picture to start from, which is of this size and held so.

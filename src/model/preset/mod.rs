@@ -10,13 +10,14 @@
 //! - `rows`: rows of EMDB's two list tables and which of them count; `shipped`: the rows EMDB comes with
 //! - `read`: from rows to a [`Preset`]; `name`: the names of the files it writes, and back
 //! - `frame`: the frame of a film, which EMDB writes twice and by settings of its own
-//! - `table`: the presets a node uses; `expected`: the files they make of an asset
+//! - `table`: the presets a node uses; `expected`: the files they make of an asset; `conversion`: those that are no pictures
 //!
 //! A preset of any kind is data here; [`is_made_here`] says which of them this program can make itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+mod conversion;
 mod expected;
 mod formats;
 mod frame;
@@ -27,8 +28,9 @@ mod rows;
 mod shipped;
 mod table;
 
+pub use conversion::{Conversion, Product};
 pub use expected::{Expected, Subject, expected};
-pub use formats::{IMAGE_FORMATS, is_image_format, is_read_by_name, render_type};
+pub use formats::{IMAGE_FORMATS, is_image_format, is_raw_format, is_read_by_name, render_type};
 pub use name::{Name, Requested, alias};
 pub use parts::{
     Background, Cut, Encoding, Extent, Gravity, Held, Inputs, RenderType, Shape, Source,

@@ -202,6 +202,10 @@ impl Made {
                 ..Preset::clone(preset)
             }],
         });
+        // One moment of a film is decoded for all of them.
+        let moment = large_preset(&run, of).and_then(Preset::moment);
+        let is_frame = |preset: &Preset| preset.transcoder == Transcoder::FfmpegImage;
+        let made = made.filter(|preset| !is_frame(preset) || preset.moment() == moment);
         let made = made.filter(|preset| is_plain(&preset.file_name));
         let mut renditions: Vec<_> = made
             .filter(|preset| names.insert(preset.file_name.clone()))
