@@ -30,6 +30,14 @@ pub(super) fn padded<T>(values: &[T]) -> impl Iterator<Item = &T> {
     values.iter().chain(last.cycle()).take(all)
 }
 
+/// Selects which of a JSON array of folded places and places have a row that fits what follows: their numbers, as one text.
+pub(super) const OCCUPIED: [&str; 2] = [
+    "SELECT json_group_array(asked.key) FROM json_each(",
+    ") AS asked WHERE EXISTS (SELECT 1 FROM file WHERE fold = asked.value ->> 0 AND kind = ",
+];
+/// Narrows [`OCCUPIED`] to the very same place.
+pub(super) const OCCUPIED_BY_BYTES: &str = " AND place = asked.value ->> 1";
+
 /// Selects file rows as one text, a JSON array with an array for each.
 pub(super) const PACKED_FILES: &str = "SELECT json_group_array(json_array(kind, path, asset, size, modified, hex(sha256), hex(md5), \
      authored, place, received_at, unlisted_at, damaged_at, hex(fingerprint), evicted))";

@@ -8,11 +8,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sqlx::QueryBuilder;
+
+use super::dialect::{Engine, OCCUPIED, OCCUPIED_BY_BYTES};
 use super::files::{By, number};
 use super::{Catalogue, Error, FileRow, StoredRecord, during};
 use crate::model::place::{Rules, Why, fold};
 use crate::model::{AssetId, FileKind, MediaPath, RecordKey, Sha256};
 use crate::protocol::record;
+
+/// Places that are asked for in one statement.
+const ASKED: usize = 2_000;
 
 /// A file that wants a place.
 #[derive(Debug, Clone, Copy)]
@@ -145,14 +151,33 @@ impl Catalogue {
         kind: FileKind,
         places: &[MediaPath],
     ) -> Result<HashSet<MediaPath>, Error> {
-        let rows = self.lying_at(rules, kind, places).await?;
-        let taken: HashSet<String> = (rows.iter())
-            .map(|row| rules.key(row.file.place()))
-            .collect();
-        let occupied = places
-            .iter()
-            .filter(|place| taken.contains(&rules.key(place)));
-        Ok(occupied.cloned().collect())
+        let mut occupied = HashSet::new();
+        for some in places.chunks(ASKED) {
+            let asked: Vec<(String, &str)> = (some.iter())
+                .map(|place| (folded(place.as_str()), place.as_str()))
+                .collect();
+            let asked = serde_json::to_string(&asked).unwrap_or_default();
+            let mut query = QueryBuilder::<Engine>::new(OCCUPIED[0]);
+            query
+                .push_bind(asked)
+                .push(OCCUPIED[1])
+                .push_bind(number(kind));
+            if rules == Rules::Bytes {
+                query.push(OCCUPIED_BY_BYTES);
+            }
+            let at: String = query
+                .push(")")
+                .build_query_scalar()
+                .fetch_one(&self.db.readers)
+                .await
+                .map_err(during("look for occupied places"))?;
+            let at: Vec<usize> = serde_json::from_str(&at).map_err(|error| Error::Row {
+                what: "occupied places",
+                value: error.to_string(),
+            })?;
+            occupied.extend(at.into_iter().filter_map(|at| some.get(at).cloned()));
+        }
+        Ok(occupied)
     }
 
     async fn known(

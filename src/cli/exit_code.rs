@@ -273,7 +273,8 @@ fn of_import(error: &import::Error) -> Option<ExitCode> {
         | import::Error::Empty { .. }
         | import::Error::Overlaps { .. }
         | import::Error::NotUtf8 { .. }
-        | import::Error::OtherPrefix { .. } => Some(ExitCode::Usage),
+        | import::Error::OtherPrefix { .. }
+        | import::Error::OfTheSidecar { .. } => Some(ExitCode::Usage),
         other => Some(of_class(other.class())).filter(|code| *code != ExitCode::Other),
     }
 }
@@ -291,7 +292,9 @@ fn of_renditions(error: &renditions::Error) -> Option<ExitCode> {
 fn of_crop(error: &CropError) -> Option<ExitCode> {
     match error {
         CropError::Renditions(error) => of_renditions(error),
-        CropError::NoPreset { .. } | CropError::Outside { .. } => Some(ExitCode::Usage),
+        CropError::NoPreset { .. } | CropError::Outside { .. } | CropError::OfTheSidecar { .. } => {
+            Some(ExitCode::Usage)
+        }
         _ => Some(ExitCode::Other),
     }
 }

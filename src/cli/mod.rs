@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod event;
 pub mod exit_code;
+mod heap;
 mod import;
 mod init;
 mod key;
@@ -55,6 +56,7 @@ pub fn prepare(cli: &Cli) -> anyhow::Result<()> {
     // First of all, or an error would go unsaid.
     logging::start(&cli.global, matches!(cli.command, Command::Serve(_)))?;
     raise_handles();
+    heap::bound_arenas();
     crate::crash::arm()?;
     if let Some(dir) = &cli.global.chdir {
         let go = std::env::set_current_dir(dir);

@@ -57,6 +57,14 @@ pub enum Error {
         /// The folder.
         dir: PathBuf,
     },
+    /// What is imported beside an EMDB would be an asset of that EMDB which it never made.
+    #[error(
+        "this node stands beside an EMDB, {sidecar}, which imports for both: put the files where it imports from, and they come here with the next sync"
+    )]
+    OfTheSidecar {
+        /// The EMDB, as a peer of this node.
+        sidecar: String,
+    },
     /// The catalogue failed.
     #[error("catalogue does not answer")]
     Catalogue(#[from] catalogue::Error),
@@ -93,6 +101,7 @@ impl Error {
             | Self::Overlaps { .. }
             | Self::NotUtf8 { .. }
             | Self::OtherPrefix { .. }
+            | Self::OfTheSidecar { .. }
             | Self::Record(_) => Class::Permanent,
             Self::Replaced { .. } | Self::Worker => Class::Transient,
             Self::Catalogue(error) => error.class(),

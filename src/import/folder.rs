@@ -55,6 +55,11 @@ pub async fn into_node(
     monitor: Arc<dyn Monitor>,
     shutdown: &Shutdown,
 ) -> Result<Report, Error> {
+    if let Some(sidecar) = node.sidecar() {
+        return Err(Error::OfTheSidecar {
+            sidecar: sidecar.name.clone(),
+        });
+    }
     let said = look.max_delete.or(node.config.limits.max_delete);
     let limit = match look.allowance {
         Some(left) => left,

@@ -30,6 +30,7 @@ mod stretch;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::path::Path;
 
@@ -49,6 +50,7 @@ use crate::store::Store;
 use crate::{catalogue, store};
 use listing::Listed;
 use report::Findings;
+use tree::Tree;
 
 /// Items compared at a time.
 const PAGE: usize = 2_000;
@@ -188,6 +190,7 @@ pub async fn look(here: &Here<'_>, checksum: bool, dry: bool) -> Result<u64, Err
     disk::expect_bytes(here, checksum).await?;
     let mut damaged = 0;
     for kind in [FileKind::Original, FileKind::Generated] {
+        let mut tree = Tree::new(here, kind);
         let mut after: Option<(String, String)> = None;
         loop {
             let rows = (here.catalogue)
@@ -195,7 +198,7 @@ pub async fn look(here: &Here<'_>, checksum: bool, dry: bool) -> Result<u64, Err
                 .await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.key());
-            let found = disk::look(here, &rows, checksum).await?;
+            let found = disk::look(here, &rows, checksum, Some(&mut tree)).await?;
             damaged += found
                 .values()
                 .filter(|it| it.is != disk::Wrong::Date)
@@ -217,7 +220,7 @@ pub async fn unlike(
     rows: Vec<FileRow>,
     checksum: bool,
 ) -> Result<Vec<(MediaFile, bool)>, Error> {
-    let found = disk::look(here, &rows, checksum).await?;
+    let found = disk::look(here, &rows, checksum, None).await?;
     let unlike = rows.into_iter().filter_map(|row| {
         let is_missing = found.get(row.file.place())?.is == disk::Wrong::Missing;
         Some((row.file, is_missing))
@@ -230,9 +233,8 @@ pub async fn unlike(
 /// # Errors
 /// [`Error`].
 pub async fn without_row(here: &Here<'_>, kind: FileKind) -> Result<u64, Error> {
-    let mut layer = Layer::default();
-    disk::orphans(here, kind, &mut layer, &mut Findings::default()).await?;
-    Ok(layer.extra)
+    let (_, extra, _) = Tree::new(here, kind).end().await?;
+    Ok(extra.extra)
 }
 
 /// The parts that a comparison with a peer needs.

@@ -55,6 +55,14 @@ pub enum CropError {
         /// Who makes them.
         author: String,
     },
+    /// An EMDB takes no crop from elsewhere that says it was drawn by that EMDB (row 4 of wire spec section 6).
+    #[error(
+        "crops of this node are those of the EMDB beside it, {sidecar}: draw them there, and they come here with the next sync"
+    )]
+    OfTheSidecar {
+        /// The EMDB, as a peer of this node.
+        sidecar: String,
+    },
     /// There is no picture to draw a rectangle on.
     #[error("the original of asset {asset} is no picture that is here and sound")]
     NoPicture {
@@ -113,6 +121,7 @@ pub async fn set(
     seen: Crop,
     dry_run: bool,
 ) -> Result<AssetCrop, CropError> {
+    check_node(node)?;
     let (stored, original) = original(node, asset).await?;
     check_preset(node, original.format.as_deref(), preset)?;
     check_author(node, &stored)?;
@@ -173,6 +182,7 @@ pub struct Canvas {
 /// # Errors
 /// [`CropError`] where nothing can be drawn on it here.
 pub async fn canvas(node: &Node, asset: &AssetId) -> Result<Canvas, CropError> {
+    check_node(node)?;
     let (stored, original) = original(node, asset).await?;
     check_author(node, &stored)?;
     let (on, mode) = (sheet(node, &stored, &original).await?, node.config.mode());
@@ -231,6 +241,7 @@ pub async fn clear(
     preset: &PresetId,
     dry_run: bool,
 ) -> Result<(), CropError> {
+    check_node(node)?;
     let cropped = of_preset(node, asset, preset).await?;
     let cropped = cropped.ok_or_else(|| CropError::NoCrop {
         asset: asset.clone(),
@@ -299,6 +310,15 @@ fn check_preset(node: &Node, format: Option<&str>, preset: &PresetId) -> Result<
         preset: preset.to_string(),
         known: all.iter().map(|known| known.id.to_string()).collect(),
     })
+}
+
+fn check_node(node: &Node) -> Result<(), CropError> {
+    match node.sidecar() {
+        None => Ok(()),
+        Some(sidecar) => Err(CropError::OfTheSidecar {
+            sidecar: sidecar.name.clone(),
+        }),
+    }
 }
 
 fn check_author(node: &Node, stored: &StoredRecord) -> Result<(), CropError> {

@@ -150,6 +150,19 @@ async fn a_node_beside_an_emdb_carries_records_both_ways_and_copies_nothing_twic
         assert_eq!(done.code, Some(1), "{edit:?}");
         assert!(done.stderr.contains("edit it there"), "{}", done.stderr);
     }
+    // What it would make or draw itself, it is not asked to do here.
+    let photos = photos.to_str().unwrap();
+    for (work, says) in [
+        (["import", photos].as_slice(), "imports for both"),
+        (
+            &["crop", "set", "own1", "webpthumbimage", "20x20+0+0"],
+            "draw them there",
+        ),
+    ] {
+        let done = node.run(work);
+        assert_ne!(done.code, Some(0), "{work:?}");
+        assert!(done.stderr.contains(says), "{}", done.stderr);
+    }
     // A delete far away is one in the EMDB, and the file goes to the trash of the directory.
     let far_id = remote.run(&["record", "list", "asset"]).well().stdout;
     let far_id = far_id.lines().find(|id| *id != "own1").unwrap();

@@ -1,32 +1,25 @@
 //! The disk against the catalogue, in both directions: rows whose files are not as they say, and files that no row speaks of.
 //!
-//! The walk of the tree runs on a thread of its own and hands over one page at a time; whether a page's files have rows is
-//! asked of the catalogue by name. So memory is two pages, and a file that is mapped elsewhere is found by its row all the
-//! same. `.emsync` lies outside both trees and is not walked.
+//! Rows that come in order are looked at beside a walk of their tree ([`Tree`]), which spares looking at each file by itself. Memory is
+//! two pages of it, and one of rows.
 
 use std::collections::HashMap;
 use std::io::Read as _;
 
-use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::report::{Findings, Kind, Layer, LayerReport};
+use super::tree::Tree;
 use super::{Error, Here, PAGE};
 use crate::catalogue::{FileRow, by_ref};
 use crate::error::chain;
 use crate::model::{FileKind, MediaFile, MediaPath, Sha256};
 use crate::monitor::Counter;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
-
-/// What to do about a file without a row.
-const ORPHAN: &str = "on disk without a row: adopt with a seed, or remove it";
+use crate::store::{Stat, Store};
 
 /// Files that are read between two reports of progress.
 const HASHED: usize = 32;
-
-/// One entry of the walk: a file, or what stands where a file should be.
-type Walked = Result<MediaPath, String>;
 
 /// Compares the rows of one kind with the disk: `here` are the rows, `there` what was found on disk.
 pub(super) async fn compare(
@@ -36,6 +29,7 @@ pub(super) async fn compare(
     findings: &mut Findings,
 ) -> Result<LayerReport, Error> {
     let mut layer = Layer::default();
+    let mut tree = Tree::new(here, kind);
     let mut after: Option<(String, String)> = None;
     loop {
         let rows = here
@@ -46,7 +40,7 @@ pub(super) async fn compare(
         after = Some(last.key());
         layer.here += rows.len() as u64;
         here.monitor.advance(Counter::Files, rows.len() as u64);
-        let mut found = look(here, &rows, checksum).await?;
+        let mut found = look(here, &rows, checksum, Some(&mut tree)).await?;
         let places = rows.iter().map(|row| row.file.place());
         let in_order = places.filter_map(|place| Some((place, found.remove(place)?)));
         for (path, trouble) in in_order {
@@ -60,7 +54,10 @@ pub(super) async fn compare(
             });
         }
     }
-    layer.there = orphans(here, kind, &mut layer, findings).await?;
+    let (walked, extra, orphans) = tree.end().await?;
+    layer.there = walked;
+    layer.extra += extra.extra;
+    findings.append(orphans);
     Ok(LayerReport::Compared(layer))
 }
 
@@ -74,64 +71,6 @@ pub(super) async fn expect_bytes(here: &Here<'_>, checksum: bool) -> Result<(), 
         here.monitor.expect(Counter::Bytes, bytes);
     }
     Ok(())
-}
-
-/// Adds the files of a tree that have no row to its layer, as extra; answers how many files the tree holds.
-pub(super) async fn orphans(
-    here: &Here<'_>,
-    kind: FileKind,
-    layer: &mut Layer,
-    findings: &mut Findings,
-) -> Result<u64, Error> {
-    let (send, mut pages) = mpsc::channel(1);
-    let (store, stop) = (here.store.clone(), here.stop.clone());
-    let walking = spawn_blocking(move || walk(&store, kind, &stop, &send));
-    let mut walked = 0;
-    while let Some(page) = pages.recv().await {
-        walked += page.len() as u64;
-        let places: Vec<MediaPath> = page
-            .iter()
-            .filter_map(|found| found.as_ref().ok())
-            .cloned()
-            .collect();
-        let rules = here.store.rules();
-        let known = here.catalogue.occupied(rules, kind, &places).await?;
-        for found in &page {
-            let name = || match found {
-                Ok(path) => (path.to_string(), ORPHAN.to_owned()),
-                Err(odd) => (odd.clone(), ORPHAN.to_owned()),
-            };
-            let is_known = found.as_ref().is_ok_and(|place| known.contains(place));
-            if !is_known {
-                findings.add((kind.dir(), layer), Kind::Extra, name);
-            }
-        }
-    }
-    walking
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    here.go_on()?;
-    Ok(walked)
-}
-
-/// Hands the tree over, page by page, until its end or ours.
-fn walk(store: &Store, kind: FileKind, stop: &Shutdown, pages: &mpsc::Sender<Vec<Walked>>) {
-    let mut page = Vec::new();
-    let found = store.walk(kind).map(|entry| match entry {
-        Ok((path, _)) => Ok(path),
-        Err(error) => Err(error.to_string()),
-    });
-    // EMDB's own bookkeeping is no media (hazard H-42).
-    for entry in found.filter(|entry| !entry.as_ref().is_ok_and(MediaPath::is_bookkeeping)) {
-        page.push(entry);
-        if page.len() == PAGE && pages.blocking_send(std::mem::take(&mut page)).is_err()
-            || stop.requested()
-        {
-            return;
-        }
-    }
-    // Nobody listens when the comparison ended early.
-    let _ = pages.blocking_send(page);
 }
 
 /// What is the matter with a file on disk.
@@ -158,19 +97,32 @@ pub(super) enum Wrong {
 
 /// What is the matter with the files of these rows, by place; those that are as their rows say are not in it. Damage is noted,
 /// and so is its end: by a digest alone, for a size and a date that are right prove nothing about a file that was found wrong.
+///
+/// A tree is one whose rows all come here, in order.
 pub(super) async fn look(
     here: &Here<'_>,
     rows: &[FileRow],
     checksum: bool,
+    mut tree: Option<&mut Tree<'_>>,
 ) -> Result<HashMap<MediaPath, Trouble>, Error> {
     let mut found = HashMap::new();
     for some in rows.chunks(if checksum { HASHED } else { PAGE }) {
-        let (store, stop, some) = (here.store.clone(), here.stop.clone(), some.to_vec());
         let bytes: u64 = some.iter().map(|row| row.file.size).sum();
-        let looked = spawn_blocking(move || {
-            let asked = some.into_iter().take_while(|_| !stop.requested());
+        let mut asked = Vec::new();
+        for row in some {
+            let stat = match &mut tree {
+                Some(tree) => tree.stat(row).await?,
+                None => None,
+            };
+            let is_as_told = stat.is_some_and(|stat| is_as_told(&stat, &row.file));
             // What went to make room is not there by intent; nothing about it can be compared.
-            let asked = asked.filter(|row| !row.evicted);
+            if !row.evicted && (checksum || !is_as_told || row.is_damaged()) {
+                asked.push(row.clone());
+            }
+        }
+        let (store, stop) = (here.store.clone(), here.stop.clone());
+        let looked = spawn_blocking(move || {
+            let asked = asked.into_iter().take_while(|_| !stop.requested());
             let looked = asked.filter_map(|row| {
                 let trouble = trouble(&store, &row, checksum, &stop)?;
                 Some((row.file.place().clone(), trouble))
@@ -243,6 +195,14 @@ async fn note(
     Ok(())
 }
 
+fn is_as_told(stat: &Stat, file: &MediaFile) -> bool {
+    stat.size == file.size && has_its_date(stat, file)
+}
+
+fn has_its_date(stat: &Stat, file: &MediaFile) -> bool {
+    stat.modified.whole_second() == file.modified.whole_second()
+}
+
 fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Option<Trouble> {
     let file = &row.file;
     let wrong = |is, text| Some(Trouble { is, text });
@@ -263,7 +223,7 @@ fn trouble(store: &Store, row: &FileRow, checksum: bool, stop: &Shutdown) -> Opt
             stat.size, file.size
         ));
     }
-    let has_its_date = stat.modified.whole_second() == file.modified.whole_second();
+    let has_its_date = has_its_date(&stat, file);
     if !checksum && has_its_date {
         let found_at = row.damaged_at?;
         return differs(format!(

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::listing::Listed;
 use super::report::{Findings, Kind, Layer, LayerReport};
 use super::stretch::{Pages, stretch};
+use super::tree::Tree;
 use super::{Depth, Error, PAGE, Verify, disk};
 use crate::catalogue::{FileRow, SpooledFile, StoredRecord};
 use crate::config::Generated;
@@ -21,12 +22,10 @@ pub(super) async fn compare(
     listed: &Listed,
 ) -> Result<(LayerReport, Findings), Error> {
     let (mut layer, mut findings) = (Layer::default(), Findings::default());
-    let (mut extra, mut orphans) = (Layer::default(), Findings::default());
-    let here = verify.here();
-    tokio::try_join!(
-        compare_rows(verify, kind, depth, listed, (&mut layer, &mut findings)),
-        disk::orphans(&here, kind, &mut extra, &mut orphans),
-    )?;
+    let mut tree = Tree::new(&verify.here(), kind);
+    let found = (&mut layer, &mut findings);
+    compare_rows(verify, (kind, listed), depth, &mut tree, found).await?;
+    let (_, extra, orphans) = tree.end().await?;
     layer.extra += extra.extra;
     findings.append(orphans);
     Ok((LayerReport::Compared(layer), findings))
@@ -35,9 +34,9 @@ pub(super) async fn compare(
 /// Compares the rows of one kind with what is listed, and with the disk.
 async fn compare_rows(
     verify: &Verify<'_>,
-    kind: FileKind,
+    (kind, listed): (FileKind, &Listed),
     depth: Depth,
-    listed: &Listed,
+    tree: &mut Tree<'_>,
     (layer, findings): (&mut Layer, &mut Findings),
 ) -> Result<(), Error> {
     let mut here = Pages::new(PAGE, FileRow::key);
@@ -61,7 +60,7 @@ async fn compare_rows(
         compare_stretch(
             verify,
             (kind, listed),
-            depth,
+            (depth, &mut *tree),
             (here_now, there_now),
             (layer, findings),
         )
@@ -98,14 +97,14 @@ fn spooled(file: &MediaFile) -> SpooledFile {
 async fn compare_stretch(
     verify: &Verify<'_>,
     (kind, listed): (FileKind, &Listed),
-    depth: Depth,
+    (depth, tree): (Depth, &mut Tree<'_>),
     (here, there): (Vec<FileRow>, Vec<SpooledFile>),
     (layer, findings): (&mut Layer, &mut Findings),
 ) -> Result<(), Error> {
     let there = with_equal(listed, &here, there);
     layer.here += here.len() as u64;
     layer.there += there.len() as u64;
-    let on_disk = look(verify, &here, depth).await?;
+    let on_disk = look(verify, &here, depth, tree).await?;
     verify.monitor.advance(Counter::Files, here.len() as u64);
     let name = kind.dir();
     let sides: Vec<_> = merge(here, there, FileRow::key, key_there).collect();
@@ -375,8 +374,9 @@ async fn look(
     verify: &Verify<'_>,
     rows: &[FileRow],
     depth: Depth,
+    tree: &mut Tree<'_>,
 ) -> Result<HashMap<MediaPath, String>, Error> {
-    let found = disk::look(&verify.here(), rows, depth.checksum).await?;
+    let found = disk::look(&verify.here(), rows, depth.checksum, Some(tree)).await?;
     let texts = found
         .into_iter()
         .map(|(place, trouble)| (place, trouble.text));

@@ -193,17 +193,14 @@ async fn the_walk_of_a_tree_waits_for_whoever_takes_its_pages() {
     }
     let stop = Shutdown::new();
     let here = place.here(&Silent, &stop);
-    let (mut layer, mut findings) = (Layer::default(), Findings::default());
-    let walked = super::disk::orphans(&here, FileKind::Original, &mut layer, &mut findings);
-    let mut walked = std::pin::pin!(walked);
-    let begun = futures_util::FutureExt::now_or_never(walked.as_mut());
-    assert!(begun.is_none(), "it ended before it was waited for");
+    let walk = Tree::new(&here, FileKind::Original);
     // Time to go as far as it can. Too little lets a fault pass, and makes none.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     for n in 0..FOLDERS {
         std::fs::File::create(folder(n).join("late")).unwrap();
     }
-    let walked = usize::try_from(walked.await.unwrap()).unwrap();
+    let (walked, ..) = walk.end().await.unwrap();
+    let walked = usize::try_from(walked).unwrap();
     let read = FOLDERS * (PAGE + 1) - walked;
     assert!(
         read <= 3,
