@@ -202,6 +202,7 @@ fn pool(threads: usize, from: &Path) {
             send.send(Task {
                 ticket: path,
                 original,
+                child_bytes: 0,
                 recipe,
             })
             .unwrap();

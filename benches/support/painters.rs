@@ -200,7 +200,7 @@ fn to(out: &Path, photo: &Path, preset: &Preset) -> PathBuf {
 fn quality(preset: &Preset) -> u8 {
     match preset.encoding {
         Encoding::WebP { quality, .. } | Encoding::Jpeg { quality, .. } => quality,
-        Encoding::Other => unreachable!("sets are WebP and JPEG"),
+        Encoding::Png | Encoding::Gif | Encoding::Other => unreachable!("sets are WebP and JPEG"),
     }
 }
 

@@ -4,13 +4,17 @@
 //! tools   what is known of each: commands, arguments, formats, limits
 //! run     one child: limits, its own group, killed when its time is over or we are to end
 //! page    pure: at which density a page is drawn
-//! error   why no picture came of it
+//! content pure: what a file is, whatever it is called
+//! convert files of other kinds: a page file, a film, sound
+//! error   why nothing came of it
 //! ```
 //!
 //! [`Adapters::find`] only looks where the programs lie; the version of one is asked when it is first needed, for it is part of
 //! the fingerprint of what is made with it. A program never sees a name of ours or of a peer: it works in a private directory that
 //! is gone afterwards, where `input.<format>` leads to the open original on its standard input.
 
+mod content;
+mod convert;
 mod error;
 mod page;
 mod run;
@@ -24,13 +28,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+pub use content::by_content;
+pub use convert::no_program;
 pub use error::Error;
 pub use run::Limits;
+use tempfile::TempDir;
 use tools::Way;
 pub use tools::{TOOLS, Tool, missing};
 
 use crate::config::Program;
 use crate::shutdown::Shutdown;
+
+/// Memory that a program counts as beside pictures that are in work, bytes: what drawing a page of 3000 pixels takes, or a film's frame.
+/// Few take more, and none more than its limit.
+pub const CHILD_BYTES: u64 = 256 << 20;
 
 /// How long a program may take to say its version, and what it may take for it.
 const ASKING: Limits = Limits {
@@ -158,6 +169,19 @@ impl Adapters {
     /// # Errors
     /// [`Error`]; [`Error::NotFound`] when there is no program for the format.
     pub fn picture(&self, original: File, format: &str) -> Result<Vec<u8>, Error> {
+        self.picture_at(original, format, Duration::ZERO)
+    }
+
+    /// The same; of a film what is to be seen at that moment, or at its start if it is over by then. Blocks.
+    ///
+    /// # Errors
+    /// As [`picture`](Self::picture).
+    pub fn picture_at(
+        &self,
+        original: File,
+        format: &str,
+        moment: Duration,
+    ) -> Result<Vec<u8>, Error> {
         let format = format.to_ascii_lowercase();
         let found = self.for_format(&format).and_then(|_| self.way(&format));
         let (adapter, way) = found.ok_or_else(|| Error::NotFound {
@@ -167,7 +191,7 @@ impl Adapters {
             // Whoever panicked with it left nothing behind.
             let lock = || self.alone.lock().unwrap_or_else(PoisonError::into_inner);
             let _turn = way.is_alone.then(lock);
-            adapter.make(way, original, &format, &self.stop)?
+            adapter.make(way, original, (&format, moment), &self.stop)?
         };
         let Some(then) = way.makes else {
             return Ok(made);
@@ -226,28 +250,32 @@ impl Adapter {
         &self,
         way: &Way,
         mut original: File,
-        format: &str,
+        (format, moment): (&str, Duration),
         stop: &Shutdown,
     ) -> Result<Vec<u8>, Error> {
-        let dir = tempfile::Builder::new().prefix("emsync-").tempdir();
-        let dir = dir.map_err(Error::Scratch)?;
-        for (name, content) in way.finds {
-            put(&dir.path().join(name), content).map_err(Error::Scratch)?;
-        }
-        let input = format!("input.{format}");
-        let place = dir.path().join(&input);
-        if way.is_copied {
-            let copy =
-                File::create(&place).and_then(|mut to| std::io::copy(&mut original, &mut to));
-            copy.map_err(Error::Scratch)?;
-        } else {
-            symlink("/dev/fd/0", place).map_err(Error::Scratch)?;
-        }
+        let (dir, input) = scratch(way, &mut original, format).map_err(Error::Scratch)?;
         let again = original.try_clone().map_err(Error::Scratch)?;
         let run = |original, arguments, density| {
-            let arguments = Way::arguments_for(arguments, &input, density);
-            self.run((way, arguments), original, dir.path(), stop)
+            let mut arguments = Way::arguments_for(arguments, &input, density);
+            for argument in &mut arguments {
+                *argument = argument.replace("{at}", &format!("{:.3}", moment.as_secs_f64()));
+            }
+            let made = self.run((way, arguments), original, dir.path(), stop)?;
+            let mut bytes = Vec::new();
+            let read = made.take(way.limits.file_bytes).read_to_end(&mut bytes);
+            read.map_err(Error::Scratch)?;
+            Ok(bytes)
         };
+        if let Some(arguments) = way.at_moment.filter(|_| !moment.is_zero()) {
+            return match run(original, arguments, None) {
+                // It is over by then: nothing was to be seen.
+                Err(Error::Nothing { .. }) => {
+                    again_from_start(&again).map_err(Error::Scratch)?;
+                    run(again, way.arguments, None)
+                }
+                made => made,
+            };
+        }
         let made = run(original, way.arguments, None)?;
         match (way.at_density, page::better_density(&made)) {
             (Some(arguments), Some(density)) => run(again, arguments, Some(density)),
@@ -255,14 +283,14 @@ impl Adapter {
         }
     }
 
-    /// Runs it once, in its private directory, and answers with what it wrote.
+    /// Runs it once, in its private directory, and answers with the file it wrote, which is not empty.
     fn run(
         &self,
         (way, arguments): (&Way, Vec<String>),
         original: File,
         dir: &Path,
         stop: &Shutdown,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<File, Error> {
         let limits = self.limits.unwrap_or(way.limits);
         let place = dir.join(way.output);
         // What an earlier run left is none of this one's.
@@ -290,18 +318,32 @@ impl Adapter {
             said: last_lines(&ended.said),
         };
         // Never led away by a link that the program left.
-        let is_file = place.symlink_metadata().is_ok_and(|it| it.is_file());
-        let file = File::open(&place).ok().filter(|_| is_file);
-        let mut picture = Vec::new();
-        file.ok_or_else(nothing)?
-            .take(limits.file_bytes)
-            .read_to_end(&mut picture)
-            .map_err(Error::Scratch)?;
-        if picture.is_empty() {
-            return Err(nothing());
-        }
-        Ok(picture)
+        let is_file = |it: &std::fs::Metadata| it.is_file() && it.len() > 0;
+        let is_there = place.symlink_metadata().is_ok_and(|it| is_file(&it));
+        let file = File::open(&place).ok().filter(|_| is_there);
+        file.ok_or_else(nothing)
     }
+}
+
+/// The child and whoever runs after it share the place they read at.
+fn again_from_start(mut file: &File) -> std::io::Result<()> {
+    file.rewind()
+}
+
+/// The private directory of one run, and what the original is called in it.
+fn scratch(way: &Way, original: &mut File, format: &str) -> std::io::Result<(TempDir, String)> {
+    let dir = tempfile::Builder::new().prefix("emsync-").tempdir()?;
+    for (name, content) in way.finds {
+        put(&dir.path().join(name), content)?;
+    }
+    let input = format!("input.{format}");
+    let place = dir.path().join(&input);
+    if way.is_copied {
+        std::io::copy(original, &mut File::create(&place)?)?;
+    } else {
+        symlink("/dev/fd/0", place)?;
+    }
+    Ok((dir, input))
 }
 
 /// Writes a file and the folders above it.

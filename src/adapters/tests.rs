@@ -6,6 +6,7 @@ use super::run::Failure;
 use super::*;
 use crate::config::ADAPTERS;
 use crate::error::Class;
+use crate::model::preset::Product;
 use std::time::Instant;
 
 /// Limits that a misbehaving script meets soon.
@@ -16,7 +17,7 @@ const TIGHT: Limits = Limits {
     file_bytes: 64 << 10,
 };
 
-fn original(content: &[u8]) -> File {
+pub(super) fn original(content: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(content).unwrap();
     file.rewind().unwrap();
@@ -266,6 +267,27 @@ fn what_an_office_makes_is_read_by_another_program() {
 }
 
 #[test]
+fn what_an_office_makes_is_a_file_of_its_own_too() {
+    let (adapters, _dir) = office("cat input.odt > input.pdf");
+    let mut made = Vec::new();
+    let asked = (&Product::Pdf, "ODT");
+    adapters
+        .convert(original(b"a letter"), asked, &mut made)
+        .unwrap();
+    assert_eq!(made, b"a letter");
+    assert!(adapters.converts(&Product::Pdf, "Docx") && !adapters.converts(&Product::Pdf, "pdf"));
+    let sound = Product::Mp3 { kilobits: 64 };
+    let error = adapters
+        .convert(original(b""), (&sound, "wav"), &mut made)
+        .unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("wav needs ffmpeg, which is not here: install ffmpeg"),
+        "{said}"
+    );
+}
+
+#[test]
 fn of_an_office_there_is_one_at_a_time() {
     let shared = tempfile::tempdir().unwrap();
     let taken = shared.path().join("taken");
@@ -300,7 +322,12 @@ fn real_programs_make_pictures() {
             continue;
         };
         let way = adapter.tool.way(format).unwrap();
-        let made = adapter.make(way, original(content.as_bytes()), format, &Shutdown::new());
+        let made = adapter.make(
+            way,
+            original(content.as_bytes()),
+            (format, Duration::ZERO),
+            &Shutdown::new(),
+        );
         let made = image::load_from_memory(&made.unwrap()).unwrap().to_rgb8();
         assert!(
             made.width().abs_diff(size.0) <= 1 && made.height().abs_diff(size.1) <= 1,

@@ -28,6 +28,8 @@ pub(super) struct Way {
     pub(super) arguments: &'static [&'static str],
     /// Arguments that draw a page at `{dpi}`, for when the first ones did not meet the density it should have (`page`).
     pub(super) at_density: Option<&'static [&'static str]>,
+    /// Arguments for a film of which it shows what is to be seen after `{at}` seconds.
+    pub(super) at_moment: Option<&'static [&'static str]>,
     /// The file it writes, which the arguments name too where it asks for that.
     pub(super) output: &'static str,
     /// What that file is, where it is no picture: another program makes one of it.
@@ -54,10 +56,11 @@ const PICTURE: Limits = Limits {
 const PNG: &str = "out.png";
 
 /// What most ways have in common.
-const WAY: Way = Way {
+pub(super) const WAY: Way = Way {
     formats: &[],
     arguments: &[],
     at_density: None,
+    at_moment: None,
     output: PNG,
     makes: None,
     is_copied: false,
@@ -102,6 +105,37 @@ macro_rules! ghostscript {
             $density,
             "-sOutputFile=out.png",
             "{in}",
+        ]
+    };
+}
+
+/// One frame, as EMDB has it of its stream of 1080 lines: smaller films are enlarged (media spec 7.2).
+macro_rules! ffmpeg_frame {
+    ($($seek:literal),*) => {
+        &[
+            "-nostdin",
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-protocol_whitelist",
+            "file",
+            "-format_whitelist",
+            "asf,avi,dv,flv,mov,mpegts,mxf,mpeg,mpegvideo,matroska,rm",
+            "-threads",
+            "1",
+            $($seek,)*
+            "-i",
+            "{in}",
+            "-map",
+            "0:V:0",
+            "-frames:v",
+            "1",
+            "-vf",
+            "scale=w=-2:h=1080",
+            "-pix_fmt",
+            "rgb24",
+            "-y",
+            "out.png",
         ]
     };
 }
@@ -244,31 +278,8 @@ pub const TOOLS: &[Tool] = &[
                     "asf", "avi", "dv", "flv", "mov", "moov", "ts", "mts", "m2ts", "m2t", "3gp",
                     "mxf", "mp4", "m4v", "mpg", "mpeg", "mkv", "rm", "webm", "wmv",
                 ],
-                // The first frame, as EMDB has it of its stream of 1080 lines: smaller films are enlarged (media spec 7.2).
-                arguments: &[
-                    "-nostdin",
-                    "-hide_banner",
-                    "-loglevel",
-                    "error",
-                    "-protocol_whitelist",
-                    "file",
-                    "-format_whitelist",
-                    "asf,avi,dv,flv,mov,mpegts,mxf,mpeg,mpegvideo,matroska,rm",
-                    "-threads",
-                    "1",
-                    "-i",
-                    "{in}",
-                    "-map",
-                    "0:V:0",
-                    "-frames:v",
-                    "1",
-                    "-vf",
-                    "scale=w=-2:h=1080",
-                    "-pix_fmt",
-                    "rgb24",
-                    "-y",
-                    "out.png",
-                ],
+                arguments: ffmpeg_frame!(),
+                at_moment: Some(ffmpeg_frame!("-ss", "{at}")),
                 ..WAY
             },
         ],

@@ -64,11 +64,12 @@ fn threads(config: &mut Config, args: &Rebuild) {
 
 fn selection(args: &Rebuild, config: &Config) -> Result<Selection, Usage> {
     let says_which = args.missing || args.stale || args.failed || args.all;
-    let known = made(config);
+    let pictures = made(config).into_iter().map(|preset| &preset.id);
+    let known: Vec<_> = pictures.chain(config.media.presets.converting()).collect();
     let preset = |id: &String| {
-        let preset = known.iter().find(|preset| preset.id.as_str() == id);
-        preset.map(|preset| preset.id.clone()).ok_or_else(|| {
-            let ids: Vec<_> = known.iter().map(|preset| preset.id.as_str()).collect();
+        let preset = known.iter().find(|preset| preset.as_str() == id);
+        preset.map(|&preset| preset.clone()).ok_or_else(|| {
+            let ids: Vec<_> = known.iter().map(|preset| preset.as_str()).collect();
             Usage(format!(
                 "--preset {id}: there is no such preset that is made here; there are {}",
                 ids.join(", ")
@@ -133,7 +134,10 @@ struct Printed<'a> {
     height: u32,
     crop: bool,
     format: &'static str,
-    quality: u8,
+    /// None of a format that loses nothing.
+    quality: Option<u8>,
+    #[serde(skip)]
+    how: &'static str,
 }
 
 fn presets(global: &Global, args: &Json) -> anyhow::Result<ExitCode> {
@@ -142,9 +146,17 @@ fn presets(global: &Global, args: &Json) -> anyhow::Result<ExitCode> {
     let printed: Vec<_> = (made(&config).into_iter())
         .map(|preset| {
             let (format, quality) = match preset.encoding {
-                Encoding::WebP { quality, .. } => ("webp", quality),
-                Encoding::Jpeg { quality } => ("jpeg", quality),
-                Encoding::Other => ("other", 0),
+                Encoding::WebP { quality, .. } => ("webp", Some(quality)),
+                Encoding::Jpeg { quality } => ("jpeg", Some(quality)),
+                Encoding::Png => ("png", None),
+                Encoding::Gif => ("gif", None),
+                Encoding::Other => ("other", None),
+            };
+            let how = match preset.shape {
+                Shape::Fit => "fit",
+                Shape::FitEnlarge => "fit or enlarged",
+                Shape::Fill => "filled",
+                Shape::Cut(_) => "cropped",
             };
             Printed {
                 id: &preset.id,
@@ -154,6 +166,7 @@ fn presets(global: &Global, args: &Json) -> anyhow::Result<ExitCode> {
                 crop: matches!(preset.shape, Shape::Cut(_)),
                 format,
                 quality,
+                how,
             }
         })
         .collect();
@@ -162,10 +175,18 @@ fn presets(global: &Global, args: &Json) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::Ok);
     }
     for preset in &printed {
-        let how = if preset.crop { "cropped" } else { "fit" };
+        let Printed {
+            id,
+            file,
+            width,
+            height,
+            format,
+            how,
+            ..
+        } = preset;
+        let quality = preset.quality.map_or(String::new(), |it| format!(" {it}"));
         output::line(&format!(
-            "{:<16} {:<26} {}x{} {how}, {} {}",
-            preset.id, preset.file, preset.width, preset.height, preset.format, preset.quality
+            "{id:<16} {file:<26} {width}x{height} {how}, {format}{quality}"
         ))?;
     }
     output::line(&format!(

@@ -118,10 +118,7 @@ impl Conversion {
     /// The same for a picture of eight bits; luma and chroma become pixels, since profiles know of nothing else.
     pub(super) fn picture(&self, picture: Picture) -> Picture {
         let Picture { size, pixels } = picture;
-        let pixels = match pixels {
-            Pixels::Planes(planes) => Pixels::Rgb(planes.to_rgb()),
-            pixels => pixels,
-        };
+        let pixels = pixels.into_pixels();
         let converted = match &pixels {
             Pixels::Rgb(bytes) => self.eight(bytes, Layout::Rgb, Layout::Rgb).map(Pixels::Rgb),
             Pixels::Rgba(bytes) => self

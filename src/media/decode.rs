@@ -14,13 +14,14 @@ use super::Limits;
 use super::colour::{Conversion, conversion};
 use super::error::{Bound, Error};
 use super::geometry::{Rect, Size};
-use super::gif::{self, Background};
+use super::gif;
 use super::picture::Picture;
 use super::probe::{FirstIcon, of_opened};
 use super::recipe::{LARGE, Recipe};
 use super::sniff::{sniff, spelling};
 use super::{inks, jpeg, metadata, tiff_tags};
 use crate::model::Mode;
+use crate::model::preset::Background;
 
 /// A decoded original, not yet turned.
 #[derive(Debug)]
@@ -40,6 +41,16 @@ pub(super) struct Traits {
     pub(super) soft: bool,
     /// What the pixels still need to be sRGB, once there are fewer of them.
     pub(super) colours: Option<Conversion>,
+}
+
+impl Traits {
+    /// Of a picture made here: upright and in sRGB.
+    pub(super) const UPRIGHT: Self = Self {
+        orientation: 1,
+        background: Background::WHITE,
+        soft: false,
+        colours: None,
+    };
 }
 
 /// Decodes the whole file `original`. Of a picture that `recipe` needs parts of alone, the rest may be left black.
@@ -106,7 +117,7 @@ fn ordinary_jpeg(
         picture: Picture::planes(planes),
         traits: Traits {
             orientation,
-            background: Background::default(),
+            background: Background::WHITE,
             soft: false,
             colours,
         },
@@ -165,10 +176,16 @@ fn decode_as<R: BufRead + Seek>(
     };
     let size = Size::new(width, height);
     let of_inks = |colours: &Conversion| inks::picture(original, format, size, colours, limits);
-    if let Some(picture) = colours.as_ref().and_then(of_inks) {
+    let planar = || match format {
+        ImageFormat::Tiff if is_of_inks(format, original, &decoder) => {
+            inks::planar(original, size, limits)
+        }
+        _ => None,
+    };
+    if let Some(picture) = colours.as_ref().and_then(of_inks).or_else(planar) {
         let traits = Traits {
             orientation: about.orientation,
-            background: Background::default(),
+            background: Background::WHITE,
             soft: false,
             colours: None,
         };
@@ -219,7 +236,7 @@ fn tags(format: ImageFormat, original: &[u8]) -> tiff_tags::Tags {
 fn background(format: ImageFormat, original: &[u8]) -> Background {
     match format {
         ImageFormat::Gif => gif::background(original),
-        _ => Background::default(),
+        _ => Background::WHITE,
     }
 }
 
@@ -412,6 +429,52 @@ mod tests {
         assert_eq!(decoded.picture.pixels, Pixels::Rgb(vec![9, 9, 9, 7, 7, 7]));
         let plain = decode(&grey_tiff([9, 7], &[]), &Limits::default()).unwrap();
         assert_eq!(plain.traits.orientation, 1);
+    }
+
+    #[test]
+    fn inks_that_a_tiff_holds_one_after_the_other_are_put_together() {
+        // Of two pixels: cyan without black, and magenta with half of it.
+        let planes: [&[u8]; 4] = [&[255, 0], &[0, 255], &[0, 0], &[0, 128]];
+        let data = 8 + 2 + 11 * 12 + 4;
+        let (bits, places, lengths) = (data + 8, data + 16, data + 32);
+        let mut bytes = b"II*\0\x08\0\0\0\x0b\0".to_vec();
+        let mut entry = |tag: u16, kind: u16, count: u32, value: u32| {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend(count.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
+        };
+        let short = |value| (3, 1, value);
+        for (tag, (kind, count, value)) in [
+            (256, short(2)),
+            (257, short(1)),
+            (258, (3, 4, bits)),
+            (259, short(1)),
+            (262, short(5)),
+            (273, (4, 4, places)),
+            (277, short(4)),
+            (278, short(1)),
+            (279, (4, 4, lengths)),
+            (284, short(2)),
+            (332, short(1)),
+        ] {
+            entry(tag, kind, count, value);
+        }
+        bytes.extend([0; 4]);
+        bytes.extend(planes.concat());
+        bytes.extend([8_u16; 4].map(u16::to_le_bytes).concat());
+        bytes.extend(
+            [0, 2, 4, 6]
+                .map(|at: u32| (data + at).to_le_bytes())
+                .concat(),
+        );
+        bytes.extend([2_u32; 4].map(u32::to_le_bytes).concat());
+        let decoded = decode(&bytes, &Limits::default()).unwrap();
+        assert_eq!(
+            decoded.picture.pixels,
+            Pixels::Rgb(vec![0, 255, 255, 127, 0, 127])
+        );
+        assert!(decode(&bytes[..bytes.len() - 30], &Limits::default()).is_err());
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! From pixels to the bytes of a file. No EXIF, no XMP, no profile: the pixels are upright and sRGB by agreement.
 
+use std::borrow::Cow;
+
+use image::codecs::gif::GifEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder as _};
+
 use super::codec::webp::{self, Samples};
 use super::error::Cause;
 use super::jpeg;
@@ -7,11 +13,16 @@ use super::picture::{Picture, Pixels, WHITE};
 use super::planes::Planes;
 use crate::model::preset::Encoding;
 
+/// How thoroughly the colours of a GIF are chosen, 1 (all pixels looked at) to 30: what its encoder's authors advise.
+const GIF_SPEED: i32 = 10;
+
 /// Writes `picture`. JPEG has no alpha: what is still transparent is laid on white.
 pub(super) fn encode(picture: &Picture, encoding: Encoding) -> Result<Vec<u8>, Cause> {
     match encoding {
         Encoding::WebP { quality, method } => Ok(webp(picture, quality, method)?),
         Encoding::Jpeg { quality } => jpeg(picture, quality),
+        Encoding::Png => png(picture),
+        Encoding::Gif => gif(picture),
         Encoding::Other => Err("a preset of this kind is not made here".into()),
     }
 }
@@ -41,6 +52,44 @@ fn jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>, Cause> {
             _ => unreachable!("a flattened picture has no alpha"),
         },
     }?)
+}
+
+fn png(picture: &Picture) -> Result<Vec<u8>, Cause> {
+    let mut to = Vec::new();
+    let encoder =
+        PngEncoder::new_with_quality(&mut to, CompressionType::Default, FilterType::Adaptive);
+    let (bytes, colours) = samples(picture);
+    encoder.write_image(&bytes, picture.size.width, picture.size.height, colours)?;
+    Ok(to)
+}
+
+/// Of one frame. A pixel that is less than half there is not there at all, as the converter has it.
+fn gif(picture: &Picture) -> Result<Vec<u8>, Cause> {
+    let mut to = Vec::new();
+    let (bytes, colours) = samples(picture);
+    let mut bytes = bytes.into_owned();
+    if colours == ExtendedColorType::Rgba8 {
+        let (pixels, _) = bytes.as_chunks_mut::<4>();
+        for pixel in pixels {
+            *pixel = match *pixel {
+                [r, g, b, 128..=255] => [r, g, b, u8::MAX],
+                _ => [0; 4],
+            };
+        }
+    }
+    let mut encoder = GifEncoder::new_with_speed(&mut to, GIF_SPEED);
+    encoder.encode(&bytes, picture.size.width, picture.size.height, colours)?;
+    drop(encoder);
+    Ok(to)
+}
+
+/// Rows of three or four bytes a pixel.
+fn samples(picture: &Picture) -> (Cow<'_, [u8]>, ExtendedColorType) {
+    match &picture.pixels {
+        Pixels::Rgb(bytes) => (bytes.into(), ExtendedColorType::Rgb8),
+        Pixels::Rgba(bytes) => (bytes.into(), ExtendedColorType::Rgba8),
+        Pixels::Planes(planes) => (planes.to_rgb().into(), ExtendedColorType::Rgb8),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Pure functions. For sides of at least 1 every result has sides of at least 1, and a window lies inside its picture.
 
-use crate::model::preset::{Gravity, Held};
+use crate::model::preset::{Cut, Held, Shape};
 use crate::model::{Crop, Mode};
 
 /// Width and height in pixels, both at least 1.
@@ -81,17 +81,32 @@ pub(super) fn fit(picture: Size, into: Size) -> Size {
     scaled(picture, into, width_is_tighter(picture, into))
 }
 
-/// `picture` scaled until it covers `into`, and the box cut out of it at `gravity`.
-pub(super) fn fill_cut(picture: Size, into: Size, gravity: Gravity) -> Window {
-    let scaled = scaled(picture, into, !width_is_tighter(picture, into));
-    let size = Size::new(into.width.min(scaled.width), into.height.min(scaled.height));
-    let (across, down) = gravity.sides();
-    Window {
-        scaled,
-        x: offset(across, scaled.width, size.width),
-        y: offset(down, scaled.height, size.height),
-        size,
-    }
+/// How a picture is brought into a box; `None` when what is to be kept lies beside it.
+pub(super) fn window(picture: Size, into: Size, shape: Shape) -> Option<Window> {
+    Some(match shape {
+        Shape::Fit => Window::whole(fit(picture, into)),
+        Shape::FitEnlarge => Window::whole(scaled(picture, into, width_is_tighter(picture, into))),
+        Shape::Fill => Window::whole(fill(picture, into)),
+        Shape::Cut(cut) => return fill_cut(picture, into, cut),
+    })
+}
+
+/// `picture` scaled until it covers `into`, and what `cut` says of it kept: the box, or a size of its own, as far as it is there.
+fn fill_cut(picture: Size, into: Size, cut: Cut) -> Option<Window> {
+    let scaled = fill(picture, into);
+    let size = cut
+        .size
+        .map_or(into, |(width, height)| Size::new(width, height));
+    let (across, down) = cut.gravity.sides();
+    let start = |held, side, kept, step: i64| {
+        let step = i128::from(step);
+        i128::from(offset(held, side, kept)) + if held == Held::End { -step } else { step }
+    };
+    let left = start(across, scaled.width, size.width, cut.x);
+    let top = start(down, scaled.height, size.height, cut.y);
+    let kept = Edges::at(left, top, size);
+    let Rect { x, y, size } = kept.inside(scaled)?;
+    Some(Window { scaled, x, y, size })
 }
 
 /// The size of `picture` scaled until it covers `into`, nothing cut off.
@@ -145,6 +160,16 @@ impl From<Crop> for Edges {
 }
 
 impl Edges {
+    /// Those of a rectangle of this size.
+    pub(super) fn at(left: i128, top: i128, size: Size) -> Self {
+        Self {
+            left,
+            top,
+            right: left + i128::from(size.width),
+            bottom: top + i128::from(size.height),
+        }
+    }
+
     /// The same part of a picture that is stored with another size.
     pub(super) fn scaled(self, from: Size, to: Size) -> Self {
         let across = |x| rounded(x * i128::from(to.width), i128::from(from.width));
@@ -241,18 +266,30 @@ fn rounded(num: i128, den: i128) -> i128 {
 
 /// Where a cut starts that holds to the start, the middle or the end of a side. In the middle both halves are rounded down
 /// before they are subtracted.
-const fn offset(held: Held, side: u32, cut: u32) -> u32 {
+///
+/// Negative where it starts before the side does, as a canvas around a picture.
+pub(super) fn offset(held: Held, side: u32, cut: u32) -> i64 {
     match held {
         Held::Start => 0,
-        Held::Middle => side / 2 - cut / 2,
-        Held::End => side - cut,
+        Held::Middle => i64::from(side / 2) - i64::from(cut / 2),
+        Held::End => i64::from(side) - i64::from(cut),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::preset::Gravity;
     use proptest::prelude::*;
+
+    /// The box, cut out at `gravity`.
+    fn fill_cut(picture: Size, into: Size, gravity: Gravity) -> Window {
+        let cut = Cut {
+            gravity,
+            ..Cut::CENTRE
+        };
+        super::fill_cut(picture, into, cut).expect("the box is there")
+    }
 
     const LARGE: Size = Size::new(3000, 3000);
 
@@ -313,6 +350,48 @@ mod tests {
             (window.x, window.y, window.size),
             (0, 10, Size::new(110, 62))
         );
+    }
+
+    #[test]
+    fn a_cut_of_its_own_size_counts_its_pixels_to_the_inside_and_ends_where_the_picture_does() {
+        let cut = |gravity, x, y, size| {
+            let cut = Cut {
+                gravity,
+                x,
+                y,
+                size,
+                ..Cut::CENTRE
+            };
+            let window = super::fill_cut(Size::new(400, 200), Size::new(200, 100), cut)?;
+            assert_eq!(window.scaled, Size::new(200, 100));
+            Some((window.x, window.y, window.size.width, window.size.height))
+        };
+        let size = Some((50, 20));
+        assert_eq!(cut(Gravity::NorthWest, 7, 9, size), Some((7, 9, 50, 20)));
+        assert_eq!(cut(Gravity::SouthEast, 7, 9, size), Some((143, 71, 50, 20)));
+        assert_eq!(cut(Gravity::Centre, 7, -9, size), Some((82, 31, 50, 20)));
+        // Overhanging, larger than the picture, and beside it.
+        assert_eq!(
+            cut(Gravity::NorthWest, 190, -5, size),
+            Some((190, 0, 10, 15))
+        );
+        assert_eq!(
+            cut(Gravity::Centre, 0, 0, Some((900, 900))),
+            Some((0, 0, 200, 100))
+        );
+        assert_eq!(cut(Gravity::NorthWest, i64::MAX, 0, size), None);
+    }
+
+    #[test]
+    fn what_may_be_enlarged_meets_or_covers_its_box() {
+        let of = |shape| {
+            window(Size::new(40, 30), Size::new(200, 100), shape)
+                .unwrap()
+                .size
+        };
+        assert_eq!(of(Shape::FitEnlarge), Size::new(133, 100));
+        assert_eq!(of(Shape::Fill), Size::new(200, 150));
+        assert_eq!(of(Shape::Fit), Size::new(40, 30));
     }
 
     fn side() -> impl Strategy<Value = u32> {

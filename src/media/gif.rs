@@ -1,26 +1,13 @@
 //! The colour below a GIF's transparency (media spec 2.5, 3.5.6 and 9.4): its own background, unless that is transparent.
 
-use super::picture::{Rgb, WHITE};
+use super::picture::WHITE;
+use crate::model::preset::Background;
 
-/// What a transparent original is laid on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Background {
-    /// This colour.
-    Colour(Rgb),
-    /// Nothing: EMDB keeps the transparency of a GIF whose background is its transparent colour.
-    Kept,
-}
-
-impl Default for Background {
-    fn default() -> Self {
-        Self::Colour(WHITE)
-    }
-}
-
-/// The background of the first frame, read from the header and the blocks before that frame.
+/// The background of the first frame, on which EMDB lays it; it keeps the transparency of a GIF whose background is its transparent
+/// colour. Read from the header and the blocks before that frame.
 pub(super) fn background(gif: &[u8]) -> Background {
     let Some([flags, index, _aspect]) = gif.get(10..13) else {
-        return Background::default();
+        return Background::WHITE;
     };
     let table_length = if flags & 0x80 == 0 {
         0
@@ -29,7 +16,7 @@ pub(super) fn background(gif: &[u8]) -> Background {
     };
     let blocks = gif.get(13 + table_length..).unwrap_or_default();
     if transparent_index(blocks) == Some(*index) {
-        return Background::Kept;
+        return Background::Transparent;
     }
     let (colours, _) = gif
         .get(13..13 + table_length)
@@ -86,12 +73,12 @@ mod tests {
 
     #[test]
     fn a_transparent_background_is_kept() {
-        assert_eq!(background(&gif(3, Some(3))), Background::Kept);
+        assert_eq!(background(&gif(3, Some(3))), Background::Transparent);
     }
 
     #[test]
     fn an_index_without_colour_is_white_and_damage_is_no_panic() {
-        assert_eq!(background(&gif(77, Some(3))), Background::default());
+        assert_eq!(background(&gif(77, Some(3))), Background::WHITE);
         let whole = gif(1, Some(1));
         for length in 0..whole.len() {
             background(&whole[..length]);

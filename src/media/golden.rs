@@ -63,6 +63,7 @@ static OURS: LazyLock<BTreeMap<String, Vec<Rendition>>> = LazyLock::new(|| {
         let task = super::Task {
             ticket: name,
             original: Box::new(move || Ok(bytes)),
+            child_bytes: 0,
             recipe: image_presets().into(),
         };
         send.send(task).unwrap();

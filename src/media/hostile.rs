@@ -9,7 +9,8 @@ use image::{DynamicImage, ImageFormat};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::specimen::{exif, shades};
-use super::{Error, Finished, Limits, Regenerator, Rendition, Task};
+use super::{Error, Finished, Limits, Recipe, Regenerator, Rendition, Task};
+use crate::model::Mode;
 use crate::model::preset::image_presets;
 
 /// What has to become of a file.
@@ -675,6 +676,127 @@ fn lies() -> Vec<Case> {
 }
 
 /// Where the first frame of a GIF is described.
+/// Further lies, of formats that few people write: a start of each that says more than there is.
+fn rarities() -> Vec<Case> {
+    let case = |name: &str, bytes, fate| (name.to_owned(), bytes, fate);
+    let (gif, ico) = (picture(ImageFormat::Gif), picture(ImageFormat::Ico));
+    let frame = place_of_frame(&gif);
+    let tga = |kind: u8, width: u16, height: u16, data: &[u8]| {
+        let mut bytes = vec![0, 0, kind, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend([width.to_le_bytes(), height.to_le_bytes()].concat());
+        bytes.extend([24, 0x20]);
+        bytes.extend(data);
+        bytes.extend(b"\0\0\0\0\0\0\0\0TRUEVISION-XFILE.\0");
+        bytes
+    };
+    // A profile whose tags all lie on each other, and one that says it is as long as can be.
+    let profile = |tags: u32, length: u32| {
+        let mut icc = vec![0; 128];
+        icc[..4].copy_from_slice(&length.to_be_bytes());
+        icc[12..24].copy_from_slice(b"mntrRGB XYZ ");
+        icc[36..40].copy_from_slice(b"acsp");
+        icc.extend(tags.to_be_bytes());
+        for tag in [
+            b"A2B0", b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"wtpt",
+        ] {
+            icc.extend(tag);
+            icc.extend([128_u32, 4096].map(u32::to_be_bytes).concat());
+        }
+        icc
+    };
+    let with_profile = |icc: &[u8]| {
+        let photo = jpeg(|_| ());
+        let part = [b"ICC_PROFILE\0\x01\x01", icc].concat();
+        with_part(&photo, 2, &segment(0xe2, &part))
+    };
+    let exif_loop = {
+        // The second directory, EXIF's and GPS's are all the first one.
+        let tags = [
+            (0x8769, 4, 1, 8),
+            (0x8825, 4, 1, 8),
+            (0xa005, 4, 1, 8),
+            (274, 3, 1, 6),
+        ];
+        let body = [b"Exif\0\0", &tiff(&tags, 8, b"")[..]].concat();
+        with_part(&jpeg(|_| ()), 2, &segment(0xe1, &body))
+    };
+    vec![
+        case("tga bomb", tga(10, 30_000, 30_000, &[0xff; 64]), TooLarge),
+        case("tga of no size", tga(2, 0, 0, b""), Refused),
+        case(
+            "tga whose runs go past its end",
+            tga(10, 60, 60, &[0xff; 3]),
+            Refused,
+        ),
+        case(
+            "tga of a map it lacks",
+            with(tga(9, 9, 9, &[1; 9]), 1, &[1]),
+            Refused,
+        ),
+        case(
+            "ico of 65,535 pictures",
+            with(ico.clone(), 4, &[0xff, 0xff]),
+            Either,
+        ),
+        case(
+            "ico whose picture is itself",
+            with(ico, 18, &[0; 4]),
+            Refused,
+        ),
+        case(
+            "gif of a code size that is none",
+            with(gif.clone(), gif.len() - 20, &[0xff; 19]),
+            Either,
+        ),
+        case(
+            "gif of a frame of no size",
+            with(gif, frame + 5, &[0; 4]),
+            Either,
+        ),
+        case("pnm of signs", b"P6\n-8 -8\n255\n".to_vec(), Refused),
+        case(
+            "pnm of a depth that is none",
+            b"P5\n2 2\n0\nabcd".to_vec(),
+            Refused,
+        ),
+        case(
+            "qoi, which is not read here",
+            b"qoif\0\x01\0\0\0\x01\0\0\x04\0".to_vec(),
+            Refused,
+        ),
+        case(
+            "avif, which a program reads",
+            b"\0\0\0\x18ftypavif\0\0\0\0".to_vec(),
+            Refused,
+        ),
+        case(
+            "webp of sixteen thousand pixels a side and no data",
+            riff(&[(b"VP8L", vec![0x2f, 0xff, 0xff, 0xff, 0x0f])]),
+            Refused,
+        ),
+        case(
+            "jpg with exif directories that lead to each other",
+            exif_loop,
+            Rendered,
+        ),
+        case(
+            "jpg with a profile whose tags lie on each other",
+            with_profile(&profile(8, 232)),
+            Rendered,
+        ),
+        case(
+            "jpg with a profile of four thousand million tags",
+            with_profile(&profile(u32::MAX, u32::MAX)),
+            Rendered,
+        ),
+        case(
+            "jpg with a profile inside its profile",
+            with_profile(&[profile(8, 232), profile(8, 232)].concat()),
+            Rendered,
+        ),
+    ]
+}
+
 fn place_of_frame(gif: &[u8]) -> usize {
     let table = 3 << ((gif[10] & 7) + 1);
     let start = 13 + if gif[10] & 0x80 == 0 { 0 } else { table };
@@ -683,7 +805,7 @@ fn place_of_frame(gif: &[u8]) -> usize {
 
 #[test]
 fn whatever_a_file_is_made_to_do_it_comes_back_with_a_reason() {
-    let cases: BTreeMap<_, _> = [cut_short(), bombs(), lies()]
+    let cases: BTreeMap<_, _> = [cut_short(), bombs(), lies(), rarities()]
         .concat()
         .into_iter()
         .map(|(name, bytes, fate)| (name, (bytes, fate)))
@@ -699,11 +821,16 @@ fn whatever_a_file_is_made_to_do_it_comes_back_with_a_reason() {
     let started = Instant::now();
     let feeder = std::thread::spawn(move || {
         for (ticket, bytes) in files {
-            let recipe = image_presets().split_off(2).into();
+            // Corrected: profiles are looked at too.
+            let recipe = Recipe {
+                mode: Mode::Corrected,
+                ..image_presets().split_off(2).into()
+            };
             let original = Box::new(move || Ok(bytes));
             send.send(Task {
                 ticket,
                 original,
+                child_bytes: 0,
                 recipe,
             })
             .unwrap();

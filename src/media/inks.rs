@@ -99,16 +99,46 @@ fn of_tiff(original: &[u8], limits: &Limits) -> Option<Vec<u8>> {
     }
     let mut buffer = DecodingResult::U8(Vec::new());
     let layout = decoder.read_image_to_buffer(&mut buffer).ok()?;
-    if layout.planes > 1 {
-        // Channels one after the other: the simple rule has no way for them either.
-        return None;
-    }
-    match buffer {
-        DecodingResult::U8(values) => Some(values),
+    let values = match buffer {
+        DecodingResult::U8(values) => values,
         DecodingResult::U16(values) => {
             let rounded = |value: u16| ((u32::from(value) + 128) / 257) as u8;
-            Some(values.into_iter().map(rounded).collect())
+            values.into_iter().map(rounded).collect()
         }
+        _ => return None,
+    };
+    match layout.planes {
+        1 => Some(values),
+        4 => Some(interleaved(&values)),
         _ => None,
     }
+}
+
+/// From one ink after the other to one pixel after the other.
+fn interleaved(planes: &[u8]) -> Vec<u8> {
+    let pixels = planes.len() / 4;
+    let inks = |at: usize| [0, 1, 2, 3].map(|ink| planes[ink * pixels + at]);
+    (0..pixels).flat_map(inks).collect()
+}
+
+/// A TIFF that holds one ink after the other, by (1 - C)(1 - K), for which the general decoder has no way; `None` for every other file.
+pub(super) fn planar(original: &[u8], size: Size, limits: &Limits) -> Option<Picture> {
+    let mut decoder = Decoder::new(Cursor::new(original)).ok()?;
+    let planes = decoder.find_tag_unsigned::<u16>(tiff::tags::Tag::PlanarConfiguration);
+    if planes.ok()? != Some(2) {
+        return None;
+    }
+    let inks = of_tiff(original, limits)?;
+    let (pixels, _) = inks.as_chunks::<4>();
+    if pixels.len() != size.width as usize * size.height as usize {
+        return None;
+    }
+    let shown = |ink: u8, black: u8| {
+        let white = u32::from(255 - ink) * u32::from(255 - black);
+        ((white + 127) / 255) as u8
+    };
+    let rgb = pixels
+        .iter()
+        .flat_map(|[c, m, y, k]| [c, m, y].map(|ink| shown(*ink, *k)));
+    Some(Picture::rgb(size, rgb.collect()))
 }

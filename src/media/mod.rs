@@ -23,6 +23,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use crate::model::preset::PresetId;
 
 mod budget;
+mod canvas;
 mod codec;
 mod colour;
 mod decode;
@@ -38,6 +39,7 @@ mod golden;
 mod hostile;
 mod inks;
 mod jpeg;
+mod likeness;
 mod metadata;
 mod orient;
 mod picture;
@@ -53,6 +55,7 @@ mod stages;
 mod tiff_tags;
 
 pub use error::{Bound, Error};
+pub use likeness::has_lost_crop;
 pub use pool::{Finished, Regenerator, Task};
 pub use probe::{Probe, probe};
 pub use recipe::Recipe;

@@ -6,7 +6,7 @@
 use super::geometry::Size;
 use super::picture::{Picture, Pixels};
 use super::planes::{Plane, Planes};
-use crate::model::preset::{Gravity, Held};
+use crate::model::preset::{Cut, Gravity, Held};
 
 /// Side of the squares in which a turned picture is copied, so that both its rows and its columns stay in cache.
 const TILE: usize = 32;
@@ -29,6 +29,39 @@ pub(super) fn stored(upright: Gravity, orientation: u8) -> Gravity {
         mirrored(across, matches!(orientation, 2 | 3 | 7 | 8)),
         mirrored(down, matches!(orientation, 3 | 4 | 6 | 7)),
     )
+}
+
+/// Which part is kept, said of the picture as it is stored: sides mirrored and exchanged as its corner is.
+pub(super) fn stored_cut(upright: Cut, orientation: u8) -> Cut {
+    let (across, down) = upright.gravity.sides();
+    // From a side, pixels count to the inside, whichever side it is; from the middle they count along the axis.
+    let along = |held: Held, step: i64, is_mirrored| match held {
+        Held::Middle if is_mirrored => step.saturating_neg(),
+        _ => step,
+    };
+    let (of_x, of_y) = match turns(orientation) {
+        true => ((down, upright.y), (across, upright.x)),
+        false => ((across, upright.x), (down, upright.y)),
+    };
+    Cut {
+        gravity: stored(upright.gravity, orientation),
+        x: along(of_x.0, of_x.1, matches!(orientation, 2 | 3 | 7 | 8)),
+        y: along(of_y.0, of_y.1, matches!(orientation, 3 | 4 | 6 | 7)),
+        size: match upright.size {
+            Some((width, height)) if turns(orientation) => Some((height, width)),
+            size => size,
+        },
+        ..upright
+    }
+}
+
+/// The orientation of a picture that is turned by so many right angles, clockwise, after it was made upright by `orientation`.
+pub(super) fn turned_by(orientation: u8, quarter_turns: u8) -> u8 {
+    const CLOCKWISE: [u8; 9] = [6, 6, 7, 8, 5, 2, 3, 4, 1];
+    (0..quarter_turns % 4).fold(orientation, |orientation, _| {
+        let once = CLOCKWISE.get(usize::from(orientation));
+        once.copied().unwrap_or(6)
+    })
 }
 
 /// `picture` as it should be looked at. Orientations outside 2 to 8 leave it alone.
@@ -132,6 +165,18 @@ mod tests {
         assert_turned(6, (2, 3), [4, 1, 5, 2, 6, 3]);
         assert_turned(7, (2, 3), [6, 3, 5, 2, 4, 1]);
         assert_turned(8, (2, 3), [3, 6, 2, 5, 1, 4]);
+    }
+
+    #[test]
+    fn turning_once_more_is_turning_what_is_upright() {
+        for orientation in 0..=9 {
+            let mut expected = upright(sample(), orientation);
+            for turns in 0..=4 {
+                let once = turned_by(orientation, turns);
+                assert_eq!(upright(sample(), once), expected, "{orientation} {turns}");
+                expected = upright(expected, 6);
+            }
+        }
     }
 
     #[test]

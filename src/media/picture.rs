@@ -27,6 +27,29 @@ pub(super) enum Pixels {
     Planes(Planes),
 }
 
+impl Pixels {
+    /// The same with luma and chroma made pixels.
+    pub(super) fn into_pixels(self) -> Self {
+        match self {
+            Self::Planes(planes) => Self::Rgb(planes.to_rgb()),
+            pixels => pixels,
+        }
+    }
+
+    /// Four bytes a pixel.
+    pub(super) fn into_rgba(self) -> Vec<u8> {
+        match self {
+            Self::Rgba(bytes) => bytes,
+            Self::Rgb(bytes) => {
+                let (pixels, _) = bytes.as_chunks::<3>();
+                let opaque = pixels.iter().flat_map(|[r, g, b]| [*r, *g, *b, u8::MAX]);
+                opaque.collect()
+            }
+            Self::Planes(planes) => Self::Rgb(planes.to_rgb()).into_rgba(),
+        }
+    }
+}
+
 impl Picture {
     /// From rows of RGB.
     pub(super) fn rgb(size: Size, bytes: Vec<u8>) -> Self {

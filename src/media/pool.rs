@@ -1,7 +1,8 @@
 //! Rendering on all cores: tasks in by a crossbeam channel, results out by a tokio channel, both bounded by the caller.
 //!
 //! ```text
-//! dispatcher: task -> pool: read it, look at its header -> dispatcher: room for its pixels? -> pool: render -> result
+//! dispatcher: task, room for its program? -> pool: read it, look at its header
+//!          -> dispatcher: room for its pixels? -> pool: render -> result
 //! ```
 //!
 //! One thread, the dispatcher, takes tasks, never more at once than its rayon pool has threads: so at most that many files are
@@ -40,6 +41,8 @@ pub struct Task<T> {
     pub ticket: T,
     /// Reads the whole original, on a thread of the pool.
     pub original: Box<dyn FnOnce() -> io::Result<Vec<u8>> + Send>,
+    /// Memory that reading it takes beside that, bytes: of a program that makes a picture of it first. It is read when there is room.
+    pub child_bytes: u64,
     /// What to make of it.
     pub recipe: Recipe,
 }
@@ -146,8 +149,8 @@ fn pool(threads: usize) -> Result<rayon::ThreadPool, Error> {
 
 /// What the pool tells the dispatcher.
 enum News<T> {
-    /// An original is read, and its pixels will take so many bytes.
-    Read(u64, Task<T>, Vec<u8>),
+    /// An original is read, its pixels will take so many bytes, and so many that its program took are free.
+    Read(u64, Box<Task<T>>, Vec<u8>, u64),
     /// A result is handed over, and so many bytes are free.
     Done(u64),
 }
@@ -161,23 +164,20 @@ fn dispatch<T: Send + 'static>(
 ) -> u64 {
     // Room for both news of every task in work, so no thread of the pool waits here.
     let (tell, news) = bounded(2 * IN_WORK);
-    let mut budget = Budget::<(Task<T>, Vec<u8>)>::new(limits.max_in_work_bytes);
+    let mut budget = Budget::<Work<T>>::new(limits.max_in_work_bytes);
     let (mut in_work, mut are_more) = (0, true);
     let nothing = never();
     loop {
         crew.renew();
-        while let Some((bytes, (task, original))) = budget.admit() {
-            let (done, end) = (
-                done.clone(),
-                Ending {
-                    tell: tell.clone(),
-                    bytes,
-                },
-            );
-            crew.pool.spawn(move || {
-                let result = guarded(|| render_spread(&original, &task.recipe, &limits));
-                hand_over(task.ticket, result, &done, end);
-            });
+        while let Some((bytes, work)) = budget.admit() {
+            let (done, end) = (done.clone(), Ending::new(&tell, bytes));
+            match work {
+                Work::Read(task) => crew.pool.spawn(move || read(task, end, &done)),
+                Work::Render(task, original) => crew.pool.spawn(move || {
+                    let result = guarded(|| render_spread(&original, &task.recipe, &limits));
+                    hand_over(task.ticket, result, &done, end);
+                }),
+            }
         }
         // Nobody wants results any more: no new task is taken, so its sender sees that too.
         are_more &= !done.is_closed();
@@ -193,13 +193,20 @@ fn dispatch<T: Send + 'static>(
             recv(source) -> task => match task {
                 Ok(task) => {
                     in_work += 1;
-                    let (tell, done) = (tell.clone(), done.clone());
-                    crew.pool.spawn(move || read(task, tell, &done));
+                    if task.child_bytes > 0 {
+                        budget.wait(task.child_bytes, Work::Read(task));
+                    } else {
+                        let (end, done) = (Ending::new(&tell, 0), done.clone());
+                        crew.pool.spawn(move || read(task, end, &done));
+                    }
                 }
                 Err(_) => are_more = false,
             },
             recv(news) -> told => match told.expect("this function holds a sender") {
-                News::Read(bytes, task, original) => budget.wait(bytes, (task, original)),
+                News::Read(bytes, task, original, taken) => {
+                    budget.free(taken);
+                    budget.wait(bytes, Work::Render(*task, original));
+                }
                 News::Done(bytes) => {
                     budget.free(bytes);
                     in_work -= 1;
@@ -210,31 +217,59 @@ fn dispatch<T: Send + 'static>(
     }
 }
 
+/// What waits for memory.
+enum Work<T> {
+    /// To be read by a program.
+    Read(Task<T>),
+    /// To be rendered.
+    Render(Task<T>, Vec<u8>),
+}
+
 /// Tells the dispatcher of the end of a task when dropped, also by a panic.
 struct Ending<T> {
     tell: Sender<News<T>>,
     bytes: u64,
+    /// The task goes on, of which the dispatcher knows.
+    goes_on: bool,
+}
+
+impl<T> Ending<T> {
+    fn new(tell: &Sender<News<T>>, bytes: u64) -> Self {
+        Self {
+            tell: tell.clone(),
+            bytes,
+            goes_on: false,
+        }
+    }
+
+    /// Tells that the original is read instead.
+    fn read(mut self, bytes: u64, task: Task<T>, original: Vec<u8>) {
+        self.goes_on = true;
+        let news = News::Read(bytes, Box::new(task), original, self.bytes);
+        let _gone = self.tell.try_send(news);
+    }
 }
 
 impl<T> Drop for Ending<T> {
     fn drop(&mut self) {
+        if self.goes_on {
+            return;
+        }
         // Never full, see above; without a dispatcher nobody has to know.
         let _gone = self.tell.try_send(News::Done(self.bytes));
     }
 }
 
 /// Reads an original and hands it to the dispatcher, or its error to whoever waits for results.
-fn read<T>(mut task: Task<T>, tell: Sender<News<T>>, done: &mpsc::Sender<Finished<T>>) {
+fn read<T>(mut task: Task<T>, end: Ending<T>, done: &mpsc::Sender<Finished<T>>) {
     let reader = std::mem::replace(&mut task.original, Box::new(|| Ok(Vec::new())));
     let read = guarded(|| {
         let original = reader().map_err(Error::Read)?;
         Ok((footprint(&original), original))
     });
     match read {
-        Ok((bytes, original)) => {
-            let _gone = tell.try_send(News::Read(bytes, task, original));
-        }
-        Err(error) => hand_over(task.ticket, Err(error), done, Ending { tell, bytes: 0 }),
+        Ok((bytes, original)) => end.read(bytes, task, original),
+        Err(error) => hand_over(task.ticket, Err(error), done, end),
     }
 }
 
@@ -250,7 +285,7 @@ fn hand_over<T>(
 }
 
 /// Does one original's work; a panic on the way is this original's error.
-fn guarded<R>(work: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+pub(super) fn guarded<R>(work: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
     // Nothing outlives the closure but its result, so no half-changed state can be seen after a panic.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let message = message(payload.as_ref());
@@ -293,6 +328,7 @@ mod tests {
         Task {
             ticket,
             original: Box::new(original),
+            child_bytes: 0,
             recipe: image_presets().into(),
         }
     }
@@ -349,6 +385,37 @@ mod tests {
             assert_eq!(results.values().filter(|result| result.is_ok()).count(), 40);
             assert!((each..=most).contains(&peak), "{peak} of {most}");
         }
+    }
+
+    #[test]
+    fn programs_that_read_originals_share_the_memory_too() {
+        let running = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let task = |ticket| {
+            let running = Arc::clone(&running);
+            let read = move || {
+                let [now, most] = &*running;
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let made = photo(60);
+                now.fetch_sub(1, Ordering::SeqCst);
+                Ok(made)
+            };
+            Task {
+                child_bytes: 100_000_000,
+                ..task(ticket, read)
+            }
+        };
+        let limits = Limits {
+            max_in_work_bytes: 250_000_000,
+            ..Limits::default()
+        };
+        let (results, peak) = run_within(8, limits, (0..30).map(task).collect());
+        assert_eq!(results.values().filter(|result| result.is_ok()).count(), 30);
+        let most = running[1].load(Ordering::SeqCst);
+        assert!((1..=2).contains(&most), "{most} at once");
+        assert!(
+            (100_000_000..=limits.max_in_work_bytes).contains(&peak),
+            "{peak}"
+        );
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What to make of one original: presets, the user's rectangles for them, and how faithful to EMDB to be.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::geometry::{Edges, Size, fill};
 use super::{Limits, orient};
-use crate::model::preset::{Encoding, Preset, PresetId, PresetTable, Shape, Source, image_presets};
+use crate::model::preset::{
+    Background, Encoding, Preset, PresetId, PresetTable, Shape, Source, image_presets,
+};
 use crate::model::{Crop, Fingerprint, Mode, Parameters, Sha256};
 
 /// Box of the picture that smaller renditions derive from (media spec 2.3).
@@ -18,8 +21,8 @@ pub(super) const LARGE: Size = Size::new(3000, 3000);
 pub struct Recipe {
     /// What to make, in this order.
     pub presets: Vec<Preset>,
-    /// The preset of the large picture, whether or not it is to be made.
-    pub large: Option<PresetId>,
+    /// The preset of the large picture, whether or not it is to be made; without one it is the one EMDB ships.
+    pub large: Option<Preset>,
     /// The user's rectangle for a preset; of presets that are not made, only the large picture's matters.
     pub crops: BTreeMap<PresetId, Crop>,
     /// Width and height of the picture that the rectangles are drawn on, where that is not the one to start from: a program makes
@@ -37,7 +40,7 @@ impl From<Vec<Preset>> for Recipe {
         let large = image_presets().into_iter().find(is_large);
         Self {
             presets,
-            large: large.map(|preset| preset.id),
+            large,
             ..Self::default()
         }
     }
@@ -110,10 +113,30 @@ impl Recipe {
         let crop = self.crop_behind(preset);
         let made = Fingerprint::with(original, parameters, crop, self.mode)
             .decoded_by(self.decoder.as_deref());
+        let made = match self
+            .large
+            .as_ref()
+            .filter(|_| preset.source == Source::Large)
+        {
+            // One as EMDB ships it goes without saying, as it did before there were others.
+            Some(large) if !is_large(large) => made.derived_from(&Parameters::of(large)),
+            _ => made,
+        };
+        let made = match self.moment() {
+            Duration::ZERO => made,
+            moment => made.at(moment),
+        };
         match (crop, self.drawn_on) {
             (Some(_), Some(size)) => made.drawn_on(size),
             _ => made,
         }
+    }
+
+    /// The moment of a film that all its pictures show.
+    #[must_use]
+    pub fn moment(&self) -> Duration {
+        let moment = self.large.as_ref().and_then(Preset::moment);
+        moment.unwrap_or_default()
     }
 
     /// Where a rectangle lies on the picture to start from, which is of this size and held so.
@@ -130,15 +153,29 @@ impl Recipe {
     pub(super) fn origin(&self, preset: &Preset) -> Origin<'_> {
         let large = self.large_crop();
         match self.crops.get(&preset.id) {
-            Some(_) if is_large(preset) && large.is_some_and(|(id, _)| *id == preset.id) => {
-                Origin::Large
-            }
+            Some(_) if large.is_some_and(|(id, _)| *id == preset.id) => Origin::Large,
             Some(crop) => Origin::Crop(crop),
-            None if preset.source == Source::Large => Origin::Large,
+            None if preset.source == Source::Large || self.is_the_large(preset) => Origin::Large,
             // A large picture without a crop, beside one with a crop, is another one.
-            None if is_large(preset) && large.is_none() => Origin::Large,
+            None if is_large(preset) && self.has_plain_large() && large.is_none() => Origin::Large,
             None => Origin::Original,
         }
+    }
+
+    /// What the large picture is made by: the preset that is said to make it, or else the first that makes one as EMDB ships it.
+    pub(super) fn large_preset(&self) -> Option<&Preset> {
+        let made = || self.presets.iter().find(|preset| is_large(preset));
+        self.large.as_ref().or_else(made)
+    }
+
+    /// Whether it writes the large picture.
+    pub(super) fn is_the_large(&self, preset: &Preset) -> bool {
+        self.large_preset()
+            .is_some_and(|large| large.id == preset.id)
+    }
+
+    fn has_plain_large(&self) -> bool {
+        self.large_preset().is_none_or(is_large)
     }
 
     /// Whether a crop shows anything of a picture of this size and orientation, and its box can be filled with it.
@@ -170,11 +207,9 @@ impl Recipe {
         self.presets.iter().map(part).collect()
     }
 
-    /// The rectangle of the large picture: of the first preset that makes it, or of its own when none does.
+    /// The rectangle of the large picture.
     pub(super) fn large_crop(&self) -> Option<(&PresetId, &Crop)> {
-        let mut made = self.presets.iter().filter(|preset| is_large(preset));
-        let large = made.next().map(|preset| &preset.id);
-        self.crops.get_key_value(large.or(self.large.as_ref())?)
+        self.crops.get_key_value(&self.large_preset()?.id)
     }
 }
 
@@ -189,12 +224,15 @@ pub(super) enum Origin<'a> {
     Original,
 }
 
-/// Whether a preset asks for the large picture itself.
+/// Whether a preset asks for the large picture as EMDB ships it. A page's is white below, as it is without a word.
 pub(super) fn is_large(preset: &Preset) -> bool {
     preset.source == Source::Original
         && preset.shape == Shape::Fit
         && preset.flatten
         && Size::new(preset.width, preset.height) == LARGE
+        && (preset.background.is_none() || preset.background() == Some(Background::WHITE))
+        && preset.quarter_turns() == Some(0)
+        && preset.extent.is_none()
 }
 
 /// Whether a preset leaves no transparency.

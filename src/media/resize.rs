@@ -6,27 +6,18 @@ use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::error::Cause;
-use super::geometry::{Rect, Size, Window, fill_cut, fit};
+use super::geometry::{Rect, Size, Window};
 use super::picture::{Picture, Pixels};
 use super::planes::{Plane, Planes, halved};
-use crate::model::preset::Shape;
 
-/// Brings `picture` into the box. `soft` asks for the filter of pictures with alpha although the channel is gone.
+/// Scales `picture` and keeps the window of it. `soft` asks for the filter of pictures with alpha although the channel is gone.
 ///
 /// A picture that is as it should be already is handed back, not copied.
 pub(super) fn bring(
     picture: Cow<'_, Picture>,
-    into: Size,
-    shape: Shape,
+    window: Window,
     soft: bool,
 ) -> Result<Cow<'_, Picture>, Cause> {
-    let window = match shape {
-        Shape::Fit => Window::whole(fit(picture.size, into)),
-        Shape::Cut(cut) if cut.is_of_the_box() => fill_cut(picture.size, into, cut.gravity),
-        Shape::FitEnlarge | Shape::Fill | Shape::Cut(_) => {
-            return Err("a preset of this kind is not made here".into());
-        }
-    };
     let is_done = match &picture.pixels {
         Pixels::Planes(planes) => planes.is_halved(),
         Pixels::Rgb(_) | Pixels::Rgba(_) => true,
@@ -240,8 +231,9 @@ fn span(offset: u32, cut: u32, scaled: u32, side: u32) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::geometry::window;
     use super::*;
-    use crate::model::preset::{Cut, Gravity};
+    use crate::model::preset::{Cut, Shape};
     use proptest::prelude::*;
 
     fn plain(width: u32, height: u32, pixel: &[u8]) -> Picture {
@@ -253,13 +245,17 @@ mod tests {
         }
     }
 
+    /// The box, cut from the middle.
+    fn centre(picture: Size, into: Size) -> Window {
+        window(picture, into, Shape::Cut(Cut::CENTRE)).unwrap()
+    }
+
     #[test]
     fn a_picture_that_fits_is_not_copied() {
         let picture = plain(40, 30, &[1, 2, 3]);
         let same = bring(
             Cow::Borrowed(&picture),
-            Size::new(200, 200),
-            Shape::Fit,
+            Window::whole(Size::new(40, 30)),
             false,
         );
         assert!(matches!(same.unwrap(), Cow::Borrowed(_)));
@@ -284,7 +280,7 @@ mod tests {
             pixel[..4].copy_from_slice(&[0, 255, 0, 0]);
         }
         let picture = Picture::rgba(Size::new(10, 10), bytes);
-        let small = bring(Cow::Owned(picture), Size::new(5, 5), Shape::Fit, false).unwrap();
+        let small = bring(Cow::Owned(picture), Window::whole(Size::new(5, 5)), false).unwrap();
         let Pixels::Rgba(bytes) = &small.pixels else {
             panic!("alpha was lost")
         };
@@ -300,7 +296,7 @@ mod tests {
             .map(|index| (index * 7 % 256) as u8)
             .collect();
         let picture = Picture::rgb(size, bytes);
-        let window = fill_cut(size, Size::new(33, 11), Gravity::Centre);
+        let window = centre(size, Size::new(33, 11));
         let all = Rect::whole(size);
         let whole = resize(&picture, all, Window::whole(window.scaled), false).unwrap();
         let cut = resize(&picture, all, window, false).unwrap();
@@ -319,13 +315,8 @@ mod tests {
     #[test]
     fn the_thinnest_picture_fills_the_box_without_the_memory_for_the_whole() {
         let picture = plain(1, 60_000, &[9, 8, 7]);
-        let crop = bring(
-            Cow::Owned(picture),
-            Size::new(110, 62),
-            Shape::Cut(Cut::CENTRE),
-            false,
-        )
-        .unwrap();
+        let window = centre(picture.size, Size::new(110, 62));
+        let crop = bring(Cow::Owned(picture), window, false).unwrap();
         assert_eq!(*crop, plain(110, 62, &[9, 8, 7]));
     }
 

@@ -33,22 +33,26 @@ pub(super) fn sniff<R: Read + Seek>(input: &mut R) -> io::Result<Option<ImageFor
 
 /// Whether `input` says at its start that it is of a format decoded here, whatever its name promises. Leaves `input` at its start.
 ///
-/// Only what cannot be mistaken counts: raw photographs, which programs read, may look like a TIFF.
+/// Only what cannot be mistaken counts: raw photographs, which programs read, may look like a TIFF, so they are none of one where
+/// `may_be_raw`.
 ///
 /// # Errors
 /// What reading or seeking said.
-pub fn is_decoded_here<R: Read + Seek>(input: &mut R) -> io::Result<bool> {
+pub fn is_decoded_here<R: Read + Seek>(input: &mut R, may_be_raw: bool) -> io::Result<bool> {
     let format = sniff(input)?;
-    Ok(matches!(
-        format,
+    Ok(match format {
         Some(
             ImageFormat::Jpeg
-                | ImageFormat::Png
-                | ImageFormat::Gif
-                | ImageFormat::WebP
-                | ImageFormat::Bmp
-        )
-    ))
+            | ImageFormat::Png
+            | ImageFormat::Gif
+            | ImageFormat::WebP
+            | ImageFormat::Bmp
+            | ImageFormat::Pnm,
+        ) => true,
+        Some(ImageFormat::Tiff) => !may_be_raw,
+        // An icon and a TGA begin as other files may.
+        _ => false,
+    })
 }
 
 /// EMDB's spelling of a format [`sniff`] answers with.

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use super::decode::{Decoded, Traits, decode};
 use super::error::{Cause, Error};
-use super::geometry::{Size, fill};
-use super::gif::Background;
-use super::picture::{Picture, WHITE};
+use super::geometry::{Size, fill, window};
+use super::picture::Picture;
 use super::recipe::{LARGE, Origin, Recipe, is_flat, is_large};
-use super::{Limits, Rendition, encode, orient, resize};
-use crate::model::preset::{self, Preset, PresetId, Shape};
+use super::{Limits, Rendition, canvas, encode, jpeg, orient, resize};
+use crate::model::preset::{Background, Encoding, Extent, Preset, PresetId, Shape};
 use crate::model::{Crop, Mode};
 
 /// What presets are made from.
@@ -38,43 +37,33 @@ impl<'a> Stages<'a> {
         };
         let is_of_large = is_made(|origin| matches!(origin, Origin::Large));
         let is_of_original = is_made(|origin| !matches!(origin, Origin::Large));
-        let refused = |source| Error::Encode {
-            file_name: "large picture".to_owned(),
-            source,
-        };
         let mut stages = Self {
             recipe,
             limits,
             original: None,
             large: None,
         };
+        let shaping = recipe.large_preset().map_or(Shaping::LARGE, Shaping::of);
         if let Some((id, crop)) = recipe.large_crop().filter(|_| is_of_large) {
-            let (into, is_flat) = (LARGE, true);
-            let cut = Cut {
-                id,
-                crop,
-                into,
-                is_flat,
-            };
+            let cut = UserCut { id, crop, shaping };
             stages.large = Some(cut.of(&decoded, recipe, limits)?);
         } else if is_of_large {
+            let refused = |source| Error::Encode {
+                file_name: "large picture".to_owned(),
+                source,
+            };
             let traits = decoded.traits.clone();
             let picture = if is_of_original {
                 Cow::Borrowed(&decoded.picture)
             } else {
                 // Dropped as soon as it is shrunk.
-                let large = upright(
-                    Cow::Owned(decoded.picture),
-                    &traits,
-                    LARGE,
-                    Shape::Fit,
-                    true,
-                );
-                stages.large = Some(large.map_err(refused)?);
+                let picture = Cow::Owned(decoded.picture);
+                let large = shaping.shaped(picture, &traits, limits);
+                stages.large = Some(large.map_err(refused)?.into_owned());
                 return Ok(stages);
             };
-            let large = upright(picture, &traits, LARGE, Shape::Fit, true);
-            stages.large = Some(large.map_err(refused)?);
+            let large = shaping.shaped(picture, &traits, limits);
+            stages.large = Some(large.map_err(refused)?.into_owned());
         }
         stages.original = is_of_original.then_some(decoded);
         Ok(stages)
@@ -86,32 +75,24 @@ impl<'a> Stages<'a> {
             file_name: preset.file_name.clone(),
             source,
         };
+        let shaping = Shaping::of(preset);
         let picture = match self.recipe.origin(preset) {
             Origin::Crop(crop) => {
-                let (id, into, is_flat) = (&preset.id, box_of(preset), is_flat(preset));
-                let cut = Cut {
-                    id,
-                    crop,
-                    into,
-                    is_flat,
-                };
+                let id = &preset.id;
+                let cut = UserCut { id, crop, shaping };
                 Cow::Owned(cut.of(self.original(), self.recipe, self.limits)?)
             }
             Origin::Original => {
                 let Decoded { picture, traits } = self.original();
-                let picture = Cow::Borrowed(picture);
-                let made = upright(
-                    picture,
-                    traits,
-                    box_of(preset),
-                    preset.shape,
-                    is_flat(preset),
-                );
-                Cow::Owned(made.map_err(refused)?)
+                let made = shaping.shaped(Cow::Borrowed(picture), traits, self.limits);
+                made.map_err(refused)?
             }
-            Origin::Large => self.derived(preset).map_err(refused)?,
+            Origin::Large => self.derived(preset, shaping).map_err(refused)?,
         };
-        let bytes = encode::encode(&picture, preset.encoding).map_err(refused)?;
+        let mut bytes = encode::encode(&picture, preset.encoding).map_err(refused)?;
+        if let (Encoding::Jpeg { .. }, Some(dots)) = (preset.encoding, preset.dpi) {
+            jpeg::state_density(&mut bytes, dots);
+        }
         Ok(Rendition {
             preset: preset.id.clone(),
             file_name: preset.file_name.clone(),
@@ -127,77 +108,129 @@ impl<'a> Stages<'a> {
     }
 
     /// The large picture itself, or what is made of it.
-    fn derived(&self, preset: &Preset) -> Result<Cow<'_, Picture>, Cause> {
+    fn derived(&self, preset: &Preset, shaping: Shaping) -> Result<Cow<'_, Picture>, Cause> {
         let large = self
             .large
             .as_ref()
             .expect("made for the presets that need it");
-        if is_large(preset) {
+        if self.recipe.is_the_large(preset) || is_large(preset) {
             return Ok(Cow::Borrowed(large));
         }
-        let picture = resize::bring(Cow::Borrowed(large), box_of(preset), preset.shape, false)?;
-        Ok(if is_flat(preset) && picture.has_alpha() {
-            Cow::Owned(picture.into_owned().flattened(WHITE))
-        } else {
-            picture
-        })
+        shaping.shaped(Cow::Borrowed(large), &Traits::UPRIGHT, self.limits)
     }
 }
 
-fn box_of(preset: &Preset) -> Size {
-    Size::new(preset.width, preset.height)
-}
-
-/// `picture`, pixels of an original, brought into the box, flattened as its format asks, and turned.
-///
-/// The box is the one of the upright picture, and so is the corner that a cut holds to: both are turned too while the picture still
-/// lies on its side.
-fn upright(
-    picture: Cow<'_, Picture>,
-    traits: &Traits,
+/// What of a preset decides which pixels are made, in the converter's order (media spec 3.1).
+#[derive(Debug, Clone, Copy)]
+struct Shaping {
     into: Size,
     shape: Shape,
+    /// Right angles to turn by, clockwise: before a cut, after anything else.
+    quarter_turns: u8,
+    /// What transparency is laid on; of a GIF its own where nothing is said.
+    background: Option<Background>,
     is_flat: bool,
-) -> Result<Picture, Cause> {
-    let into = if orient::turns(traits.orientation) {
-        into.turned()
-    } else {
-        into
-    };
-    let shape = match shape {
-        Shape::Cut(cut) => Shape::Cut(preset::Cut {
-            gravity: orient::stored(cut.gravity, traits.orientation),
-            ..cut
-        }),
-        shape => shape,
-    };
-    let picture = resize::bring(picture, into, shape, traits.soft)?.into_owned();
-    Ok(finished(picture, traits, is_flat))
+    extent: Option<Extent>,
 }
 
-/// In sRGB if that is asked for, flattened and turned.
-fn finished(picture: Picture, traits: &Traits, is_flat: bool) -> Picture {
-    let picture = match &traits.colours {
-        Some(colours) => colours.picture(picture),
-        None => picture,
+impl Shaping {
+    /// The large picture that EMDB ships.
+    const LARGE: Self = Self {
+        into: LARGE,
+        shape: Shape::Fit,
+        quarter_turns: 0,
+        background: None,
+        is_flat: true,
+        extent: None,
     };
-    let picture = match traits.background {
-        Background::Colour(colour) if is_flat => picture.flattened(colour),
-        _ => picture,
-    };
-    orient::upright(picture, traits.orientation)
+
+    fn of(preset: &Preset) -> Self {
+        Self {
+            into: Size::new(preset.width, preset.height),
+            shape: preset.shape,
+            quarter_turns: preset.quarter_turns().unwrap_or(0),
+            background: preset.background(),
+            is_flat: is_flat(preset),
+            // A cut has no canvas (media spec 3.1).
+            extent: (preset.extent).filter(|_| !matches!(preset.shape, Shape::Cut(_))),
+        }
+    }
+
+    /// `picture`, pixels that lie as `traits` say, brought into the box, flattened, turned and laid on its canvas.
+    ///
+    /// Box, corner and canvas are those of the upright picture, as of the large one that EMDB makes most of; box and corner are
+    /// turned while the picture still lies on its side.
+    fn shaped<'p>(
+        &self,
+        picture: Cow<'p, Picture>,
+        traits: &Traits,
+        limits: &Limits,
+    ) -> Result<Cow<'p, Picture>, Cause> {
+        let orientation = orient::turned_by(traits.orientation, self.quarter_turns);
+        let (in_box, shape) = match self.shape {
+            Shape::Cut(cut) => (
+                orientation,
+                Shape::Cut(orient::stored_cut(cut, orientation)),
+            ),
+            shape => (traits.orientation, shape),
+        };
+        let into = match orient::turns(in_box) {
+            true => self.into.turned(),
+            false => self.into,
+        };
+        let window = window(picture.size, into, shape).ok_or("its cut lies beside the picture")?;
+        is_allowed(window.size, limits)?;
+        let picture = resize::bring(picture, window, traits.soft)?;
+        self.finished(picture, traits, limits)
+    }
+
+    /// In sRGB if that is asked for, flattened, turned and laid on its canvas. What needs none of it is handed back as it is.
+    fn finished<'p>(
+        &self,
+        picture: Cow<'p, Picture>,
+        traits: &Traits,
+        limits: &Limits,
+    ) -> Result<Cow<'p, Picture>, Cause> {
+        let orientation = orient::turned_by(traits.orientation, self.quarter_turns);
+        let background = self.background.unwrap_or(traits.background);
+        let picture = match &traits.colours {
+            Some(colours) => Cow::Owned(colours.picture(picture.into_owned())),
+            None => picture,
+        };
+        let picture = match background {
+            Background::Colour(colour) if self.is_flat && picture.has_alpha() => {
+                Cow::Owned(picture.into_owned().flattened(colour))
+            }
+            _ => picture,
+        };
+        let picture = match orientation {
+            2..=8 => Cow::Owned(orient::upright(picture.into_owned(), orientation)),
+            _ => picture,
+        };
+        let Some(extent) = self.extent else {
+            return Ok(picture);
+        };
+        is_allowed(Size::new(extent.width, extent.height), limits)?;
+        let picture = picture.into_owned();
+        Ok(Cow::Owned(canvas::laid(picture, extent, background)))
+    }
+}
+
+fn is_allowed(size: Size, limits: &Limits) -> Result<(), Cause> {
+    let Size { width, height } = size;
+    let refused = |limit| format!("{width}x{height} is over the limit of {limit}");
+    Ok(limits.check(size).map_err(refused)?)
 }
 
 /// A user's crop of an original for one preset.
-struct Cut<'a> {
+struct UserCut<'a> {
     id: &'a PresetId,
     crop: &'a Crop,
-    /// The box that is covered, nothing cut off (media spec 4.2).
-    into: Size,
-    is_flat: bool,
+    /// Its box is covered, nothing cut off (media spec 4.2).
+    shaping: Shaping,
 }
 
-impl Cut<'_> {
+impl UserCut<'_> {
     /// Cuts first and scales after, so that nothing outside the rectangle bleeds in.
     ///
     /// Faithful: the rectangle lies on the picture as it is stored, and the result is turned, its sides included, at the
@@ -207,8 +240,8 @@ impl Cut<'_> {
         let (picture, traits) = (&original.picture, &original.traits);
         let edges = recipe.edges(*self.crop, (picture.size, traits.orientation));
         let into = match recipe.mode {
-            Mode::Corrected if orient::turns(traits.orientation) => self.into.turned(),
-            _ => self.into,
+            Mode::Corrected if orient::turns(traits.orientation) => self.shaping.into.turned(),
+            _ => self.shaping.into,
         };
         let part = edges.inside(picture.size).ok_or_else(|| Error::EmptyCrop {
             preset: self.id.clone(),
@@ -222,11 +255,19 @@ impl Cut<'_> {
             limit,
         })?;
         let cut = resize::cut(picture, part, scaled, traits.soft);
+        let cut = cut.map(Cow::Owned).and_then(|cut| {
+            // A rectangle stands for the canvas too, as a cut does.
+            let shaping = Shaping {
+                extent: None,
+                ..self.shaping
+            };
+            shaping.finished(cut, traits, limits)
+        });
         let cut = cut.map_err(|source| Error::Encode {
             file_name: format!("crop of {}", self.id),
             source,
         })?;
-        Ok(finished(cut, traits, self.is_flat))
+        Ok(cut.into_owned())
     }
 }
 
@@ -235,7 +276,7 @@ mod tests {
     use super::super::render;
     use super::super::specimen::{self, laid, png, shades};
     use super::*;
-    use crate::model::preset::{Encoding, WEBP_METHOD, image_presets};
+    use crate::model::preset::{Cut, Gravity, Source, WEBP_METHOD, image_presets};
     use image::RgbImage;
 
     /// A preset with a crop, into a box of so many pixels.
@@ -369,8 +410,7 @@ mod tests {
         let whole = |original: &[u8], mode| {
             let mut presets = vec![preset(200), preset(200)];
             // One of the whole, the other cut from the middle of what is upright.
-            (presets[1].shape, presets[1].height) =
-                (Shape::Cut(crate::model::preset::Cut::CENTRE), 80);
+            (presets[1].shape, presets[1].height) = (Shape::Cut(Cut::CENTRE), 80);
             let recipe = Recipe {
                 mode,
                 ..Recipe::from(presets)
@@ -399,7 +439,6 @@ mod tests {
 
     #[test]
     fn a_cut_holds_to_its_corner_of_what_is_upright() {
-        use crate::model::preset::{Cut, Gravity};
         let upright = shades(800, 600);
         let corners = [Gravity::NorthEast, Gravity::West, Gravity::South];
         let cut = |original: &[u8], gravity| {
@@ -514,12 +553,12 @@ mod tests {
         let original = png(&shades(900, 600), 1);
         let crop = crop(100, 50, 300, 300);
         let all = image_presets();
-        let large = all[0].id.clone();
+        let large = &all[0];
         let made = |presets: &[Preset]| {
             let recipe = Recipe {
                 large: Some(large.clone()),
                 presets: presets.to_vec(),
-                crops: [(large.clone(), crop)].into(),
+                crops: [(large.id.clone(), crop)].into(),
                 mode: Mode::Faithful,
                 ..Recipe::default()
             };
@@ -557,5 +596,228 @@ mod tests {
         let plain = render(&original, &all.into(), &Limits::default()).unwrap();
         let same: Vec<_> = cropped.iter().zip(&plain).map(|(a, b)| a == b).collect();
         assert_eq!(same, [true, true, false, true, true]);
+    }
+
+    /// Half of it green that is half transparent, in a frame of nothing.
+    fn veiled() -> Vec<u8> {
+        let picture = image::RgbaImage::from_fn(80, 40, |x, y| {
+            let is_inside = (20..60).contains(&x) && (10..30).contains(&y);
+            image::Rgba(if is_inside { [0, 255, 0, 128] } else { [0; 4] })
+        });
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture
+            .write_to(&mut bytes, image::ImageFormat::Png)
+            .unwrap();
+        bytes.into_inner()
+    }
+
+    /// What one preset, made of the original itself, makes of it.
+    fn made_by(original: &[u8], change: impl Fn(&mut Preset)) -> image::RgbaImage {
+        let mut preset = Preset {
+            encoding: Encoding::Png,
+            source: Source::Original,
+            flatten: false,
+            ..preset(200)
+        };
+        change(&mut preset);
+        let made = render(original, &Recipe::from(vec![preset]), &Limits::default());
+        let made = made.unwrap().swap_remove(0);
+        let picture = image::load_from_memory(&made.bytes).unwrap().into_rgba8();
+        assert_eq!(picture.dimensions(), (made.width, made.height));
+        picture
+    }
+
+    #[test]
+    fn transparency_is_laid_on_what_the_preset_says_and_kept_where_it_says_nothing() {
+        let corner_and_middle = |background: Option<&str>, flatten, encoding| {
+            let picture = made_by(&veiled(), |it| {
+                it.background = background.map(str::to_owned);
+                (it.flatten, it.encoding) = (flatten, encoding);
+            });
+            (picture[(0, 0)].0, picture[(40, 20)].0)
+        };
+        let (png, gif) = (Encoding::Png, Encoding::Gif);
+        for (background, flatten, encoding, expected) in [
+            (None, false, png, ([0; 4], [0, 255, 0, 128])),
+            (Some("red"), false, png, ([0; 4], [0, 255, 0, 128])),
+            (None, true, png, ([255; 4], [127, 255, 127, 255])),
+            (
+                Some("#f00"),
+                true,
+                png,
+                ([255, 0, 0, 255], [127, 128, 0, 255]),
+            ),
+            (Some("none"), true, png, ([0; 4], [0, 255, 0, 128])),
+            // A GIF is transparent or not: from the middle on it is not.
+            (None, false, gif, ([0; 4], [0, 255, 0, 255])),
+            (
+                Some("blue"),
+                true,
+                gif,
+                ([0, 0, 255, 255], [0, 128, 127, 255]),
+            ),
+        ] {
+            let (corner, middle) = corner_and_middle(background, flatten, encoding);
+            let is_there = expected.0[3] > 0;
+            assert_eq!(corner[3], expected.0[3], "{background:?} {encoding:?}");
+            assert!(
+                !is_there || corner == expected.0,
+                "{background:?} {corner:?}"
+            );
+            assert_eq!(middle, expected.1, "{background:?} {encoding:?}");
+        }
+    }
+
+    #[test]
+    fn a_canvas_is_as_large_as_it_says_and_of_its_background() {
+        let original = png(&RgbImage::from_pixel(80, 40, image::Rgb([9, 9, 9])), 1);
+        let laid = |gravity, (width, height), background: &str| {
+            made_by(&original, |it| {
+                it.extent = Some(Extent {
+                    gravity,
+                    width,
+                    height,
+                });
+                it.background = Some(background.to_owned());
+            })
+        };
+        let black = |picture: &image::RgbaImage| {
+            let found = picture
+                .enumerate_pixels()
+                .filter(|(.., pixel)| pixel.0 == [9, 9, 9, 255]);
+            let (xs, ys): (Vec<_>, Vec<_>) = found.map(|(x, y, _)| (x, y)).unzip();
+            (xs.iter().min().copied(), ys.iter().min().copied(), xs.len())
+        };
+        let all = 80 * 40;
+        let square = laid(Gravity::Centre, (100, 101), "red");
+        assert_eq!(black(&square), (Some(10), Some(30), all));
+        assert_eq!(square[(0, 0)].0, [255, 0, 0, 255]);
+        let corner = laid(Gravity::SouthEast, (100, 100), "transparent");
+        assert_eq!(black(&corner), (Some(20), Some(60), all));
+        assert_eq!(corner[(0, 0)].0[3], 0);
+        // Narrower than the picture, of which it keeps a part.
+        assert_eq!(
+            black(&laid(Gravity::East, (50, 60), "red")),
+            (Some(0), Some(10), 50 * 40)
+        );
+    }
+
+    #[test]
+    fn pictures_are_turned_and_enlarged_where_a_preset_says_so() {
+        let upright = shades(80, 60);
+        let size = |change: fn(&mut Preset)| made_by(&png(&upright, 1), change).dimensions();
+        assert_eq!(size(|_| {}), (80, 60));
+        assert_eq!(
+            size(|it| (it.shape, it.width) = (Shape::FitEnlarge, 120)),
+            (120, 90)
+        );
+        assert_eq!(
+            size(|it| (it.shape, it.width, it.height) = (Shape::Fill, 200, 100)),
+            (200, 150)
+        );
+        assert_eq!(size(|it| it.rotate = Some(90)), (60, 80));
+        // Brought into the box first and turned after, a cut the other way round.
+        assert_eq!(size(|it| (it.rotate, it.width) = (Some(-90), 40)), (30, 40));
+        let strip = |it: &mut Preset| {
+            it.rotate = Some(90);
+            (it.shape, it.width, it.height) = (Shape::Cut(Cut::CENTRE), 60, 20);
+        };
+        assert_eq!(size(strip), (60, 20));
+        let turned = made_by(&png(&upright, 1), |it| it.rotate = Some(90));
+        let expected = image::imageops::rotate90(&made_by(&png(&upright, 1), |_| {}));
+        assert_eq!(turned, expected);
+        // However the file lies, it is what is upright that is turned, and that a cut counts from.
+        let cut = |it: &mut Preset| {
+            it.rotate = Some(90);
+            let (gravity, size) = (Gravity::North, Some((31, 17)));
+            it.shape = Shape::Cut(Cut {
+                gravity,
+                x: 3,
+                y: 5,
+                size,
+                ..Cut::CENTRE
+            });
+            (it.width, it.height) = (60, 80);
+        };
+        let expected = made_by(&png(&upright, 1), cut);
+        assert_eq!(expected.dimensions(), (31, 17));
+        for orientation in 2..=8 {
+            let made = made_by(&png(&laid(&upright, orientation), orientation), cut);
+            let pixels = |it: &image::RgbaImage| image::DynamicImage::from(it.clone()).into_rgb8();
+            let mean = difference(&pixels(&made), &pixels(&expected));
+            // The middle of an odd side is half a pixel beside itself in a mirror.
+            assert!(mean < 3.0, "{orientation}: {mean}");
+        }
+    }
+
+    #[test]
+    fn what_derives_from_a_large_picture_shows_how_that_one_is_made() {
+        let mut presets = image_presets();
+        presets.truncate(1);
+        presets.push(preset(200));
+        let made = |presets: &[Preset]| {
+            let recipe = Recipe {
+                large: Some(presets[0].clone()),
+                ..Recipe::from(presets.to_vec())
+            };
+            let made = render(&veiled(), &recipe, &Limits::default()).unwrap();
+            let colour =
+                |it: &Rendition| image::load_from_memory(&it.bytes).unwrap().into_rgb8()[(1, 1)].0;
+            let print = recipe.fingerprint(&crate::model::Sha256::of(b"1"), &recipe.presets[1]);
+            (colour(&made[1]), (made[1].width, made[1].height), print)
+        };
+        let plain = made(&presets);
+        assert_eq!((plain.0, plain.1), ([255; 3], (80, 40)));
+        presets[0].background = Some("black".to_owned());
+        presets[0].rotate = Some(270);
+        let other = made(&presets);
+        assert_eq!(other.1, (40, 80));
+        assert!(other.0.iter().all(|value| *value < 5), "{:?}", other.0);
+        assert_ne!(plain.2, other.2);
+    }
+
+    #[test]
+    fn a_preset_that_asks_for_too_many_pixels_is_refused_before_they_are_made() {
+        let original = png(&shades(4, 400), 1);
+        let asks: [fn(&mut Preset); 3] = [
+            |it| (it.shape, it.width, it.height) = (Shape::Fill, 60_000, 60_000),
+            |it| (it.shape, it.width, it.height) = (Shape::FitEnlarge, 65_535, 65_535),
+            |it| {
+                let (width, height) = (60_000, 60_000);
+                it.extent = Some(Extent {
+                    gravity: Gravity::Centre,
+                    width,
+                    height,
+                });
+            },
+        ];
+        for (number, ask) in asks.into_iter().enumerate() {
+            let mut preset = Preset {
+                source: Source::Original,
+                ..preset(200)
+            };
+            ask(&mut preset);
+            let limits = Limits::default();
+            let refused = render(&original, &Recipe::from(vec![preset]), &limits);
+            let said = crate::error::chain(&refused.unwrap_err());
+            assert!(said.contains("over the limit of"), "{number}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_jpeg_says_its_dots_per_inch() {
+        let preset = Preset {
+            encoding: Encoding::Jpeg { quality: 80 },
+            dpi: Some(300),
+            ..preset(50)
+        };
+        let made = render(
+            &png(&shades(60, 60), 1),
+            &Recipe::from(vec![preset]),
+            &Limits::default(),
+        );
+        let bytes = made.unwrap().swap_remove(0).bytes;
+        assert_eq!(bytes[6..18], *b"JFIF\0\x01\x01\x01\x01\x2c\x01\x2c");
+        assert!(image::load_from_memory(&bytes).is_ok());
     }
 }

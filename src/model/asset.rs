@@ -208,6 +208,13 @@ pub struct MediaFile {
 }
 
 impl MediaFile {
+    /// Whether it was made here after the file that an author without digests lists in its place, as an EMDB does.
+    #[must_use]
+    pub fn was_made_after(&self, listed: &ListedFile) -> bool {
+        let is_older = |time: Timestamp| time.whole_second() < self.modified.whole_second();
+        self.authored && listed.sha256.is_none() && listed.modified.is_some_and(is_older)
+    }
+
     /// Where it lies on our disk: what every call on the store about it must use.
     #[must_use]
     pub fn place(&self) -> &MediaPath {

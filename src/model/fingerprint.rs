@@ -1,6 +1,7 @@
 //! What a rendition was made of, in one digest: as long as that is the same, the file is current (I11, media spec 8.5).
 
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use super::preset::{Preset, RENDITION_VERSION};
 use super::{Crop, Mode, Sha256};
@@ -29,6 +30,16 @@ impl Fingerprint {
     #[must_use]
     pub fn of(original: &Sha256, preset: &Preset, crop: Option<&Crop>, mode: Mode) -> Self {
         Self::with(original, &Parameters::of(preset), crop, mode)
+    }
+
+    /// Of a file of another kind than a picture, by what makes it and how, in words of ours.
+    ///
+    /// The version of the program is none of it: another one makes no better film, and takes as long again.
+    #[must_use]
+    pub fn of_conversion(original: &Sha256, made: &str) -> Self {
+        Self(Sha256::of(
+            format!("conversion 1\n{original}\n{made}").as_bytes(),
+        ))
     }
 
     /// The same, for whoever asks about many originals of one preset.
@@ -60,6 +71,19 @@ impl Fingerprint {
         decoder.map_or(self, |decoder| {
             Self(Sha256::of(format!("{}\n{decoder}", self.0).as_bytes()))
         })
+    }
+
+    /// The same for what derives from a large picture that is made otherwise than EMDB ships it.
+    #[must_use]
+    pub fn derived_from(self, large: &Parameters) -> Self {
+        Self(Sha256::of(format!("{}\nof {}", self.0, large.0).as_bytes()))
+    }
+
+    /// The same for another moment of a film than its start.
+    #[must_use]
+    pub fn at(self, moment: Duration) -> Self {
+        let text = format!("{}\nat {} ms", self.0, moment.as_millis());
+        Self(Sha256::of(text.as_bytes()))
     }
 
     /// The same for a rectangle that is drawn on a picture of another size than the one to start from.

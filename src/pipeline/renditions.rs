@@ -20,7 +20,7 @@ use crate::pull::publisher::{Ending, Item, Part};
 use crate::pull::{Error, InFlight, InFlightToken, Pull, Way, pool};
 use crate::renditions::crops::{Crops, crops_for};
 use crate::renditions::stale::{State, states};
-use crate::renditions::{Original, Settings, decoder, fresh_second};
+use crate::renditions::{Original, Settings, child_bytes, decoder, fresh_second};
 
 /// Largest original that is read here, since it is read whole: nothing with [`Settings::max_pixels`] comes near it (I10).
 const MOST_BYTES: u64 = 2 << 30;
@@ -220,7 +220,9 @@ impl MediaLane {
         }
         let store = self.pull.store.clone();
         let adapters = self.settings.adapters.until(&self.pull.stop);
-        let read = Box::new(move || original.picture(&store, &adapters, MOST_BYTES));
+        let moment = recipe.moment();
+        let child_bytes = child_bytes(&adapters, &original);
+        let read = Box::new(move || original.picture((&store, &adapters), moment, MOST_BYTES));
         Ok(Ok(Task {
             ticket: Ticket {
                 job,
@@ -229,6 +231,7 @@ impl MediaLane {
                 recipe: recipe.clone(),
             },
             original: read,
+            child_bytes,
             recipe,
         }))
     }

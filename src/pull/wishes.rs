@@ -157,6 +157,8 @@ pub(super) async fn plan_page(
 pub(super) struct Own {
     rows: HashMap<String, Vec<FileRow>>,
     findings: HashMap<String, Finding>,
+    /// Assets with renditions of ours on whose pictures crops are drawn.
+    cropped: HashSet<AssetId>,
 }
 
 impl Own {
@@ -168,9 +170,14 @@ impl Own {
         }
         let findings = pull.catalogue.findings(assets).await?.into_iter();
         let findings = findings.map(|found| (found.asset.to_string(), found));
+        let is_ours = |row: &FileRow| row.file.kind == FileKind::Generated && row.file.authored;
+        let of_ours = rows.iter().filter(|(_, rows)| rows.iter().any(is_ours));
+        let of_ours: Vec<_> = of_ours.map(|(asset, _)| asset.as_str()).collect();
+        let crops = pull.catalogue.crops_of(&of_ours).await?.into_iter();
         Ok(Self {
-            rows,
             findings: findings.collect(),
+            cropped: crops.map(|crop| crop.row.asset).collect(),
+            rows,
         })
     }
 
@@ -224,13 +231,27 @@ pub(super) async fn plan_entries(
             authority: entry.authority,
             complete_until,
         };
-        let plan = plan::plan(
+        let mut plan = plan::plan(
             entry.asset,
             listed,
             here,
             pull.policy_for(entry.asset),
             &pull.presets,
         );
+        if own.cropped.contains(&entry.asset.id) {
+            // A crop that its author lost was drawn again here: what the author still lists is the file without it.
+            let listed = || listed.generated.into_iter().flatten();
+            plan.fetch.retain(|job| {
+                let is_it = |row: &&FileRow| {
+                    row.file.kind == job.kind && row.file.path.as_str() == job.path
+                };
+                let row = rows.iter().find(is_it).filter(|row| !row.is_damaged());
+                !row.is_some_and(|row| {
+                    let mut listed = listed().filter(|file| file.path == row.file.path);
+                    listed.any(|file| row.file.was_made_after(file))
+                })
+            });
+        }
         planned.assets.push(entry.asset.id.to_string());
         planned
             .jobs

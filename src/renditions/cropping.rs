@@ -361,7 +361,11 @@ async fn sheet(
             });
         }
         let (of, store, adapters) = (original.clone(), node.store.clone(), node.adapters.clone());
-        let picture = super::blocking(move || of.picture(&store, &adapters, MOST_BYTES)).await?;
+        let format = original.format.as_deref();
+        let moment = (node.config.media.presets.large(format)).and_then(Preset::moment);
+        let moment = moment.unwrap_or_default();
+        let read = move || of.picture((&store, &adapters), moment, MOST_BYTES);
+        let picture = super::blocking(read).await?;
         let picture = picture.map_err(media::Error::Read).map_err(Error::Media)?;
         probe(Cursor::new(picture))
     } else {

@@ -5,14 +5,16 @@
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::settle::settle;
 use super::{Error, Workshop, blocking};
-use crate::adapters::Adapters;
+use crate::adapters::{Adapters, CHILD_BYTES, by_content};
+use crate::error::chain;
 use crate::media::{Finished, Recipe, Regenerator, Task, is_decoded_here};
-use crate::model::preset::is_read_by_name;
+use crate::model::preset::{is_raw_format, is_read_by_name};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
 use crate::store::Store;
@@ -71,22 +73,36 @@ impl Original {
         }
     }
 
-    /// What its renditions are made of: its whole content, or the picture that the program for its format makes of it. A picture
-    /// that is decoded here needs no program, whatever it is called. Blocks.
+    /// What its renditions are made of: its whole content, or the picture that the program for its format makes of it, of a film at
+    /// that moment. Content decides before a name does: a picture that is decoded here needs no program, whatever it is called, and a
+    /// page that is called a photo is drawn as one. Blocks.
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::FileTooLarge`] for more than `most` bytes to read, [`io::ErrorKind::NotFound`] when it is
     /// not there, and [`io::ErrorKind::InvalidData`] when the program can do nothing with it.
-    pub fn picture(&self, store: &Store, adapters: &Adapters, most: u64) -> io::Result<Vec<u8>> {
+    pub fn picture(
+        &self,
+        (store, adapters): (&Store, &Adapters),
+        moment: Duration,
+        most: u64,
+    ) -> io::Result<Vec<u8>> {
         let open = store
             .open_file(FileKind::Original, &self.place)
             .map_err(io::Error::other)?;
         let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        if let Some(format) = &self.format
-            && adapters.for_format(format).is_some()
-            && !is_decoded_here(&mut open.file)?
+        if let Some(named) = &self.format
+            && !is_decoded_here(&mut open.file, is_raw_format(named))?
         {
-            return Ok(adapters.picture(open.file, format)?);
+            if let Some(found) = by_content(&mut open.file, named)? {
+                let made = adapters.picture(open.file, found);
+                return made.map_err(|error| {
+                    let text = format!("it is called {named} and is {found}: {}", chain(&error));
+                    io::Error::new(io::Error::from(error).kind(), text)
+                });
+            }
+            if adapters.for_format(named).is_some() {
+                return Ok(adapters.picture_at(open.file, named, moment)?);
+            }
         }
         if open.size > most {
             let text = format!(
@@ -178,13 +194,21 @@ impl Line {
     }
 }
 
+/// Memory that a program counts as while it reads an original, where one does.
+pub(crate) fn child_bytes(adapters: &Adapters, original: &Original) -> u64 {
+    let format = original.format.as_deref();
+    let has_program = format.is_some_and(|format| adapters.for_format(format).is_some());
+    if has_program { CHILD_BYTES } else { 0 }
+}
+
 fn task(store: Store, adapters: Adapters, want: Want, most: u64) -> Task<Want> {
-    let original = want.original.clone();
+    let (original, moment) = (want.original.clone(), want.recipe.moment());
     Task {
         recipe: want.recipe.clone(),
         ticket: want,
         // No original is read into memory that is larger than its pixels may be.
-        original: Box::new(move || original.picture(&store, &adapters, most)),
+        child_bytes: child_bytes(&adapters, &original),
+        original: Box::new(move || original.picture((&store, &adapters), moment, most)),
     }
 }
 

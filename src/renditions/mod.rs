@@ -7,6 +7,8 @@
 //! settle   bytes, then rows and the state of their assets, in one catalogue batch
 //! stale    pure: how each rendition stands, by what it was made of
 //! rebuild  all assets -> those that are missing or stale -> line, a chunk at a time
+//! conversions  files that are no pictures, made by programs in a rebuild
+//! lost     crops that the author of a copied rendition forgot
 //! preview  the state of an asset: `previewstatus` in the record of an asset of ours
 //! ```
 //!
@@ -15,10 +17,12 @@
 //!
 //! Files of one asset have one writer at a time: whoever works here holds the lock of the activity that also writes them.
 
+mod conversions;
 pub mod cropping;
 pub mod crops;
 mod error;
 mod line;
+mod lost;
 pub mod preview;
 pub mod rebuild;
 mod settle;
@@ -30,8 +34,8 @@ use std::time::Duration;
 
 use crops::Crops;
 pub use error::Error;
-pub(crate) use line::read_by_name;
 pub use line::{Line, Original, Want};
+pub(crate) use line::{child_bytes, read_by_name};
 
 use crate::adapters::{self, Adapters};
 use crate::catalogue::{Catalogue, StoredRecord};

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::stale::{State, parameters, states_with};
-use super::{Error, Line, Original, Settings, Want, Workshop};
+use super::{Error, Line, Original, Settings, Want, Workshop, conversions, cropping};
+use crate::adapters::no_program;
 use crate::catalogue::{Catalogue, FileRow, Finding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
-use crate::model::preset::{PresetId, PresetTable};
+use crate::model::preset::{Conversion, PresetId, PresetTable};
 use crate::model::{Asset, AssetId, FileKind, Mode, Module, Parameters, Record, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
@@ -119,6 +120,8 @@ struct Rebuild<'a> {
     shop: Option<Arc<Workshop>>,
     /// What is to be made next, by the lock it needs.
     chunk: BTreeMap<String, Vec<Want>>,
+    /// Files of other kinds to make after that; none for somebody who waits for a picture.
+    conversions: Option<Vec<conversions::Job>>,
     /// Of a rebuild of everything: how far it has come.
     state: Option<RebuildState>,
     /// Formats of originals here that nothing here reads.
@@ -160,6 +163,7 @@ impl<'a> Rebuild<'a> {
             categories: HashSet::new(),
             shop,
             chunk: BTreeMap::new(),
+            conversions: (activity != cropping::ACTIVITY).then(Vec::new),
             state: None,
             unread: HashSet::new(),
             monitor,
@@ -197,8 +201,12 @@ impl<'a> Rebuild<'a> {
             self.look_at(&page).await?;
             self.make_if(self.room()).await?;
             // Nothing of the page may be left in hand where the walk is said to be behind it.
-            if self.state.is_some() {
+            let has_conversions = self.conversions.as_ref().is_some_and(|it| !it.is_empty());
+            if self.state.is_some() || has_conversions {
                 self.make_if(1).await?;
+                self.convert().await?;
+            }
+            if self.state.is_some() {
                 self.note(&last.id).await?;
             }
             after = Some(last);
@@ -231,7 +239,7 @@ impl<'a> Rebuild<'a> {
 
     /// Takes from a page what is selected.
     async fn look_at(&mut self, page: &[StoredRecord]) -> Result<(), Error> {
-        let mut assets = Vec::with_capacity(page.len());
+        let (mut assets, mut others) = (Vec::with_capacity(page.len()), Vec::new());
         for stored in page.iter().filter(|stored| !stored.record.is_deleted()) {
             let Ok(asset) = record::asset(&stored.record) else {
                 continue;
@@ -242,17 +250,29 @@ impl<'a> Rebuild<'a> {
             if !self.is_in_category(stored)? {
                 continue;
             }
+            let is_made_here = is_made_here(&self.node.config, stored);
+            if is_made_here && self.conversions.is_some() {
+                let all = self.settings.presets.conversions(format);
+                others.extend(all.into_iter().map(|it| (stored, asset.clone(), it)));
+            }
             if self.settings.presets.renders(format) {
                 assets.push((stored, asset));
-            } else if is_made_here(&self.node.config, stored) {
+            } else if is_made_here {
                 self.leave(format);
             }
         }
-        let ids: Vec<_> = assets.iter().map(|(_, asset)| asset.id.as_str()).collect();
+        let mut ids: Vec<_> = assets.iter().map(|(_, asset)| asset.id.as_str()).collect();
+        ids.extend(others.iter().map(|(_, asset, _)| asset.id.as_str()));
+        ids.sort_unstable();
+        ids.dedup();
         let catalogue = &self.node.catalogue;
         let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
         for row in catalogue.files_of(&ids).await? {
             files.entry(row.file.asset.clone()).or_default().push(row);
+        }
+        for (stored, asset, conversion) in &others {
+            let files = files.get(&asset.id).map_or(&[][..], Vec::as_slice);
+            self.consider_conversion(stored, asset, conversion, files);
         }
         let findings = catalogue.findings(&ids).await?;
         let mut originals = Vec::with_capacity(assets.len());
@@ -276,7 +296,15 @@ impl<'a> Rebuild<'a> {
             let has_failed = findings.iter().any(|known: &Finding| {
                 known.asset == original.asset && known.content == original.content
             });
-            self.consider(stored, original, (recipe, parameters), (&files, has_failed));
+            let is_copied = !is_made_here(&self.node.config, stored);
+            let looks = self.selection.stale || self.selection.all;
+            let mut lost = HashSet::new();
+            if looks && is_copied && !recipe.crops.is_empty() {
+                let of = (&original, &*recipe);
+                lost = super::lost::lost(self.node, &self.settings, of, &files).await?;
+            }
+            let known = (files.as_slice(), has_failed, &lost);
+            self.consider(stored, original, (recipe, parameters), known);
         }
         Ok(())
     }
@@ -296,7 +324,7 @@ impl<'a> Rebuild<'a> {
         stored: &StoredRecord,
         original: Original,
         (recipe, parameters): (&Recipe, &[Parameters]),
-        (files, has_failed): (&[FileRow], bool),
+        (files, has_failed, lost): (&[FileRow], bool, &HashSet<PresetId>),
     ) {
         // Of what others make, what was made here all the same is kept fresh here.
         let is_made_here = is_made_here(&self.node.config, stored);
@@ -307,7 +335,7 @@ impl<'a> Rebuild<'a> {
         let mut is_made = |id: &PresetId, state: State| {
             // Of what was copied while that was the rule nobody here knows what it was made of.
             let state = match state {
-                State::Copied if is_made_here => State::Stale,
+                State::Copied if is_made_here || lost.contains(id) => State::Stale,
                 state => state,
             };
             let is_ours = is_made_here || state == State::Stale || state == State::Current;
@@ -348,6 +376,112 @@ impl<'a> Rebuild<'a> {
             completes: left_missing == 0,
         };
         self.chunk.entry(self.lock(stored)).or_default().push(want);
+    }
+
+    /// Takes up a file of another kind, if it is selected.
+    fn consider_conversion(
+        &mut self,
+        stored: &StoredRecord,
+        asset: &Asset,
+        conversion: &Conversion,
+        files: &[FileRow],
+    ) {
+        let (Some(original), Some(format)) = (original(asset, files), asset.format.clone()) else {
+            return;
+        };
+        if !self
+            .settings
+            .adapters
+            .converts(&conversion.product, &format)
+        {
+            let reason = no_program(&conversion.product, &format);
+            if self
+                .unread
+                .insert(format!("{} of {format}", conversion.file_name))
+            {
+                let name = &conversion.file_name;
+                self.monitor
+                    .finding(&format!("{name} is not made: {reason}"));
+            }
+            return;
+        }
+        let (selection, report) = (self.selection, &mut self.report);
+        let is_asked_for = match conversions::state(&original, conversion, files) {
+            State::Current => {
+                report.current += 1;
+                selection.all
+            }
+            State::Copied => {
+                report.copied += 1;
+                false
+            }
+            State::Missing => {
+                report.missing += 1;
+                selection.missing || selection.all
+            }
+            State::Stale => {
+                report.stale += 1;
+                selection.stale || selection.all
+            }
+        };
+        let presets = &selection.presets;
+        if !is_asked_for || !(presets.is_empty() || presets.contains(&conversion.preset)) {
+            return;
+        }
+        report.selected += 1;
+        let lock = self.lock(stored);
+        let job = conversions::Job {
+            original,
+            format,
+            conversion: conversion.clone(),
+            lock,
+        };
+        self.conversions.get_or_insert_default().push(job);
+    }
+
+    /// Makes the files of other kinds that are in hand, one after the other.
+    async fn convert(&mut self) -> Result<(), Error> {
+        let jobs = self
+            .conversions
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default();
+        let Some(shop) = self.shop.clone() else {
+            return Ok(());
+        };
+        for job in jobs {
+            if self.stop.requested() {
+                break;
+            }
+            let made = conversions::make(&shop, &job).await;
+            let Some(made) = self.or_said(&job, made)?.flatten() else {
+                continue;
+            };
+            let Some(_lock) = self.turn(&job.lock).await? else {
+                break;
+            };
+            let settled = conversions::settle(&shop, &job, made).await;
+            self.or_said(&job, settled)?;
+        }
+        Ok(())
+    }
+
+    /// What came of a file, or `None` when something of that file alone went wrong, which is said.
+    fn or_said<T>(
+        &self,
+        job: &conversions::Job,
+        came: Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        match came {
+            Err(Error::Store(error)) if !error.stops_the_pass() => {
+                let (path, name) = (&job.original.path, &job.conversion.file_name);
+                let reason = crate::error::chain(&error);
+                self.monitor
+                    .finding(&format!("{path}: {name} cannot be kept: {reason}"));
+                Ok(None)
+            }
+            came => came.map(Some),
+        }
     }
 
     /// The activity that may write the renditions of an asset beside us.

@@ -47,7 +47,7 @@ impl Shown {
             Self::EarlierOriginal => "not applied: drawn on an earlier original",
             Self::Copied => "for its author to apply",
             Self::MayBeLost => {
-                "may be lost: its author made the rendition later; draw it again there, or let this node make it (generated = \"rebuild\")"
+                "may be lost: its author made the rendition later; `emsync thumbs rebuild` looks, and draws it again if it is"
             }
             Self::NoPreset => "not applied: no such preset is made here",
             Self::NoPicture => "not applied: there is no picture here",

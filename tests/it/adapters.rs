@@ -234,7 +234,9 @@ fn what_is_no_image_by_its_name_is_looked_at_by_its_content() {
     let named = world.dir.path().join("folder/picture.pdf");
     paint(&named.with_extension("png"), [4, 5, 6]);
     fs::rename(named.with_extension("png"), &named).unwrap();
-    let made = 3 * PRESETS + documents::PRESETS;
+    // And the other way round: a drawing that is called a photo goes to the program for drawings.
+    fs::write(world.dir.path().join("folder/drawn.jpg"), DRAWING).unwrap();
+    let made = 4 * PRESETS + documents::PRESETS;
     let counts = [("renditions", made), ("unrenderable", 0)];
     assert_counts(&world.import(), &counts);
 }
@@ -246,9 +248,13 @@ fn a_photo_that_is_called_a_drawing_needs_no_program() {
     paint(&named.with_extension("png"), [4, 5, 6]);
     fs::rename(named.with_extension("png"), &named).unwrap();
     fs::remove_file(world.drawer.0.join("picture.png")).unwrap();
-    // The drawing beside it fails, for its program is broken.
-    let counts = [("renditions", 2 * PRESETS), ("unrenderable", 1)];
-    assert_counts(&world.import(), &counts);
+    fs::write(world.dir.path().join("folder/drawn.jpg"), DRAWING).unwrap();
+    // The drawings beside it fail, for their program is broken, by whatever name.
+    let counts = [("renditions", 2 * PRESETS), ("unrenderable", 2)];
+    let done = world.import();
+    assert_counts(&done, &counts);
+    let said = "it is called jpg and is svg";
+    assert!(done.stderr.contains(said), "{}", done.stderr);
     assert_eq!(renditions(&world.master)["photo.svg"], PRESETS);
 }
 

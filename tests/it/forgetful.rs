@@ -1,9 +1,13 @@
 //! Masters that forget, fail or come late: hazards that have no wire fault of their own.
 
 use bytes::Bytes;
+use emsync::config::{Config, Generated};
+use emsync::media::{Limits, render};
+use emsync::model::preset::image_presets;
 use emsync::model::{FileKind, Timestamp};
 use emsync::pipeline::{Options, sync_peer};
 use emsync::pull::metadata::Scope;
+use emsync::renditions::rebuild::{self, Selection};
 
 use crate::support::emdb::{Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::node::Mirror;
@@ -92,6 +96,73 @@ async fn originals_that_are_wanted_later_come_with_the_next_seed() {
         assert_eq!(outcome.await.unwrap().report.files_written, files);
     }
     mirror.assert_in_sync().await;
+}
+
+/// An EMDB makes a rendition again and forgets the crop of it, whose row stays (media spec 4.4).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crop_that_its_author_forgot_is_drawn_again_and_stays() {
+    const PATH: &str = "photo.png/image200x200.webp";
+    let mut photo = std::io::Cursor::new(Vec::new());
+    let shades = |x: u32, y: u32| image::Rgb([(x * 2) as u8, (y * 3) as u8, 90]);
+    let picture = image::RgbImage::from_fn(90, 60, shades);
+    picture
+        .write_to(&mut photo, image::ImageFormat::Png)
+        .unwrap();
+    let (photo, thumb) = (photo.into_inner(), image_presets().swap_remove(3));
+    let whole = render(&photo, &vec![thumb].into(), &Limits::default()).unwrap();
+    let whole = whole[0].bytes.clone();
+    let drawn = Timestamp::from_millis(MTIME + 60_000);
+    let emdb = Emdb::start(Setup::default()).await;
+    emdb.edit(|content| {
+        let mut members = asset_members("photo.png", photo.len(), MTIME);
+        members["fileformat"] = "png".into();
+        content.record(Doc::new("asset", "a1", CLUSTER, drawn, members));
+        content.original("photo.png", photo, MTIME);
+        let rectangle = serde_json::json!({
+            "assetid": "a1", "presetid": "webpthumbimage", "cropx": 10, "cropy": 5, "cropwidth": 30, "cropheight": 30,
+        });
+        content.record(Doc::new("assetcrop", "c1", CLUSTER, drawn, rectangle));
+        content.generated(PATH, whole.clone(), MTIME + 600_000);
+    });
+    let copies = |config: &mut Config| config.peers[0].generated = Generated::Copy;
+    let mirror = Mirror::with(emdb.base(), KEY, Some(CLUSTER), copies).await;
+    mirror.seed().await;
+    assert_eq!(mirror.read(FileKind::Generated, PATH), Some(whole.clone()));
+    let rebuild = async || {
+        let selection = Selection {
+            missing: true,
+            stale: true,
+            ..Selection::default()
+        };
+        let monitor = mirror.monitor.clone();
+        let (node, stop) = (&mirror.node, &mirror.shutdown);
+        let report = rebuild::rebuild(node, rebuild::ACTIVITY, &selection, false, monitor, stop);
+        let report = report.await.unwrap();
+        (report.stale, report.rebuilt)
+    };
+    assert_eq!(rebuild().await, (1, 1));
+    let cropped = mirror.read(FileKind::Generated, PATH).unwrap();
+    let size = image::load_from_memory(&cropped)
+        .unwrap()
+        .into_rgb8()
+        .dimensions();
+    assert_eq!(
+        size,
+        (200, 200),
+        "a crop fills its box, the whole is not enlarged"
+    );
+    // Its author lists the same file for ever: that is older, and no difference.
+    mirror.seed().await;
+    assert_eq!(mirror.read(FileKind::Generated, PATH), Some(cropped));
+    assert_eq!(rebuild().await, (0, 0));
+    mirror.assert_in_sync().await;
+    // Made once more after that, it is copied again: who knows what it shows now.
+    emdb.edit(|content| {
+        let now = Timestamp::from(std::time::SystemTime::now());
+        content.generated(PATH, whole.clone(), now.as_millis() + 3_600_000);
+    });
+    mirror.seed().await;
+    assert_eq!(mirror.read(FileKind::Generated, PATH), Some(whole));
 }
 
 /// H-37.

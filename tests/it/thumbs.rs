@@ -456,6 +456,9 @@ fn a_rebuild_waits_for_who_else_writes() {
 fn a_copied_rendition_that_is_younger_than_its_crop_may_have_lost_it() {
     let world = world(2);
     let id = world.ids().remove("0/p0.png").unwrap();
+    let name = "media/assets/catalog/generated/0/p0.png/image200x200.webp";
+    let thumb = |node: &Program| node.dir().join(name);
+    let plain = fs::read(thumb(&world.master)).unwrap();
     let set = ["crop", "set", &id, "webpthumbimage", "20x20+5+3"];
     world.master.run(&set).well();
     let serving = world.master.serve("127.0.0.1:0");
@@ -465,9 +468,10 @@ fn a_copied_rendition_that_is_younger_than_its_crop_may_have_lost_it() {
         serde_json::from_str::<Value>(&listed.stdout).unwrap()["state"].clone()
     };
     assert_eq!(listed(), "copied");
+    let cropped = fs::read(thumb(&node)).unwrap();
+    assert_ne!(cropped, plain);
     // As EMDB leaves it when it makes a rendition again: a younger file, and the row as it was.
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
+    let leave = async |content: &[u8]| {
         let config = emsync::config::Config::load(&node.dir().join("emsync.toml")).unwrap();
         let opened = emsync::node::Node::open(config, emsync::seams::Seams::os())
             .await
@@ -476,6 +480,7 @@ fn a_copied_rendition_that_is_younger_than_its_crop_may_have_lost_it() {
         rows.retain(|row| row.file.path.name() == "image200x200.webp");
         let mut file = rows.remove(0).file;
         file.modified = file.modified.plus(std::time::Duration::from_secs(60));
+        (file.size, file.sha256) = (content.len() as u64, emsync::model::Sha256::of(content));
         let mut batch = opened.catalogue.batch().await.unwrap();
         batch
             .put_file(&file, opened.seams.clock.now())
@@ -483,8 +488,22 @@ fn a_copied_rendition_that_is_younger_than_its_crop_may_have_lost_it() {
             .unwrap();
         batch.commit().await.unwrap();
         opened.catalogue.close().await;
-    });
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(leave(&cropped));
     assert_eq!(listed(), "may_be_lost");
     let said = node.run(&["crop", "list"]).well();
     assert!(said.stdout.contains("may be lost"), "{}", said.stdout);
+    // Whether it is, the picture says.
+    let again = || node.run(&["thumbs", "rebuild", "--json"]).well().json();
+    assert_counts(&again(), &[("stale", 0), ("selected", 0)]);
+    fs::write(thumb(&node), &plain).unwrap();
+    runtime.block_on(leave(&plain));
+    assert_counts(&again(), &[("stale", 1), ("rebuilt", 1)]);
+    assert_eq!(listed(), "shown");
+    assert_eq!(fs::read(thumb(&node)).unwrap(), cropped);
+    // Its author knows better, who is a node of ours: what it lists is copied again.
+    node.run(&["sync", "master", "--json"]).well();
+    assert_eq!(fs::read(thumb(&node)).unwrap(), cropped);
+    node.run(&["verify", "master", "--json"]).well();
 }

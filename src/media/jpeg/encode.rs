@@ -69,6 +69,15 @@ pub(in crate::media) fn encode(planes: &Planes, quality: u8) -> Result<Vec<u8>, 
     Ok(out)
 }
 
+/// Notes the dots per inch in a file of ours.
+pub(in crate::media) fn state_density(jpeg: &mut [u8], dots: u32) {
+    let dots = u16::try_from(dots).unwrap_or(u16::MAX).to_be_bytes();
+    // Unit and both densities, behind the marker, length, name and version of the first segment.
+    if let Some(density) = jpeg.get_mut(13..18) {
+        density.copy_from_slice(&[1, dots[0], dots[1], dots[0], dots[1]]);
+    }
+}
+
 fn segment(out: &mut Vec<u8>, marker: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let length = u16::try_from(length + 2).expect("tables of known size");

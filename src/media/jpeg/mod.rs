@@ -13,7 +13,7 @@ mod huffman;
 mod walk;
 
 pub(super) use decode::planes;
-pub(super) use encode::encode;
+pub(super) use encode::{encode, state_density};
 pub(super) use walk::{channels, dimensions, fault, is_of_adobe, profile};
 
 /// Where the coefficients of a block lie, in the order they are written in: from the top left in diagonals.

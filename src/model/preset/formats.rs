@@ -8,6 +8,15 @@ pub const IMAGE_FORMATS: &[&str] = &[
     "pgm", "pbm", "pam",
 ];
 
+/// Raw photographs, which look like a TIFF and are more than that.
+const RAW: &[&str] = &["crw", "cr2", "dng", "nef", "pef", "rw2", "raw", "arw"];
+
+/// Whether the format is one of raw photographs.
+#[must_use]
+pub fn is_raw_format(format: &str) -> bool {
+    RAW.contains(&format.to_ascii_lowercase().as_str())
+}
+
 /// Formats that EMDB has as images beside those of [`IMAGE_FORMATS`].
 const OTHER_IMAGES: &[&str] = &[
     "psd", "svg", "heic", "heif", "avif", "jp2", "ai", "eps", "indd", "ttf", "ytube", "crw", "cr2",

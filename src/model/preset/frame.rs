@@ -3,6 +3,8 @@
 //! EMDB takes it from its stream of 1080 lines and writes it as it comes: neither box nor quality of the preset count. An import
 //! leaves it under two names, the one people look it up by and one with its moment (media spec 1.3).
 
+use std::time::Duration;
+
 use super::{Encoding, Preset, PresetId, RenderType, Shape, Source, Transcoder, WEBP_METHOD};
 
 /// Side of the box it is held to here, as every large picture is: wider than any frame of 1080 lines that is no panorama.
@@ -26,6 +28,11 @@ pub(super) fn frames(preset: &Preset, run: &[&Preset]) -> Vec<Preset> {
         encoding,
         source: Source::Original,
         flatten: true,
+        // They count for pictures only.
+        background: None,
+        rotate: None,
+        extent: None,
+        dpi: None,
         ..preset.clone()
     };
     let derives = |it: &&Preset| it.transcoder == Transcoder::ImageMagick && !it.use_original;
@@ -45,22 +52,44 @@ pub(super) fn frames(preset: &Preset, run: &[&Preset]) -> Vec<Preset> {
     vec![plain, dated]
 }
 
+impl Preset {
+    /// The moment of a film that a frame preset shows. EMDB shows the start for all that is before the second second, and that one where
+    /// nothing is said.
+    #[must_use]
+    pub fn moment(&self) -> Option<Duration> {
+        if self.transcoder != Transcoder::FfmpegImage {
+            return Some(Duration::ZERO);
+        }
+        let Some(said) = self.time_offset.as_deref() else {
+            return Some(Duration::from_secs(2));
+        };
+        let seconds = said.parse().ok().filter(|it: &f64| *it < 1e6)?;
+        let moment = Duration::try_from_secs_f64(seconds).ok()?;
+        Some(if moment.as_secs() > 1 {
+            moment
+        } else {
+            Duration::ZERO
+        })
+    }
+}
+
 /// What a frame preset asks for that is not done here.
 pub(super) fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
-    let moment = preset.time_offset.as_deref().map(str::parse::<f64>);
     let asks = [
         (
             !preset.inputs.names(RenderType::Video),
             "other originals than films",
         ),
         (
-            preset.encoding == Encoding::Other,
-            "another format than WebP and JPEG",
+            !matches!(
+                preset.encoding,
+                Encoding::WebP { .. } | Encoding::Jpeg { .. }
+            ),
+            "a frame of another format than WebP and JPEG",
         ),
         (
-            // Where none is said EMDB takes the one after two seconds.
-            preset.frame.is_some() || moment != Some(Ok(0.0)),
-            "another moment of a film than its start (timeoffset or frame)",
+            preset.frame.is_some() || preset.moment().is_none(),
+            "a frame by its number, or a timeoffset that is no number of seconds",
         ),
     ];
     let asked = asks.into_iter().find(|(is_asked, _)| *is_asked);
@@ -103,12 +132,33 @@ mod tests {
     }
 
     #[test]
-    fn only_the_start_of_a_film_is_shown_here() {
+    fn a_frame_is_of_a_moment_in_seconds() {
         let preset = shipped(Shipped::Webp);
         assert!(is_made_here(&preset));
-        let changes: [fn(&mut Preset); 5] = [
-            |it| it.time_offset = Some("12.5".to_owned()),
-            |it| it.time_offset = None,
+        for (said, moment) in [
+            (Some("0"), Some(0)),
+            (Some("1.9"), Some(0)),
+            (Some("2"), Some(2000)),
+            (Some("12.5"), Some(12_500)),
+            (None, Some(2000)),
+            (Some("-3"), None),
+            (Some("NaN"), None),
+            (Some("1e99"), None),
+            (Some("start"), None),
+        ] {
+            let time_offset = said.map(str::to_owned);
+            let preset = Preset {
+                time_offset,
+                ..preset.clone()
+            };
+            assert_eq!(
+                preset.moment(),
+                moment.map(Duration::from_millis),
+                "{said:?}"
+            );
+            assert_eq!(is_made_here(&preset), moment.is_some(), "{said:?}");
+        }
+        let changes: [fn(&mut Preset); 3] = [
             |it| it.frame = Some("1".to_owned()),
             |it| it.encoding = Encoding::Other,
             |it| it.inputs = super::super::Inputs::Of(vec![RenderType::Image]),

@@ -10,13 +10,14 @@
 //! - `rows`: rows of EMDB's two list tables and which of them count; `shipped`: the rows EMDB comes with
 //! - `read`: from rows to a [`Preset`]; `name`: the names of the files it writes, and back
 //! - `frame`: the frame of a film, which EMDB writes twice and by settings of its own
-//! - `table`: the presets a node uses; `expected`: the files they make of an asset
+//! - `table`: the presets a node uses; `expected`: the files they make of an asset; `conversion`: those that are no pictures
 //!
 //! A preset of any kind is data here; [`is_made_here`] says which of them this program can make itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+mod conversion;
 mod expected;
 mod formats;
 mod frame;
@@ -27,12 +28,13 @@ mod rows;
 mod shipped;
 mod table;
 
+pub use conversion::{Conversion, Product};
 pub use expected::{Expected, Subject, expected};
-pub use formats::{IMAGE_FORMATS, is_image_format, is_read_by_name, render_type};
+pub use formats::{IMAGE_FORMATS, is_image_format, is_raw_format, is_read_by_name, render_type};
 pub use name::{Name, Requested, alias};
 pub use parts::{
-    Cut, Encoding, Extent, Gravity, Held, Inputs, RenderType, Shape, Source, Transcoder,
-    WEBP_METHOD,
+    Background, Cut, Encoding, Extent, Gravity, Held, Inputs, RenderType, Shape, Source,
+    Transcoder, WEBP_METHOD,
 };
 pub use read::{Error, Settings};
 pub use rows::{Lists, Row, Whence};
@@ -164,6 +166,8 @@ impl Preset {
         let encoding = match self.encoding {
             Encoding::WebP { quality, method } => format!("webp {quality} {method}"),
             Encoding::Jpeg { quality } => format!("jpeg {quality}"),
+            Encoding::Png => "png".to_owned(),
+            Encoding::Gif => "gif".to_owned(),
             Encoding::Other => self.extension.clone(),
         };
         let source = match self.source {
@@ -181,6 +185,43 @@ impl Preset {
             format!("{encoding}\n{source}\nflatten {flatten}\n"),
         ];
         to.extend(lines);
+        // Only where they are said, so that what was made before them counts as current.
+        let quarter_turns = self.quarter_turns().filter(|turns| *turns > 0);
+        let further = [
+            self.background_said().map(|it| format!("on {it:?}\n")),
+            quarter_turns.map(|turns| format!("turned {turns}\n")),
+            self.extent.map(|it| format!("{it:?}\n")),
+            self.dpi
+                .filter(|_| self.states_density())
+                .map(|it| format!("dpi {it}\n")),
+        ];
+        to.extend(further.into_iter().flatten());
+    }
+
+    /// The background, where it makes a difference that it is said: white is what pages have anyway, and so have pictures, all but
+    /// a GIF, which says another one itself.
+    fn background_said(&self) -> Option<Background> {
+        let background = self.background()?;
+        let is_of_pictures = self.inputs.names(RenderType::Image);
+        (is_of_pictures || background != Background::WHITE).then_some(background)
+    }
+
+    /// What transparency is laid on; `None` where nothing is said, or nothing that is known here.
+    #[must_use]
+    pub fn background(&self) -> Option<Background> {
+        Background::from_word(self.background.as_deref()?)
+    }
+
+    /// By how many right angles the picture is turned, clockwise, 0 to 3; `None` for another angle.
+    #[must_use]
+    pub fn quarter_turns(&self) -> Option<u8> {
+        let angle = self.rotate.unwrap_or(0).rem_euclid(360);
+        (angle % 90 == 0).then(|| u8::try_from(angle / 90).expect("less than 4"))
+    }
+
+    /// Whether its files have a place for the pixels per inch. A WebP has none.
+    fn states_density(&self) -> bool {
+        matches!(self.encoding, Encoding::Jpeg { .. })
     }
 
     fn name(&self, page: u32) -> Name {
@@ -220,7 +261,7 @@ pub fn is_made_here(preset: &Preset) -> bool {
 #[must_use]
 pub fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
     let is_halved = preset.sampling.as_deref().is_none_or(|it| it == "4:2:0");
-    let is_white = (preset.background.as_deref()).is_none_or(|it| it.eq_ignore_ascii_case("white"));
+    let is_background_known = preset.background.is_none() || preset.background().is_some();
     let is_jpeg = matches!(preset.encoding, Encoding::Jpeg { .. });
     if preset.transcoder == Transcoder::FfmpegImage {
         return frame::why_not_made_here(preset);
@@ -237,24 +278,28 @@ pub fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
         ),
         (preset.size().is_none(), "a picture without a box"),
         (
-            matches!(preset.shape, Shape::Fill | Shape::FitEnlarge),
-            "enlarging (minsize or scaleup)",
-        ),
-        (
-            matches!(preset.shape, Shape::Cut(cut) if !cut.is_of_the_box()),
-            "a crop that is not the box (x1, y1, cropwidth, cropheight, croplast)",
+            matches!(preset.shape, Shape::Cut(cut) if cut.is_before_scaling),
+            "a crop before scaling (croplast)",
         ),
         (
             preset.encoding == Encoding::Other,
-            "another format than WebP and JPEG",
+            "another format than WebP, JPEG, PNG and GIF",
         ),
         (is_jpeg && !is_halved, "a sampling-factor other than 4:2:0"),
         (preset.colour_space.is_some(), "a colorspace"),
-        (!is_white, "a background other than white"),
+        (
+            !is_background_known,
+            "a background of a name that is not known here (#rrggbb is)",
+        ),
         (preset.watermark, "a watermark"),
-        (preset.rotate.is_some(), "rotate"),
-        (preset.extent.is_some(), "an extent"),
-        (preset.dpi.is_some(), "dpi"),
+        (
+            preset.quarter_turns().is_none(),
+            "a rotate by another angle than right ones",
+        ),
+        (
+            preset.dpi.is_some() && matches!(preset.encoding, Encoding::Png | Encoding::Gif),
+            "dpi in a PNG or GIF",
+        ),
         (
             preset.time_offset.is_some() || preset.frame.is_some(),
             "a moment of a film (timeoffset or frame)",
@@ -300,16 +345,14 @@ mod tests {
     fn what_asks_for_more_than_is_done_here_is_not_made_here() {
         let made = image_presets();
         assert!(made.iter().all(is_made_here));
-        let changes: [fn(&mut Preset); 18] = [
+        let changes: [fn(&mut Preset); 15] = [
             |it| it.transcoder = Transcoder::Ffmpeg,
             |it| it.inputs = Inputs::All,
             |it| it.inputs = Inputs::Of(vec![RenderType::Audio]),
             |it| it.width = 0,
-            |it| it.shape = Shape::Fill,
-            |it| it.shape = Shape::FitEnlarge,
             |it| {
                 it.shape = Shape::Cut(Cut {
-                    x: 1,
+                    is_before_scaling: true,
                     ..Cut::CENTRE
                 })
             },
@@ -319,17 +362,10 @@ mod tests {
                 it.sampling = Some("4:4:4".to_owned());
             },
             |it| it.colour_space = Some("CMYK".to_owned()),
-            |it| it.background = Some("black".to_owned()),
+            |it| it.background = Some("burlywood".to_owned()),
             |it| it.watermark = true,
-            |it| it.rotate = Some(90),
-            |it| {
-                it.extent = Some(Extent {
-                    gravity: Gravity::Centre,
-                    width: 1,
-                    height: 1,
-                });
-            },
-            |it| it.dpi = Some(300),
+            |it| it.rotate = Some(45),
+            |it| (it.encoding, it.dpi) = (Encoding::Png, Some(300)),
             |it| it.time_offset = Some("0".to_owned()),
             |it| it.frame = Some("1".to_owned()),
             |it| {
@@ -344,8 +380,22 @@ mod tests {
             change(&mut preset);
             assert!(!is_made_here(&preset), "change {number}");
         }
-        let harmless: [fn(&mut Preset); 3] = [
+        let harmless: [fn(&mut Preset); 11] = [
             |it| it.background = Some("White".to_owned()),
+            |it| it.background = Some("black".to_owned()),
+            |it| it.shape = Shape::Fill,
+            |it| it.shape = Shape::FitEnlarge,
+            |it| it.encoding = Encoding::Png,
+            |it| it.encoding = Encoding::Gif,
+            |it| it.rotate = Some(-90),
+            |it| it.dpi = Some(300),
+            |it| {
+                it.extent = Some(Extent {
+                    gravity: Gravity::Centre,
+                    width: 1,
+                    height: 1,
+                });
+            },
             |it| it.sampling = Some("4:4:4".to_owned()),
             |it| drop(it.parameters.insert("bitrate".to_owned(), "64".to_owned())),
         ];

@@ -181,16 +181,6 @@ impl Cut {
         size: None,
         is_before_scaling: false,
     };
-
-    /// Whether exactly the box is kept, held to some side, corner or the middle.
-    #[must_use]
-    pub fn is_of_the_box(self) -> bool {
-        let Self { gravity, .. } = self;
-        self == Self {
-            gravity,
-            ..Self::CENTRE
-        }
-    }
 }
 
 /// A side, a corner or the middle of a picture.
@@ -318,8 +308,84 @@ pub enum Encoding {
         /// 1 to 100.
         quality: u8,
     },
+    /// PNG, which keeps transparency.
+    Png,
+    /// GIF of at most 256 colours, each pixel of which is opaque or not there at all.
+    Gif,
     /// A format that is not written here.
     Other,
+}
+
+/// What transparency is laid on, and what fills a canvas around a picture (`background`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Background {
+    /// Red, green and blue.
+    Colour([u8; 3]),
+    /// Nothing: transparency stays.
+    Transparent,
+}
+
+impl Background {
+    /// White, where nothing else is said.
+    pub const WHITE: Self = Self::Colour([255; 3]);
+
+    /// The background the converter calls so: a name that SVG and X11 agree on, `#rgb`, `#rrggbb`, `rgb(r,g,b)`, `none` or
+    /// `transparent`, in whatever case. `None` for another name, and for a colour that is half transparent.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        const NAMES: [(&str, u32); 20] = [
+            ("aqua", 0x00_ffff),
+            ("black", 0),
+            ("blue", 0x00_00ff),
+            ("cyan", 0x00_ffff),
+            ("fuchsia", 0xff_00ff),
+            ("green", 0x00_8000),
+            ("lime", 0x00_ff00),
+            ("magenta", 0xff_00ff),
+            ("maroon", 0x80_0000),
+            ("navy", 0x00_0080),
+            ("olive", 0x80_8000),
+            ("orange", 0xff_a500),
+            ("pink", 0xff_c0cb),
+            ("purple", 0x80_0080),
+            ("red", 0xff_0000),
+            ("silver", 0xc0_c0c0),
+            ("teal", 0x00_8080),
+            ("white", 0xff_ffff),
+            ("yellow", 0xff_ff00),
+            ("ivory", 0xff_fff0),
+        ];
+        let of_number = |number: u32| {
+            let [_, colour @ ..] = number.to_be_bytes();
+            Self::Colour(colour)
+        };
+        let word = word.trim().to_ascii_lowercase();
+        if matches!(&*word, "none" | "transparent") {
+            return Some(Self::Transparent);
+        }
+        if let Some(digits) = word.strip_prefix('#') {
+            // A sign is no digit.
+            let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let number = u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+            return match digits.len() {
+                3 => Some(Self::Colour(
+                    [8, 4, 0].map(|at| (number >> at & 15) as u8 * 17),
+                )),
+                6 => Some(of_number(number)),
+                _ => None,
+            };
+        }
+        if let Some(values) = word
+            .strip_prefix("rgb(")
+            .and_then(|it| it.strip_suffix(')'))
+        {
+            let values: Result<Vec<u8>, _> =
+                values.split(',').map(|it| it.trim().parse()).collect();
+            return values.ok()?.try_into().ok().map(Self::Colour);
+        }
+        let known = NAMES.into_iter().find(|(name, _)| *name == word);
+        known.map(|(_, number)| of_number(number))
+    }
 }
 
 /// What a rendition is made from (media spec 2.3).
@@ -329,4 +395,32 @@ pub enum Source {
     Original,
     /// The pixels of the 3000 px rendition, of a film those of its frame: smaller files derive from it.
     Large,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_background_is_a_colour_by_name_or_numbers_or_nothing_at_all() {
+        let colour = |r, g, b| Some(Background::Colour([r, g, b]));
+        for (word, background) in [
+            ("White", colour(255, 255, 255)),
+            ("green", colour(0, 128, 0)),
+            ("#1a2B3c", colour(0x1a, 0x2b, 0x3c)),
+            ("#f08", colour(0xff, 0, 0x88)),
+            ("rgb(1, 2,3)", colour(1, 2, 3)),
+            (" none ", Some(Background::Transparent)),
+            ("transparent", Some(Background::Transparent)),
+            // X11 and SVG, and one release of the converter and another, have different ones.
+            ("gray", None),
+            ("#ff000080", None),
+            ("#+12", None),
+            ("rgb(1,2)", None),
+            ("rgb(1,2,300)", None),
+            ("", None),
+        ] {
+            assert_eq!(Background::from_word(word), background, "{word}");
+        }
+    }
 }

@@ -276,6 +276,8 @@ impl<'a> Lookup<'a> {
         Ok(match self.extension().as_str() {
             "webp" => Encoding::WebP { quality, method },
             "jpg" | "jpeg" => Encoding::Jpeg { quality },
+            "png" => Encoding::Png,
+            "gif" => Encoding::Gif,
             _ => Encoding::Other,
         })
     }

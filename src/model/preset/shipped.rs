@@ -340,6 +340,8 @@ mod tests {
         match preset.encoding {
             Encoding::WebP { quality, method } => words.push(format!("webp{quality}/{method}")),
             Encoding::Jpeg { quality } => words.push(format!("jpeg{quality}")),
+            Encoding::Png => words.push("png".to_owned()),
+            Encoding::Gif => words.push("gif".to_owned()),
             Encoding::Other => {}
         }
         for (is_set, word) in [

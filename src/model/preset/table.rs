@@ -31,7 +31,8 @@ pub struct PresetTable {
 struct Made {
     of: RenderType,
     renditions: Vec<Preset>,
-    large: Option<PresetId>,
+    /// What writes the file that the smaller ones derive from.
+    large: Option<Preset>,
 }
 
 impl PresetTable {
@@ -44,7 +45,8 @@ impl PresetTable {
         let made = MADE_TYPES.map(|of| Made::of(&presets, of));
         for preset in &mut presets {
             let first = made.iter().find(|made| preset.inputs.names(made.of));
-            preset.source = source(preset, first.and_then(|made| made.large.as_ref()));
+            let large = first.and_then(|made| made.large.as_ref());
+            preset.source = source(preset, large.map(|large| &large.id));
         }
         Self {
             presets,
@@ -127,13 +129,19 @@ impl PresetTable {
             let pictures = [Transcoder::ImageMagick, Transcoder::FfmpegImage];
             pictures.contains(&preset.transcoder)
         };
+        let why = |preset: &Preset| {
+            let is_derived =
+                || (self.made.iter()).any(|made| made.lacks_large_of(&self.presets, preset));
+            let derived = "a picture that another one derives from, which is not made here";
+            why_not_made_here(preset).or_else(|| is_derived().then_some(derived))
+        };
         let pictures = self.presets.iter().filter(is_run).filter(is_picture);
-        pictures.filter_map(|preset| Some((preset, why_not_made_here(preset)?)))
+        pictures.filter_map(move |preset| Some((preset, why(preset)?)))
     }
 
     /// The preset of the file that the smaller ones of an original of this format derive from, if there is one.
     #[must_use]
-    pub fn large(&self, format: Option<&str>) -> Option<&PresetId> {
+    pub fn large(&self, format: Option<&str>) -> Option<&Preset> {
         self.made_of(format).large.as_ref()
     }
 
@@ -183,24 +191,42 @@ fn for_import(presets: &[Preset], render_type: RenderType) -> Vec<&Preset> {
 impl Made {
     fn of(presets: &[Preset], of: RenderType) -> Self {
         let run = for_import(presets, of);
-        let large = large_preset(&run, of).map(|preset| preset.id.clone());
+        let large = large_preset(&run, of).map(|preset| &preset.id);
         let mut names = HashSet::new();
         let is_plain = |name: &str| !name.contains('/') && MediaPath::new(name).is_ok();
         let made = run.iter().filter(|preset| is_made_here(preset));
         let made = made.flat_map(|preset| match preset.transcoder {
             Transcoder::FfmpegImage => frames(preset, &run),
             _ => vec![Preset {
-                source: source(preset, large.as_ref()),
+                source: source(preset, large),
                 ..Preset::clone(preset)
             }],
         });
+        // One moment of a film is decoded for all of them.
+        let moment = large_preset(&run, of).and_then(Preset::moment);
+        let is_frame = |preset: &Preset| preset.transcoder == Transcoder::FfmpegImage;
+        let made = made.filter(|preset| !is_frame(preset) || preset.moment() == moment);
         let made = made.filter(|preset| is_plain(&preset.file_name));
-        let renditions = made.filter(|preset| names.insert(preset.file_name.clone()));
+        let mut renditions: Vec<_> = made
+            .filter(|preset| names.insert(preset.file_name.clone()))
+            .collect();
+        let large = renditions.iter().find(|preset| Some(&preset.id) == large);
+        let large = large.cloned();
+        // Nobody here knows what one looks like that derives from a picture which is not made here.
+        renditions.retain(|preset| preset.source == Source::Original || large.is_some());
         Self {
             of,
-            renditions: renditions.collect(),
+            renditions,
             large,
         }
+    }
+
+    /// Whether a preset runs on originals of this type, and derives from a picture of which this node knows no way.
+    fn lacks_large_of(&self, presets: &[Preset], preset: &Preset) -> bool {
+        let run = for_import(presets, self.of);
+        let large = large_preset(&run, self.of).map(|preset| &preset.id);
+        let runs = run.iter().any(|it| it.id == preset.id);
+        self.large.is_none() && runs && source(preset, large) == Source::Large
     }
 }
 
@@ -240,13 +266,27 @@ mod tests {
             assert_eq!(PresetTable::shipped(set).left_to_others().count(), 0);
         }
         let mut presets = super::super::image_presets();
-        presets[2].rotate = Some(90);
-        presets[3].rotate = Some(90);
+        presets[2].rotate = Some(45);
+        presets[3].rotate = Some(45);
         presets[3].on_import = false;
-        let table = PresetTable::new(presets);
-        let left = table.left_to_others();
-        let left: Vec<_> = left.map(|(it, why)| (it.id.as_str(), why)).collect();
-        assert_eq!(left, [("webpmediumimage", "rotate")]);
+        let turned = "a rotate by another angle than right ones";
+        let left = |presets: &[Preset]| {
+            let table = PresetTable::new(presets.to_vec());
+            let left = table.left_to_others();
+            left.map(|(it, why)| (it.id.to_string(), why))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(left(&presets), [("webpmediumimage".to_owned(), turned)]);
+        // Nor is what derives from one of them.
+        presets[0].rotate = Some(45);
+        presets[2].rotate = None;
+        let left = left(&presets);
+        assert_eq!(left[0], ("webplargeimage".to_owned(), turned));
+        let derived = left[1..]
+            .iter()
+            .filter(|(_, why)| why.contains("derives from"));
+        assert_eq!(derived.count(), 3);
+        assert!(PresetTable::new(presets).renditions(None).is_empty());
     }
 
     #[test]
@@ -411,7 +451,10 @@ mod tests {
             ("mov", "webppreviewffmpegthumb"),
         ] {
             let renditions = table.renditions(Some(format));
-            assert_eq!(table.large(Some(format)).map(PresetId::as_str), Some(large));
+            assert_eq!(
+                table.large(Some(format)).map(|it| it.id.as_str()),
+                Some(large)
+            );
             let of_original = renditions.iter().filter(|it| it.source == Source::Original);
             let names: Vec<_> = of_original.map(|it| it.id.as_str()).collect();
             assert_eq!(names[0], large);
@@ -434,7 +477,7 @@ mod tests {
         assert_eq!(table.large(None), None);
         let jpg = PresetTable::shipped(Shipped::Jpg);
         assert_eq!(
-            jpg.large(Some("gif")).map(PresetId::as_str),
+            jpg.large(Some("gif")).map(|it| it.id.as_str()),
             Some("largeimage")
         );
     }

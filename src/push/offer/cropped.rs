@@ -97,7 +97,7 @@ fn deciding(push: &Push, format: Option<&str>, drawn: &Drawn, name: &str) -> Opt
             .presets
             .large(format)
             .filter(|_| preset.source == Source::Large);
-        large.and_then(|large| drawn.get(large))
+        large.and_then(|large| drawn.get(&large.id))
     };
     drawn.get(&preset.id).or_else(inherited).copied()
 }

@@ -1,6 +1,6 @@
 //! The layers of files: rows here against what is listed there, each row against the disk, and the disk against the rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::listing::Listed;
 use super::report::{Findings, Kind, Layer, LayerReport};
@@ -9,7 +9,7 @@ use super::tree::Tree;
 use super::{Depth, Error, PAGE, Verify, disk};
 use crate::catalogue::{FileRow, SpooledFile, StoredRecord};
 use crate::config::Generated;
-use crate::model::{FileKind, ListedFile, MediaFile, MediaPath, Module, RecordKey};
+use crate::model::{AssetId, FileKind, ListedFile, MediaFile, MediaPath, Module, RecordKey};
 use crate::monitor::Counter;
 use crate::protocol;
 use crate::reconcile::diff::{Side, merge};
@@ -111,6 +111,7 @@ async fn compare_stretch(
     let shared = Shared::of(verify, kind, listed, &sides).await?;
     let owners = owners(verify, &sides).await?;
     let partial = partial(listed, &sides).await?;
+    let cropped = cropped(verify, &sides).await?;
     for side in sides {
         if is_left_out(verify, kind, &side, &owners) {
             layer.left_out += 1;
@@ -145,7 +146,13 @@ async fn compare_stretch(
             }
             Side::Both(row, listed) => {
                 let verdict = on_disk.get(row.file.place()).map_or_else(
-                    || on_both(&row.file, &listed, depth),
+                    || match on_both(&row.file, &listed, depth) {
+                        // A crop that its author lost, drawn again here.
+                        Verdict::Is(..) if is_redrawn(&row.file, &listed, &cropped) => {
+                            Verdict::Explained
+                        }
+                        verdict => verdict,
+                    },
                     |trouble| Verdict::Is(Kind::Missing, trouble.clone()),
                 );
                 (row.file.path.to_string(), verdict)
@@ -216,6 +223,27 @@ impl Shared {
         let of_name = self.there.get(file.path.as_str());
         of_name.is_some_and(|listed| (listed.iter()).any(|listed| listed.file.has_content_of(file)))
     }
+}
+
+/// Assets of which both sides have a rendition, ours made here, and on whose pictures crops are drawn.
+async fn cropped(
+    verify: &Verify<'_>,
+    sides: &[Side<FileRow, SpooledFile>],
+) -> Result<HashSet<AssetId>, Error> {
+    let ours = sides.iter().filter_map(|side| match side {
+        Side::Both(row, listed) if row.file.was_made_after(&listed.file) => Some(&row.file),
+        _ => None,
+    });
+    let assets: BTreeSet<_> = ours.map(|file| file.asset.as_str()).collect();
+    let assets: Vec<_> = assets.into_iter().collect();
+    let crops = verify.catalogue.crops_of(&assets).await?.into_iter();
+    Ok(crops.map(|crop| crop.row.asset).collect())
+}
+
+fn is_redrawn(file: &MediaFile, listed: &SpooledFile, cropped: &HashSet<AssetId>) -> bool {
+    file.kind == FileKind::Generated
+        && file.was_made_after(&listed.file)
+        && cropped.contains(&file.asset)
 }
 
 enum Verdict {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+
+use emsync::model::FileKind;
 
 use super::documents::{import, is_like, names, node, opened};
 use super::{Fake, assert_counts, changed, renditions, states};
@@ -148,5 +151,72 @@ fn the_real_program_shows_the_first_frame_of_real_films() {
             let pixel = frame.get_pixel(x, 540);
             assert!(is_like(pixel, colour), "{name} at {x}: {pixel:?}");
         }
+    }
+}
+
+/// A film and sound of this many seconds, where something on PATH writes them.
+fn write(folder: &Path, seconds: &str) -> bool {
+    let film = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=s=96x48:r=5",
+        "-t",
+        seconds,
+        "-c:v",
+        "mpeg4",
+        "film.mkv",
+    ];
+    let sound = ["-f", "lavfi", "-i", "sine", "-t", seconds, "sound.wav"];
+    [&film[..], &sound].into_iter().all(|arguments| {
+        let mut ffmpeg = Command::new("ffmpeg");
+        let ffmpeg = ffmpeg.args(["-nostdin", "-loglevel", "error", "-y"]);
+        let ended = ffmpeg.args(arguments).current_dir(folder).output();
+        ended.is_ok_and(|it| it.status.success())
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "what was not tested is said aloud")]
+#[test]
+fn the_real_program_makes_what_is_no_picture_with_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    if !write(&folder, "0.4") {
+        eprintln!("not tried: nothing on PATH writes films and sound");
+        return;
+    }
+    let master = node(dir.path(), "m", "vips = false");
+    // Sound by EMDB's own presets, a film that every browser plays where one says so.
+    let file = master.dir().join("emsync.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let preset = "[[preset]]\nid = \"previewffmpeg\"\non_import = true\n";
+    fs::write(&file, format!("{text}\n{preset}")).unwrap();
+    let import = || {
+        master
+            .run(&["import", folder.to_str().unwrap(), "--no-thumbs"])
+            .well()
+    };
+    let rebuild = |args: &[&str]| {
+        let presets = ["--preset", "previewffmpeg", "--preset", "mp3audio"];
+        let args = [&["thumbs", "rebuild", "--json"], &presets[..], args].concat();
+        master.run(&args).well()
+    };
+    import();
+    assert_counts(&rebuild(&["-n"]), &[("selected", 2), ("rebuilt", 0)]);
+    assert_counts(&rebuild(&[]), &[("selected", 2), ("rebuilt", 2)]);
+    assert_eq!(names(&master, "sound.wav"), ["audio.mp3"]);
+    assert_eq!(names(&master, "film.mkv"), ["video.mp4"]);
+    let files = master.files();
+    assert_counts(&rebuild(&[]), &[("selected", 0), ("rebuilt", 0)]);
+    assert_eq!(master.files(), files, "what is current is left alone");
+    // Of another content they are made again.
+    assert!(write(&folder, "0.8"));
+    import();
+    assert_counts(&rebuild(&[]), &[("selected", 2), ("rebuilt", 2)]);
+    let generated = |(kind, _): &&(FileKind, String)| *kind == FileKind::Generated;
+    let (before, after) = (files, master.files());
+    for name in after.keys().filter(generated) {
+        assert_ne!(after[name], before[name], "{name:?}");
     }
 }
