@@ -139,7 +139,11 @@ impl Edge {
         let keeper = room.map(|room| Arc::new(Keeper::new(node, room, Arc::clone(&self.0.reads))));
         let node = hurried(node, self.0.patience);
         *self.0.node.write().unwrap_or_else(PoisonError::into_inner) = node;
-        *self.0.keeper.write().unwrap_or_else(PoisonError::into_inner) = keeper;
+        *self
+            .0
+            .keeper
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = keeper;
         self.0.flights.forget_failures();
     }
 
