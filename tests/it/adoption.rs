@@ -1,6 +1,6 @@
 //! What is on disk already is never fetched: files put there by hand, moves, twins.
 //!
-//! `EMSYNC_RENAMED=10000` renames a bigger tree than the 1,000 files of the normal run.
+//! `EMSYNC_RENAMED=10000` renames a bigger tree than the 700 files of the normal run.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -107,7 +107,7 @@ async fn what_is_adopted_is_given_the_right_time_and_what_is_wrong_is_fetched() 
 
 #[test]
 fn a_renamed_tree_is_moved_and_not_fetched() {
-    let count: u64 = std::env::var("EMSYNC_RENAMED").map_or(1_000, |text| text.parse().unwrap());
+    let count: u64 = std::env::var("EMSYNC_RENAMED").map_or(700, |text| text.parse().unwrap());
     let place = Place::new();
     let files: Vec<(String, Vec<u8>)> = (0..count)
         .map(|n| (format!("Old/{}/f{n}.bin", n % 50), noise(n, 40)))

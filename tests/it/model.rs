@@ -30,7 +30,7 @@ use reference::Reference;
 use world::World;
 
 /// Sequences against each kind of master when nothing else is said.
-const SEQUENCES: u64 = 30;
+const SEQUENCES: u64 = 24;
 /// Sequences that run side by side.
 const AT_ONCE: usize = 3;
 /// Reruns that making a sequence smaller may cost.
