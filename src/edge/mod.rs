@@ -119,25 +119,25 @@ impl Edge {
         let mut batch = node.catalogue.batch().await?;
         batch.take_back_readers_leases().await?;
         batch.commit().await?;
+        let node = hurried(node, patience);
         let reads = Arc::default();
-        let keeper = room.map(|room| Keeper::new(node, room, Arc::clone(&reads)));
         Ok(Self(Arc::new(Inner {
             turns: Semaphore::new(AT_ONCE.min(node.config.limits.transfers)),
-            node: RwLock::new(hurried(node, patience)),
+            keeper: RwLock::new(keeper_of(&node, room, &reads)),
+            node: RwLock::new(node),
             shutdown: shutdown.clone(),
             flights: Flights::default(),
             upstreams: Mutex::default(),
             tasks: TaskTracker::new(),
             reads,
-            keeper: RwLock::new(keeper.map(Arc::new)),
             patience,
         })))
     }
 
     /// Goes by another configuration of the node from now on, and keeps as much.
     pub fn follow(&self, node: &Node, room: Option<Room>) {
-        let keeper = room.map(|room| Arc::new(Keeper::new(node, room, Arc::clone(&self.0.reads))));
         let node = hurried(node, self.0.patience);
+        let keeper = keeper_of(&node, room, &self.0.reads);
         *self.0.node.write().unwrap_or_else(PoisonError::into_inner) = node;
         *self
             .0
@@ -246,6 +246,11 @@ fn hurried(node: &Node, patience: Patience) -> Arc<Node> {
     config.limits.timeout = config.limits.timeout.min(patience.silence);
     node.config = config.into();
     Arc::new(node)
+}
+
+/// Who makes room on a node, where there is too little for all of its files.
+fn keeper_of(node: &Node, room: Option<Room>, reads: &Arc<Reads>) -> Option<Arc<Keeper>> {
+    room.map(|room| Arc::new(Keeper::new(node, room, Arc::clone(reads))))
 }
 
 fn name(kind: FileKind, path: &MediaPath, asset: Option<&AssetId>) -> Name {
