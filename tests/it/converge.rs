@@ -8,7 +8,7 @@
 //! log. A third pass, in one world of three, moves nothing. In some worlds somebody means harm ([`hostile`]).
 //!
 //! A sequence that fails is made smaller and printed with the command that runs it again. `EMSYNC_SEEDS=20000` runs that many,
-//! `EMSYNC_SEED=7` only that one, and with `EMSYNC_SURVEY=1` all that fail are named, as they are; else so many as a minute allows, and [`AT_LEAST`] in any case.
+//! `EMSYNC_SEED=7` only that one, which it prints, and with `EMSYNC_SURVEY=1` all that fail are named, as they are; else so many as a minute allows, and [`AT_LEAST`] in any case.
 
 mod edits;
 mod foreign;
@@ -64,7 +64,7 @@ async fn run(layout: Layout, ops: &[Op]) -> Result<(), String> {
 async fn quiet(world: &mut World) -> Result<(), String> {
     for node in 0..world.layout.nodes {
         world.tick();
-        world.import(node).await?;
+        world.take_in(node).await?;
     }
     for number in 1..=2 {
         let passed = pass(world).await;
@@ -180,6 +180,8 @@ struct Seeds {
     first: u64,
     /// How many, if that is said.
     count: Option<u64>,
+    /// Whether it is one that somebody wants to look at.
+    is_one: bool,
     began: Instant,
     taken: AtomicU64,
 }
@@ -190,6 +192,7 @@ impl Seeds {
         Self {
             first: only.unwrap_or(1),
             count: only.map(|_| 1).or(number("EMSYNC_SEEDS")),
+            is_one: only.is_some(),
             began: Instant::now(),
             taken: AtomicU64::new(0),
         }
@@ -220,6 +223,9 @@ fn run_seeds(seeds: &Seeds, ran: &Sender<Ran>) {
         .map(|seed| async move {
             let layout = Layout::of(seed);
             let ops = sequence(seed, layout.nodes);
+            if seeds.is_one {
+                say(&format!("{layout:?}\n{ops:?}"));
+            }
             let result = run(layout, &ops).await;
             let operations = ops.len();
             Ran {
