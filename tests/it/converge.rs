@@ -7,8 +7,9 @@
 //! records, originals, renditions and deletes; the content of every original ever made; every edit and every delete that lost in a
 //! log. A third pass, in one world of three, moves nothing. In some worlds somebody means harm ([`hostile`]).
 //!
-//! A sequence that fails is made smaller and printed with the command that runs it again. `EMSYNC_SEEDS=20000` runs that many,
-//! `EMSYNC_SEED=7` only that one, which it prints, and with `EMSYNC_SURVEY=1` all that fail are named, as they are; else so many as a minute allows, and [`AT_LEAST`] in any case.
+//! A sequence that fails is made smaller and printed with the command that runs it again. `EMSYNC_SEEDS=20000` runs that many seeds,
+//! `EMSYNC_SEED=7` only that one, which it prints, and both together so many from that one on; with neither, as many as a minute
+//! allows, and [`AT_LEAST`] in any case. With `EMSYNC_SURVEY=1` all that fail are named, as they are.
 
 mod edits;
 mod foreign;
@@ -191,8 +192,8 @@ impl Seeds {
         let only = number("EMSYNC_SEED");
         Self {
             first: only.unwrap_or(1),
-            count: only.map(|_| 1).or(number("EMSYNC_SEEDS")),
-            is_one: only.is_some(),
+            count: number("EMSYNC_SEEDS").or(only.map(|_| 1)),
+            is_one: only.is_some() && number("EMSYNC_SEEDS").is_none(),
             began: Instant::now(),
             taken: AtomicU64::new(0),
         }
