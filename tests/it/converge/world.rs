@@ -80,8 +80,8 @@ impl Layout {
         };
         let mut offsets_ms: Vec<i64> = (0..nodes).map(|_| offset(&mut chance)).collect();
         if let Some(emdb) = emdb {
-            // An EMDB keeps an edit of a replaced version against everybody for as long as its date is ahead (row 9), and the owner,
-            // who alone could end that, may never meet the edit. So beside an EMDB ours go alike, and it by a clock of its own.
+            // An EMDB keeps an edit of a replaced version against everybody for as long as its date is ahead (row 9): with clocks that
+            // are minutes apart nearly every edit that crosses another one. So beside an EMDB ours go alike, and it by a clock of its own.
             let (ours, its) = (offsets_ms[(emdb + 1) % nodes], offsets_ms[emdb]);
             offsets_ms.fill(ours);
             offsets_ms[emdb] = its;
