@@ -113,6 +113,24 @@ impl Asset {
             exact: false,
         })
     }
+
+    /// An original as an EMDB lists it from its disk, with what the record says of that very file.
+    ///
+    /// A file that was pushed to an EMDB has the date of its arrival there (wire spec 8.1), so listing and record may differ in
+    /// nothing but the date. Were each to be followed in its turn, the file would be fetched again for ever: the record decides.
+    /// A listing with a digest, an emsync node's, needs no such help.
+    #[must_use]
+    pub fn as_stated(&self, mut listed: ListedFile) -> ListedFile {
+        let stated = (self.stated_original())
+            .filter(|stated| stated.path == listed.path && stated.size == listed.size);
+        if let Some(stated) = stated.filter(|_| listed.kind == FileKind::Original) {
+            listed.md5 = listed.md5.or(stated.md5);
+            if listed.sha256.is_none() {
+                listed.modified = stated.modified.or(listed.modified);
+            }
+        }
+        listed
+    }
 }
 
 /// A file a peer says it has.

@@ -115,7 +115,8 @@ async fn take_chunk(
             originals: None,
             generated: None,
         };
-        entry.originals = Some(entry.usable(&uploaded.files, &mut planned.bad));
+        let files = entry.usable(&uploaded.files, &mut planned.bad).into_iter();
+        entry.originals = Some(files.map(|file| asset.as_stated(file)).collect());
         entries.push(entry);
     }
     plan_entries(pull, Some(listing.started_at), &entries, &mut planned).await?;
