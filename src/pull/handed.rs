@@ -18,7 +18,7 @@ use crate::catalogue::{Job, StoredRecord};
 use crate::model::job::{FetchJob, Work};
 use crate::model::{Asset, ListedFile, Record, RecordKey, Timestamp};
 use crate::protocol::record::{self, BadRecord};
-use crate::protocol::{ChangesPage, UploadsPage, conflict};
+use crate::protocol::{ChangesPage, UploadedAsset, UploadsPage, conflict};
 
 /// Takes a page of changes: rows and wishes commit together. Records dated later than any honest clock can be are set aside.
 ///
@@ -64,13 +64,15 @@ fn why_refused(record: &Record, latest: Timestamp) -> Option<String> {
     ))
 }
 
-/// Plans the originals that are on offer.
+/// Plans the originals that are on offer; answers with the assets that are offered before their records came.
 ///
-/// Of an asset that is not here nothing is taken: its record comes first.
+/// Of an asset that is not here nothing is taken: its record comes first. EMDB asks for both in runs of their own, so that what is
+/// uploaded there in between is offered too early, and offered once only, unless it hears that this offer came to nothing
+/// (wire spec 8.2, 3).
 ///
 /// # Errors
 /// [`Error`].
-pub async fn take_offer(pull: &Pull, offer: &UploadsPage) -> Result<(), Error> {
+pub async fn take_offer(pull: &Pull, offer: &UploadsPage) -> Result<Vec<String>, Error> {
     let keys: Vec<RecordKey> = (offer.assets.iter())
         .filter_map(|offered| RecordKey::new("asset", offered.id.as_str()).ok())
         .collect();
@@ -85,14 +87,12 @@ pub async fn take_offer(pull: &Pull, offer: &UploadsPage) -> Result<(), Error> {
         })
         .collect();
     let mut planned = Planned::default();
-    let mut entries = Vec::new();
+    let (mut entries, mut early) = (Vec::new(), Vec::new());
     for offered in &offer.assets {
         let Some((asset, stored)) = assets.get(offered.id.as_str()) else {
-            tracing::debug!(
-                peer = pull.peer.name(),
-                asset = offered.id,
-                "offered, but not known"
-            );
+            if is_early(pull, &known, offered).await? {
+                early.push(offered.id.clone());
+            }
             continue;
         };
         let Some(authority) = authority(pull, id, &stored.record, &stored.origin) else {
@@ -108,7 +108,8 @@ pub async fn take_offer(pull: &Pull, offer: &UploadsPage) -> Result<(), Error> {
         entry.originals = Some(
             files
                 .into_iter()
-                .filter_map(|file| worth(asset, file))
+                .filter(is_there)
+                .map(|file| asset.as_stated(file))
                 .collect(),
         );
         entries.push(entry);
@@ -119,24 +120,32 @@ pub async fn take_offer(pull: &Pull, offer: &UploadsPage) -> Result<(), Error> {
         .write(pull, &mut batch, pull.seams.clock.now())
         .await?;
     batch.commit().await?;
-    Ok(())
+    Ok(early)
+}
+
+/// Whether an asset that is no live one here is offered before its record came: it was neither deleted nor set aside, and has a file.
+/// A file with a digest comes from an emsync node, which offers along with its records and remembers for itself what was not asked for.
+async fn is_early(
+    pull: &Pull,
+    known: &HashMap<RecordKey, StoredRecord>,
+    offered: &UploadedAsset,
+) -> Result<bool, Error> {
+    let Ok(key) = RecordKey::new("asset", offered.id.as_str()) else {
+        return Ok(false);
+    };
+    let mut files = offered.files.iter().flatten();
+    if known.contains_key(&key) || !files.any(|file| is_there(file) && file.sha256.is_none()) {
+        return Ok(false);
+    }
+    let (peer, subject) = (pull.peer.name(), format!("record:{key}"));
+    let set_aside = pull.catalogue.asset_of_job(peer, &subject).await?;
+    Ok(set_aside.is_none())
 }
 
 /// Whether an offered file is one that its sender has: of no bytes and no digest is what EMDB does not have (H-36).
 #[must_use]
 pub fn is_there(file: &ListedFile) -> bool {
     file.size != Some(0) || file.sha256.is_some()
-}
-
-/// An offered file with what the record says of its content.
-fn worth(asset: &Asset, mut file: ListedFile) -> Option<ListedFile> {
-    if !is_there(&file) {
-        return None;
-    }
-    let stated = (asset.stated_original())
-        .filter(|stated| stated.path == file.path && stated.size == file.size);
-    file.md5 = file.md5.or(stated.and_then(|stated| stated.md5));
-    Some(file)
 }
 
 /// The open wishes for files of these assets: what is to be asked for once [`bring_ours`] is done.

@@ -35,6 +35,19 @@ pub enum Error {
         /// What it says.
         said: NodeId,
     },
+    /// Originals are offered of assets that are not known here, so that the offer has to come again.
+    #[error(
+        "{sender} offers originals of {assets} assets whose records are not here yet, {first} among them: they are taken once it has \
+         pushed those records, or once this node has pulled them"
+    )]
+    Early {
+        /// The sender.
+        sender: String,
+        /// How many assets.
+        assets: usize,
+        /// One of them.
+        first: String,
+    },
     /// A form that cannot be used.
     #[error("the form {reason}")]
     Form {
@@ -71,7 +84,7 @@ impl Error {
         match self {
             Self::Pull(error) => error.class(),
             Self::Deletes(error) => error.class(),
-            Self::Closed => Class::Transient,
+            Self::Closed | Self::Early { .. } => Class::Transient,
             Self::Message(_)
             | Self::Ourselves { .. }
             | Self::WrongNode { .. }

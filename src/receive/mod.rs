@@ -127,7 +127,7 @@ impl Inbox {
     /// Takes an offer of originals; answers with the reply, which names those that are wanted.
     ///
     /// # Errors
-    /// As [`changes`](Self::changes).
+    /// As [`changes`](Self::changes), and [`Error::Early`].
     pub async fn offer(&self, name: &str, body: landing::Brought) -> Result<Vec<u8>, Error> {
         let _room = self.pages.acquire().await.map_err(|_| Error::Closed)?;
         let offer = uploads::parse(&body.into_bytes().await?)?;
@@ -138,7 +138,20 @@ impl Inbox {
         }
         let turn = sender.turn.lock().await;
         let items = sender.items()?;
-        handed::take_offer(&sender.pull, &offer).await?;
+        let early = handed::take_offer(&sender.pull, &offer).await?;
+        if let Some(first) = early.first() {
+            tracing::warn!(
+                sender = name,
+                assets = early.len(),
+                asset = first,
+                "originals were offered before their records, and are to be offered again"
+            );
+            return Err(Error::Early {
+                sender: name.to_owned(),
+                assets: early.len(),
+                first: first.clone(),
+            });
+        }
         let assets: Vec<&str> = offer.assets.iter().map(|asset| asset.id.as_str()).collect();
         let wanted = handed::wanted(&sender.pull, &assets).await?;
         handed::bring_ours(&sender.pull, wanted, &items).await?;

@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde_json::{Value, json};
 
+use crate::support::captured::Captured;
 use crate::support::emdb::asset_members;
 use crate::support::master::Master;
 use crate::support::node::use_one_tls_provider;
@@ -78,6 +79,7 @@ impl<'a> Sender<'a> {
             .post(endpoint, "application/json", offer.to_string().into())
             .await;
         assert_eq!(status, StatusCode::OK, "{text}");
+        assert!(!text.contains("error"), "{text}");
         wanted(&text, "results", "path")
     }
 
@@ -242,6 +244,40 @@ async fn an_original_of_no_bytes_is_not_asked_for() {
     let page = generated("b2", "b.jpg", "image200x200.webp", 0);
     assert!(sender.changes(&records, page).await.is_empty());
     assert_eq!(sender.offer(offered("b1", "a.jpg", 5)).await.len(), 1);
+    master.end().await;
+}
+
+/// EMDB pushes records and originals in runs of their own, and offers an original once unless it hears `error` (wire spec 8.2, 3).
+#[tokio::test]
+async fn an_offer_that_comes_before_its_record_is_to_come_again() {
+    const ID: &str = "AaIGy_ld5CAMFoh-hnKt";
+    const PATH: &str = "FromB/owned-by-b.jpg";
+    let master = Master::new(1_000).await;
+    let sender = Sender::new(&master);
+    let offer = Captured::read("c13-push-receiveoriginalschanges").body;
+    let answer = async || {
+        let endpoint = "cluster/receive/receiveoriginalschanges.json";
+        let (status, text) = sender
+            .post(endpoint, "application/json", offer.clone())
+            .await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    assert_eq!(answer().await, json!({ "response": { "status": "error" } }));
+    sender.changes(&[asset(ID, PATH, 21_416)], json!([])).await;
+    let wanted = answer().await;
+    assert_eq!(wanted["response"]["status"], "ok");
+    let path = format!("/WEB-INF/data/finder/catalog/originals/{PATH}");
+    assert_eq!(wanted["results"][0]["path"], path);
+    // A record that is set aside or deleted holds nobody up.
+    let mut bad = asset("b2", "b.jpg", 5);
+    bad["source"]["emrecordstatus"]["mastereditclusterid"] = Value::Null;
+    let mut gone = asset("b3", "c.jpg", 5);
+    gone["source"]["emrecordstatus"]["recorddeleted"] = json!(true);
+    sender.changes(&[bad, gone], json!([])).await;
+    for (id, path) in [("b2", "b.jpg"), ("b3", "c.jpg")] {
+        assert!(sender.offer(offered(id, path, 5)).await.is_empty(), "{id}");
+    }
     master.end().await;
 }
 

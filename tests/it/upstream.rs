@@ -394,6 +394,16 @@ async fn emdb_pushes_what_it_has_and_then_what_changed() {
         assert_eq!(*mtime, offered, "{kind:?}");
     }
 
+    // Uploaded there between its two runs, an original is offered before its record is pushed, and for the last time if that is well.
+    assert_eq!(client.data().await.error, None);
+    let soon = emdb.now().as_millis() + 2_000;
+    people.upload("e4", "Theirs/four.bin", vec![5; 700], soon);
+    let early = client.originals().await.error.unwrap();
+    assert_eq!(early, "originals refused: Some(\"error\")");
+    let [data, originals] = pushed(&client).await;
+    assert_eq!((data.uploaded.len(), originals.uploaded.len()), (1, 1));
+    world.assert_equal().await;
+
     // The file is newer than the last run, or EMDB would not offer it (H-13).
     let later = emdb.now().as_millis() + 2_000;
     people.upload("e1", "Theirs/one.bin", vec![4; 6_000], later);
