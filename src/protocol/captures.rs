@@ -24,7 +24,7 @@ pub(super) fn request_path(name: &str) -> String {
 }
 
 /// The body of the request.
-pub(super) fn request_body(name: &str) -> String {
+pub(crate) fn request_body(name: &str) -> String {
     let exchange = exchange(name);
     let (request, _) = exchange.split_once("\nHTTP/1.1 ").unwrap();
     let (_, body) = request.split_once("\n\n").unwrap();

@@ -31,6 +31,25 @@ pub(super) fn field<'a>(form: &'a str, name: &str) -> Option<Cow<'a, str>> {
     })
 }
 
+/// The members of a JSON object as a form, where they are text, numbers or truth values; EMDB takes its parameters from such a body
+/// as well (wire spec 3.1). `None` for anything but an object.
+pub fn of_json(body: &[u8]) -> Option<String> {
+    let Ok(serde_json::Value::Object(members)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    let mut form = String::new();
+    for (name, member) in &members {
+        match member {
+            serde_json::Value::String(text) => push(&mut form, name, text),
+            serde_json::Value::Number(_) | serde_json::Value::Bool(_) => {
+                push(&mut form, name, &member.to_string());
+            }
+            _ => {}
+        }
+    }
+    Some(form)
+}
+
 fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains(['+', '%']) {
         return Cow::Borrowed(text);

@@ -13,7 +13,7 @@ pub mod crop;
 pub mod digests;
 mod envelope;
 pub mod error;
-mod form;
+pub mod form;
 pub mod getkey;
 pub mod lenient;
 pub mod listed;

@@ -11,7 +11,10 @@ use axum::http::{HeaderMap, Method};
 use futures_util::StreamExt as _;
 
 use super::error::Error;
+use crate::protocol::form;
 
+/// The type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 /// Longest body.
 pub(super) const BODY_BYTES: usize = 64 * 1024;
 /// How much of a longer one is still taken in and thrown away, so that the client is done sending and reads the reply.
@@ -27,6 +30,7 @@ pub(super) struct Asked {
     pub(super) headers: HeaderMap,
     pub(super) query: String,
     pub(super) body: Vec<u8>,
+    form: Option<String>,
 }
 
 impl Asked {
@@ -36,10 +40,9 @@ impl Asked {
         let whole = tokio::time::timeout(BODY_WAIT, read(body));
         let body = whole.await.map_err(|_| Error::Slow)??;
         Ok(Self {
-            method: parts.method,
-            headers: parts.headers,
-            query: parts.uri.query().unwrap_or_default().to_owned(),
+            form: form_of(&parts.headers, &body),
             body,
+            ..Self::without_body(parts)
         })
     }
 
@@ -50,6 +53,7 @@ impl Asked {
             headers: parts.headers,
             query: parts.uri.query().unwrap_or_default().to_owned(),
             body: Vec::new(),
+            form: None,
         }
     }
 
@@ -58,20 +62,25 @@ impl Asked {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as a form, unless it says that it is something else.
+    /// The body as a form: one, or the members of a JSON object.
     pub(super) fn form(&self) -> Option<&str> {
-        let kind = self
-            .header(CONTENT_TYPE.as_str())
-            .unwrap_or("application/x-www-form-urlencoded");
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-            .then(|| std::str::from_utf8(&self.body).ok())?
-            .filter(|form| !form.is_empty())
+        self.form.as_deref().filter(|form| !form.is_empty())
     }
 
     /// The fields of form and query together; those of the form come first and so win.
     pub(super) fn fields(&self) -> String {
         format!("{}&{}", self.form().unwrap_or_default(), self.query)
+    }
+}
+
+/// What a body says in fields. One that names no type is taken for a form.
+fn form_of(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.to_str());
+    let kind = kind.unwrap_or(Ok(FORM)).ok()?;
+    match kind.split(';').next().unwrap_or_default().trim() {
+        kind if kind.eq_ignore_ascii_case(FORM) => String::from_utf8(body.to_vec()).ok(),
+        kind if kind.eq_ignore_ascii_case("application/json") => form::of_json(body),
+        _ => None,
     }
 }
 

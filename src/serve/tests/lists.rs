@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{NOW, Running, asset, assets, record, start, start_with};
 use crate::model::{FileKind, Record, RecordKey};
-use crate::protocol::captures::{assert_same_types, body};
+use crate::protocol::captures::{assert_same_types, body, request_body};
 use crate::protocol::changes::{ChangesPage, Status, parse};
 use crate::protocol::{Error, uploads};
 
@@ -173,6 +173,31 @@ async fn a_window_without_a_number_is_emdbs_500() {
             let theirs = serde_json::from_str(&body("s008-list-no-lastpullago")).unwrap();
             assert_same_types(&reply.json(), &theirs, "");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_window_and_a_key_may_come_in_a_json_body() {
+    let node = start().await;
+    node.put(&assets(6)).await;
+    let path = "/assets/mediadb/services/cluster/listalldocs.json";
+    let ask = async |lines: &str, body: &str| {
+        let lines = format!("Content-Type: application/json; charset=UTF-8\r\n{lines}");
+        node.ask("POST", path, &lines, body).await
+    };
+    let captured = ask("", &request_body("s058-list-json-body-number")).await;
+    assert_eq!(parse(&captured.body).unwrap().head.total, 6);
+    let body =
+        json!({ "lastpullago": "60000", "entermedia.key": node.key, "other": [1, { "a": 2 }] });
+    let with_key = ask("Anonymous: yes\r\n", &body.to_string()).await;
+    assert_eq!(parse(&with_key.body).unwrap().head.total, 6);
+    for broken in [
+        "",
+        "[60000]",
+        "{\"lastpullago\": 60000",
+        "{\"lastpullago\": [60000]}",
+    ] {
+        assert_eq!(ask("", broken).await.status, 500, "{broken}");
     }
 }
 
