@@ -186,9 +186,10 @@ pub fn of_peer(error: &peer::Error) -> ExitCode {
         peer::Error::Refused { .. } | peer::Error::ReadOnly { .. } | peer::Error::Login { .. } => {
             ExitCode::KeyRefused
         }
-        peer::Error::WrongPath { .. } | peer::Error::Key { .. } | peer::Error::Proxy { .. } => {
-            ExitCode::Usage
-        }
+        peer::Error::WrongPath { .. }
+        | peer::Error::Moved { .. }
+        | peer::Error::Key { .. }
+        | peer::Error::Proxy { .. } => ExitCode::Usage,
         other => of_class(other.class()),
     }
 }

@@ -114,6 +114,18 @@ impl BaseUrl {
         }
     }
 
+    /// The base under which a redirect from `asked`, an address below this one, answers the same: another scheme, host or path in
+    /// front of the same endpoint. `None` for one that leads elsewhere, such as to a login, or that gives up encryption.
+    #[must_use]
+    pub fn moved_to(&self, asked: &str, location: &str) -> Option<String> {
+        let endpoint = asked.strip_prefix(&self.text)?;
+        let to = Url::parse(asked).ok()?.join(location).ok()?;
+        let to = to.as_str().split(['?', '#']).next()?;
+        let base = to.strip_suffix(endpoint)?;
+        let new: Self = base.parse().ok()?;
+        (new != *self && (new.is_https() || !self.is_https())).then_some(new.text)
+    }
+
     /// Whether the connection is encrypted.
     #[must_use]
     pub fn is_https(&self) -> bool {
@@ -237,6 +249,38 @@ mod tests {
             (base.as_str(), base.site(), base.is_https()),
             ("https://[::1]/proxy/assets", "assets", true)
         );
+    }
+
+    #[test]
+    fn a_redirect_to_the_same_endpoint_names_the_new_base() {
+        let base: BaseUrl = "http://dam.example.org/finder".parse().unwrap();
+        let asked = base.join("mediadb/services/cluster/listalldocs.json");
+        let moved = |to: &str| base.moved_to(&asked, to);
+        let list = "mediadb/services/cluster/listalldocs.json";
+        for new in [
+            "https://dam.example.org/finder",
+            "http://other.example.org/finder",
+            "http://dam.example.org/v10/finder",
+        ] {
+            assert_eq!(moved(&format!("{new}/{list}?x=y")).as_deref(), Some(new));
+        }
+        assert_eq!(
+            moved(&format!("/v10/finder/{list}")).as_deref(),
+            Some("http://dam.example.org/v10/finder")
+        );
+        for elsewhere in [
+            "/finder/mediadb/services/authentication/noaccess.json",
+            "/login",
+            &asked,
+            &format!("http://u:p@dam.example.org/finder/{list}"),
+            &format!("http://dam.example.org/{list}"),
+            "http://[",
+            "",
+        ] {
+            assert_eq!(moved(elsewhere), None, "{elsewhere}");
+        }
+        let safe: BaseUrl = "https://dam.example.org/finder".parse().unwrap();
+        assert_eq!(safe.moved_to(&safe.join(list), &asked), None);
     }
 
     #[test]

@@ -93,6 +93,16 @@ pub enum Error {
         /// Where we asked.
         url: String,
     },
+    /// The peer answers elsewhere.
+    #[error("peer {peer}: {url} leads elsewhere; is base_url = {base_url:?} the one to write?")]
+    Moved {
+        /// The peer.
+        peer: String,
+        /// Where we asked.
+        url: String,
+        /// The base under which it answers.
+        base_url: String,
+    },
     /// The peer asks us to slow down.
     #[error("peer {peer} is busy (HTTP {status})")]
     Busy {
@@ -120,6 +130,25 @@ pub enum Error {
         peer: String,
         /// The file.
         path: String,
+    },
+    /// The peer lets us in, and not to this file.
+    #[error(
+        "peer {peer} lets us in, but not to {path:?} ({detail}); at an EMDB the user of our key needs the permission download, and the \
+         asset may be kept from that user"
+    )]
+    Withheld {
+        /// The peer.
+        peer: String,
+        /// The file.
+        path: String,
+        /// What it answered.
+        detail: String,
+    },
+    /// A file was refused, and whether the peer lets us in at all could not be found out.
+    #[error("peer {peer} refused a file, and could not be asked whether it lets us in at all")]
+    Unproven {
+        /// The peer.
+        peer: String,
     },
     /// The answer is not what the protocol says.
     #[error("peer {peer}: unusable answer")]
@@ -195,6 +224,7 @@ impl Error {
             Self::Unreachable { .. }
             | Self::Stalled { .. }
             | Self::Busy { .. }
+            | Self::Unproven { .. }
             | Self::Server { .. }
             | Self::CursorLost { .. } => Class::Transient,
             Self::Inconsistent { .. } => Class::Transient,
@@ -206,8 +236,11 @@ impl Error {
             | Self::Key { .. }
             | Self::Refused { .. }
             | Self::ReadOnly { .. }
-            | Self::WrongPath { .. } => Class::Permanent,
-            Self::NotFound { .. } | Self::PageTooLarge { .. } => Class::Permanent,
+            | Self::WrongPath { .. }
+            | Self::Moved { .. } => Class::Permanent,
+            Self::NotFound { .. } | Self::Withheld { .. } | Self::PageTooLarge { .. } => {
+                Class::Permanent
+            }
             Self::Cancelled => Class::Cancelled,
         }
     }

@@ -1,6 +1,6 @@
 //! Fetching a user's key from an EMDB, by name and password. The password is sent once and kept nowhere.
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use secrecy::ExposeSecret as _;
 
@@ -16,7 +16,7 @@ const LARGEST: usize = 64 << 10;
 /// Asks for the key of `user`. One request, never repeated: some servers count wrong passwords.
 ///
 /// # Errors
-/// [`Error::Login`] when the peer does not let the user in; [`Error::WrongPath`] when what answers knows no such request;
+/// [`Error::Login`] when the peer does not let the user in; [`Error::WrongPath`] or [`Error::Moved`] when what answers knows no such request;
 /// otherwise as any request. None quotes what was sent or answered.
 pub async fn fetch_key(
     settings: &config::Peer,
@@ -69,7 +69,20 @@ pub async fn fetch_key(
                 what: "a login".to_owned(),
             });
         }
-        _ => return Err(Error::WrongPath { peer: peer(), url }),
+        _ => {
+            let location = response.headers().get(LOCATION);
+            let location = location.and_then(|to| to.to_str().ok());
+            return Err(
+                match location.and_then(|to| settings.base_url.moved_to(&url, to)) {
+                    Some(base_url) => Error::Moved {
+                        peer: peer(),
+                        url,
+                        base_url,
+                    },
+                    None => Error::WrongPath { peer: peer(), url },
+                },
+            );
+        }
     }
     let body = small_body(response).await.map_err(unreachable)?;
     let body = body.ok_or_else(|| Error::PageTooLarge {

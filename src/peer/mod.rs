@@ -212,7 +212,13 @@ impl Peer {
         // What is wrong with a body of the right status is judged where it is read.
         if let Some(refusal) = refusal(status.as_u16(), location, None) {
             let peer = self.0.name.clone();
-            let detail = self.without_key(&explained(status, location, &refusal));
+            let mut detail = explained(status, location, &refusal);
+            if let Some(elsewhere) = location.and_then(|to| self.0.base_url.moved_to(url, to)) {
+                detail.push_str("; it seems to have moved: is base_url = \"");
+                detail.push_str(&elsewhere);
+                detail.push_str("\" the one to write?");
+            }
+            let detail = self.without_key(&detail);
             return Err(Error::Refused { peer, detail });
         }
         match status {

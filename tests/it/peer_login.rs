@@ -58,6 +58,12 @@ fn answer(mut stream: TcpStream, noted: &Mutex<Vec<(String, String)>>) {
     let body = String::from_utf8(body).unwrap();
     let is_login = line.starts_with("POST /finder/mediadb/services/authentication/getkey.json ");
     let reply = match (is_login, body.as_str()) {
+        (false, _) if line.starts_with("POST /moved/") => {
+            let to = "https://dam.example.org/finder/mediadb/services/authentication/getkey.json";
+            format!(
+                "HTTP/1.1 301 \r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+        }
         (false, _) => "HTTP/1.1 404 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
         (true, "id=sync&password=pass+word%2B%26%25%C3%B6") => captured("s001-getkey", KEY),
         (true, _) => captured("s002-getkey-wrong-password", KEY),
@@ -147,6 +153,13 @@ fn who_is_not_let_in_changes_nothing() {
         .run_told(&add(&elsewhere, &[]), "wrong-password\n")
         .ends(2);
     assert!(lost.stderr.contains("base_url"), "{}", lost.stderr);
+    // A proxy in front that insists on https, or a server that went to another host.
+    let moved = url.replace("/finder", "/moved");
+    let moved = place
+        .run_told(&add(&moved, &[]), "wrong-password\n")
+        .ends(2);
+    let base = "base_url = \"https://dam.example.org/finder\"";
+    assert!(moved.stderr.contains(base), "{}", moved.stderr);
     // Nobody is asked for a password that is of no use.
     let asked = server.asked.lock().unwrap().len();
     place
