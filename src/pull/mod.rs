@@ -47,6 +47,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 pub use cutoff::Cutoff;
 pub use error::Error;
@@ -114,6 +115,8 @@ pub struct Pull {
     room: Arc<Semaphore>,
     /// Held by whoever empties trash for the disk reserve.
     making_room: tokio::sync::Mutex<()>,
+    /// The last probe of the login that came to something, and whether the login was fine.
+    probed: tokio::sync::Mutex<Option<(Instant, bool)>>,
     removals_ahead: AtomicBool,
     blocked: AtomicU64,
     failure: Mutex<Option<Error>>,
@@ -160,6 +163,7 @@ impl Pull {
             lanes,
             room: Arc::new(Semaphore::new(ROOM_KIB as usize)),
             making_room: tokio::sync::Mutex::new(()),
+            probed: tokio::sync::Mutex::default(),
             removals_ahead: AtomicBool::new(true),
             blocked: AtomicU64::new(0),
             failure: Mutex::new(None),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ahead::{self, Here};
 use super::lanes::Permit;
@@ -331,19 +331,52 @@ async fn blame(pull: &Pull, job: &Job, error: Error) -> (Error, bool) {
         return (error, of_the_file);
     };
     let probed = tokio::select! {
-        probed = pull.peer.clock() => probed,
+        probed = probe(pull) => probed,
         () = pull.stop.wait() => return (Error::Cancelled, false),
     };
     match (probed, error) {
-        (Ok(_), peer::Error::Refused { peer, detail }) => {
-            let path = format!("{} ({detail})", job.subject);
-            (Error::Peer(peer::Error::NotFound { peer, path }), true)
+        (Ok(()), peer::Error::Refused { peer, detail }) => {
+            let path = job.subject.clone();
+            (
+                Error::Peer(peer::Error::Withheld { peer, path, detail }),
+                true,
+            )
         }
-        (Ok(_), error) => (Error::Peer(error), true),
+        (Ok(()), error) => (Error::Peer(error), true),
         (Err(refused @ peer::Error::Refused { .. }), _) => (Error::Peer(refused), false),
         // Nothing is known of the login, so a refusal must not end the pass for want of it.
         (Err(unknown), peer::Error::Refused { .. }) => (Error::Peer(unknown), false),
         (Err(_), error) => (Error::Peer(error), false),
+    }
+}
+
+/// Whether the peer lets us in, by a list request that was sent after now.
+///
+/// One at a time, and one for all whose files failed before it: each costs an EMDB a session and a scroll of its index, for half an
+/// hour and a quarter, and a user who may list but not download makes every original of an archive fail. One that comes to nothing
+/// is an answer to all who waited for it, or they would wait for as many in turn.
+async fn probe(pull: &Pull) -> Result<(), peer::Error> {
+    let failed_at = Instant::now();
+    let mut probed = pull.probed.lock().await;
+    match *probed {
+        Some((at, true)) if at >= failed_at => return Ok(()),
+        Some((at, false)) if at >= failed_at => {
+            let peer = pull.peer.name().to_owned();
+            return Err(peer::Error::Unproven { peer });
+        }
+        _ => {}
+    }
+    let began = Instant::now();
+    match pull.peer.clock().await {
+        Ok(_) => {
+            *probed = Some((began, true));
+            Ok(())
+        }
+        Err(error) => {
+            *probed = Some((Instant::now(), false))
+                .filter(|_| !matches!(error, peer::Error::Refused { .. }));
+            Err(error)
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::support::author;
 use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
-use crate::support::fault::{Fault, Gate};
+use crate::support::fault::{Fault, Gate, Reply};
 use crate::support::node::Mirror;
 
 const CLUSTER: &str = "node-a-cluster";
@@ -76,6 +76,41 @@ async fn many_missing_originals_do_not_stop_the_others() {
         (outcome.report.quarantined, outcome.report.files_written),
         (120, 40)
     );
+}
+
+/// Each probe costs an EMDB a session and a scroll, and here every original fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_fail_together_share_one_probe_of_the_login() {
+    const FILES: usize = 8;
+    let emdb = server(FILES).await;
+    let withheld = Reply::plain(403, "text/html", "");
+    emdb.faults().always("originals/", Fault::Answer(withheld));
+    let mirror = Mirror::with(emdb.base(), KEY, Some(CLUSTER), |config| {
+        config.limits.attempts = 1;
+    })
+    .await;
+    let probe = Gate::default();
+    // Behind the two lists of the pass itself.
+    emdb.faults()
+        .once("listalldocs", 3, Fault::Stall(0, probe.clone()));
+    let (outcome, ()) = tokio::join!(mirror.seed(), async {
+        probe.reached().await;
+        while emdb.requests("originals/").len() < FILES {
+            tokio::task::yield_now().await;
+        }
+        probe.open();
+    });
+    assert_eq!(outcome.report.quarantined, FILES as u64);
+    let reasons = mirror.set_aside().await;
+    let told = reasons.iter().filter(|reason| {
+        reason.contains("lets us in")
+            && reason.contains("HTTP 403")
+            && reason.contains("permission download")
+    });
+    assert_eq!(told.count(), FILES, "{reasons:?}");
+    // The first, and one for all who failed while it was under way; who sees an answer later than the server gave it may need another.
+    let probes = emdb.requests("listalldocs").len() - 2;
+    assert!(probes < FILES, "{probes} probes for {FILES} files");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
