@@ -1,6 +1,7 @@
 //! Listings that clients are in the middle of: the cursor they name and the page bounds that go with it. Rows are never kept,
 //! so that a page is as fresh as its request. Bounded: the least recently used listing gives way to a new one, and one that
-//! nobody asked about for an hour is forgotten. A client whose listing is gone is told so and begins again.
+//! nobody asked about for a day is forgotten: EMDB's client fetches all generated files of a page before it asks for the next
+//! (H-6), and films can take it hours. A client whose listing is gone is told so and begins again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use crate::model::Timestamp;
 /// Most listings kept.
 const MOST: usize = 64;
 /// How long one is kept that nobody asks about.
-const IDLE: Duration = Duration::from_secs(3_600);
+const IDLE: Duration = Duration::from_secs(86_400);
 
 /// The listings under way.
 #[derive(Debug, Default)]
@@ -96,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_that_rests_for_an_hour_is_forgotten() {
+    fn a_listing_that_rests_for_a_day_is_forgotten() {
         let listings = Listings::default();
         listings.keep("a".to_owned(), window(1), at(0));
         listings.keep("b".to_owned(), window(2), at(0));
-        assert!(listings.find("a", at(3_000)).is_some());
-        assert!(listings.find("a", at(6_599)).is_some());
-        assert!(listings.find("a", at(10_199)).is_none());
-        listings.keep("c".to_owned(), window(3), at(10_200));
+        assert!(listings.find("a", at(80_000)).is_some());
+        assert!(listings.find("a", at(166_399)).is_some());
+        assert!(listings.find("a", at(252_799)).is_none());
+        listings.keep("c".to_owned(), window(3), at(252_800));
         assert_eq!(listings.0.lock().unwrap().open.len(), 1);
     }
 }
