@@ -94,7 +94,7 @@ async fn test(
     let throttle = Throttle::new(&config.limits, seams.clock.clone());
     let peer = peer::Peer::new(settings, &settings.key()?, &config.limits, throttle)?;
     let probed = tokio::select! {
-        probed = peer.probe(&*seams.clock) => probed,
+        probed = peer.probe(&*seams.clock, settings.pull_originals) => probed,
         () = shutdown.wait() => return Ok(ExitCode::Interrupted),
     };
     let probe = match probed {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Cursor, Error, Page, Peer};
-use crate::model::{NodeId, Timestamp};
+use crate::model::{FileKind, NodeId, Timestamp};
+use crate::protocol::record;
 use crate::seams::Clock;
 
 /// What answers at the peer's URL.
@@ -62,6 +63,13 @@ pub enum Warning {
     },
     /// The session cookie is `Secure` and the URL is plain http: listings of more than two pages cannot be read.
     SessionWithheld,
+    /// An EMDB peer lists its originals to us, and does not let us have one of them.
+    OriginalWithheld {
+        /// The original that was asked for.
+        path: String,
+        /// What it answered.
+        detail: String,
+    },
 }
 
 impl Warning {
@@ -79,19 +87,24 @@ impl Warning {
             Self::SessionWithheld => {
                 "its session cookie is Secure and base_url is plain http: use https, or set insecure_session = true".to_owned()
             }
+            Self::OriginalWithheld { path, detail } => {
+                format!("it does not let us have the original {path:?} ({detail}): does the user of our key have the permission download?")
+            }
         }
     }
 }
 
+/// Originals that are asked for until one of them says something.
+const ORIGINALS_TRIED: usize = 3;
 /// Skew from which on a person is told.
 pub const SKEW_WARNED: Duration = Duration::from_secs(30);
 
 impl Peer {
-    /// Asks for the first page of everything, and looks at it.
+    /// Asks for the first page of everything, and looks at it; of an EMDB whose originals are wanted, for the first of those as well.
     ///
     /// # Errors
     /// Any [`Error`] of a list request.
-    pub async fn probe(&self, clock: &dyn Clock) -> Result<Probe, Error> {
+    pub async fn probe(&self, clock: &dyn Clock, originals: bool) -> Result<Probe, Error> {
         let asked_at = clock.now();
         let started = std::time::Instant::now();
         let mut cursor = Cursor::new(self, asked_at.as_millis(), Timestamp::EPOCH);
@@ -106,6 +119,9 @@ impl Peer {
         }
         if cursor.blind() {
             warnings.push(Warning::SessionWithheld);
+        }
+        if originals && page.changes.head.hello.is_none() {
+            warnings.extend(self.withheld_original(&page).await);
         }
         let head = page.changes.head;
         Ok(Probe {
@@ -123,6 +139,28 @@ impl Peer {
             latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
             warnings,
         })
+    }
+
+    /// Whether originals are kept from us, by one that is listed: an EMDB's role may list and not download. One that is missing there
+    /// says nothing; a 500 may mean the same as a refusal (H-50). What comes is not read.
+    async fn withheld_original(&self, page: &Page) -> Option<Warning> {
+        let live = (page.changes.records.iter().flatten()).filter(|record| !record.is_deleted());
+        let originals = live.filter_map(|record| {
+            let asset = record::asset(record).ok()?;
+            Some((asset.stated_original()?.path, asset.id))
+        });
+        for (path, asset) in originals.take(ORIGINALS_TRIED) {
+            let tried = self.download((FileKind::Original, &path), &asset, 0).await;
+            let detail = match tried {
+                Ok(_) => return None,
+                Err(Error::Refused { detail, .. }) => detail,
+                Err(Error::Server { status: 500, .. }) => "HTTP 500".to_owned(),
+                Err(_) => continue,
+            };
+            let path = path.to_string();
+            return Some(Warning::OriginalWithheld { path, detail });
+        }
+        None
     }
 
     fn identity_warnings(&self, page: &Page) -> Vec<Warning> {

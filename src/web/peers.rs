@@ -174,7 +174,9 @@ async fn probe(node: &Node, settings: &Peer) -> Result<Probe, String> {
     let throttle = node.throttle.clone();
     let peer = peer::Peer::new(settings, &key, &node.config.limits, throttle)
         .map_err(|error| crate::error::chain(&error))?;
-    let probed = peer.probe(&*node.seams.clock).await;
+    let probed = peer
+        .probe(&*node.seams.clock, settings.pull_originals)
+        .await;
     probed.map_err(|error| crate::error::chain(&error))
 }
 

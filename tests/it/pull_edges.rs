@@ -8,12 +8,14 @@ use emsync::config::MaxDelete;
 use emsync::model::job::{FetchJob, Work};
 use emsync::model::{AssetId, FileKind, Timestamp};
 use emsync::node::Node;
+use emsync::peer::{Peer, Warning};
 use emsync::pipeline::{Error, Options, sync_peer};
 use emsync::pull;
 use emsync::pull::metadata::Scope;
 use emsync::receive::apply_held;
 use emsync::seams::Seams;
 use emsync::shutdown::Shutdown;
+use emsync::throttle::Throttle;
 use serde_json::{Value, json};
 
 use crate::support::author;
@@ -111,6 +113,20 @@ async fn files_that_fail_together_share_one_probe_of_the_login() {
     // The first, and one for all who failed while it was under way; who sees an answer later than the server gave it may need another.
     let probes = emdb.requests("listalldocs").len() - 2;
     assert!(probes < FILES, "{probes} probes for {FILES} files");
+    // `peer test` says so before anything is fetched.
+    let (config, clock) = (&mirror.node.config, mirror.node.seams.clock.clone());
+    let settings = &config.peers[0];
+    let throttle = Throttle::new(&config.limits, clock.clone());
+    let peer = Peer::new(settings, &settings.key().unwrap(), &config.limits, throttle).unwrap();
+    let warned = async |originals| peer.probe(&*clock, originals).await.unwrap().warnings;
+    let withheld = warned(true).await;
+    assert!(
+        matches!(&withheld[..], [Warning::OriginalWithheld { detail, .. }] if detail == "HTTP 403"),
+        "{withheld:?}"
+    );
+    assert_eq!(warned(false).await, []);
+    emdb.faults().clear();
+    assert_eq!(warned(true).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
