@@ -2,16 +2,17 @@
 //! may be gone for ever.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Error, cluster_id};
+use super::{Error, cluster_id, others_with_a_key};
 use crate::config::{self, Generated};
-use crate::model::{Module, RecordKey};
+use crate::model::{Filter, Module, RecordKey, Timestamp};
 use crate::node::Node;
 use crate::node::doctor::{Check, State, examine};
 use crate::protocol;
 use crate::protocol::lenient::parse_date;
-use crate::status::{self, PeerStatus, Status};
+use crate::status::{self, PeerStatus};
 use crate::text;
 
 /// Records read at a time.
@@ -48,30 +49,36 @@ pub struct Fitness {
 /// # Errors
 /// [`Error`].
 pub async fn fitness(node: &Node, settings: &config::Peer) -> Result<Fitness, Error> {
-    cluster_id(node, settings).await?;
-    let status = status::gather(node).await?;
+    let former = cluster_id(node, settings).await?;
+    let (status, now) = (status::gather(node).await?, node.seams.clock.now());
+    let (gaps_total, gaps) = gaps(node, settings).await?;
+    let named = Named(&settings.name);
     let mut checks = Vec::new();
     if let Some(peer) = (status.peers.iter()).find(|peer| peer.name == settings.name) {
-        checks.push(compared(node, peer));
-        checks.push(pulled(node, peer));
-        checks.push(queue(peer));
-        checks.push(set_aside(peer));
+        checks.push(named.compared(peer, now));
+        checks.push(named.pulled(peer, now));
+        checks.push(named.queue(peer));
+        checks.push(named.set_aside(peer));
     }
-    checks.push(layers(settings));
-    let (gaps_total, gaps) = gaps(node, settings).await?;
-    checks.push(match gaps_total {
-        0 => Check::ok("originals", "every original that a record states is here"),
-        some => Check::not_ok(
-            "originals",
-            State::Failed,
-            format!("{some} originals that records state are not here"),
-            "`emsync seed` while the peer still answers; `--json` names them",
-        ),
-    });
-    checks.push(damage(&status));
-    checks.push(room(node.catalogue.evicted().await?));
-    checks.push(conflicts(&status));
-    checks.push(reachable(node));
+    let succeeded = node.catalogue.succeeded().await?;
+    if let Some((_, at)) = succeeded.iter().find(|(node, _)| *node == former) {
+        let text = format!(
+            "this node took the place of {} at {at}; `emsync promote` again takes over what is left",
+            settings.name
+        );
+        checks.push(Check::ok("place", text));
+    }
+    checks.push(named.layers(
+        settings.pull_originals,
+        settings.generated,
+        &settings.filter,
+    ));
+    checks.push(named.originals(gaps_total));
+    checks.push(named.damage(status.damaged));
+    checks.push(named.room(node.catalogue.evicted().await?));
+    checks.push(conflicts(status.conflicts));
+    checks.push(named.return_of(is_held_off(node, settings).await?));
+    checks.push(reachable(node.config.serve.listen));
     let disk = examine(&node.config, &node.seams, false).await;
     let of_disk = ["marker", "space", "snapshots", "schema"];
     checks.extend((disk.into_iter()).filter(|check| of_disk.contains(&check.name)));
@@ -84,187 +91,322 @@ pub async fn fitness(node: &Node, settings: &config::Peer) -> Result<Fitness, Er
     })
 }
 
-fn compared(node: &Node, peer: &PeerStatus) -> Check {
-    let name = "comparison";
-    let Some(as_of) = &peer.as_of else {
-        return Check::not_ok(
-            name,
-            State::Failed,
-            "never compared",
-            "`emsync verify PEER` while the peer still answers",
-        );
-    };
-    let age = parse_date(as_of).map(|at| node.seams.clock.now().since(at));
-    let hours = age.map_or_else(|| "?".to_owned(), |age| (age.as_secs() / 3_600).to_string());
-    let when = format!("as of {as_of}, {hours} h ago");
-    match peer.in_sync {
-        Some(true) if age.is_some_and(|age| age <= FRESH) => {
-            Check::ok(name, format!("equal in every layer {when}"))
+/// Whether a peer whose place is taken gets nothing from here until it was heard: a node of ours needs no such thing, an EMDB is known
+/// by the name of its key alone, since its requests say nothing else of who asks (`serve::postponed`).
+///
+/// # Errors
+/// [`Error`].
+pub async fn is_held_off(node: &Node, settings: &config::Peer) -> Result<bool, Error> {
+    let is_ours = (node.catalogue.peer_node(&settings.name).await?).is_some();
+    Ok(is_ours || (others_with_a_key(node).await?).contains(&settings.name))
+}
+
+/// Findings about a peer of this name. Each says what is the matter, what it would cost, and what mends it.
+struct Named<'a>(&'a str);
+
+impl Named<'_> {
+    fn compared(&self, peer: &PeerStatus, now: Timestamp) -> Check {
+        let (name, peer_name) = ("comparison", self.0);
+        let verify = format!("`emsync verify {peer_name}` while {peer_name} still answers");
+        let Some(as_of) = &peer.as_of else {
+            return Check::not_ok(
+                name,
+                State::Failed,
+                format!("never compared with {peer_name}: nobody knows what is missing here"),
+                &verify,
+            );
+        };
+        let age = parse_date(as_of).map(|at| now.since(at));
+        let when = format!("as of {as_of} ({})", ago(age));
+        match peer.in_sync {
+            Some(true) if age.is_some_and(|age| age <= FRESH) => {
+                Check::ok(name, format!("equal in every layer {when}"))
+            }
+            Some(true) => Check::not_ok(
+                name,
+                State::Warning,
+                format!("equal in every layer {when}; what changed there since may be missing"),
+                &verify,
+            ),
+            None => Check::not_ok(
+                name,
+                State::Warning,
+                format!(
+                    "things changed here since the comparison {when}: whether both are equal now is not known"
+                ),
+                &verify,
+            ),
+            // What was left out is said by `layers`.
+            Some(false) if peer.equal_in_part => Check::not_ok(
+                name,
+                State::Warning,
+                format!(
+                    "equal {when} in what was compared, which is not everything: what was left out was never looked at"
+                ),
+                &format!(
+                    "`emsync verify {peer_name} --full-listing` once filters and switched-off layers are gone"
+                ),
+            ),
+            Some(false) => Check::not_ok(
+                name,
+                State::Failed,
+                format!("not equal {when}: what differs stays missing, or old, for ever"),
+                &format!(
+                    "`emsync sync {peer_name}`, then `emsync verify {peer_name}`, which names what is left"
+                ),
+            ),
         }
-        Some(true) => Check::not_ok(
-            name,
-            State::Warning,
-            format!("equal in every layer {when}"),
-            "`emsync verify PEER` gives a younger proof",
-        ),
-        None => Check::not_ok(
-            name,
-            State::Warning,
-            format!("things changed here since the comparison {when}"),
-            "`emsync verify PEER` says how it stands now",
-        ),
-        // What was left out is said by `layers`.
-        Some(false) if peer.equal_in_part => Check::not_ok(
-            name,
-            State::Warning,
-            format!("equal in what was compared, which is not everything, {when}"),
-            "`emsync verify PEER --full-listing` once filters and switched-off layers are gone",
-        ),
-        Some(false) => Check::not_ok(
-            name,
-            State::Failed,
-            format!("not equal {when}"),
-            "`emsync sync PEER`, then `emsync verify PEER`",
-        ),
     }
-}
 
-fn pulled(node: &Node, peer: &PeerStatus) -> Check {
-    let name = "metadata";
-    let Some(until) = &peer.watermark else {
-        return Check::not_ok(
-            name,
-            State::Failed,
-            "no listing of this peer was ever taken to its end",
-            "`emsync seed PEER` while the peer still answers",
+    fn pulled(&self, peer: &PeerStatus, now: Timestamp) -> Check {
+        let (name, peer_name) = ("metadata", self.0);
+        let Some(until) = &peer.watermark else {
+            return Check::not_ok(
+                name,
+                State::Failed,
+                format!("no listing of {peer_name} was ever taken to its end: records are missing"),
+                &format!("`emsync seed {peer_name}` while {peer_name} still answers"),
+            );
+        };
+        let age = parse_date(until).map(|at| now.since(at));
+        match age.filter(|age| *age <= FRESH) {
+            Some(_) => Check::ok(name, format!("its changes up to {until} are here")),
+            None => Check::not_ok(
+                name,
+                State::Warning,
+                format!(
+                    "its changes up to {until} ({}) are here; what was saved there later is lost with it",
+                    ago(age)
+                ),
+                &format!("`emsync sync {peer_name}` while {peer_name} still answers"),
+            ),
+        }
+    }
+
+    fn queue(&self, peer: &PeerStatus) -> Check {
+        match (peer.jobs.open, peer.to_send.open) {
+            (0, 0) => Check::ok("queue", "nothing waits"),
+            (0, send) => Check::not_ok(
+                "queue",
+                State::Warning,
+                match send {
+                    1 => "1 change of this node was not sent; it stays here, and nothing is lost"
+                        .to_owned(),
+                    many => format!(
+                        "{} changes of this node were not sent; they stay here, and nothing is lost",
+                        text::count(many)
+                    ),
+                },
+                "nothing has to be done",
+            ),
+            (open, _) => Check::not_ok(
+                "queue",
+                State::Failed,
+                format!(
+                    "{} ({}) of what {} listed are not done here yet: files among them are lost with it",
+                    text::counted(open, "job"),
+                    text::bytes(peer.jobs.open_bytes),
+                    self.0
+                ),
+                &format!(
+                    "`emsync sync {0}` ends them while {0} still answers",
+                    self.0
+                ),
+            ),
+        }
+    }
+
+    fn set_aside(&self, peer: &PeerStatus) -> Check {
+        let (name, jobs) = ("set aside", &peer.jobs);
+        let held = format!(
+            "{} held by the guard: what {} deleted lives on here",
+            text::counted(jobs.held, "delete"),
+            self.0
         );
-    };
-    let age = parse_date(until).map(|at| node.seams.clock.now().since(at));
-    match age.filter(|age| *age <= FRESH) {
-        Some(_) => Check::ok(name, format!("its changes up to {until} are here")),
-        None => Check::not_ok(
-            name,
-            State::Warning,
-            format!("its changes up to {until} are here, and none after it"),
-            "`emsync sync PEER` while the peer still answers",
-        ),
+        let let_go = format!(
+            "`emsync sync {} --max-delete {}` lets the deletes go",
+            self.0, jobs.held
+        );
+        let aside = format!(
+            "{} set aside after the last try: missing here, or old",
+            text::counted(jobs.quarantined, "item")
+        );
+        let reasons = format!(
+            "`emsync quarantine list` has the reasons, `emsync sync {}` tries once more",
+            self.0
+        );
+        match (jobs.quarantined, jobs.held) {
+            (0, 0) => Check::ok(name, "nothing, and no delete is held"),
+            (0, _) => Check::not_ok(name, State::Warning, held, &let_go),
+            (_, 0) => Check::not_ok(name, State::Failed, aside, &reasons),
+            (_, _) => Check::not_ok(
+                name,
+                State::Failed,
+                format!("{aside}; {held}"),
+                &format!("{reasons}; {let_go}"),
+            ),
+        }
+    }
+
+    fn layers(&self, pull_originals: bool, generated: Generated, filter: &Filter) -> Check {
+        let mut missing = Vec::new();
+        if !pull_originals {
+            missing.push("pull_originals is off: originals stay there".to_owned());
+        }
+        if generated == Generated::Off {
+            missing.push("generated is off: thumbnails and crops stay there".to_owned());
+        }
+        if !filter.is_empty() {
+            missing.push(format!("a filter leaves files out: {filter}"));
+        }
+        match missing.is_empty() {
+            true => Check::ok(
+                "layers",
+                "originals and generated files of all assets are pulled",
+            ),
+            false => Check::not_ok(
+                "layers",
+                State::Failed,
+                missing.join("; "),
+                &format!(
+                    "take that back in emsync.toml (`emsync peer filter {0} --clear`), then `emsync seed {0}`; or promote a node that holds everything",
+                    self.0
+                ),
+            ),
+        }
+    }
+
+    fn originals(&self, missing: u64) -> Check {
+        match missing {
+            0 => Check::ok("originals", "every original that a record states has come"),
+            some => Check::not_ok(
+                "originals",
+                State::Failed,
+                format!(
+                    "{} that records state are not here: lost with {}, unless another node has them",
+                    text::counted(some, "original"),
+                    self.0
+                ),
+                &format!(
+                    "`emsync seed {0}` while {0} still answers; `--json` names them",
+                    self.0
+                ),
+            ),
+        }
+    }
+
+    fn damage(&self, files: u64) -> Check {
+        match files {
+            0 => Check::ok("damage", "no file is known to differ from its row"),
+            some => Check::not_ok(
+                "damage",
+                State::Failed,
+                format!(
+                    "{} here are cut, changed or gone from this disk",
+                    text::counted(some, "file")
+                ),
+                &format!(
+                    "`emsync sync {0}` fetches them again while {0} still answers",
+                    self.0
+                ),
+            ),
+        }
+    }
+
+    /// What went to make room is at its peer alone, and nowhere once that is gone.
+    fn room(&self, (files, bytes): (u64, u64)) -> Check {
+        match files {
+            0 => Check::ok("room", "no file went to make room"),
+            some => Check::not_ok(
+                "room",
+                State::Failed,
+                format!(
+                    "{} ({}) went to make room: at {} alone, and lost with it",
+                    text::counted(some, "file"),
+                    text::bytes(bytes),
+                    self.0
+                ),
+                &format!(
+                    "take serve.max_cache away, then `emsync fetch {0} --all` while {0} still answers",
+                    self.0
+                ),
+            ),
+        }
+    }
+
+    /// Whether the former master, once it is back, is kept from overwriting what its users saved meanwhile.
+    fn return_of(&self, is_held_off: bool) -> Check {
+        match is_held_off {
+            true => Check::ok(
+                "return",
+                format!(
+                    "what {} saves meanwhile is heard before it is overwritten",
+                    self.0
+                ),
+            ),
+            false => Check::not_ok(
+                "return",
+                State::Warning,
+                format!(
+                    "no key here is named {0}: should that EMDB come back and pull from here, it overwrites what was saved there meanwhile",
+                    self.0
+                ),
+                &give_a_key(self.0),
+            ),
+        }
     }
 }
 
-fn queue(peer: &PeerStatus) -> Check {
-    match (peer.jobs.open, peer.to_send.open) {
-        (0, 0) => Check::ok("queue", "nothing waits"),
-        (0, send) => Check::not_ok(
-            "queue",
-            State::Warning,
-            format!("{send} of our own changes were not sent; they stay ours"),
-            "nothing has to be done",
-        ),
-        (open, _) => Check::not_ok(
-            "queue",
-            State::Failed,
-            format!("{open} jobs wait, {} bytes", peer.jobs.open_bytes),
-            "`emsync sync PEER` ends them while the peer still answers",
-        ),
-    }
-}
-
-fn set_aside(peer: &PeerStatus) -> Check {
-    let jobs = &peer.jobs;
-    if jobs.quarantined == 0 && jobs.held == 0 {
-        return Check::ok("set aside", "nothing, and no delete is held");
-    }
-    let state = match jobs.quarantined {
-        0 => State::Warning,
-        _ => State::Failed,
-    };
-    Check::not_ok(
-        "set aside",
-        state,
-        format!(
-            "{} items are set aside, {} deletes are held",
-            jobs.quarantined, jobs.held
-        ),
-        "`emsync quarantine list` has the reasons; `emsync sync PEER --max-delete N` lets deletes go",
+/// What makes a former master that is an EMDB known here when it comes back.
+#[must_use]
+pub fn give_a_key(peer: &str) -> String {
+    format!(
+        "`emsync key add {peer}`, and that key as entermediakey of this node's record in its editingcluster list: with any other it is not known"
     )
 }
 
-fn layers(settings: &config::Peer) -> Check {
-    let mut missing = Vec::new();
-    if !settings.pull_originals {
-        missing.push("pull_originals is off".to_owned());
-    }
-    if settings.generated == Generated::Off {
-        missing.push("generated files are off".to_owned());
-    }
-    if !settings.filter.is_empty() {
-        missing.push(format!("a filter leaves files out: {}", settings.filter));
-    }
-    match missing.is_empty() {
-        true => Check::ok(
-            "layers",
-            "originals and generated files of all assets are pulled",
-        ),
-        false => Check::not_ok(
-            "layers",
-            State::Failed,
-            missing.join("; "),
-            "take that back in emsync.toml and sync, or promote a node that holds everything",
-        ),
-    }
-}
-
-fn damage(status: &Status) -> Check {
-    match status.damaged {
-        0 => Check::ok("damage", "no file is known to differ from its row"),
-        some => Check::not_ok(
-            "damage",
-            State::Failed,
-            format!("{some} files are not on disk as the catalogue says"),
-            "`emsync sync PEER` fetches them again while the peer still answers",
-        ),
-    }
-}
-
-/// What went to make room is at its peer alone, and nowhere once that is gone.
-fn room((files, bytes): (u64, u64)) -> Check {
-    match files {
-        0 => Check::ok("room", "no file went to make room"),
-        some => Check::not_ok(
-            "room",
-            State::Failed,
-            format!(
-                "{some} files ({}) went to make room and are at the peer alone",
-                text::bytes(bytes)
-            ),
-            "take serve.max_cache away, then `emsync fetch PEER --all` while the peer still answers",
-        ),
-    }
-}
-
-fn conflicts(status: &Status) -> Check {
-    match status.conflicts {
+fn conflicts(kept: u64) -> Check {
+    match kept {
         0 => Check::ok("conflicts", "none is kept"),
         some => Check::not_ok(
             "conflicts",
             State::Warning,
-            format!("{some} are kept"),
-            "`emsync conflicts list` before the one who could settle them is gone",
+            format!(
+                "{} kept with the edits that lost; whoever could say which is right may be gone with the master",
+                text::counted(some, "conflict")
+            ),
+            "`emsync conflicts list`, and `emsync conflicts restore` where the other side was right",
         ),
     }
 }
 
-fn reachable(node: &Node) -> Check {
-    let listen = node.config.serve.listen;
+fn reachable(listen: SocketAddr) -> Check {
     match listen.ip().is_loopback() {
         false => Check::ok("address", format!("serves at {listen}")),
         true => Check::not_ok(
             "address",
             State::Warning,
-            format!("serves at {listen}, to this machine alone"),
-            "set serve.listen, or put a proxy in front, before others are to pull from here",
+            format!("serves at {listen}, which no other machine can reach"),
+            &format!(
+                "write listen = \"0.0.0.0:{}\" under [serve] in emsync.toml, or put a proxy in front, before others are to pull from here",
+                listen.port()
+            ),
         ),
     }
+}
+
+/// How long ago something was, in the unit that a person would choose.
+fn ago(age: Option<Duration>) -> String {
+    let Some(age) = age else {
+        return "nobody knows when".to_owned();
+    };
+    let minutes = age.as_secs() / 60;
+    let (number, unit) = match minutes {
+        0..120 => (minutes, "minute"),
+        120..2_880 => (minutes / 60, "hour"),
+        _ => (minutes / 1_440, "day"),
+    };
+    format!("{} ago", text::counted(number, unit))
 }
 
 /// The originals that records of this peer's master state and that are not here.
@@ -311,5 +453,213 @@ async fn gaps(node: &Node, settings: &config::Peer) -> Result<(u64, Vec<Gap>), E
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::JobCounts;
+
+    const NOW: &str = "2026-11-29T12:00:00.000Z";
+
+    /// A mirror that could take over at [`NOW`].
+    fn fit() -> PeerStatus {
+        PeerStatus {
+            name: "dam".to_owned(),
+            base_url: "http://dam/assets".to_owned(),
+            enabled: true,
+            paused_since: None,
+            in_sync: Some(true),
+            equal_in_part: false,
+            as_of: Some("2026-11-29T09:00:00.000Z".to_owned()),
+            layers: None,
+            watermark: Some("2026-11-29T11:15:00.000Z".to_owned()),
+            last_success: None,
+            skew_ms: None,
+            jobs: JobCounts::default(),
+            push: false,
+            pushed_until: None,
+            to_send: JobCounts::default(),
+        }
+    }
+
+    /// As it is printed: what is the matter and what it costs, then what mends it.
+    fn said(check: &Check) -> String {
+        let state = match check.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Failed | State::Fatal => "NOT OK",
+        };
+        let advice = check.advice.as_ref().map(|advice| format!("\n-> {advice}"));
+        let advice = advice.unwrap_or_default();
+        format!("{} {state}: {}{advice}", check.name, check.detail)
+    }
+
+    #[track_caller]
+    fn says(check: &Check, wanted: &str) {
+        assert_eq!(said(check), wanted);
+        // Whoever reads it has minutes: what is not well says what mends it.
+        assert_eq!(check.state == State::Ok, check.advice.is_none());
+    }
+
+    #[test]
+    fn each_finding_of_a_comparison_and_a_listing_says_what_it_costs_and_what_mends_it() {
+        let (dam, now) = (Named("dam"), parse_date(NOW).unwrap());
+        let compared = |change: &dyn Fn(&mut PeerStatus)| {
+            let mut peer = fit();
+            change(&mut peer);
+            dam.compared(&peer, now)
+        };
+        says(
+            &compared(&|_| ()),
+            "comparison ok: equal in every layer as of 2026-11-29T09:00:00.000Z (3 hours ago)",
+        );
+        says(
+            &compared(&|peer| peer.as_of = None),
+            "comparison NOT OK: never compared with dam: nobody knows what is missing here\n\
+             -> `emsync verify dam` while dam still answers",
+        );
+        says(
+            &compared(&|peer| peer.as_of = Some("2026-11-20T12:00:00.000Z".to_owned())),
+            "comparison warning: equal in every layer as of 2026-11-20T12:00:00.000Z (9 days ago); what changed there since may be missing\n\
+             -> `emsync verify dam` while dam still answers",
+        );
+        says(
+            &compared(&|peer| peer.in_sync = None),
+            "comparison warning: things changed here since the comparison as of 2026-11-29T09:00:00.000Z (3 hours ago): whether both are equal now is not known\n\
+             -> `emsync verify dam` while dam still answers",
+        );
+        says(
+            &compared(&|peer| (peer.in_sync, peer.equal_in_part) = (Some(false), true)),
+            "comparison warning: equal as of 2026-11-29T09:00:00.000Z (3 hours ago) in what was compared, which is not everything: what was left out was never looked at\n\
+             -> `emsync verify dam --full-listing` once filters and switched-off layers are gone",
+        );
+        says(
+            &compared(&|peer| peer.in_sync = Some(false)),
+            "comparison NOT OK: not equal as of 2026-11-29T09:00:00.000Z (3 hours ago): what differs stays missing, or old, for ever\n\
+             -> `emsync sync dam`, then `emsync verify dam`, which names what is left",
+        );
+        says(
+            &dam.pulled(&fit(), now),
+            "metadata ok: its changes up to 2026-11-29T11:15:00.000Z are here",
+        );
+        let mut peer = fit();
+        peer.watermark = Some("2026-11-27T12:00:00.000Z".to_owned());
+        says(
+            &dam.pulled(&peer, now),
+            "metadata warning: its changes up to 2026-11-27T12:00:00.000Z (2 days ago) are here; what was saved there later is lost with it\n\
+             -> `emsync sync dam` while dam still answers",
+        );
+        peer.watermark = None;
+        says(
+            &dam.pulled(&peer, now),
+            "metadata NOT OK: no listing of dam was ever taken to its end: records are missing\n\
+             -> `emsync seed dam` while dam still answers",
+        );
+    }
+
+    #[test]
+    fn each_finding_of_what_waits_is_set_aside_or_is_left_out_says_so_too() {
+        let dam = Named("dam");
+        let jobs = |open, quarantined, held| JobCounts {
+            open,
+            open_bytes: open << 20,
+            quarantined,
+            held,
+        };
+        let with = |jobs, to_send| PeerStatus {
+            jobs,
+            to_send,
+            ..fit()
+        };
+        says(&dam.queue(&fit()), "queue ok: nothing waits");
+        says(
+            &dam.queue(&with(jobs(0, 0, 0), jobs(1, 0, 0))),
+            "queue warning: 1 change of this node was not sent; it stays here, and nothing is lost\n\
+             -> nothing has to be done",
+        );
+        says(
+            &dam.queue(&with(jobs(3, 0, 0), jobs(0, 0, 0))),
+            "queue NOT OK: 3 jobs (3.00 MiB) of what dam listed are not done here yet: files among them are lost with it\n\
+             -> `emsync sync dam` ends them while dam still answers",
+        );
+        says(
+            &dam.set_aside(&fit()),
+            "set aside ok: nothing, and no delete is held",
+        );
+        says(
+            &dam.set_aside(&with(jobs(0, 0, 12), jobs(0, 0, 0))),
+            "set aside warning: 12 deletes held by the guard: what dam deleted lives on here\n\
+             -> `emsync sync dam --max-delete 12` lets the deletes go",
+        );
+        says(
+            &dam.set_aside(&with(jobs(0, 1, 0), jobs(0, 0, 0))),
+            "set aside NOT OK: 1 item set aside after the last try: missing here, or old\n\
+             -> `emsync quarantine list` has the reasons, `emsync sync dam` tries once more",
+        );
+        says(
+            &dam.set_aside(&with(jobs(0, 2, 1), jobs(0, 0, 0))),
+            "set aside NOT OK: 2 items set aside after the last try: missing here, or old; 1 delete held by the guard: what dam deleted lives on here\n\
+             -> `emsync quarantine list` has the reasons, `emsync sync dam` tries once more; `emsync sync dam --max-delete 1` lets the deletes go",
+        );
+        let all = Filter::default();
+        says(
+            &dam.layers(true, Generated::Auto, &all),
+            "layers ok: originals and generated files of all assets are pulled",
+        );
+        says(
+            &dam.layers(false, Generated::Off, &all),
+            "layers NOT OK: pull_originals is off: originals stay there; generated is off: thumbnails and crops stay there\n\
+             -> take that back in emsync.toml (`emsync peer filter dam --clear`), then `emsync seed dam`; or promote a node that holds everything",
+        );
+        says(
+            &dam.originals(0),
+            "originals ok: every original that a record states has come",
+        );
+        says(
+            &dam.originals(1_204),
+            "originals NOT OK: 1,204 originals that records state are not here: lost with dam, unless another node has them\n\
+             -> `emsync seed dam` while dam still answers; `--json` names them",
+        );
+        says(
+            &dam.damage(0),
+            "damage ok: no file is known to differ from its row",
+        );
+        says(
+            &dam.damage(2),
+            "damage NOT OK: 2 files here are cut, changed or gone from this disk\n\
+             -> `emsync sync dam` fetches them again while dam still answers",
+        );
+        says(&dam.room((0, 0)), "room ok: no file went to make room");
+        says(
+            &dam.room((1, 1 << 20)),
+            "room NOT OK: 1 file (1.00 MiB) went to make room: at dam alone, and lost with it\n\
+             -> take serve.max_cache away, then `emsync fetch dam --all` while dam still answers",
+        );
+        says(&conflicts(0), "conflicts ok: none is kept");
+        says(
+            &conflicts(3),
+            "conflicts warning: 3 conflicts kept with the edits that lost; whoever could say which is right may be gone with the master\n\
+             -> `emsync conflicts list`, and `emsync conflicts restore` where the other side was right",
+        );
+        says(
+            &dam.return_of(true),
+            "return ok: what dam saves meanwhile is heard before it is overwritten",
+        );
+        says(
+            &dam.return_of(false),
+            "return warning: no key here is named dam: should that EMDB come back and pull from here, it overwrites what was saved there meanwhile\n\
+             -> `emsync key add dam`, and that key as entermediakey of this node's record in its editingcluster list: with any other it is not known",
+        );
+        says(
+            &reachable("192.0.2.7:7700".parse().unwrap()),
+            "address ok: serves at 192.0.2.7:7700",
+        );
+        says(
+            &reachable("127.0.0.1:7700".parse().unwrap()),
+            "address warning: serves at 127.0.0.1:7700, which no other machine can reach\n\
+             -> write listen = \"0.0.0.0:7700\" under [serve] in emsync.toml, or put a proxy in front, before others are to pull from here",
+        );
     }
 }
