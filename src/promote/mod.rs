@@ -10,8 +10,10 @@
 //! what is not here yet is still fetched from the former master when it comes back.
 
 mod check;
+mod findings;
 
-pub use check::{Fitness, Gap, fitness, give_a_key, is_held_off};
+pub use check::{Fitness, Gap, fitness, is_held_off};
+pub use findings::give_a_key;
 
 use crate::catalogue;
 use crate::config;
