@@ -1,7 +1,7 @@
 //! Both sides of every conflict, whole, so that the loser can be restored (I7).
 
-use super::{Batch, Catalogue, Error, during, signed, unsigned};
-use crate::model::{RecordKey, Sha256, Timestamp};
+use super::{Batch, Catalogue, Error, StoredRecord, during, signed, unsigned};
+use crate::model::{Record, RecordKey, Resolution, Sha256, Timestamp};
 
 /// Which side was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -28,6 +28,31 @@ pub struct Conflict {
     pub local_source: String,
     /// Their side as JSON.
     pub remote_source: String,
+}
+
+impl Conflict {
+    /// Both sides as they were when `resolution` decided between what is here and what a peer has.
+    #[must_use]
+    pub fn between(
+        peer: &str,
+        local: &StoredRecord,
+        theirs: &Record,
+        resolution: Resolution,
+        at: Timestamp,
+    ) -> Self {
+        tracing::warn!(peer, record = %theirs.key, ?resolution, "conflict");
+        Self {
+            key: theirs.key.clone(),
+            peer: peer.to_owned(),
+            at,
+            winner: match resolution.keeps() {
+                true => Winner::Local,
+                false => Winner::Remote,
+            },
+            local_source: local.record.source.clone(),
+            remote_source: theirs.source.clone(),
+        }
+    }
 }
 
 /// A conflict with the number it is kept under.

@@ -77,6 +77,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
                 store: &node.store,
                 seams: &node.seams,
                 monitor: &Silent,
+                is_owner: node.sidecar().is_none(),
                 master: None,
             };
             deletes.delete_here(&key).await?;

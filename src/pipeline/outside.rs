@@ -183,6 +183,7 @@ pub async fn prune(
         store: &node.store,
         seams: &node.seams,
         monitor,
+        is_owner: node.sidecar().is_none(),
         master: None,
     };
     let mut applied = Applied::default();

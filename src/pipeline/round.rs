@@ -136,6 +136,7 @@ impl Round<'_> {
             store: &pull.store,
             seams: &pull.seams,
             monitor: &*pull.monitor,
+            is_owner: pull.is_owner,
             master: Some((&pull.peer, pull.patience())),
         };
         let limit = delete_limit(pull, self.settings, self.max_delete, &done);

@@ -151,6 +151,20 @@ pub fn restamped(record: &Record, status: &RecordStatus) -> Result<Record, BadRe
     })
 }
 
+/// A record of this node with a date later than that of a stale edit that was refused, so that whoever took the edit takes this instead;
+/// `None` where one of the two bears no status.
+#[must_use]
+pub fn answer(ours: &Record, refused: &Record, own: &NodeId, now: Timestamp) -> Option<Record> {
+    let (status, theirs) = (ours.status.as_ref()?, refused.status.as_ref()?);
+    let later = if theirs.modified > status.modified {
+        theirs
+    } else {
+        status
+    };
+    let anew = RecordStatus::saved_by_master(own, Some(later), now, status.deleted);
+    restamped(ours, &anew).ok()
+}
+
 /// The members of an object in their order, with the text of each.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 

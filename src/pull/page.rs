@@ -8,13 +8,11 @@ use super::folders::Folders;
 use super::plan::Authority;
 use super::wishes::{outdated, plan_page};
 use super::{Counts, Error, OtherPeer, Pull, recropped};
-use crate::catalogue::{Batch, Conflict, Lane, Listing, NewJob, StoredRecord, Winner};
+use crate::catalogue::{Batch, Conflict, Lane, Listing, NewJob, StoredRecord};
 use crate::model::job::{DeleteJob, Work};
-use crate::model::{
-    Asset, AssetId, NodeId, Record, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
-};
+use crate::model::{Asset, AssetId, NodeId, Record, RecordKey, Resolution, Timestamp, resolve};
 use crate::monitor::Counter;
-use crate::protocol::record::{asset, restamped, unstamped};
+use crate::protocol::record::{answer, asset, unstamped};
 use crate::protocol::{BadRecord, ChangesPage};
 
 /// What a page held that cannot be found again in the catalogue.
@@ -203,9 +201,11 @@ fn sort<'a>(
         if let Some(local) = local
             && resolution.is_conflict()
         {
-            let conflict = conflict(pull, local, record, resolution, now);
-            let answer = answer(pull, local, record, resolution, now);
-            sorted.conflicts.push((conflict, answer));
+            let conflict = Conflict::between(pull.peer.name(), local, record, resolution, now);
+            let is_answered = resolution == Resolution::KeepLocalAnew && pull.is_owner;
+            let anew = is_answered.then(|| answer(&local.record, record, &pull.own, now));
+            let anew = anew.flatten().map(|anew| (anew, local.origin.clone()));
+            sorted.conflicts.push((conflict, anew));
         }
         if resolution.keeps() {
             continue;
@@ -357,48 +357,4 @@ fn delete_job(pull: &Pull, asset: AssetId, record: &Record) -> NewJob {
             tombstone: record.is_deleted(),
         }),
     }
-}
-
-fn conflict(
-    pull: &Pull,
-    local: &StoredRecord,
-    record: &Record,
-    resolution: Resolution,
-    now: Timestamp,
-) -> Conflict {
-    tracing::warn!(peer = pull.peer.name(), record = %record.key, ?resolution, "conflict");
-    Conflict {
-        key: record.key.clone(),
-        peer: pull.peer.name().to_owned(),
-        at: now,
-        winner: if resolution.keeps() {
-            Winner::Local
-        } else {
-            Winner::Remote
-        },
-        local_source: local.record.source.clone(),
-        remote_source: record.source.clone(),
-    }
-}
-
-/// Our own record with a date later than that of a stale edit that was refused, so that whoever took the edit takes this instead.
-fn answer(
-    pull: &Pull,
-    local: &StoredRecord,
-    refused: &Record,
-    resolution: Resolution,
-    now: Timestamp,
-) -> Option<(Record, String)> {
-    if resolution != Resolution::KeepLocalAnew || !pull.is_owner {
-        return None;
-    }
-    let (ours, theirs) = (local.record.status.as_ref()?, refused.status.as_ref()?);
-    let later = if theirs.modified > ours.modified {
-        theirs
-    } else {
-        ours
-    };
-    let status = RecordStatus::saved_by_master(&pull.own, Some(later), now, ours.deleted);
-    let anew = restamped(&local.record, &status).ok()?;
-    Some((anew, local.origin.clone()))
 }

@@ -26,6 +26,7 @@ pub async fn apply_held(
         store: &node.store,
         seams: &node.seams,
         monitor,
+        is_owner: node.sidecar().is_none(),
         master: None,
     };
     let said = max_delete.or(node.config.limits.max_delete);

@@ -196,6 +196,7 @@ impl Sender {
             store: &pull.store,
             seams: &pull.seams,
             monitor: &*pull.monitor,
+            is_owner: pull.is_owner,
             master: None,
         }
     }

@@ -16,11 +16,13 @@
 use std::time::Duration;
 
 use super::guard;
-use crate::catalogue::{Batch, Catalogue, Job, Lane, NewJob, StoredRecord};
+use crate::catalogue::{Batch, Catalogue, Conflict, Job, Lane, NewJob, StoredRecord};
 use crate::crash::{self, Point};
 use crate::error::Class;
 use crate::model::job::{DeleteJob, RemoveJob, Work};
-use crate::model::{AssetId, MediaPath, NodeId, RecordKey, RecordStatus, Timestamp, resolve};
+use crate::model::{
+    AssetId, MediaPath, NodeId, Record, RecordKey, RecordStatus, Resolution, Timestamp, resolve,
+};
 use crate::monitor::Monitor;
 use crate::peer::{Patience, Peer};
 use crate::protocol;
@@ -122,6 +124,8 @@ pub struct Deletes<'a> {
     pub seams: &'a Seams,
     /// Who listens.
     pub monitor: &'a dyn Monitor,
+    /// Whether records that bear our cluster id are this node's own; beside an EMDB they are that one's.
+    pub is_owner: bool,
     /// The peer itself, to be asked before a record goes for its absence; without it none does.
     pub master: Option<(&'a Peer, Patience<'a>)>,
 }
@@ -296,11 +300,12 @@ impl Deletes<'_> {
             .stored(std::slice::from_ref(&record.key))
             .await?
             .remove(&record.key);
-        let resolution = resolve(
-            local.map(|local| local.version()).as_ref(),
-            &record.version(),
-            self.own,
-        );
+        let version = local.as_ref().map(StoredRecord::version);
+        let resolution = resolve(version.as_ref(), &record.version(), self.own);
+        if let Some(local) = local.filter(|_| resolution.is_conflict()) {
+            self.keep_loser(&mut batch, &local, &record, resolution, now)
+                .await?;
+        }
         if resolution.saves() {
             batch.put_records(&[&record], self.peer, now).await?;
             if delete.tombstone {
@@ -313,6 +318,26 @@ impl Deletes<'_> {
         batch.settle(job).await?;
         batch.commit().await?;
         Ok(crash::point(Point::DeleteRows)?)
+    }
+
+    /// Keeps both sides where the record was edited here while the delete waited: behind the guard, or in a run that was cut short.
+    async fn keep_loser(
+        &self,
+        batch: &mut Batch,
+        local: &StoredRecord,
+        delete: &Record,
+        resolution: Resolution,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let conflict = Conflict::between(self.peer, local, delete, resolution, now);
+        let is_new = batch.put_conflict(&conflict).await?;
+        let is_answered = is_new && self.is_owner && resolution == Resolution::KeepLocalAnew;
+        if let Some(anew) = protocol::record::answer(&local.record, delete, self.own, now)
+            && is_answered
+        {
+            batch.put_records(&[&anew], &local.origin, now).await?;
+        }
+        Ok(())
     }
 
     /// Forgets every file of an asset, and wishes their bytes into the trash.

@@ -425,6 +425,7 @@ fn deletes_of(node: &Node) -> Deletes<'_> {
         store: &node.store,
         seams: &node.seams,
         monitor: &Silent,
+        is_owner: node.sidecar().is_none(),
         master: None,
     }
 }

@@ -7,8 +7,9 @@
 //! records, originals, renditions and deletes; the content of every original ever made; every edit and every delete that lost in a
 //! log. A third pass, in one world of three, moves nothing. In some worlds somebody means harm ([`hostile`]).
 //!
-//! A sequence that fails is made smaller and printed with the command that runs it again. `EMSYNC_SEEDS=20000` runs that many,
-//! `EMSYNC_SEED=7` only that one, and with `EMSYNC_SURVEY=1` all that fail are named, as they are; else so many as a minute allows, and [`AT_LEAST`] in any case.
+//! A sequence that fails is made smaller and printed with the command that runs it again. `EMSYNC_SEEDS=20000` runs that many seeds,
+//! `EMSYNC_SEED=7` only that one, which it prints, and both together so many from that one on; with neither, as many as a minute
+//! allows, and [`AT_LEAST`] in any case. With `EMSYNC_SURVEY=1` all that fail are named, as they are.
 
 mod edits;
 mod foreign;
@@ -64,7 +65,7 @@ async fn run(layout: Layout, ops: &[Op]) -> Result<(), String> {
 async fn quiet(world: &mut World) -> Result<(), String> {
     for node in 0..world.layout.nodes {
         world.tick();
-        world.import(node).await?;
+        world.take_in(node).await?;
     }
     for number in 1..=2 {
         let passed = pass(world).await;
@@ -180,6 +181,8 @@ struct Seeds {
     first: u64,
     /// How many, if that is said.
     count: Option<u64>,
+    /// Whether it is one that somebody wants to look at.
+    is_one: bool,
     began: Instant,
     taken: AtomicU64,
 }
@@ -189,7 +192,8 @@ impl Seeds {
         let only = number("EMSYNC_SEED");
         Self {
             first: only.unwrap_or(1),
-            count: only.map(|_| 1).or(number("EMSYNC_SEEDS")),
+            count: number("EMSYNC_SEEDS").or(only.map(|_| 1)),
+            is_one: only.is_some() && number("EMSYNC_SEEDS").is_none(),
             began: Instant::now(),
             taken: AtomicU64::new(0),
         }
@@ -220,6 +224,9 @@ fn run_seeds(seeds: &Seeds, ran: &Sender<Ran>) {
         .map(|seed| async move {
             let layout = Layout::of(seed);
             let ops = sequence(seed, layout.nodes);
+            if seeds.is_one {
+                say(&format!("{layout:?}\n{ops:?}"));
+            }
             let result = run(layout, &ops).await;
             let operations = ops.len();
             Ran {

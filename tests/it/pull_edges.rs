@@ -11,10 +11,12 @@ use emsync::node::Node;
 use emsync::pipeline::{Error, Options, sync_peer};
 use emsync::pull;
 use emsync::pull::metadata::Scope;
+use emsync::receive::apply_held;
 use emsync::seams::Seams;
 use emsync::shutdown::Shutdown;
 use serde_json::{Value, json};
 
+use crate::support::author;
 use crate::support::emdb::{Content, Doc, Emdb, KEY, Setup, asset_members};
 use crate::support::fault::{Fault, Gate};
 use crate::support::node::Mirror;
@@ -249,6 +251,19 @@ async fn a_held_delete_outlives_a_record_of_the_same_id_in_another_table() {
         ));
     });
     assert_eq!(mirror.sync().await.deletes.held, 1);
+    // Edited while it waits, the record is the loser, and kept.
+    author::put(&mirror.node, ("asset", "a001"), &json!({"note": "mine"}))
+        .await
+        .unwrap();
+    let (node, peer) = (&mirror.node, &mirror.peer().name);
+    let all = Some(MaxDelete::Count(1));
+    let freed = apply_held(node, peer, all, &*mirror.monitor, &mirror.shutdown).await;
+    assert_eq!(freed.unwrap().deleted, 1);
+    let kept = node.catalogue.conflicts(10).await.unwrap();
+    let [kept] = kept.as_slice() else {
+        panic!("{kept:?}");
+    };
+    assert!(kept.local_source.contains("mine"), "{kept:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

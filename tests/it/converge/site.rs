@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use super::mortal::Mortal;
 use super::wire::Wire;
-use crate::support::node::{chain, init_from_template, new_node, use_one_tls_provider};
+use crate::support::node::{chain, init_from_template, new_node_as, use_one_tls_provider};
 use crate::support::site::import_folder;
 
 /// Records of a page.
@@ -67,8 +67,8 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// `nodes` of them will reach it.
-    pub(super) async fn new(number: usize, nodes: usize, clock: Skewed) -> Self {
+    /// Of a number and a cluster id; `nodes` of them will reach it.
+    pub(super) async fn new((number, id): (usize, &str), nodes: usize, clock: Skewed) -> Self {
         use_one_tls_provider();
         // Thousands of small files: where memory can hold them, it does.
         let memory = Path::new("/dev/shm");
@@ -77,7 +77,8 @@ impl Made {
             false => tempfile::tempdir(),
         };
         let dir = dir.unwrap();
-        let config = new_node(&dir.path().join("n"), &format!("Node {number}"));
+        let name = format!("Node {number}");
+        let config = new_node_as(&dir.path().join("n"), &name, Some(id));
         init_from_template(&config).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();

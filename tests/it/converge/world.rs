@@ -57,6 +57,8 @@ pub(super) struct Layout {
     /// Whether it is shown that a third pass moves nothing, which takes a fifth of a world's time.
     pub(super) passes_thrice: bool,
     offsets_ms: Vec<i64>,
+    /// Cluster ids, and with them the ids of assets and their order, which a number picks from.
+    ids: Vec<String>,
 }
 
 impl Layout {
@@ -78,8 +80,8 @@ impl Layout {
         };
         let mut offsets_ms: Vec<i64> = (0..nodes).map(|_| offset(&mut chance)).collect();
         if let Some(emdb) = emdb {
-            // An EMDB keeps an edit of a replaced version against everybody for as long as its date is ahead (row 9), and the owner,
-            // who alone could end that, may never meet the edit. So beside an EMDB ours go alike, and it by a clock of its own.
+            // An EMDB keeps an edit of a replaced version against everybody for as long as its date is ahead (row 9): with clocks that
+            // are minutes apart nearly every edit that crosses another one. So beside an EMDB ours go alike, and it by a clock of its own.
             let (ours, its) = (offsets_ms[(emdb + 1) % nodes], offsets_ms[emdb]);
             offsets_ms.fill(ours);
             offsets_ms[emdb] = its;
@@ -90,7 +92,10 @@ impl Layout {
         let pushes = chance.percent(50) && topology != Topology::Ring && !is_between;
         let victim = seed.is_multiple_of(4).then(|| chance.below(nodes));
         let victim = victim.filter(|victim| emdb != Some(*victim));
+        let mut names = Chance::new(seed).fork("ids");
+        let ids = (0..nodes).map(|node| format!("node-{node}-{:08x}", names.next() as u32));
         Self {
+            ids: ids.collect(),
             nodes,
             topology,
             emdb,
@@ -207,7 +212,7 @@ impl World {
             } else {
                 let world = Arc::clone(&time);
                 let clock = Skewed { world, offset_ms };
-                let node = Made::new(number, layout.nodes + 1, clock).await;
+                let node = Made::new((number, &layout.ids[number]), layout.nodes + 1, clock).await;
                 reached.push(node.reached.clone());
                 made.push(node);
             }
@@ -607,6 +612,15 @@ impl World {
                 true
             }
         }
+    }
+
+    /// Imports what an import that died left in a node's folder: it may bring back what was deleted meanwhile, and knows of the delete.
+    pub(super) async fn take_in(&mut self, node: usize) -> Result<(), String> {
+        let before = self.records(node).await;
+        self.import(node).await?;
+        let after = self.records(node).await;
+        self.edits.acted(node, false, &before, &after);
+        Ok(())
     }
 
     /// Imports a node's folder; what is in it then must never be lost.

@@ -35,6 +35,7 @@ pub(crate) async fn delete(node: &Node, (module, id): (&str, &str)) -> Result<()
         store: &node.store,
         seams: &node.seams,
         monitor: &Silent,
+        is_owner: true,
         master: None,
     };
     deletes

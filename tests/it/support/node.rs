@@ -251,11 +251,16 @@ impl Mirror {
 
 /// The configuration of a new node.
 pub(crate) fn new_node(dir: &Path, name: &str) -> Config {
+    new_node_as(dir, name, None)
+}
+
+/// One with a cluster id of the test's choice.
+pub(crate) fn new_node_as(dir: &Path, name: &str, cluster_id: Option<&str>) -> Config {
     let new = NewNode {
         dir: dir.to_owned(),
         name: name.to_owned(),
         catalog: None,
-        cluster_id: None,
+        cluster_id: cluster_id.map(str::to_owned),
         media: None,
     };
     write(&new, &Seams::os()).unwrap()
