@@ -174,7 +174,7 @@ fn marker(config: &Config, store: &Result<Store, store::Error>) -> Check {
             "marker",
             State::Fatal,
             chain(error),
-            "mount the media volume, or correct media.root; on a new volume, restore the media first, then `emsync init`",
+            "mount the media volume, or correct media.root; for a new volume, restore onto it what there is of the media, then `emsync doctor --new-volume`",
         ),
     }
 }
