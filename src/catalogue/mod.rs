@@ -199,9 +199,9 @@ pub enum Error {
         /// What the engine says.
         source: sqlx::Error,
     },
-    /// There is no room where the file lies.
+    /// There is no room where the file lies, or where it is copied to.
     #[error(
-        "catalogue: {what}: no room on the disk that it lies on (`state` in emsync.toml); free some space there and run again"
+        "catalogue: {what}: no room on its disk (that of `state` in emsync.toml, or of the copy); free some space there and run again"
     )]
     Full {
         /// What was being done.

@@ -76,7 +76,7 @@ pub enum Error {
     },
     /// Another file has its place, or is to have it.
     #[error(
-        "{path}: its place belongs to another content, which lies there or which the catalogue states; --to DIR copies it out"
+        "{path}: its place is taken by another content, which lies there or which the catalogue states; --to DIR copies it out"
     )]
     Taken {
         /// The file.
