@@ -27,7 +27,7 @@ impl Restore<'_> {
     }
 
     /// Whose picture a rectangle is of, as its record says now, or said then.
-    async fn cropped_asset(&self, key: &RecordKey) -> Result<Option<AssetId>, Error> {
+    pub(super) async fn cropped_asset(&self, key: &RecordKey) -> Result<Option<AssetId>, Error> {
         let catalogue = &self.node.catalogue;
         let now = catalogue.record(key).await?.map(|now| now.record.source);
         let then = match catalogue.record_at(key, self.options.to).await? {

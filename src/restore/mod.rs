@@ -142,6 +142,7 @@ pub async fn restore(
         newer: Vec::new(),
         failed: HashSet::new(),
         is_noted: false,
+        goes_on: !options.dry_run && node.catalogue.open_restore().await?.is_some(),
     };
     let mut locks = Vec::new();
     if !options.dry_run {
@@ -176,6 +177,8 @@ struct Restore<'a> {
     failed: HashSet<String>,
     /// Whether it is noted that a restore is under way.
     is_noted: bool,
+    /// Whether an earlier one was cut short.
+    goes_on: bool,
 }
 
 impl Restore<'_> {
@@ -257,7 +260,13 @@ impl Restore<'_> {
                     continue;
                 }
                 let back = match records::plan(node, &key, to).await? {
-                    records::Plan::Nothing => continue,
+                    records::Plan::Nothing => {
+                        // The one that was cut short may have brought it back, and not have come to what it shows.
+                        if self.goes_on && key.module == crops::table() {
+                            self.remade.extend(self.cropped_asset(&key).await?);
+                        }
+                        continue;
+                    }
                     records::Plan::Newer(stored) => {
                         self.newer.push(stored.record.key);
                         continue;
