@@ -40,7 +40,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Somebody else does the same on this node right now.
-    #[error("{activity} is already running on this node ({holder} holds the lock {path:?})")]
+    #[error(
+        "{activity} is already running on this node ({holder} holds the lock {path:?}): wait until it ends, or end it with SIGTERM, which keeps what it has, and run this again"
+    )]
     Busy {
         /// What is running.
         activity: String,
@@ -129,7 +131,9 @@ impl Node {
             &config.node.catalog,
             &config.node.cluster_id,
         )?;
-        Catalogue::open(&database(config)).await?.close().await;
+        let catalogue = Catalogue::open(&database(config)).await?;
+        catalogue.belong_to(&config.node.cluster_id).await?;
+        catalogue.close().await;
         Ok(())
     }
 
@@ -161,6 +165,18 @@ impl Node {
             snapshots::before_migration(&config, &found, (&store, &seams), version).await?;
         }
         let catalogue = found.migrate().await?;
+        if store.node() != config.node.cluster_id.as_str() {
+            tracing::warn!(
+                "{} was made for the node {}, and this is {}: is the right volume mounted? check media.root and node.cluster_id",
+                config.media.root.display(),
+                store.node(),
+                config.node.cluster_id
+            );
+        }
+        if let Err(error) = catalogue.belong_to(&config.node.cluster_id).await {
+            // Only a copy is the worse for it.
+            tracing::debug!(%error, "whose catalogue this is was not noted");
+        }
         let adapters = look_for_programs(&mut config);
         Ok(Self {
             adapters,

@@ -26,6 +26,8 @@ pub struct Status {
     pub records: BTreeMap<String, Counted>,
     /// Its files.
     pub files: FileTotals,
+    /// What of them went to make room, and is fetched when somebody reads it.
+    pub evicted: Evicted,
     /// Originals that allow no rendition.
     pub unrenderable: u64,
     /// Files that are not on disk as their rows say.
@@ -44,6 +46,15 @@ pub struct Status {
     pub successions: Vec<PlaceTaken>,
     /// What was done last.
     pub last_run: Option<LastRun>,
+}
+
+/// Files that went to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Evicted {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// That a node took the place of this one, or of a peer.
@@ -215,6 +226,7 @@ impl From<Run> for LastRun {
 /// [`catalogue::Error`].
 pub async fn gather(node: &Node) -> Result<Status, catalogue::Error> {
     let damaged = node.catalogue.damaged().await?;
+    let (files, bytes) = node.catalogue.evicted().await?;
     let last_change = node.catalogue.last_change().await?;
     let mut peers = Vec::new();
     for peer in &node.config.peers {
@@ -247,6 +259,7 @@ pub async fn gather(node: &Node) -> Result<Status, catalogue::Error> {
         damaged,
         scrub: ScrubStatus::of(node).await?,
         conflicts: node.catalogue.count_conflicts().await?,
+        evicted: Evicted { files, bytes },
         peers,
         senders,
         restoring: (node.catalogue.open_restore().await?).map(|to| to.to_string()),

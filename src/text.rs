@@ -1,4 +1,6 @@
-//! Numbers as people read them, on the command line and on the page alike.
+//! Numbers and names as people read them, on the command line and on the page alike.
+
+use std::borrow::Cow;
 
 /// A count with its digits in groups: `1,204,512`.
 #[must_use]
@@ -24,6 +26,25 @@ pub fn counted(number: u64, noun: &str) -> String {
     )
 }
 
+/// Text as it is shown on a terminal: what would move the cursor, colour, end the line or turn the direction of writing is spelled
+/// out, since names of files come from other nodes and may hold anything.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let is_hidden =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match is_hidden(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Bytes in the unit a person would choose: `1.2 GiB`.
 #[must_use]
 pub fn bytes(number: u64) -> String {
@@ -42,6 +63,18 @@ pub fn elapsed(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_can_neither_end_a_line_nor_steer_a_terminal() {
+        for (name, shown) in [
+            ("Café 100% \"d\"\\x.jpg", "Café 100% \"d\"\\x.jpg"),
+            ("new\nline", "new\\nline"),
+            ("\u{1b}[31mred\u{9b}", "\\u{1b}[31mred\\u{9b}"),
+            ("\u{202e}gpj.exe", "\\u{202e}gpj.exe"),
+        ] {
+            assert_eq!(visible(name), shown);
+        }
+    }
 
     #[test]
     fn counts_are_grouped_in_thousands() {

@@ -67,3 +67,42 @@ impl Catalogue {
         Ok(value.map(Timestamp::from_millis))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::empty;
+    use super::*;
+    use crate::error::Class;
+    use crate::model::NodeId;
+
+    /// The engine takes the whole transaction back itself when a statement finds no room.
+    #[tokio::test]
+    async fn a_disk_that_was_full_is_written_to_again_once_there_is_room() {
+        let (_dir, catalogue) = empty().await;
+        let limit = async |pages: u32| {
+            let sql = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+            sqlx::query(sql)
+                .execute(&catalogue.db.writer)
+                .await
+                .unwrap();
+        };
+        let (node, now) = (NodeId::new("n").unwrap(), Timestamp::from_millis(1));
+        let fill = async || -> Result<(), Error> {
+            let mut batch = catalogue.batch().await?;
+            for _ in 0..200 {
+                sqlx::query("INSERT INTO meta (name, value) VALUES (hex(randomblob(4000)), 1)")
+                    .execute(&mut *batch.tx)
+                    .await
+                    .map_err(during("fill"))?;
+            }
+            batch.succeed(&node, &node, now).await?;
+            batch.commit().await
+        };
+        limit(1).await;
+        let error = fill().await.unwrap_err();
+        assert!(matches!(error, Error::Full { .. }), "{error:?}");
+        assert_eq!(error.class(), Class::Transient);
+        limit(u32::MAX - 1).await;
+        fill().await.unwrap();
+    }
+}

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::Mutex;
@@ -45,12 +46,7 @@ impl Db {
     /// The writer's connection, to whatever schema there is.
     pub(super) async fn connect(path: &Path, make: bool) -> Result<Pool, Error> {
         pool(1)
-            .connect_with(
-                options(path)
-                    .create_if_missing(make)
-                    .pragma("cache_size", "-24576")
-                    .pragma("wal_autocheckpoint", LOG_PAGES),
-            )
+            .connect_with(writing(path).create_if_missing(make))
             .await
             .map_err(|source| opening(path, source))
     }
@@ -81,6 +77,8 @@ impl Db {
             .execute(&writer)
             .await
             .map_err(|source| opening(path, source))?;
+        // Also for a connection that takes the place of this one.
+        writer.set_connect_options(writing(path).pragma("temp_store", "MEMORY"));
         let readers = pool(READERS)
             .connect_with(options(path).read_only(true).pragma("cache_size", "-4096"))
             .await
@@ -129,6 +127,12 @@ pub(super) fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(600))
+        // What a full or failing disk interrupts the engine may take back by itself; then the rollback that follows fails, and the
+        // driver counts a transaction on that connection for ever, so that none could begin on it (sqlx 0.9, `Command::Rollback`).
+        .before_acquire(|connection, _| {
+            let is_usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_usable) })
+        })
         // A connection to a file does not go away, and the question whether it did costs as much as most of ours.
         .test_before_acquire(false)
         // Nor does it age. With either of these the pool looks after its connections every few minutes, as many times as it counts
@@ -143,6 +147,13 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(LOCK_WAIT)
+}
+
+/// How the writer is connected, to a file that is there.
+fn writing(path: &Path) -> SqliteConnectOptions {
+    options(path)
+        .pragma("cache_size", "-24576")
+        .pragma("wal_autocheckpoint", LOG_PAGES)
 }
 
 fn opening(path: &Path, source: sqlx::Error) -> Error {

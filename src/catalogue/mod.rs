@@ -150,7 +150,9 @@ impl Catalogue {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened or made.
-    #[error("catalogue {path:?} cannot be opened")]
+    #[error(
+        "catalogue {path:?} cannot be opened: is its folder there, writable for this user, and is there room?"
+    )]
     Open {
         /// The file.
         path: PathBuf,
@@ -192,6 +194,16 @@ pub enum Error {
         "catalogue: {what}: the file is damaged; stop everything, then run `emsync doctor --rebuild`"
     )]
     Corrupt {
+        /// What was being done.
+        what: &'static str,
+        /// What the engine says.
+        source: sqlx::Error,
+    },
+    /// There is no room where the file lies, or where it is copied to.
+    #[error(
+        "catalogue: {what}: no room on its disk (that of `state` in emsync.toml, or of the copy); free some space there and run again"
+    )]
+    Full {
         /// What was being done.
         what: &'static str,
         /// What the engine says.
@@ -239,34 +251,32 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Sql {
-                // A commit that failed for want of room leaves its connection in a transaction that the engine has ended.
-                source:
-                    sqlx::Error::PoolTimedOut
-                    | sqlx::Error::Io(_)
-                    | sqlx::Error::InvalidSavePointStatement
-                    | sqlx::Error::BeginFailed,
+                source: sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::BeginFailed,
                 ..
             } => Class::Transient,
-            Self::Sql { .. } if matches!(self.code(), Some(5 | 6 | 8 | 10 | 13 | 14)) => {
+            Self::Full { .. } => Class::Transient,
+            Self::Sql { source, .. } if matches!(code(source), Some(5 | 6 | 8 | 10 | 14)) => {
                 Class::Transient
             }
-            Self::Open { .. } if matches!(self.code(), Some(5 | 6 | 10 | 13)) => Class::Transient,
+            Self::Open { source, .. } if matches!(code(source), Some(5 | 6 | 10 | FULL)) => {
+                Class::Transient
+            }
             _ => Class::Permanent,
         }
     }
+}
 
-    /// The engine's primary result code (sqlite.org/rescode.html): 5 and 6 locked, 8 read-only, 10 I/O, 11 corrupt, 13 full,
-    /// 14 cannot open, 26 no database.
-    fn code(&self) -> Option<i32> {
-        let (Self::Sql { source, .. } | Self::Open { source, .. }) = self else {
-            return None;
-        };
-        let sqlx::Error::Database(error) = source else {
-            return None;
-        };
-        let extended: i32 = error.code()?.parse().ok()?;
-        Some(extended & 0xff)
-    }
+/// The engine's result code for a disk without room.
+const FULL: i32 = 13;
+
+/// The engine's primary result code (sqlite.org/rescode.html): 5 and 6 locked, 8 read-only, 10 I/O, 11 corrupt, [`FULL`],
+/// 14 cannot open, 26 no database.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let sqlx::Error::Database(error) = error else {
+        return None;
+    };
+    let extended: i32 = error.code()?.parse().ok()?;
+    Some(extended & 0xff)
 }
 
 /// Names what was being done when a statement failed.
@@ -274,6 +284,8 @@ fn during(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
     move |source| {
         if damage_in(&source) {
             Error::Corrupt { what, source }
+        } else if code(&source) == Some(FULL) {
+            Error::Full { what, source }
         } else {
             Error::Sql { what, source }
         }

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::db::{Db, pool};
 use super::dialect::{MIGRATIONS, Pool};
 use super::{Batch, Catalogue, Error, damage_in, during, unsigned};
-use crate::model::{AssetId, Timestamp};
+use crate::model::{AssetId, NodeId, Timestamp};
 
 /// Modification time in a source row that no file ever has, and that does not mean "left" either.
 const DOUBTED: i64 = i64::MIN + 1;
@@ -180,6 +180,8 @@ pub struct Health {
     pub newest: i64,
     /// What the engine's own check finds wrong; empty when nothing is.
     pub problems: Vec<String>,
+    /// The node whose catalogue it is, where that was noted.
+    pub owner: Option<String>,
     /// Claimed jobs by peer: of runs that go on, or that were killed.
     pub leases: BTreeMap<String, u64>,
 }
@@ -189,6 +191,47 @@ impl Health {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty() && self.version <= self.newest
+    }
+}
+
+/// Under this name and the node's id stands whose catalogue it is.
+const OWNER: &str = "owner:";
+
+async fn owner(pool: &Pool) -> Result<Option<String>, sqlx::Error> {
+    let name: Option<String> =
+        sqlx::query_scalar("SELECT name FROM meta WHERE name > $1 AND name < 'owner;'")
+            .bind(OWNER)
+            .fetch_optional(pool)
+            .await?;
+    Ok(name.and_then(|name| name.strip_prefix(OWNER).map(ToOwned::to_owned)))
+}
+
+impl Catalogue {
+    /// Notes whose catalogue this is, so that no copy of it is taken for that of another node. It is written once.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn belong_to(&self, node: &NodeId) -> Result<(), Error> {
+        let known = owner(&self.db.readers).await;
+        if known
+            .map_err(during("read whose catalogue this is"))?
+            .as_deref()
+            == Some(node.as_str())
+        {
+            return Ok(());
+        }
+        let mut batch = self.batch().await?;
+        for statement in [
+            "DELETE FROM meta WHERE name > 'owner:' AND name < 'owner;' AND name <> $1",
+            "INSERT INTO meta (name, value) VALUES ($1, 1) ON CONFLICT (name) DO NOTHING",
+        ] {
+            sqlx::query(statement)
+                .bind(format!("{OWNER}{node}"))
+                .execute(&mut *batch.tx)
+                .await
+                .map_err(during("note whose catalogue this is"))?;
+        }
+        batch.commit().await
     }
 }
 
@@ -249,16 +292,22 @@ async fn check(pool: &Pool, path: &Path, deep: bool) -> Result<Health, Error> {
             }
             None => Vec::new(),
         };
-        Ok::<_, sqlx::Error>((problems, version, leases))
+        let owner = match version {
+            Some(_) => owner(pool).await?,
+            None => None,
+        };
+        Ok::<_, sqlx::Error>((problems, version, owner, leases))
     };
-    let (problems, version, leases) = read.await.map_err(|source| match damage_in(&source) {
-        true => Error::damaged(path, "cannot be read", Some(source)),
-        false => during("check the catalogue")(source),
-    })?;
+    let (problems, version, owner, leases) =
+        read.await.map_err(|source| match damage_in(&source) {
+            true => Error::damaged(path, "cannot be read", Some(source)),
+            false => during("check the catalogue")(source),
+        })?;
     let version = version.ok_or_else(|| Error::damaged(path, "holds no catalogue", None))?;
     Ok(Health {
         version,
         newest: newest(&MIGRATIONS),
+        owner,
         problems: problems.into_iter().filter(|text| text != "ok").collect(),
         leases: leases
             .into_iter()

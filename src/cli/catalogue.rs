@@ -3,7 +3,7 @@
 use super::args::{Catalogue, CatalogueBackup, CatalogueRestore, Global};
 use super::doctor::{self, Printing};
 use super::{ExitCode, Usage, output};
-use crate::catalogue::examine_copy_deep;
+use crate::catalogue::{Error, examine_copy_deep};
 use crate::error::chain;
 use crate::node::backup::{BackupError, backup};
 use crate::node::rebuild::Options;
@@ -49,11 +49,23 @@ async fn restore(
     shutdown: &Shutdown,
 ) -> anyhow::Result<ExitCode> {
     let config = super::config(global)?;
-    let refused = |why: String| Usage(format!("{} is no good: {why}", args.file.display()));
+    let refused = |why: String| {
+        Usage(format!(
+            "{} is no good: {why}; name a file that `emsync catalogue backup` made",
+            args.file.display()
+        ))
+    };
     let health = examine_copy_deep(&args.file).await;
-    let health = health.map_err(|error| refused(chain(&error)))?;
+    let health = health.map_err(|error| refused(wrong_with(&error)))?;
     if !health.problems.is_empty() {
         anyhow::bail!(refused(health.problems.join("; ")));
+    }
+    let own = config.node.cluster_id.as_str();
+    if let Some(owner) = health.owner.as_deref().filter(|owner| *owner != own) {
+        anyhow::bail!(Usage(format!(
+            "{} is the catalogue of the node {owner}, and this is {own}: restore it there; or, where this node takes the place of a lost {owner}, write cluster_id = {owner:?} under [node] in emsync.toml first",
+            args.file.display()
+        )));
     }
     let options = Options {
         dry_run: args.dry_run,
@@ -65,4 +77,15 @@ async fn restore(
         is_restore: true,
     };
     doctor::run_rebuild(global, &config, (&options, printing), shutdown).await
+}
+
+/// What a look at a copy found; what to do about a damaged catalogue does not help with a copy.
+fn wrong_with(error: &Error) -> String {
+    match error {
+        Error::Damaged { what, source, .. } => {
+            let cause = source.as_ref().map(|source| format!(" ({source})"));
+            format!("it {what}{}", cause.unwrap_or_default())
+        }
+        _ => chain(error),
+    }
 }

@@ -1,13 +1,16 @@
-//! `emsync doctor`: looks this node over, and makes a lost catalogue again.
+//! `emsync doctor`: looks this node over, makes a lost catalogue again, and takes a new media volume.
+
+use std::sync::Arc;
 
 use super::args::{Doctor, Global};
 use super::progress::Progress;
-use super::{ExitCode, output};
+use super::{ExitCode, Usage, output};
 use crate::config::Config;
 use crate::node::doctor::{Check, State, examine};
 use crate::node::rebuild::{Options, Rebuilt, rebuild};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
+use crate::store::{self, RealSys, Store};
 
 #[derive(serde::Serialize)]
 struct Printed<'a> {
@@ -52,6 +55,9 @@ pub(super) async fn run(
         };
         return run_rebuild(global, &config, (&options, printing), shutdown).await;
     }
+    if args.new_volume {
+        return take_volume(&config);
+    }
     let checks = examine(&config, &Seams::os(), args.deep).await;
     let worst = checks.iter().map(|check| check.state).max();
     let code = match worst {
@@ -67,6 +73,37 @@ pub(super) async fn run(
         print(&checks)
     })?;
     Ok(code)
+}
+
+/// Marks the media root, whatever lies there, as this node's, and makes the folders that it needs. That of another node stays as it is.
+fn take_volume(config: &Config) -> anyhow::Result<ExitCode> {
+    let (root, node) = (&config.media.root, &config.node);
+    match Store::open(root, &node.catalog, Arc::new(RealSys)) {
+        Ok(store) if store.node() != node.cluster_id.as_str() => {
+            anyhow::bail!(Usage(format!(
+                "{} was made for the node {}, and this is {}: nothing was changed",
+                root.display(),
+                store.node(),
+                node.cluster_id
+            )));
+        }
+        Err(error @ (store::Error::WrongMarker { .. } | store::Error::BadMarker { .. })) => {
+            return Err(error.into());
+        }
+        _ => {}
+    }
+    Store::init(root, &node.catalog, &node.cluster_id)?;
+    output::line(&format!(
+        "{} is this node's media root from now on",
+        root.display()
+    ))?;
+    output::line("now run, to find out what of the media is there and have the rest again:")?;
+    for peer in config.enabled_peers() {
+        output::line(&format!("  emsync seed {}", peer.name))?;
+    }
+    output::line("  emsync import DIR, with the folder that was imported here, if one was")?;
+    output::line("  emsync scrub --all")?;
+    Ok(ExitCode::Ok)
 }
 
 fn print(checks: &[Check]) -> anyhow::Result<()> {

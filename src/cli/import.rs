@@ -5,7 +5,7 @@ mod watch;
 use super::args::{Global, Import};
 use super::progress::Progress;
 use super::{ExitCode, Usage, output};
-use crate::import::{ACTIVITY, Folder, Look, Report, into_node, summary};
+use crate::import::{ACTIVITY, Folder, Look, Report, into_node, left_out, summary};
 use crate::model::MediaPath;
 use crate::node::snapshots;
 use crate::shutdown::Shutdown;
@@ -38,6 +38,9 @@ pub(super) async fn run(
         Ok(())
     };
     output::read_or_not(printed.map_err(Into::into))?;
+    if let Some(text) = left_out(&report) {
+        tracing::error!("{text}");
+    }
     if !args.dry_run {
         snapshots::daily(&node, shutdown).await;
     }
@@ -48,17 +51,19 @@ pub(super) async fn run(
 fn folder(args: &Import) -> anyhow::Result<Folder> {
     let prefix = args.into.as_deref().map(MediaPath::new).transpose();
     Ok(Folder {
-        dir: args.dir.clone(),
+        // Whole, so that what is said of it shows where it was looked for: -C moves what it starts from.
+        dir: std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone()),
         prefix: prefix.map_err(|error| Usage(format!("--into: {error}")))?,
         thumbs: !args.no_thumbs,
     })
 }
 
-/// An interrupted import has judged nothing gone, so it must not look like a whole one.
+/// An interrupted import has judged nothing gone, so it must not look like a whole one, nor must one that could not take a file in.
 fn code(report: &Report, interrupted: bool) -> ExitCode {
-    match report.held {
+    match (report.held, report.refused) {
         _ if interrupted => ExitCode::Interrupted,
-        0 => ExitCode::Ok,
+        (0, 0) => ExitCode::Ok,
+        (0, _) => ExitCode::Partial,
         _ => ExitCode::Guard,
     }
 }
@@ -71,10 +76,16 @@ mod tests {
     fn an_interrupted_import_does_not_pass_for_a_whole_one() {
         let held = Report {
             held: 12,
+            refused: 1,
+            ..Report::default()
+        };
+        let refused = Report {
+            refused: 1,
             ..Report::default()
         };
         assert_eq!(code(&Report::default(), true), ExitCode::Interrupted);
         assert_eq!(code(&Report::default(), false), ExitCode::Ok);
         assert_eq!(code(&held, false), ExitCode::Guard);
+        assert_eq!(code(&refused, false), ExitCode::Partial);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use crate::text::visible;
 pub(super) use crate::text::{bytes, count, counted, elapsed};
 
 /// Why something could not be printed.
@@ -24,11 +25,19 @@ impl From<io::Error> for Error {
     }
 }
 
-/// Prints one line.
+/// Prints one line for people, with nothing in it that ends it or that a terminal obeys ([`visible`]).
 ///
 /// # Errors
 /// [`Error`].
 pub(super) fn line(text: &str) -> Result<(), Error> {
+    exact(&visible(text))
+}
+
+/// Prints text for programs as it is, and ends its line.
+///
+/// # Errors
+/// [`Error`].
+pub(super) fn exact(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;
@@ -49,7 +58,7 @@ pub(super) fn read_or_not(printed: anyhow::Result<()>) -> anyhow::Result<()> {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// See [`line`].
+/// See [`exact`].
 pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Error> {
-    line(&serde_json::to_string(value).map_err(io::Error::from)?)
+    exact(&serde_json::to_string(value).map_err(io::Error::from)?)
 }

@@ -144,6 +144,12 @@ fn print(
             for refused in &promoted.refused {
                 output::line(&format!("not taken over: {refused}"))?;
             }
+            if !promoted.held_off {
+                output::line(&format!(
+                    "no key here is named {peer}: before it comes back, {}",
+                    promote::give_a_key(peer)
+                ))?;
+            }
             for line in here.next(promoted) {
                 output::line(&line)?;
             }

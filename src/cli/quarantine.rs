@@ -67,7 +67,7 @@ async fn list(node: &Node, peer: Option<&str>, json: bool) -> anyhow::Result<Exi
                 })?;
             } else {
                 output::line(&format!(
-                    "{:>6}  {}  {}  (asset {}, {}, {} since {})\n        {}",
+                    "{:>6}  {}  {}  (asset {}, {}, {} since {})",
                     job.id,
                     if job.peer.is_empty() {
                         "this node"
@@ -78,9 +78,9 @@ async fn list(node: &Node, peer: Option<&str>, json: bool) -> anyhow::Result<Exi
                     job.asset,
                     tries(job.attempts),
                     kind(job.lane),
-                    job.since,
-                    job.reason
+                    job.since
                 ))?;
+                output::line(&format!("        {}", job.reason))?;
             }
         }
         match page.last() {

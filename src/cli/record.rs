@@ -43,7 +43,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
                     .filter(|stored| deleted || !stored.record.is_deleted())
                 {
                     if json {
-                        output::line(&one_line(&stored.record.source))?
+                        output::exact(&one_line(&stored.record.source))?
                     } else {
                         output::line(&stored.record.key.id)?
                     }
@@ -61,7 +61,7 @@ pub(super) async fn run(global: &Global, command: Record) -> anyhow::Result<Exit
                 .record(&key)
                 .await?
                 .with_context(|| format!("there is no record {key}"))?;
-            output::line(&one_line(&stored.record.source))?;
+            output::exact(&one_line(&stored.record.source))?;
         }
         Record::Put(args) => put(&node, args).await?,
         Record::Delete { table, id, .. } if looks_only => {

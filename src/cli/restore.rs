@@ -45,7 +45,14 @@ pub(super) async fn run(
     let printed = match broken {
         Some(broken) => Err(broken.into()),
         None if args.json => output::json(&report).map_err(Into::into),
-        None => output::line(&summary(&report, args, &to.to_string())).map_err(Into::into),
+        None => {
+            let cut = match shutdown.requested() {
+                true => "; interrupted: the same restore, asked for again, goes on",
+                false => "",
+            };
+            let text = summary(&report, args, &to.to_string());
+            output::line(&format!("{text}{cut}")).map_err(Into::into)
+        }
     };
     output::read_or_not(printed)?;
     node.catalogue.close().await;

@@ -70,7 +70,7 @@ pub(super) fn unit(global: &Global, args: &Service) -> anyhow::Result<ExitCode> 
             lines.collect()
         }
     };
-    output::line(text.trim_end())?;
+    output::exact(text.trim_end())?;
     Ok(ExitCode::Ok)
 }
 

@@ -44,6 +44,14 @@ fn print(status: &Status) -> anyhow::Result<()> {
         output::count(files.generated),
         output::bytes(files.generated_bytes)
     ))?;
+    if status.evicted.files > 0 {
+        output::line(&format!(
+            "  {:<20} {} ({}) of these, which their peers have",
+            "gone to make room",
+            output::count(status.evicted.files),
+            output::bytes(status.evicted.bytes)
+        ))?;
+    }
     for (number, what) in [
         (status.unrenderable, "unrenderable"),
         (status.damaged, "damaged files"),

@@ -337,7 +337,13 @@ async fn empty(node: &Node, args: &TrashEmpty) -> anyhow::Result<ExitCode> {
         } else {
             "destroyed"
         };
-        output::line(&format!("{files}, {bytes} {would}"))?;
+        let more = match which {
+            Which::Expired(..) if swept.files == 0 => {
+                "; what lies there is not past its time: --older-than SPAN or --all destroys more"
+            }
+            _ => "",
+        };
+        output::line(&format!("{files}, {bytes} {would}{more}"))?;
     }
     Ok(code)
 }

@@ -94,6 +94,17 @@ pub async fn into_node(
     Ok(report)
 }
 
+/// That an import left something out, if it did, and what to do.
+#[must_use]
+pub fn left_out(report: &Report) -> Option<String> {
+    (report.refused > 0).then(|| {
+        format!(
+            "{} not taken in: a warning names each with its reason; mend it, or move it out of the folder",
+            counted(report.refused, "file")
+        )
+    })
+}
+
 /// What an import did in one line, for people.
 #[must_use]
 pub fn summary(report: &Report, dry_run: bool) -> String {

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use error::Error;
-pub use folder::{ACTIVITY, Folder, Look, into_node, summary};
+pub use folder::{ACTIVITY, Folder, Look, into_node, left_out, summary};
 pub use only::Only;
 pub use quiet::Quiet;
 

@@ -204,7 +204,7 @@ fn place(
     let below = entry.path().strip_prefix(dir).unwrap_or(entry.path());
     let rel = below
         .to_str()
-        .ok_or_else(|| format!("{}: the name is not UTF-8", below.display()))?;
+        .ok_or_else(|| format!("{below:?}: the name is not UTF-8"))?;
     let path = match prefix {
         Some(prefix) => prefix.join(rel),
         None => MediaPath::new(rel),

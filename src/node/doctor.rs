@@ -14,6 +14,7 @@ use crate::config::{Config, Program};
 use crate::error::chain;
 use crate::seams::Seams;
 use crate::store::{self, RealSys, Snapshot, Store};
+use crate::text;
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -173,7 +174,7 @@ fn marker(config: &Config, store: &Result<Store, store::Error>) -> Check {
             "marker",
             State::Fatal,
             chain(error),
-            "mount the media volume, or correct media.root; on a new volume, restore the media first, then `emsync init`",
+            "mount the media volume, or correct media.root; for a new volume, restore onto it what there is of the media, then `emsync doctor --new-volume`",
         ),
     }
 }
@@ -308,12 +309,20 @@ fn space(config: &Config, store: &Store) -> Check {
     match store.free_bytes() {
         Ok(free) if free >= reserve => Check::ok(
             "space",
-            format!("{free} bytes are free, limits.reserve keeps {reserve}"),
+            format!(
+                "{} are free, limits.reserve keeps {}",
+                text::bytes(free),
+                text::bytes(reserve)
+            ),
         ),
         Ok(free) => Check::not_ok(
             "space",
             State::Failed,
-            format!("only {free} bytes are free, limits.reserve keeps {reserve}"),
+            format!(
+                "only {} are free, limits.reserve keeps {}",
+                text::bytes(free),
+                text::bytes(reserve)
+            ),
             "free some space on the media volume: nothing is fetched before",
         ),
         Err(error) => Check::not_ok(

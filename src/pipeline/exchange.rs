@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Error, Options, Outcome, push_peer, sync_peer};
+use crate::catalogue;
 use crate::config;
 use crate::error::Class;
 use crate::monitor::{Monitor, RunReport};
@@ -64,7 +65,7 @@ pub async fn exchange(
         Err(error) => {
             return Exchange {
                 pulled: None,
-                pushed: Some(Err(error)),
+                pushed: Some(Err(error.into())),
             };
         }
     };
@@ -99,7 +100,10 @@ pub async fn exchange(
 }
 
 /// Whether this node took the peer's place, and has not heard since then what was saved there.
-async fn is_unheard(node: &Node, settings: &config::Peer) -> Result<bool, Error> {
+///
+/// # Errors
+/// [`catalogue::Error`].
+pub async fn is_unheard(node: &Node, settings: &config::Peer) -> Result<bool, catalogue::Error> {
     let catalogue = &node.catalogue;
     let learned = catalogue.peer_node(&settings.name).await?;
     let learned = learned.map(|node| node.cluster_id);
@@ -107,7 +111,7 @@ async fn is_unheard(node: &Node, settings: &config::Peer) -> Result<bool, Error>
         return Ok(false);
     };
     let peer = (settings.name.as_str(), &id);
-    Ok(catalogue.is_unheard(peer, FEED).await?)
+    catalogue.is_unheard(peer, FEED).await
 }
 
 /// What was done with a peer, in one line for people. `held` is how many deletes the guard holds.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use back::{Brought, StaysAway, away, bring_back};
-pub use exchange::{Exchange, Ways, exchange, summary};
+pub use exchange::{Exchange, Ways, exchange, is_unheard, summary};
 pub use heal::{Unhealed, fetch_again};
 pub use outside::{Outside, outside, prune};
 pub use preview::{Amount, Preview, preview_peer};

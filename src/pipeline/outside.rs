@@ -9,7 +9,7 @@ use crate::model::{Asset, FileKind, Module, NodeId, RecordKey, Selection, Timest
 use crate::monitor::Monitor;
 use crate::node::Node;
 use crate::protocol;
-use crate::pull;
+use crate::pull::{self, Policy, alike};
 use crate::reconcile::deletes::{Applied, Deletes};
 use crate::shutdown::Shutdown;
 
@@ -192,6 +192,17 @@ pub async fn prune(
         return Ok(outside);
     }
     let mut walk = Walk::begin(&node.catalogue, node, settings).await?;
+    let policy = Policy {
+        originals: settings.pull_originals,
+        generated: settings.generated,
+    };
+    alike::give_up_all_but(
+        &node.catalogue,
+        &settings.name,
+        policy,
+        &walk.this.selection,
+    )
+    .await?;
     while let Some(files) = walk.next(&mut outside).await? {
         deletes.give_up(&files, &mut applied, shutdown).await?;
         crash::point(Point::PrunedPage)?;

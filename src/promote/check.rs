@@ -2,24 +2,20 @@
 //! may be gone for ever.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use super::{Error, cluster_id};
-use crate::config::{self, Generated};
+use super::findings::{Named, conflicts, reachable};
+use super::{Error, cluster_id, others_with_a_key};
+use crate::config;
 use crate::model::{Module, RecordKey};
 use crate::node::Node;
 use crate::node::doctor::{Check, State, examine};
 use crate::protocol;
-use crate::protocol::lenient::parse_date;
-use crate::status::{self, PeerStatus, Status};
-use crate::text;
+use crate::status;
 
 /// Records read at a time.
 const PAGE: usize = 500;
 /// Gaps that are named one by one.
 const NAMED: usize = 1_000;
-/// How old a proof may be.
-const FRESH: Duration = Duration::from_secs(24 * 3_600);
 
 /// An original that a record states and that is not here.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -48,30 +44,36 @@ pub struct Fitness {
 /// # Errors
 /// [`Error`].
 pub async fn fitness(node: &Node, settings: &config::Peer) -> Result<Fitness, Error> {
-    cluster_id(node, settings).await?;
-    let status = status::gather(node).await?;
+    let former = cluster_id(node, settings).await?;
+    let (status, now) = (status::gather(node).await?, node.seams.clock.now());
+    let (gaps_total, gaps) = gaps(node, settings).await?;
+    let named = Named(&settings.name);
     let mut checks = Vec::new();
     if let Some(peer) = (status.peers.iter()).find(|peer| peer.name == settings.name) {
-        checks.push(compared(node, peer));
-        checks.push(pulled(node, peer));
-        checks.push(queue(peer));
-        checks.push(set_aside(peer));
+        checks.push(named.compared(peer, now));
+        checks.push(named.pulled(peer, now));
+        checks.push(named.queue(peer));
+        checks.push(named.set_aside(peer));
     }
-    checks.push(layers(settings));
-    let (gaps_total, gaps) = gaps(node, settings).await?;
-    checks.push(match gaps_total {
-        0 => Check::ok("originals", "every original that a record states is here"),
-        some => Check::not_ok(
-            "originals",
-            State::Failed,
-            format!("{some} originals that records state are not here"),
-            "`emsync seed` while the peer still answers; `--json` names them",
-        ),
-    });
-    checks.push(damage(&status));
-    checks.push(room(node.catalogue.evicted().await?));
-    checks.push(conflicts(&status));
-    checks.push(reachable(node));
+    let succeeded = node.catalogue.succeeded().await?;
+    if let Some((_, at)) = succeeded.iter().find(|(node, _)| *node == former) {
+        let text = format!(
+            "this node took the place of {} at {at}; `emsync promote` again takes over what is left",
+            settings.name
+        );
+        checks.push(Check::ok("place", text));
+    }
+    checks.push(named.layers(
+        settings.pull_originals,
+        settings.generated,
+        &settings.filter,
+    ));
+    checks.push(named.originals(gaps_total));
+    checks.push(named.damage(status.damaged));
+    checks.push(named.room(node.catalogue.evicted().await?));
+    checks.push(conflicts(status.conflicts));
+    checks.push(named.return_of(is_held_off(node, settings).await?));
+    checks.push(reachable(node.config.serve.listen));
     let disk = examine(&node.config, &node.seams, false).await;
     let of_disk = ["marker", "space", "snapshots", "schema"];
     checks.extend((disk.into_iter()).filter(|check| of_disk.contains(&check.name)));
@@ -84,187 +86,14 @@ pub async fn fitness(node: &Node, settings: &config::Peer) -> Result<Fitness, Er
     })
 }
 
-fn compared(node: &Node, peer: &PeerStatus) -> Check {
-    let name = "comparison";
-    let Some(as_of) = &peer.as_of else {
-        return Check::not_ok(
-            name,
-            State::Failed,
-            "never compared",
-            "`emsync verify PEER` while the peer still answers",
-        );
-    };
-    let age = parse_date(as_of).map(|at| node.seams.clock.now().since(at));
-    let hours = age.map_or_else(|| "?".to_owned(), |age| (age.as_secs() / 3_600).to_string());
-    let when = format!("as of {as_of}, {hours} h ago");
-    match peer.in_sync {
-        Some(true) if age.is_some_and(|age| age <= FRESH) => {
-            Check::ok(name, format!("equal in every layer {when}"))
-        }
-        Some(true) => Check::not_ok(
-            name,
-            State::Warning,
-            format!("equal in every layer {when}"),
-            "`emsync verify PEER` gives a younger proof",
-        ),
-        None => Check::not_ok(
-            name,
-            State::Warning,
-            format!("things changed here since the comparison {when}"),
-            "`emsync verify PEER` says how it stands now",
-        ),
-        // What was left out is said by `layers`.
-        Some(false) if peer.equal_in_part => Check::not_ok(
-            name,
-            State::Warning,
-            format!("equal in what was compared, which is not everything, {when}"),
-            "`emsync verify PEER --full-listing` once filters and switched-off layers are gone",
-        ),
-        Some(false) => Check::not_ok(
-            name,
-            State::Failed,
-            format!("not equal {when}"),
-            "`emsync sync PEER`, then `emsync verify PEER`",
-        ),
-    }
-}
-
-fn pulled(node: &Node, peer: &PeerStatus) -> Check {
-    let name = "metadata";
-    let Some(until) = &peer.watermark else {
-        return Check::not_ok(
-            name,
-            State::Failed,
-            "no listing of this peer was ever taken to its end",
-            "`emsync seed PEER` while the peer still answers",
-        );
-    };
-    let age = parse_date(until).map(|at| node.seams.clock.now().since(at));
-    match age.filter(|age| *age <= FRESH) {
-        Some(_) => Check::ok(name, format!("its changes up to {until} are here")),
-        None => Check::not_ok(
-            name,
-            State::Warning,
-            format!("its changes up to {until} are here, and none after it"),
-            "`emsync sync PEER` while the peer still answers",
-        ),
-    }
-}
-
-fn queue(peer: &PeerStatus) -> Check {
-    match (peer.jobs.open, peer.to_send.open) {
-        (0, 0) => Check::ok("queue", "nothing waits"),
-        (0, send) => Check::not_ok(
-            "queue",
-            State::Warning,
-            format!("{send} of our own changes were not sent; they stay ours"),
-            "nothing has to be done",
-        ),
-        (open, _) => Check::not_ok(
-            "queue",
-            State::Failed,
-            format!("{open} jobs wait, {} bytes", peer.jobs.open_bytes),
-            "`emsync sync PEER` ends them while the peer still answers",
-        ),
-    }
-}
-
-fn set_aside(peer: &PeerStatus) -> Check {
-    let jobs = &peer.jobs;
-    if jobs.quarantined == 0 && jobs.held == 0 {
-        return Check::ok("set aside", "nothing, and no delete is held");
-    }
-    let state = match jobs.quarantined {
-        0 => State::Warning,
-        _ => State::Failed,
-    };
-    Check::not_ok(
-        "set aside",
-        state,
-        format!(
-            "{} items are set aside, {} deletes are held",
-            jobs.quarantined, jobs.held
-        ),
-        "`emsync quarantine list` has the reasons; `emsync sync PEER --max-delete N` lets deletes go",
-    )
-}
-
-fn layers(settings: &config::Peer) -> Check {
-    let mut missing = Vec::new();
-    if !settings.pull_originals {
-        missing.push("pull_originals is off".to_owned());
-    }
-    if settings.generated == Generated::Off {
-        missing.push("generated files are off".to_owned());
-    }
-    if !settings.filter.is_empty() {
-        missing.push(format!("a filter leaves files out: {}", settings.filter));
-    }
-    match missing.is_empty() {
-        true => Check::ok(
-            "layers",
-            "originals and generated files of all assets are pulled",
-        ),
-        false => Check::not_ok(
-            "layers",
-            State::Failed,
-            missing.join("; "),
-            "take that back in emsync.toml and sync, or promote a node that holds everything",
-        ),
-    }
-}
-
-fn damage(status: &Status) -> Check {
-    match status.damaged {
-        0 => Check::ok("damage", "no file is known to differ from its row"),
-        some => Check::not_ok(
-            "damage",
-            State::Failed,
-            format!("{some} files are not on disk as the catalogue says"),
-            "`emsync sync PEER` fetches them again while the peer still answers",
-        ),
-    }
-}
-
-/// What went to make room is at its peer alone, and nowhere once that is gone.
-fn room((files, bytes): (u64, u64)) -> Check {
-    match files {
-        0 => Check::ok("room", "no file went to make room"),
-        some => Check::not_ok(
-            "room",
-            State::Failed,
-            format!(
-                "{some} files ({}) went to make room and are at the peer alone",
-                text::bytes(bytes)
-            ),
-            "take serve.max_cache away, then `emsync fetch PEER --all` while the peer still answers",
-        ),
-    }
-}
-
-fn conflicts(status: &Status) -> Check {
-    match status.conflicts {
-        0 => Check::ok("conflicts", "none is kept"),
-        some => Check::not_ok(
-            "conflicts",
-            State::Warning,
-            format!("{some} are kept"),
-            "`emsync conflicts list` before the one who could settle them is gone",
-        ),
-    }
-}
-
-fn reachable(node: &Node) -> Check {
-    let listen = node.config.serve.listen;
-    match listen.ip().is_loopback() {
-        false => Check::ok("address", format!("serves at {listen}")),
-        true => Check::not_ok(
-            "address",
-            State::Warning,
-            format!("serves at {listen}, to this machine alone"),
-            "set serve.listen, or put a proxy in front, before others are to pull from here",
-        ),
-    }
+/// Whether a peer whose place is taken gets nothing from here until it was heard: a node of ours needs no such thing, an EMDB is known
+/// by the name of its key alone, since its requests say nothing else of who asks (`serve::postponed`).
+///
+/// # Errors
+/// [`Error`].
+pub async fn is_held_off(node: &Node, settings: &config::Peer) -> Result<bool, Error> {
+    let is_ours = (node.catalogue.peer_node(&settings.name).await?).is_some();
+    Ok(is_ours || (others_with_a_key(node).await?).contains(&settings.name))
 }
 
 /// The originals that records of this peer's master state and that are not here.

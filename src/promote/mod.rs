@@ -10,8 +10,10 @@
 //! what is not here yet is still fetched from the former master when it comes back.
 
 mod check;
+mod findings;
 
-pub use check::{Fitness, Gap, fitness};
+pub use check::{Fitness, Gap, fitness, is_held_off};
+pub use findings::give_a_key;
 
 use crate::catalogue;
 use crate::config;
@@ -83,6 +85,8 @@ pub struct Promoted {
     pub keys: Vec<String>,
     /// EMDB nodes among the other peers: they hear of it from nobody.
     pub emdb_peers: Vec<EmdbPeer>,
+    /// Whether the former master gets nothing from here until it was heard.
+    pub held_off: bool,
 }
 
 /// An EMDB that is a peer of this node.
@@ -132,6 +136,7 @@ pub async fn promote(
         refused: Vec::new(),
         keys: others_with_a_key(node).await?,
         emdb_peers: emdb_peers(node, settings).await?,
+        held_off: is_held_off(node, settings).await?,
     };
     let mut after: Option<RecordKey> = None;
     loop {

@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 
 use super::{Error, Policy, Pull};
-use crate::catalogue::{Batch, TableSum};
+use crate::catalogue::{Batch, Catalogue, TableSum};
 use crate::config::Generated;
 use crate::error::{Class, chain};
 use crate::model::preset::PresetTable;
@@ -99,6 +99,27 @@ fn wanted(pull: &Pull) -> Sha256 {
 pub async fn wants_otherwise(pull: &Pull) -> Result<bool, Error> {
     let name = wanted_of(pull.peer.name());
     Ok((pull.catalogue.was_planned_otherwise(&name, &wanted(pull))).await?)
+}
+
+/// Files that a selection leaves out are about to go: unless everything was last listed for that selection, whatever is wanted next has
+/// to be looked for in a listing of everything, since what was wanted then is not all here any more.
+///
+/// # Errors
+/// The catalogue's.
+pub async fn give_up_all_but(
+    catalogue: &Catalogue,
+    peer: &str,
+    policy: Policy,
+    selection: &Selection,
+) -> Result<(), Error> {
+    let (name, kept) = (wanted_of(peer), wanted_text(policy, selection));
+    if !(catalogue.was_planned_otherwise(&name, &Sha256::of(kept.as_bytes()))).await? {
+        return Ok(());
+    }
+    let mut batch = catalogue.batch().await?;
+    // What nothing is ever wanted by.
+    batch.begin_everything_by(&name, &Sha256::of(b"")).await?;
+    Ok(batch.commit().await?)
 }
 
 /// A listing of everything begins.

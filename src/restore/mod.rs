@@ -3,6 +3,7 @@
 //! ```text
 //! record       its version of then, as a new edit of ours            the version of now becomes a former one; of every table
 //! original     of then from the trash, or from an equal file here    the one of now goes to the trash
+//! crops        of the assets that are asked for, likewise
 //! renditions   made again, where this node makes them
 //! newer        stays, or is deleted under the guard where that is asked for
 //! ```
@@ -15,6 +16,7 @@
 //! from there.
 
 mod carry;
+mod crops;
 mod error;
 mod moment;
 mod plan;
@@ -30,6 +32,7 @@ use crate::crash::{self, Point};
 use crate::model::{AssetId, Module, RecordKey, Timestamp};
 use crate::monitor::Silent;
 use crate::node::Node;
+use crate::protocol::crop;
 use crate::reconcile::deletes::{Applied, Deletes};
 use crate::reconcile::guard;
 use crate::renditions::rebuild;
@@ -137,7 +140,9 @@ pub async fn restore(
         report: Report::default(),
         remade: Vec::new(),
         newer: Vec::new(),
+        failed: HashSet::new(),
         is_noted: false,
+        goes_on: !options.dry_run && node.catalogue.open_restore().await?.is_some(),
     };
     let mut locks = Vec::new();
     if !options.dry_run {
@@ -166,10 +171,14 @@ struct Restore<'a> {
     report: Report,
     /// Assets whose originals are others now, or were made so by a restore that may not have come to their renditions.
     remade: Vec<AssetId>,
-    /// Assets that did not exist then.
+    /// Assets and other records that did not exist then.
     newer: Vec<RecordKey>,
+    /// Assets that stay as they are, since something of then is not to be had.
+    failed: HashSet<String>,
     /// Whether it is noted that a restore is under way.
     is_noted: bool,
+    /// Whether an earlier one was cut short.
+    goes_on: bool,
 }
 
 impl Restore<'_> {
@@ -221,10 +230,14 @@ impl Restore<'_> {
             let asset = asset.clone();
             return Err(Error::NoAsset { asset });
         }
+        // After the assets, since the rectangles of one that fails stay as they are.
+        if matches!(self.options.which, Which::Asset(_) | Which::Category(_)) {
+            self.records(Some(&crops::table()), tell, stop).await?;
+        }
         self.delete_newer(tell).await
     }
 
-    /// The records of one table, or of every one but that of assets.
+    /// The records of one table, or of every one but that of assets; of rectangles those that are meant.
     async fn records(
         &mut self,
         table: Option<&Module>,
@@ -243,8 +256,17 @@ impl Restore<'_> {
                 if stop.requested() {
                     break;
                 }
+                if key.module == crops::table() && !self.takes_crop(&key).await? {
+                    continue;
+                }
                 let back = match records::plan(node, &key, to).await? {
-                    records::Plan::Nothing => continue,
+                    records::Plan::Nothing => {
+                        // The one that was cut short may have brought it back, and not have come to what it shows.
+                        if self.goes_on && key.module == crops::table() {
+                            self.remade.extend(self.cropped_asset(&key).await?);
+                        }
+                        continue;
+                    }
                     records::Plan::Newer(stored) => {
                         self.newer.push(stored.record.key);
                         continue;
@@ -291,6 +313,7 @@ impl Restore<'_> {
             }
             Plan::Failed(told) => {
                 self.report.failed += 1;
+                self.failed.extend(told.asset.clone());
                 tell(&told);
                 return Ok(());
             }
@@ -307,6 +330,7 @@ impl Restore<'_> {
                 Err(carry::Failed::One(why)) => {
                     told.error = Some(why);
                     self.report.failed += 1;
+                    self.failed.extend(told.asset.clone());
                     tell(&told);
                     return Ok(());
                 }
@@ -367,6 +391,11 @@ impl Restore<'_> {
                 if !self.options.dry_run {
                     deletes.delete_here(&stored.record.key).await?;
                     told.done = true;
+                    if key.module == crops::table() {
+                        // What it cut is shown whole again.
+                        self.remade
+                            .extend(crop::read(&stored.record).ok().map(|row| row.asset));
+                    }
                 }
             }
             tell(&told);

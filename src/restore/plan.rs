@@ -368,6 +368,22 @@ impl<'a> Planner<'a> {
         Ok(Plan::Back(Box::new(back)))
     }
 
+    /// Whether an asset is in the category that is asked for, or was then.
+    pub(super) async fn has_in_category(&self, asset: &AssetId) -> Result<bool, Error> {
+        let (catalogue, key) = (&self.node.catalogue, asset.key());
+        let now = catalogue.record(&key).await?;
+        if now.is_some_and(|now| self.is_meant(&now.record)) {
+            return Ok(true);
+        }
+        let Then::Was { source, .. } = catalogue.record_at(&key, self.to).await? else {
+            return Ok(false);
+        };
+        let was = RawValue::from_string(source)
+            .ok()
+            .and_then(|raw| record::record(Module::ASSET, asset.as_str(), &raw).ok());
+        Ok(was.is_some_and(|was| self.is_meant(&was)))
+    }
+
     fn is_meant(&self, of: &Record) -> bool {
         self.category
             .is_none_or(|ids| crate::renditions::rebuild::is_in(of, ids).unwrap_or(false))

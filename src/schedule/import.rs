@@ -46,7 +46,7 @@ impl Run<'_> {
             }
             Err(error) => return ended(RunOutcome::Failed, Some(chain(&error))),
         };
-        let level = if report.held > 0 {
+        let level = if report.held + report.refused > 0 {
             Level::Warn
         } else {
             Level::Info
@@ -63,6 +63,7 @@ impl Run<'_> {
                 );
                 (RunOutcome::Guard, Some(text))
             }
+            None if report.refused > 0 => (RunOutcome::Partial, import::left_out(&report)),
             None => (RunOutcome::Ok, None),
         };
         Ended {

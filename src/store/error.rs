@@ -12,7 +12,7 @@ use crate::model::path::PathReason;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The root carries no marker.
-    #[error("{} has no marker .emsync/root.json: it was never initialised, or its volume is not mounted", root.display())]
+    #[error("{} has no marker .emsync/root.json: its volume is not mounted, or is a new one, which `emsync doctor --new-volume` takes", root.display())]
     NoMarker {
         /// The media root.
         root: PathBuf,

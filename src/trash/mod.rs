@@ -74,8 +74,10 @@ pub enum Error {
         /// Who owns it.
         owner: String,
     },
-    /// Another file has its place.
-    #[error("{path}: its place is taken by another file; --to DIR copies it out")]
+    /// Another file has its place, or is to have it.
+    #[error(
+        "{path}: its place is taken by another content, which lies there or which the catalogue states; --to DIR copies it out"
+    )]
     Taken {
         /// The file.
         path: String,

@@ -2,6 +2,7 @@
 
 mod find;
 mod past;
+mod succession;
 
 use crate::catalogue::{self, FileRow, JobState, Lane, Standing, StoredRecord};
 use crate::model::job::send_subject;
@@ -116,8 +117,10 @@ pub async fn about(node: &Node, id: &str) -> Result<Option<Answer>, Error> {
         is_well: true,
         advice: Vec::new(),
     };
+    let mut record = asked.record_layer();
+    record.details.extend(asked.succession().await?);
     let layers = Layers {
-        record: asked.record_layer(),
+        record,
         originals: asked.files_layer(FileKind::Original).await?,
         generated: asked.files_layer(FileKind::Generated).await?,
         deletes: asked.deletes_layer(own),

@@ -422,7 +422,8 @@ fn awkward_names_and_contents_arrive_byte_for_byte_and_move_without_a_byte() {
     let photos = place.path("photos");
     let broken = fill(&photos);
     place.run(&["init", "m", "--name", "Master"]).ends(0);
-    let report = import(&place, &["--json"]).ends(0).json();
+    // One name is none that an archive can hold, and an import that leaves something out says so each time.
+    let report = import(&place, &["--json"]).ends(23).json();
     let count = importable(&photos).len() as u64;
     assert_eq!(
         (&report["added"], &report["refused"]),
@@ -453,7 +454,7 @@ fn awkward_names_and_contents_arrive_byte_for_byte_and_move_without_a_byte() {
             fs::rename(photos.join(path), to).unwrap();
         }
     }
-    let report = import(&place, &["--json"]).ends(0).json();
+    let report = import(&place, &["--json"]).ends(23).json();
     assert_eq!(
         (&report["moved"], &report["gone"]),
         (&Value::from(count.div_ceil(2)), &Value::from(0)),
@@ -497,7 +498,8 @@ fn changed(before: impl FnOnce(&mut Maker<'_>), after: impl FnOnce(&mut Maker<'_
     assert_arrived(&place);
     after(&mut maker);
     // What goes where something else still lies has to wait for the next import.
-    import(&place, &[]).ends(0);
+    let first = import(&place, &[]);
+    assert!(matches!(first.code, Some(0 | 23)), "{first:?}");
     let report = import(&place, &["--json"]).ends(0).json();
     assert_eq!(report["refused"], 0, "{report}");
     // Renditions of a file that moved up into its folder's name lie inside its new place; they go when a second listing
@@ -533,7 +535,9 @@ fn what_is_named_like_bookkeeping_is_refused_or_arrives() {
     maker.put("Port/.versions/1~harbour.txt", b"old");
     maker.put("Port/harbour.txt", b"new");
     place.run(&["init", "m", "--name", "Master"]).ends(0);
-    let refused = import(&place, &["--json"]).ends(0).json()["refused"] == 1;
+    let imported = import(&place, &["--json"]);
+    let refused = imported.code == Some(23);
+    assert_eq!(imported.json()["refused"] == 1, refused);
     let serving = place.serve("m");
     mirror(&place, &serving.base, &key(&place));
     let equal = seed(&place).code == Some(0);
@@ -556,7 +560,9 @@ fn a_file_that_moves_below_its_own_name_keeps_its_asset() {
     let before = assets();
     maker.rename("grows", "spare");
     maker.rename("spare", "grows/grows");
-    import(&place, &[]).ends(0);
+    // Where the file still lies that is to be a folder, it may have to wait for the next import.
+    let first = import(&place, &[]);
+    assert!(matches!(first.code, Some(0 | 23)), "{first:?}");
     import(&place, &[]).ends(0);
     assert_eq!(assets(), before);
 }

@@ -93,7 +93,23 @@ fn the_former_catalogue_is_kept_and_what_is_no_copy_is_refused() {
             .run(&["-C", "m", "catalogue", "restore", &path])
             .ends(2);
         assert!(refused.stderr.contains(name), "{}", refused.stderr);
+        // The catalogue of the node is not what is damaged.
+        assert!(!refused.stderr.contains("--rebuild"), "{}", refused.stderr);
     }
+    // That of another node, whole as it is.
+    place.run(&["init", "other", "--name", "Other"]).ok();
+    place
+        .run(&["-C", "other", "catalogue", "backup", "../other.db"])
+        .ok();
+    let other = ["-C", "m", "catalogue", "restore", "../other.db"];
+    let refused = place.run(&other).ends(2);
+    assert!(
+        refused
+            .stderr
+            .contains("is the catalogue of the node other-"),
+        "{}",
+        refused.stderr
+    );
     place
         .run(&["-C", "m", "catalogue", "restore", "../none.db"])
         .ends(2);

@@ -389,6 +389,16 @@ fn nothing_is_rebuilt_without_the_marker() {
     fs::rename(place.path("unmounted"), place.path("r/media")).unwrap();
     rebuild(&place, "r", &[]).ends(0);
     assert_comes_back(&place, "mounted again");
+    // The disk is lost, and another one is in its place: nothing takes it by itself.
+    fs::remove_dir_all(place.path("r/media")).unwrap();
+    fs::create_dir(place.path("r/media")).unwrap();
+    let mends = "emsync doctor --new-volume";
+    let refused = sync(&place).ends(7);
+    assert!(refused.stderr.contains(mends), "{}", refused.stderr);
+    let taken = place.run(&["-C", "r", "doctor", "--new-volume"]).ok();
+    assert!(taken.contains("emsync seed master"), "{taken}");
+    assert_eq!(seed(&place).ends(0).json()["in_sync"], true);
+    assert_equal(&verify(&place, &["--checksum"]).ends(0).json());
 }
 
 /// A clock that stands where it is put.

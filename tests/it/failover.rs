@@ -185,6 +185,18 @@ fn a_mirror_takes_the_place_of_its_master_which_comes_back_with_edits_of_its_own
         let status = node.run(&["status"]).well().stdout;
         assert!(status.contains(line), "{status}");
     }
+    // And so does every record that this decided about.
+    for (node, line) in [
+        (old, "new-0001 took the place of old-0001"),
+        (new, "this node took the place of old-0001"),
+        (&third, "new-0001 took the place of old-0001"),
+    ] {
+        let why = node.run(&["why", &format!("asset/{b}")]).stdout;
+        assert!(
+            why.contains(line) && why.contains("what old-0001 owned is new-0001's since then"),
+            "{why}"
+        );
+    }
     for (node, who) in [(old, "old"), (new, "new")] {
         assert_eq!(headline(node, a), "from the new master", "{who}");
         assert_eq!(headline(node, c), "from the new master alone", "{who}");

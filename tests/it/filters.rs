@@ -334,6 +334,13 @@ fn a_part_is_chosen_shown_planned_pruned_and_taken_back_by_command() {
     let all = pair::sync(&place).ends(0).json();
     assert_eq!(all["files_written"], 3, "{all}");
     pair::assert_equal(&pair::verify(&place, &[]).ends(0).json());
+    // Also what was pruned by a filter that no sync ever knew of.
+    run(&["peer", "filter", "master", "--include", "/Photos/**"]).ends(0);
+    run(&["peer", "prune", "master", "--yes"]).ok();
+    run(&["peer", "filter", "master", "--clear"]).ends(0);
+    let again = pair::sync(&place).ends(0).json();
+    assert_ne!(again["files_written"], 0, "{again}");
+    pair::assert_equal(&pair::verify(&place, &[]).ends(0).json());
     let settings = std::fs::read_to_string(place.path("r/emsync.toml")).unwrap();
     assert!(
         !settings.contains("\ninclude") && !settings.contains("\nexclude"),

@@ -143,7 +143,24 @@ async fn howto_refill_an_empty_emdb() {
 async fn what_a_former_emdb_master_saved_is_kept_before_it_is_overwritten() {
     let place = Place::new().await;
     let (emdb, mirror) = (&place.emdb, &place.mirror);
-    mirror.run(&["promote", "dam", "--force"]).well();
+    // It can only be known by its key when it comes back, so whoever takes its place hears of that before and after.
+    let named = "`emsync key add dam`";
+    let check = mirror.run(&["promote", "dam", "--check"]).stdout;
+    let done = mirror.run(&["promote", "dam", "--force"]).well().stdout;
+    for said in [&check, &done] {
+        assert!(
+            said.contains("no key here is named dam") && said.contains(named),
+            "{said}"
+        );
+    }
+    let why = mirror.run(&["why", "a1"]).stdout;
+    for said in [
+        "this node took the place of",
+        "what dam saved since its place was taken is not known here",
+        "`emsync pull dam` hears it",
+    ] {
+        assert!(why.contains(said), "{why}");
+    }
     let put = |headline: &str| {
         let set = format!("headline={headline}");
         mirror
@@ -180,6 +197,10 @@ async fn what_a_former_emdb_master_saved_is_kept_before_it_is_overwritten() {
     for lost in ["saved there meanwhile", "saved there, too"] {
         assert!(kept().contains(lost), "{lost:?}: {}", kept());
     }
+    let why = mirror.run(&["why", "a1"]).stdout;
+    assert!(!why.contains("is not known here"), "{why}");
+    let check = mirror.run(&["promote", "dam", "--check"]).stdout;
+    assert!(!check.contains("no key here is named"), "{check}");
     for ran in client.all().await {
         assert_eq!(ran.error, None, "{ran:?}");
     }

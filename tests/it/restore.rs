@@ -1,5 +1,7 @@
 //! Going back to a moment, with the real program: records, originals, deletes, and what cannot be had.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 
 use serde_json::Value;
@@ -179,6 +181,94 @@ fn a_replaced_original_and_its_record_come_back_and_a_restore_is_undone_by_anoth
     );
     assert_eq!(original(&place, "a.txt").unwrap(), b"another one");
     assert_eq!(record(&place, "a.txt")["headline"], "Second");
+    sound(&place);
+}
+
+/// The renditions of an original, by their names.
+fn shown(place: &Place, path: &str) -> BTreeMap<OsString, Vec<u8>> {
+    let folder = place.path("m/media/assets/catalog/generated").join(path);
+    let files = fs::read_dir(folder).unwrap().map(|file| {
+        let file = file.unwrap().path();
+        (
+            file.file_name().unwrap().to_owned(),
+            fs::read(&file).unwrap(),
+        )
+    });
+    files.collect()
+}
+
+/// A crop is of the original that it was drawn on, and comes and goes with it.
+#[test]
+fn the_renditions_and_crops_of_what_is_restored_are_those_of_then() {
+    const OTHER: &[u8] = include_bytes!("../../assets-fixtures/originals/Animals/chelsea.jpg");
+    const PHOTO: &[u8] =
+        include_bytes!("../../assets-fixtures/originals/Portraits/orientation-6.jpg");
+    let mut place = Place::new();
+    let paths = ["p/a.jpg", "p/b.jpg"];
+    master(&place, &paths.map(|path| (path, PHOTO)));
+    let ids = paths.map(|path| id(&place, path));
+    let crop = |asset: &str, rectangle: &str| {
+        let set = ["crop", "set", asset, "webpthumbimage", rectangle];
+        run(&place, &set).ends(0);
+    };
+    for asset in &ids {
+        crop(asset, "20x20+5+3");
+    }
+    let then = moment();
+    let as_then = paths.map(|path| shown(&place, path));
+    // One gets another original with a crop of that, the other one another crop alone.
+    put(&place.path("photos"), paths[0], OTHER);
+    import(&place);
+    crop(&ids[0], "40x40+60+60");
+    crop(&ids[1], "10x10+1+1");
+    let before = moment();
+    let as_before = paths.map(|path| shown(&place, path));
+    let thumb = OsStr::new("image200x200.webp");
+    for (then, before) in as_then.iter().zip(&as_before) {
+        assert_ne!(then[thumb], before[thumb]);
+    }
+
+    let restore = |more: &[&str], to: &str| {
+        let args = [&["restore"], more, &["--to", to, "--json"]].concat();
+        restored(run(&place, &args).ends(0)).1
+    };
+    let sums = restore(&[&ids[0]], &then);
+    assert_eq!(
+        [&sums["restored"], &sums["originals"], &sums["records"]],
+        [1, 1, 1],
+        "{sums}"
+    );
+    assert_eq!(shown(&place, paths[0]), as_then[0]);
+    assert_eq!(
+        shown(&place, paths[1]),
+        as_before[1],
+        "nobody asked for this one"
+    );
+    // Of a category, there and back; the first has nothing to do there.
+    restore(&["--category", "p"], &then);
+    assert_eq!(paths.map(|path| shown(&place, path)), as_then);
+    restore(&["--category", "p"], &before);
+    assert_eq!(paths.map(|path| shown(&place, path)), as_before);
+    // A crop that did not exist then goes where that is asked for, and is shown no more.
+    run(&place, &["crop", "clear", &ids[1], "webpthumbimage"]).ends(0);
+    let bare = (moment(), shown(&place, paths[1]));
+    crop(&ids[1], "10x10+1+1");
+    restore(&["--all", "--delete-newer"], &bare.0);
+    assert_eq!(shown(&place, paths[1]), bare.1);
+    restore(&["--all"], &then);
+    assert_eq!(paths.map(|path| shown(&place, path)), as_then);
+    // One that is cut short before it comes to the pictures goes on there.
+    crop(&ids[1], "10x10+1+1");
+    place.set("EMSYNC_CRASH", "restore.rendering");
+    let again = ["restore", &ids[1], "--to", &then];
+    assert_eq!(run(&place, &again).code, None);
+    // A point that nothing here passes.
+    place.set("EMSYNC_CRASH", "scrub.ending");
+    assert_ne!(shown(&place, paths[1]), as_then[1]);
+    run(&place, &again).ends(0);
+    assert_eq!(shown(&place, paths[1]), as_then[1]);
+    let stale = run(&place, &["thumbs", "rebuild", "-n", "--json"]).ends(0);
+    assert_eq!(stale.json()["stale"], 0);
     sound(&place);
 }
 

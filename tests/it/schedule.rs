@@ -31,16 +31,28 @@ fn event(place: &Place, args: &[&str]) {
 }
 
 #[test]
-fn a_served_node_pulls_by_itself_what_its_master_got() {
+fn a_served_node_pulls_by_itself_what_its_master_got_and_a_sync_beside_it_leaves_that_to_it() {
     let place = Place::new();
-    let _master = pair::pair(&place, &[("a.txt", b"one")]);
+    let master = pair::pair(&place, &[("a.txt", b"one")]);
     event(
         &place,
         &["add", "often", "--action", "pull", "--every", "1s"],
     );
     pair::put(&place.path("photos"), "b.txt", b"two");
     pair::import(&place, &[]).ends(0);
-    let node = place.serve("r");
+    // While the master stands still, the first run holds its lock and waits.
+    let lock = place.path("r/state/run-master.lock");
+    master.running().signal(Signal::STOP);
+    let (node, since) = (place.serve("r"), std::time::Instant::now());
+    while fs::read_to_string(&lock).unwrap().is_empty() && since.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    let beside = place.run(&["-C", "r", "sync", "master"]);
+    master.running().signal(Signal::CONT);
+    let beside = beside.ends(11);
+    for said in ["run-master is already running", "wait until it ends"] {
+        assert!(beside.stderr.contains(said), "{}", beside.stderr);
+    }
     hears(&node, &["often", "ended: ok"]);
     let copied = pair::mirrored(&place, "b.txt");
     assert_eq!(fs::read(copied).unwrap(), b"two");
@@ -55,6 +67,17 @@ fn a_served_node_pulls_by_itself_what_its_master_got() {
         "{log}"
     );
     node.stop().ends(0);
+    let fetched = |report: &Value| report["files_written"].as_u64().unwrap_or(0);
+    let by_itself: u64 = (history(&place, "often").iter())
+        .map(|run| fetched(&run["report"]))
+        .sum();
+    let after = place.run(&["-C", "r", "sync", "master", "--json"]);
+    assert_eq!(
+        (by_itself, fetched(&after.ends(0).json())),
+        (1, 0),
+        "each file once"
+    );
+    pair::assert_equal(&pair::verify(&place, &[]).ends(0).json());
 }
 
 /// What a node lists to whoever shows this key.

@@ -395,4 +395,15 @@ fn a_folder_that_is_not_there_ends_a_watch_at_once_and_one_that_goes_is_waited_f
     watch.end(Signal::TERM).ends(0);
     let nowhere = ["-C", "m", "import", "../none", "--watch"];
     place.run(&nowhere).ends(2);
+
+    // Nor does one that was empty until then, and was never walked to its end, end it when it goes.
+    let place = Place::new();
+    place.run(&["init", "m", "--name", "Master"]).ok();
+    fs::create_dir(place.path("photos")).unwrap();
+    let mut watch = Watch::start(&place, &[]);
+    let hear = |watch: &mut Watch, text: &str| while !watch.line().to_string().contains(text) {};
+    hear(&mut watch, "holds no file");
+    fs::rename(place.path("photos"), place.path("elsewhere")).unwrap();
+    hear(&mut watch, "cannot be imported");
+    watch.end(Signal::TERM).ends(0);
 }

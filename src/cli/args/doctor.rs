@@ -22,6 +22,9 @@ pub struct Doctor {
     /// With --rebuild: read and hash every file instead of trusting size and date.
     #[arg(short = 'c', long, requires = "rebuild")]
     pub checksum: bool,
+    /// The media volume is new, or came back without its marker: take media.root as it lies there for this node's. Says what to run then.
+    #[arg(long, conflicts_with_all = ["deep", "rebuild", "json"])]
+    pub new_volume: bool,
     /// Print one JSON object on stdout.
     #[arg(long)]
     pub json: bool,

@@ -120,6 +120,7 @@ pub async fn watch(
         walk_at: Instant::now(),
         allowance: 0,
         is_begun: false,
+        is_fit: false,
         trouble: None,
     };
     while !stop.requested() {
@@ -155,6 +156,8 @@ struct State<'a> {
     allowance: u64,
     /// Whether the first whole walk is done.
     is_begun: bool,
+    /// Whether the folder could be looked at once, be it empty: what fails from then on may be fine again.
+    is_fit: bool,
     /// What was told of a folder that cannot be imported, so that it is told once.
     trouble: Option<String>,
 }
@@ -206,7 +209,8 @@ impl State<'_> {
         let report = match report {
             Ok(report) => report,
             // A folder into which files will come may be empty at first.
-            Err(error) if is_passing(&error) && (self.is_begun || is_empty(&error)) => {
+            Err(error) if is_passing(&error) && (self.is_fit || is_empty(&error)) => {
+                self.is_fit = true;
                 let text = format!("{}; a whole walk follows", chain(&error));
                 if self.trouble.as_ref() != Some(&text) {
                     self.trouble = Some(text.clone());
@@ -218,6 +222,7 @@ impl State<'_> {
             Err(error) => return Err(error.into()),
         };
         self.trouble = None;
+        self.is_fit = true;
         self.allowance = self.allowance.saturating_sub(report.gone);
         self.remember(&only).await?;
         if has_news(&report) || (whole && !self.is_begun) {
