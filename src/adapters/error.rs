@@ -37,7 +37,7 @@ pub enum Error {
         said: String,
     },
     /// It ended well, and there is no picture.
-    #[error("{tool} wrote no picture: {said}")]
+    #[error("{tool} made nothing of it: {said}")]
     Nothing {
         /// Name and version.
         tool: String,
