@@ -30,7 +30,7 @@ const ANSWERS: [(Errno, bool); 5] = [
     (Errno::MFILE, false),
 ];
 /// Calls of a run that fail in turn for each answer, unless all do.
-const SAMPLE: u64 = 9;
+const SAMPLE: u64 = 6;
 /// Cases at a time.
 const AT_ONCE: usize = 4;
 

@@ -1,7 +1,7 @@
 //! Power cuts at any moment of a pull or an import: whatever part of what was not synced is lost, no final name holds wrong bytes, no row is
 //! without its file, the catalogue opens, and the next run reaches the master.
 //!
-//! 150 cuts are always on; `EMSYNC_POWER_CUTS=20000` asks for more. A cut that goes wrong is named with its seed, and the node
+//! 120 cuts are always on; `EMSYNC_POWER_CUTS=20000` asks for more. A cut that goes wrong is named with its seed, and the node
 //! that it left is kept for a look; `EMSYNC_POWER_SEED=<seed> EMSYNC_POWER_CUTS=1` draws the same numbers again, for a run whose
 //! calls may come in another order.
 
@@ -160,7 +160,7 @@ fn cut(site: &Site, work: Work, recording: &Recording, seed: u64) -> u64 {
 
 #[test]
 fn a_power_cut_at_any_moment_loses_nothing_that_was_said_to_be_there() {
-    let cuts = number("EMSYNC_POWER_CUTS", 150);
+    let cuts = number("EMSYNC_POWER_CUTS", 120);
     let first = number("EMSYNC_POWER_SEED", u64::from(std::process::id()) << 20);
     let site = Site::new(MORE);
     let (mut done, mut calls) = (0, BTreeMap::<_, usize>::new());
