@@ -339,7 +339,7 @@ pub(crate) async fn pull_with(
     Ok(pull)
 }
 
-/// The enabled peers of this node but the one of this name.
+/// The enabled peers of this node, and those who hand in here, but the one of this name.
 pub(crate) async fn other_peers(
     node: &Node,
     name: &str,
@@ -351,6 +351,16 @@ pub(crate) async fn other_peers(
             others.push(OtherPeer {
                 name: peer.name.clone(),
                 cluster_id: (peer.cluster_id.clone()).or(said.map(|said| said.cluster_id)),
+            });
+        }
+    }
+    // Who hands in is the one to ask about what came so, although nothing is pulled from there.
+    for key in node.catalogue.keys().await? {
+        let is_known = others.iter().any(|other| other.name == key.name);
+        if key.scope == catalogue::Scope::Write && key.name != name && !is_known {
+            others.push(OtherPeer {
+                name: key.name,
+                cluster_id: None,
             });
         }
     }

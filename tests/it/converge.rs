@@ -125,7 +125,17 @@ fn number(variable: &str) -> Option<u64> {
 /// What failed once, as small as it was made, in the layout of its seed.
 #[tokio::test]
 async fn sequences_that_once_failed_do_not_again() {
-    let found: [(u64, &[Op]); 4] = [
+    let found: [(u64, &[Op]); 5] = [
+        // A picture that its owner handed in anew gave way to the former one of a peer that had not heard of it yet.
+        (
+            1447,
+            &[
+                Op::Draw(4, 2),
+                Op::Seed(4, 3),
+                Op::Sync(3, 11),
+                Op::Crop(4, 67, 0),
+            ],
+        ),
         // A wish over one peer outlived the delete that another peer told of, and brought the original back.
         (
             80,
