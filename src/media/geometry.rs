@@ -1,4 +1,4 @@
-//! Where pixels go: sizes and offsets in whole numbers, as EMDB's converter computes them (media spec 3.5.4 and 3.5.5).
+//! Where pixels go: sizes and offsets, as EMDB's converter computes them (media spec 3.5.4 and 3.5.5).
 //!
 //! Pure functions. For sides of at least 1 every result has sides of at least 1, and a window lies inside its picture.
 
@@ -44,33 +44,19 @@ impl Window {
     }
 }
 
-/// `floor(side * num / den + 1/2)`, at least 1; what does not fit `u32` is cut to it.
-fn scaled_side(side: u32, num: u32, den: u32) -> u32 {
-    let (side, num, den) = (u128::from(side), u128::from(num), u128::from(den));
-    let rounded = (2 * side * num + den) / (2 * den);
-    u32::try_from(rounded.max(1)).unwrap_or(u32::MAX)
-}
-
-/// `picture` scaled so that its width (`by_width`) or else its height meets the box.
-fn scaled(picture: Size, into: Size, by_width: bool) -> Size {
-    if by_width {
-        Size::new(
-            into.width,
-            scaled_side(picture.height, into.width, picture.width),
-        )
-    } else {
-        Size::new(
-            scaled_side(picture.width, into.height, picture.height),
-            into.height,
-        )
-    }
-}
-
-/// Whether the width is the side that decides the scale for `picture` to fit.
-fn width_is_tighter(picture: Size, into: Size) -> bool {
-    // into.width / picture.width <= into.height / picture.height, without the division.
-    u64::from(into.width) * u64::from(picture.height)
-        <= u64::from(into.height) * u64::from(picture.width)
+/// `picture` scaled by the smaller of the two scales that bring a side to that of the box, or by the larger one; sides of at least 1.
+///
+/// In doubles and in the converter's order, for that decides about halves: 3000x2250, which most photographs become, is 550x412 to
+/// it, though 412.5 rounds to 413 (seen with 6.9.11).
+fn scaled(picture: Size, into: Size, by: fn(f64, f64) -> f64) -> Size {
+    let (width, height) = (f64::from(picture.width), f64::from(picture.height));
+    let scale = by(
+        f64::from(into.width) / width,
+        f64::from(into.height) / height,
+    );
+    // What does not fit is cut to the largest side there is.
+    let side = |side: f64| (scale * side + 0.5).floor().max(1.0) as u32;
+    Size::new(side(width), side(height))
 }
 
 /// The size of `picture` shrunk until it fits `into`; unchanged when it fits already.
@@ -78,14 +64,14 @@ pub(super) fn fit(picture: Size, into: Size) -> Size {
     if picture.width <= into.width && picture.height <= into.height {
         return picture;
     }
-    scaled(picture, into, width_is_tighter(picture, into))
+    scaled(picture, into, f64::min)
 }
 
 /// How a picture is brought into a box; `None` when what is to be kept lies beside it.
 pub(super) fn window(picture: Size, into: Size, shape: Shape) -> Option<Window> {
     Some(match shape {
         Shape::Fit => Window::whole(fit(picture, into)),
-        Shape::FitEnlarge => Window::whole(scaled(picture, into, width_is_tighter(picture, into))),
+        Shape::FitEnlarge => Window::whole(scaled(picture, into, f64::min)),
         Shape::Fill => Window::whole(fill(picture, into)),
         Shape::Cut(cut) => return fill_cut(picture, into, cut),
     })
@@ -111,7 +97,7 @@ fn fill_cut(picture: Size, into: Size, cut: Cut) -> Option<Window> {
 
 /// The size of `picture` scaled until it covers `into`, nothing cut off.
 pub(super) fn fill(picture: Size, into: Size) -> Size {
-    scaled(picture, into, !width_is_tighter(picture, into))
+    scaled(picture, into, f64::max)
 }
 
 /// A rectangle inside a picture, both sides at least 1.
@@ -302,6 +288,11 @@ mod tests {
             fit(Size::new(640, 420), Size::new(550, 550)),
             Size::new(550, 361)
         );
+        // What the converter made of a half, for sizes that photographs have.
+        for (picture, made) in [((3000, 2250), (550, 412)), ((2250, 3000), (412, 550))] {
+            let size = fit(Size::new(picture.0, picture.1), Size::new(550, 550));
+            assert_eq!((size.width, size.height), made);
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use shipped::Shipped;
 pub use table::PresetTable;
 
 /// Raised whenever the bytes of any rendition change, so that older ones count as stale (I11).
-pub const RENDITION_VERSION: u32 = 3;
+pub const RENDITION_VERSION: u32 = 4;
 
 /// Id of a preset, as the `convertpreset` table spells it.
 #[derive(
