@@ -2,14 +2,15 @@
 //!
 //! Limits are set by the shell that becomes the program, before the program runs. The child leads a group of its own; whatever of
 //! the group is left when the child has ended, its time is over or we are asked to end, is killed. Only then is the child reaped,
-//! so that its number cannot have become another's.
+//! so that its number cannot have become another's. A guard in the group ends it, and takes its directory away, where we are
+//! killed ourselves.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, pipe};
+use std::io::{self, PipeReader, Read, pipe};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// time is above the soft one, which ends a program by a signal of its own; the hard one by one that others send too.
 const LIMITED: &str = "ulimit -c 0; ulimit -S -t \"$1\" || :; ulimit -H -t $(($1 + 5)) || :; \
     ulimit -v \"$2\" || :; ulimit -f \"$3\" || :; shift 3; exec \"$@\"";
+
+/// Waits for the end of its input, which nobody but us holds open.
+const GUARD: &str = "read -r _; rm -rf -- \"$1\"; kill -s KILL 0";
 
 /// What a child may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +133,7 @@ impl Call<'_> {
     pub(super) fn run(self, stop: &Shutdown) -> io::Result<Ended> {
         let limits = self.limits;
         let (said, write_said) = pipe()?;
+        let (end_of_us, _ours) = pipe()?;
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", LIMITED, "sh"])
@@ -153,29 +158,17 @@ impl Call<'_> {
         // It holds the writing end of the pipe, whose reader waits for the last one.
         drop(command);
         let pid = Pid::from_child(&child);
+        // Without one nothing is wrong, unless we are killed.
+        let guard = guard(pid, self.dir, end_of_us).ok();
         let (tell_said, last_words) = channel();
         std::thread::spawn(move || tell_said.send(last_of(said)));
-        let (tell_end, end) = channel();
-        std::thread::spawn(move || {
-            // Left unreaped: until then no other process can have its number.
-            let looked = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            let _ended = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), looked));
-            tell_end.send(())
-        });
-        let deadline = Instant::now() + limits.wall;
-        let stopped = loop {
-            match end.recv_timeout(LOOK) {
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => break None,
-                Err(RecvTimeoutError::Timeout) if stop.requested() => break Some(Failure::Stopped),
-                Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
-                    break Some(Failure::Time(limits.wall));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        };
+        let stopped = until_end(pid, limits.wall, stop);
         // An error says that nobody of the group is left.
         let _gone = kill_process_group(pid, Signal::KILL);
         let status = child.wait()?;
+        if let Some(mut guard) = guard {
+            guard.wait()?;
+        }
         let said = last_words.recv_timeout(LAST_WORDS).unwrap_or_default();
         Ok(Ended {
             status,
@@ -183,6 +176,38 @@ impl Call<'_> {
             said: String::from_utf8_lossy(&said).into_owned(),
         })
     }
+}
+
+/// Waits for the end of a child, which stays unreaped; until then no other process can have its number. Why it is to be stopped, if
+/// it is.
+fn until_end(pid: Pid, wall: Duration, stop: &Shutdown) -> Option<Failure> {
+    let (tell_end, end) = channel();
+    std::thread::spawn(move || {
+        let looked = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ended = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), looked));
+        tell_end.send(())
+    });
+    let deadline = Instant::now() + wall;
+    loop {
+        match end.recv_timeout(LOOK) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) if stop.requested() => return Some(Failure::Stopped),
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                return Some(Failure::Time(wall));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Joins the group of a child, and kills it once we are gone. A child of ours and not of the program, which may wait for its own.
+fn guard(group: Pid, dir: &Path, end_of_us: PipeReader) -> io::Result<Child> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", GUARD, "sh"]).arg(dir).env_clear();
+    command.stdin(end_of_us).stdout(Stdio::null());
+    command.stderr(Stdio::null());
+    command.process_group(group.as_raw_nonzero().get());
+    command.spawn()
 }
 
 /// Reads to the end and keeps the last of it.
@@ -201,4 +226,25 @@ fn last_of(mut from: impl Read) -> Vec<u8> {
     }
     kept.drain(..kept.len().saturating_sub(SAID));
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_whose_guard_sees_our_end_goes_with_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("half a film"), b"...").unwrap();
+        let mut child = Command::new("sleep");
+        let mut child = child.arg("600").process_group(0).spawn().unwrap();
+        let (end_of_us, ours) = pipe().unwrap();
+        let mut guard = guard(Pid::from_child(&child), dir.path(), end_of_us).unwrap();
+        assert_eq!(child.try_wait().unwrap(), None);
+        // What the system does with it when we are killed.
+        drop(ours);
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        assert_eq!(guard.wait().unwrap().signal(), Some(9));
+        assert!(!dir.path().exists());
+    }
 }
