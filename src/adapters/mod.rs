@@ -6,6 +6,7 @@
 //! page    pure: at which density a page is drawn
 //! content pure: what a file is, whatever it is called
 //! convert files of other kinds: a page file, a film, sound
+//! spare   rare kinds of formats that are decoded here otherwise
 //! error   why nothing came of it
 //! ```
 //!
@@ -18,6 +19,7 @@ mod convert;
 mod error;
 mod page;
 mod run;
+mod spare;
 mod tools;
 
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ use super::picture::Picture;
 use super::probe::{FirstIcon, of_opened};
 use super::recipe::{LARGE, Recipe};
 use super::sniff::{sniff, spelling};
-use super::{inks, jpeg, metadata, tiff_tags};
+use super::{inks, jpeg, metadata, tiff_rare, tiff_tags};
 use crate::model::Mode;
 use crate::model::preset::Background;
 
@@ -61,6 +61,11 @@ pub(super) fn decode(original: &[u8], recipe: &Recipe, limits: &Limits) -> Resul
     let mode = recipe.mode;
     if format == ImageFormat::Jpeg
         && let Some(decoded) = ordinary_jpeg(original, recipe, limits)?
+    {
+        return Ok(decoded);
+    }
+    if format == ImageFormat::Tiff
+        && let Some(decoded) = rare_tiff(original, mode, limits)?
     {
         return Ok(decoded);
     }
@@ -120,6 +125,34 @@ fn ordinary_jpeg(
             background: Background::WHITE,
             soft: false,
             colours,
+        },
+    }))
+}
+
+/// A TIFF of a kind that the general decoder has no way for; `None` leaves it to that one.
+fn rare_tiff(original: &[u8], mode: Mode, limits: &Limits) -> Result<Option<Decoded>, Error> {
+    let tags = tags(ImageFormat::Tiff, original);
+    let Some((kind, size)) = tiff_rare::kind(&tags) else {
+        return Ok(None);
+    };
+    let (width, height) = (size.width, size.height);
+    let bytes = 3 * u64::from(width) * u64::from(height);
+    check((width, height), bytes, limits)?;
+    let picture = tiff_rare::picture(original, &tags, (kind, size), limits);
+    let mut picture = picture.map_err(|source| Error::Decode {
+        format: spelling(ImageFormat::Tiff),
+        source,
+    })?;
+    if mode == Mode::Corrected
+        && let Some(colours) = conversion(tiff_tags::profile(original))
+    {
+        picture = colours.picture(picture);
+    }
+    Ok(Some(Decoded {
+        picture,
+        traits: Traits {
+            orientation: tags.orientation,
+            ..Traits::UPRIGHT
         },
     }))
 }
@@ -238,6 +271,16 @@ fn background(format: ImageFormat, original: &[u8]) -> Background {
         ImageFormat::Gif => gif::background(original),
         _ => Background::WHITE,
     }
+}
+
+/// Bytes of a pixel as the general decoder hands it out; of what that has no way for as many as of red, green and blue.
+pub(super) fn stored_bytes(original: &[u8]) -> u64 {
+    let format = sniff(&mut Cursor::new(original)).ok().flatten();
+    let decoder = format.and_then(|format| {
+        let reader = ImageReader::with_format(Cursor::new(original), format);
+        reader.into_decoder().ok()
+    });
+    decoder.map_or(3, |decoder| decoder.color_type().bytes_per_pixel().into())
 }
 
 /// Holds what the header announces against the limits.

@@ -49,14 +49,14 @@ pub(super) fn of_decoder(decoder: &mut impl ImageDecoder) -> Metadata {
     distilled(reader.read_raw(raw.to_vec()))
 }
 
-/// Of a TIFF, whose own directories are the metadata; its decoder knows the orientation.
-pub(super) fn of_tiff(decoder: &mut impl ImageDecoder, tags: &tiff_tags::Tags) -> Metadata {
+/// Of a TIFF, whose own directories are the metadata.
+pub(super) fn of_tiff(orientation: u8, tags: &tiff_tags::Tags) -> Metadata {
     let captured = tags
         .taken
         .as_deref()
         .and_then(|taken| moment(taken, None, tags.taken_offset.as_deref()));
     Metadata {
-        orientation: decoder.orientation().map_or(1, |way| way.to_exif()),
+        orientation,
         captured,
     }
 }

@@ -22,6 +22,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::model::preset::PresetId;
 
+mod beyond;
 mod budget;
 mod canvas;
 mod codec;
@@ -52,8 +53,10 @@ mod sniff;
 #[cfg(test)]
 mod specimen;
 mod stages;
+mod tiff_rare;
 mod tiff_tags;
 
+pub use beyond::{Beyond, beyond};
 pub use error::{Bound, Error};
 pub use likeness::has_lost_crop;
 pub use pool::{Finished, Regenerator, Task};
@@ -73,7 +76,7 @@ pub struct Limits {
     pub max_side: u32,
     /// Most bytes the decoded original may take, per image in work.
     pub max_alloc_bytes: u64,
-    /// Most bytes the decoded originals in work may take together, but for a single one that takes more alone.
+    /// Most bytes the originals in work may take together, decoded and not, but for a single one that takes more alone.
     pub max_in_work_bytes: u64,
 }
 
@@ -154,20 +157,26 @@ fn usable<'a>(recipe: &'a Recipe, original: &[u8], limits: &Limits) -> Cow<'a, R
     Cow::Owned(usable)
 }
 
-/// Bytes that the pixels of `original` take while it is in work, as its header announces them; 0 when it is no image.
+/// Bytes that `original` takes while it is in work, as its header announces them, itself among them; 0 when it is no image.
 ///
-/// A JPEG becomes planes, or three bytes a pixel, or seven where it is of inks; other formats may have sixteen bits a channel
-/// until they have eight.
+/// A JPEG becomes planes, or three bytes a pixel, or seven where it is of inks; of a progressive one all coefficients are held
+/// beside that. Of other formats the samples as they are stored may be held twice, and then have eight bits.
 fn footprint(original: &[u8]) -> u64 {
     let Ok(Some(probe)) = probe(Cursor::new(original)) else {
         return 0;
     };
-    let bytes = match &*probe.format {
-        "jpg" if jpeg::channels(original) == Some(4) => 7,
-        "jpg" => 3,
-        _ => 12,
+    let each = match &*probe.format {
+        "jpg" => {
+            let pixel = match jpeg::channels(original) {
+                Some(4) => 7,
+                _ => 3,
+            };
+            pixel + jpeg::coefficient_bytes(original)
+        }
+        _ => 2 * decode::stored_bytes(original) + 4,
     };
-    u64::from(probe.width) * u64::from(probe.height) * bytes
+    let pixels = u64::from(probe.width) * u64::from(probe.height);
+    (pixels * each).saturating_add(original.len() as u64)
 }
 
 /// As [`render`], with the presets spread over the rayon pool it runs in.

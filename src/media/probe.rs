@@ -7,7 +7,7 @@ use image::{ImageDecoder, ImageError, ImageFormat, ImageReader};
 use super::error::Error;
 use super::metadata::{self, Metadata};
 use super::sniff::{sniff, spelling};
-use super::{jpeg, tiff_tags};
+use super::{jpeg, tiff_rare, tiff_tags};
 use crate::model::Timestamp;
 
 /// What the headers of an image say.
@@ -73,6 +73,10 @@ fn headers<R: BufRead + Seek>(
     } else {
         tiff_tags::Tags::default()
     };
+    if let Some((_, size)) = tiff_rare::kind(&tags) {
+        let about = metadata::of_tiff(tags.orientation, &tags);
+        return Ok(((size.width, size.height), about));
+    }
     input.rewind().map_err(Error::Read)?;
     let mut decoder = ImageReader::with_format(input, format)
         .into_decoder()
@@ -88,7 +92,11 @@ pub(super) fn of_opened(
     tags: &tiff_tags::Tags,
 ) -> Metadata {
     match format {
-        ImageFormat::Tiff => metadata::of_tiff(decoder, tags),
+        // Its decoder reads that of large files, too.
+        ImageFormat::Tiff => {
+            let orientation = decoder.orientation().map_or(1, |way| way.to_exif());
+            metadata::of_tiff(orientation, tags)
+        }
         _ => metadata::of_decoder(decoder),
     }
 }

@@ -6,15 +6,39 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 const NEW_SUBFILE_TYPE: u16 = 254;
+const WIDTH: u16 = 256;
+const HEIGHT: u16 = 257;
+const BITS_PER_SAMPLE: u16 = 258;
+const COMPRESSION: u16 = 259;
+const PHOTOMETRIC: u16 = 262;
+const FILL_ORDER: u16 = 266;
+const ORIENTATION: u16 = 274;
+const SAMPLES_PER_PIXEL: u16 = 277;
 const EXTRA_SAMPLES: u16 = 338;
 const EXIF_DIRECTORY: u16 = 0x8769;
 const DNG_VERSION: u16 = 0xc612;
 const DATE_TIME_ORIGINAL: u16 = 0x9003;
 const OFFSET_TIME_ORIGINAL: u16 = 0x9011;
 
-/// What a TIFF says about itself; all unset when it cannot be read.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What a TIFF says about itself; as the standard has it where nothing is said, or where it cannot be read.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tags {
+    /// Width and height of the first picture.
+    pub(super) size: Option<(u32, u32)>,
+    /// Bits of a sample, where there is one a pixel.
+    pub(super) bits: u32,
+    /// How it is compressed.
+    pub(super) compression: u32,
+    /// What its samples mean.
+    pub(super) photometric: Option<u32>,
+    /// Where that is said, from the start of the file.
+    pub(super) photometric_at: u64,
+    /// The first pixel of a byte is in its lowest bits.
+    pub(super) has_reversed_bits: bool,
+    /// EXIF orientation, 1 to 8.
+    pub(super) orientation: u8,
+    /// Samples a pixel.
+    pub(super) samples: u32,
     /// The first picture is a thumbnail, or the file is a digital negative.
     pub(super) is_raw: bool,
     /// The colours are already multiplied with alpha.
@@ -23,6 +47,25 @@ pub(super) struct Tags {
     pub(super) taken: Option<Vec<u8>>,
     /// EXIF `OffsetTimeOriginal`, as written.
     pub(super) taken_offset: Option<Vec<u8>>,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self {
+            size: None,
+            bits: 1,
+            compression: 1,
+            photometric: None,
+            photometric_at: 0,
+            has_reversed_bits: false,
+            orientation: 1,
+            samples: 1,
+            is_raw: false,
+            has_associated_alpha: false,
+            taken: None,
+            taken_offset: None,
+        }
+    }
 }
 
 /// Reads the tags. A directory that is broken has none: the decoder is the one to complain.
@@ -44,9 +87,23 @@ fn fill<R: Read + Seek>(input: &mut R, tags: &mut Tags) -> io::Result<()> {
         _ => return Ok(()),
     };
     let first = order.u32([header[4], header[5], header[6], header[7]]);
-    let mut exif = None;
-    for entry in directory(input, order, first)? {
+    let (mut exif, mut width, mut height) = (None, None, None);
+    for (line, entry) in directory(input, order, first)?.iter().enumerate() {
         match entry.tag {
+            WIDTH => width = Some(entry.number(order)),
+            HEIGHT => height = Some(entry.number(order)),
+            BITS_PER_SAMPLE => tags.bits = entry.number(order),
+            COMPRESSION => tags.compression = entry.number(order),
+            PHOTOMETRIC => {
+                tags.photometric = Some(entry.number(order));
+                tags.photometric_at = u64::from(first) + 2 + 12 * line as u64 + 8;
+            }
+            FILL_ORDER => tags.has_reversed_bits = entry.number(order) == 2,
+            ORIENTATION => {
+                let known = u8::try_from(entry.number(order)).ok();
+                tags.orientation = known.filter(|it| (1..=8).contains(it)).unwrap_or(1);
+            }
+            SAMPLES_PER_PIXEL => tags.samples = entry.number(order),
             NEW_SUBFILE_TYPE => tags.is_raw |= entry.number(order) & 1 == 1,
             DNG_VERSION => tags.is_raw = true,
             EXTRA_SAMPLES => tags.has_associated_alpha = entry.number(order) == 1,
@@ -54,6 +111,7 @@ fn fill<R: Read + Seek>(input: &mut R, tags: &mut Tags) -> io::Result<()> {
             _ => {}
         }
     }
+    tags.size = width.zip(height);
     for entry in exif.map_or(Ok(Vec::new()), |at| directory(input, order, at))? {
         match entry.tag {
             DATE_TIME_ORIGINAL => tags.taken = Some(entry.text(input, order)?),

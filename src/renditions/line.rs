@@ -3,7 +3,7 @@
 //! Every channel is bounded by `depth`. It ends in its order once [`Line::finish`] drops the first sender; when settling fails,
 //! the others see their channels closed and end too. An original whose turn does not come is left as it was.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufReader, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::settle::settle;
 use super::{Error, Workshop, blocking};
 use crate::adapters::{Adapters, CHILD_BYTES, by_content};
 use crate::error::chain;
-use crate::media::{Finished, Recipe, Regenerator, Task, is_decoded_here};
+use crate::media::{Beyond, Finished, Recipe, Regenerator, Task, beyond, is_decoded_here};
 use crate::model::preset::{is_raw_format, is_read_by_name};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
@@ -74,8 +74,8 @@ impl Original {
     }
 
     /// What its renditions are made of: its whole content, or the picture that the program for its format makes of it, of a film at
-    /// that moment. Content decides before a name does: a picture that is decoded here needs no program, whatever it is called, and a
-    /// page that is called a photo is drawn as one. Blocks.
+    /// that moment. Content decides before a name does: a picture that is decoded here needs no program, whatever it is called, a
+    /// page that is called a photo is drawn as one, and a rare kind of photo goes to a program. Blocks.
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::FileTooLarge`] for more than `most` bytes to read, [`io::ErrorKind::NotFound`] when it is
@@ -103,6 +103,12 @@ impl Original {
             if adapters.for_format(named).is_some() {
                 return Ok(adapters.picture_at(open.file, named, moment)?);
             }
+        }
+        let may_be_raw = self.format.as_deref().is_some_and(is_raw_format);
+        if !may_be_raw
+            && let Some(Beyond { format, kind }) = beyond(&mut BufReader::new(&open.file))?
+        {
+            return Ok(adapters.spare(open.file, format, &kind)?);
         }
         if open.size > most {
             let text = format!(

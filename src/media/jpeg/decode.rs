@@ -11,6 +11,9 @@ use crate::media::codec::wide::{Work, widest};
 use crate::media::geometry::{Rect, Size};
 use crate::media::planes::{GREY, Plane, Planes, halved};
 
+/// Ends every file.
+const END_OF_IMAGE: u8 = 0xd9;
+
 /// Most that an honest coefficient is; larger ones would not fit the arithmetic of the transform.
 const LARGEST: i32 = 1 << 14;
 
@@ -67,7 +70,11 @@ pub(in crate::media) fn planes(bytes: &[u8], part: Rect) -> Option<Planes> {
         })?;
         done += count;
         // After the last unit the picture ends; before, the next interval is announced by its number.
-        let expected = if done == total { 0xd9 } else { 0xd0 | restarts };
+        let expected = if done == total {
+            END_OF_IMAGE
+        } else {
+            0xd0 | restarts
+        };
         if marker != expected {
             return None;
         }
@@ -92,11 +99,17 @@ fn blocks(start: u32, length: u32, each: u32) -> Range<usize> {
 }
 
 /// Appends the data at `at` without its stuffing; the marker that ends it and where that one ends.
+///
+/// The end of the file is as the marker of the end: some writers leave that out, and whether data is missing shows in the data.
 fn unstuff(bytes: &[u8], mut at: usize, data: &mut Vec<u8>) -> Option<(u8, usize)> {
     loop {
         let rest = bytes.get(at..)?;
-        let end = memchr::memchr(0xff, rest)?;
-        match rest.get(end + 1)? {
+        let end = memchr::memchr(0xff, rest).unwrap_or(rest.len());
+        let Some(next) = rest.get(end + 1) else {
+            data.extend_from_slice(&rest[..end]);
+            return Some((END_OF_IMAGE, bytes.len()));
+        };
+        match next {
             0 => {
                 data.extend_from_slice(&rest[..=end]);
                 at += end + 2;
@@ -413,10 +426,32 @@ mod tests {
         let bytes = encoded((40, 40), ColorType::Rgb, |encoder| {
             encoder.set_restart_interval(3)
         });
-        assert!(planes(&bytes).is_some());
-        for length in 0..bytes.len() {
+        let whole = planes(&bytes);
+        assert!(whole.is_some());
+        let data_ends = bytes.len() - 2;
+        for length in 0..data_ends {
             assert_eq!(planes(&bytes[..length]), None, "{length}");
         }
+        // Nothing but the marker of the end is missing, or the half of it.
+        for length in data_ends..bytes.len() {
+            assert_eq!(planes(&bytes[..length]), whole, "{length}");
+        }
+    }
+
+    #[test]
+    fn channels_of_a_jfif_file_are_luma_and_chroma_whatever_else_it_says() {
+        let bytes = encoded((40, 40), ColorType::Rgb, |_| {});
+        assert_eq!(&bytes[6..11], b"JFIF\0");
+        let adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0";
+        let after = 4 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+        let as_jfif = [&bytes[..after], adobe, &bytes[after..]].concat();
+        assert_eq!(planes(&as_jfif), planes(&bytes));
+        assert!(planes(&bytes).is_some());
+        // Without the claim Adobe's holds: red, green and blue, for the general decoder.
+        assert_eq!(
+            planes(&[b"\xff\xd8", &adobe[..], &bytes[after..]].concat()),
+            None
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Header {
     pub(super) restart: usize,
     /// Where the entropy-coded bytes start.
     pub(super) data: usize,
+    /// It says that it is a JFIF file, whose three channels are luma and chroma whatever else it says.
+    is_jfif: bool,
 }
 
 /// Reads the header; `None` for whatever is not of the ordinary kind, broken headers included.
@@ -47,7 +49,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Header> {
             0xc4 => header.codes(segment)?,
             0xdb => header.scales(segment)?,
             0xdd => header.restart = usize::from(u16::from_be_bytes(*segment.first_chunk()?)),
-            0xee => adobe(segment)?,
+            0xe0 if segment.starts_with(b"JFIF\0") => header.is_jfif = true,
+            0xee if !header.is_jfif => adobe(segment)?,
             0xda => {
                 header.scan(segment)?;
                 header.data = next;
@@ -117,7 +120,7 @@ impl Header {
         match factors[..] {
             // Alone in its scan, a channel is written block by block whatever its factors.
             [(1..=4, 1..=4)] => (self.channels[0].across, self.channels[0].down) = (1, 1),
-            [(1..=2, 1..=2), (1, 1), (1, 1)] if !self.is_rgb() => {}
+            [(1..=2, 1..=2), (1, 1), (1, 1)] if self.is_jfif || !self.is_rgb() => {}
             _ => return None,
         }
         Some(())

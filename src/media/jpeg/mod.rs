@@ -14,7 +14,9 @@ mod walk;
 
 pub(super) use decode::planes;
 pub(super) use encode::{encode, state_density};
-pub(super) use walk::{channels, dimensions, fault, is_of_adobe, profile};
+pub(super) use walk::{
+    channels, coefficient_bytes, dimensions, fault, is_of_adobe, profile, rare_kind,
+};
 
 /// Where the coefficients of a block lie, in the order they are written in: from the top left in diagonals.
 const ZIGZAG: [u8; 64] = [

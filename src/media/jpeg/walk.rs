@@ -31,6 +31,58 @@ pub(in crate::media) fn dimensions<R: Read + Seek>(
     }
 }
 
+/// What is rare about a file by its headers, in a few words, where no decoder here knows it.
+///
+/// # Errors
+/// What reading said; an end too early is none, for the decoder complains of that.
+pub(in crate::media) fn rare_kind<R: Read + Seek>(
+    input: &mut R,
+) -> io::Result<Option<&'static str>> {
+    match rare_kind_of_whole(input) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        kind => kind,
+    }
+}
+
+fn rare_kind_of_whole<R: Read + Seek>(input: &mut R) -> io::Result<Option<&'static str>> {
+    let (mut channels, mut is_tall, mut restarts) = (0, false, false);
+    input.seek(SeekFrom::Start(2))?;
+    loop {
+        let marker = next_marker(input)?;
+        if is_bare(marker) {
+            continue;
+        }
+        let length = u16::from_be_bytes(take(input)?).max(2) - 2;
+        let mut segment = vec![0; usize::from(length)];
+        input.read_exact(&mut segment)?;
+        match (marker, &segment[..]) {
+            (0xc4 | 0xc8 | 0xcc, _) => {}
+            (0xc9 | 0xca, _) => return Ok(Some("arithmetic codes")),
+            (0xc0..=0xc2, [12, ..]) => return Ok(Some("12 bits a sample")),
+            (0xc0..=0xc2, [_, _, _, _, _, count, frame @ ..]) => {
+                let (frame, _) = frame.as_chunks::<3>();
+                let factors = || frame.iter().map(|[_, it, _]| (it >> 4, it & 0x0f));
+                let is_odd = |(across, down)| across == 3 || down == 3;
+                let widest = factors().map(|it| it.0).max();
+                let tallest = factors().map(|it| it.1).max();
+                if factors().any(is_odd) || widest.zip(tallest) != factors().next() {
+                    return Ok(Some("channels of unusual sizes"));
+                }
+                // Of a progressive file they are always apart.
+                channels = if marker == 0xc2 { 0 } else { *count };
+                is_tall = tallest > Some(1);
+            }
+            (0xc3..=0xcf, _) => return Ok(Some("lossless or in layers")),
+            (0xdd, interval) => restarts = interval != [0, 0],
+            (0xda, [count, ..]) if *count < channels && (is_tall || restarts) => {
+                return Ok(Some("channels in scans of their own"));
+            }
+            (0xd9 | 0xda, _) => return Ok(None),
+            _ => {}
+        }
+    }
+}
+
 /// Why the decoder would give a wrong picture without saying so, if it would.
 ///
 /// What a file cut short lacks it fills with grey; such a file has no end-of-image marker. Thumbnails inside a segment
@@ -74,6 +126,26 @@ pub(in crate::media) fn channels(bytes: &[u8]) -> Option<u8> {
         }
         at = next;
     }
+}
+
+/// Bytes of coefficients for each pixel that the decoder holds at once: none but of a progressive file.
+pub(in crate::media) fn coefficient_bytes(bytes: &[u8]) -> u64 {
+    let mut at = 2;
+    while let Some((marker, segment, next)) = segment(bytes, at) {
+        match (marker, segment) {
+            (0xc2, [_, _, _, _, _, _, channels @ ..]) => {
+                let (channels, _) = channels.as_chunks::<3>();
+                let blocks = |it: &[u8; 3]| u64::from(it[1] >> 4) * u64::from(it[1] & 0x0f);
+                let unit = channels.iter().map(blocks).max().unwrap_or(1).max(1);
+                let all: u64 = channels.iter().map(blocks).sum();
+                return (2 * all).div_ceil(unit);
+            }
+            (0xc0 | 0xc1 | 0xd9 | 0xda, _) => break,
+            _ => {}
+        }
+        at = next;
+    }
+    0
 }
 
 /// Whether a program of Adobe's, or one that does as they do, says that it wrote the pixels.
