@@ -294,6 +294,7 @@ fn of_renditions(error: &renditions::Error) -> Option<ExitCode> {
 fn of_crop(error: &CropError) -> Option<ExitCode> {
     match error {
         CropError::Renditions(error) => of_renditions(error),
+        CropError::Unreadable { source, .. } => Some(of_class(source.class())),
         CropError::NoPreset { .. } | CropError::Outside { .. } | CropError::OfTheSidecar { .. } => {
             Some(ExitCode::Usage)
         }

@@ -64,12 +64,14 @@ pub struct CropError(String);
 impl FromStr for Crop {
     type Err = CropError;
 
-    /// From `WIDTHxHEIGHT+X+Y`.
+    /// From `WIDTHxHEIGHT+X+Y`, or as it is written where a corner lies outside: `WIDTHxHEIGHT-X-Y`.
     fn from_str(text: &str) -> Result<Self, CropError> {
         let read = || {
-            let (size, at) = text.trim().split_once('+')?;
-            let (width, height) = size.split_once('x')?;
-            let (x, y) = at.split_once('+')?;
+            let text = text.trim();
+            let (width, rest) = text.split_once('x')?;
+            // Signs begin the two numbers of the corner; one that follows its sign is no number.
+            let (height, at) = rest.split_at(rest.find(['+', '-'])?);
+            let (x, y) = at.split_at(1 + at.get(1..)?.find(['+', '-'])?);
             Some(Self {
                 x: x.parse().ok()?,
                 y: y.parse().ok()?,
@@ -121,6 +123,9 @@ mod tests {
         };
         assert_eq!(crop, expected);
         assert_eq!(crop.to_string(), "800x600+120+40");
+        let outside: Crop = "800x600-5+40".parse().unwrap();
+        assert_eq!((outside.x, outside.y), (-5, 40));
+        assert_eq!(outside.to_string(), "800x600-5+40");
         for bad in [
             "",
             "800x600",
@@ -129,6 +134,10 @@ mod tests {
             "axb+1+1",
             "800x600+1",
             "-1x2+3+4",
+            "8x6++1+1",
+            "8x6+1+-1",
+            "8x6+",
+            "8x-6+1+1",
         ] {
             assert!(bad.parse::<Crop>().is_err(), "{bad}");
         }

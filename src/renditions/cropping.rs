@@ -69,6 +69,14 @@ pub enum CropError {
         /// The asset.
         asset: AssetId,
     },
+    /// The picture to draw a rectangle on cannot be read.
+    #[error("the original of asset {asset} shows no picture to draw on")]
+    Unreadable {
+        /// The asset.
+        asset: AssetId,
+        /// Why.
+        source: media::Error,
+    },
     /// The rectangle is not inside the picture.
     #[error("{crop} is not inside the picture, which is {width}x{height}")]
     Outside {
@@ -352,8 +360,24 @@ async fn sheet(
     let none = || CropError::NoPicture {
         asset: original.asset.clone(),
     };
-    let probed = if super::crops::is_read_by_program(original) {
-        if let Some((width, height)) = super::crops::size_in(&stored.record) {
+    let unreadable = |source| CropError::Unreadable {
+        asset: original.asset.clone(),
+        source,
+    };
+    let open = || -> Result<_, CropError> {
+        let open = node.store.open_file(FileKind::Original, &original.place)?;
+        Ok(BufReader::new(open.ok_or_else(none)?.file))
+    };
+    let is_by_program = super::crops::is_read_by_program(original);
+    let is_rare = || -> Result<_, CropError> {
+        let rare = media::beyond(&mut open()?);
+        Ok(rare
+            .map_err(media::Error::Read)
+            .map_err(Error::Media)?
+            .is_some())
+    };
+    let probed = if is_by_program || is_rare()? {
+        if is_by_program && let Some((width, height)) = super::crops::size_in(&stored.record) {
             return Ok(Sheet {
                 width,
                 height,
@@ -366,13 +390,12 @@ async fn sheet(
         let moment = moment.unwrap_or_default();
         let read = move || of.picture((&store, &adapters), moment, MOST_BYTES);
         let picture = super::blocking(read).await?;
-        let picture = picture.map_err(media::Error::Read).map_err(Error::Media)?;
+        let picture = picture.map_err(media::Error::Read).map_err(unreadable)?;
         probe(Cursor::new(picture))
     } else {
-        let open = node.store.open_file(FileKind::Original, &original.place)?;
-        probe(BufReader::new(open.ok_or_else(none)?.file))
+        probe(open()?)
     };
-    let probed = probed.map_err(Error::Media)?.ok_or_else(none)?;
+    let probed = probed.map_err(unreadable)?.ok_or_else(none)?;
     Ok(Sheet {
         width: probed.width,
         height: probed.height,
