@@ -199,8 +199,9 @@ impl Batch {
         Ok(kept.rows_affected() > 0)
     }
 
-    /// Keeps both sides of a conflict, with what its owner answers, a record and where that comes from: once for each version that is
-    /// refused, or it would be answered anew as long as it is listed.
+    /// Keeps both sides of a conflict, once for each version that is refused, however long it is listed. Who has such a version is
+    /// to hear of what stayed: of `answer`, what the owner says to it with the place that comes from, or else of ours as it is. An
+    /// EMDB that edits a record with its clock behind has been sent ours before, and holds on to its edit otherwise.
     ///
     /// # Errors
     /// [`Error::Sql`].
@@ -209,11 +210,14 @@ impl Batch {
         conflict: &Conflict,
         answer: Option<(&Record, &str)>,
     ) -> Result<(), Error> {
-        if self.put_conflict(conflict).await?
-            && let Some((anew, origin)) = answer
-        {
-            self.put_records(&[anew], origin, conflict.at).await?;
+        let is_new = self.put_conflict(conflict).await?;
+        match answer {
+            _ if !is_new => Ok(()),
+            Some((anew, origin)) => self.put_records(&[anew], origin, conflict.at).await,
+            None if conflict.winner == Winner::Local => {
+                self.relist_record(&conflict.key, conflict.at).await
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
