@@ -198,4 +198,26 @@ impl Batch {
         .map_err(during("keep a conflict"))?;
         Ok(kept.rows_affected() > 0)
     }
+
+    /// Keeps both sides of a conflict, once for each version that is refused, however long it is listed. Who has such a version is
+    /// to hear of what stayed: of `answer`, what the owner says to it with the place that comes from, or else of ours as it is. An
+    /// EMDB that edits a record with its clock behind has been sent ours before, and holds on to its edit otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn settle_conflict(
+        &mut self,
+        conflict: &Conflict,
+        answer: Option<(&Record, &str)>,
+    ) -> Result<(), Error> {
+        let is_new = self.put_conflict(conflict).await?;
+        match answer {
+            _ if !is_new => Ok(()),
+            Some((anew, origin)) => self.put_records(&[anew], origin, conflict.at).await,
+            None if conflict.winner == Winner::Local => {
+                self.relist_record(&conflict.key, conflict.at).await
+            }
+            None => Ok(()),
+        }
+    }
 }

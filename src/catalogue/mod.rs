@@ -15,6 +15,7 @@ mod batch;
 mod browse;
 mod categories;
 mod checkpoints;
+mod clock;
 mod conflicts;
 #[cfg(test)]
 mod conformance;
@@ -67,6 +68,7 @@ pub use absence::Audit;
 pub use asked::Claim;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};
+pub use clock::ClockSeen;
 pub use conflicts::{Conflict, KeptConflict, Winner};
 pub use crops::Cropped;
 pub use entries::Entry;

@@ -495,6 +495,7 @@ fn fitting(sizes: &[i64], most: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::conflicts::{Conflict, Winner};
     use super::*;
     use crate::catalogue::conformance::empty;
     use crate::model::{Record, RecordStatus};
@@ -713,5 +714,32 @@ mod tests {
             [second.key],
             "the overlap reaches back to it"
         );
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_goes_again_when_its_receiver_shows_an_older_version_once() {
+        let (_dir, catalogue) = empty().await;
+        let ours = record("a", "owner", "n", 5);
+        put(&catalogue, &ours, "n", 10).await;
+        let refused = |source: &str, at| Conflict {
+            key: ours.key.clone(),
+            peer: "m".to_owned(),
+            at,
+            winner: Winner::Local,
+            local_source: ours.source.clone(),
+            remote_source: source.to_owned(),
+        };
+        let pushed = window(11, 100);
+        assert!(ids(&catalogue, &pushed, 9).await.is_empty());
+        for (at_ms, source, goes) in [(20, "{\"a\":1}", 20), (30, "{\"a\":1}", 20), (40, "{}", 40)]
+        {
+            let mut batch = catalogue.batch().await.unwrap();
+            let conflict = refused(source, at(at_ms));
+            batch.settle_conflict(&conflict, None).await.unwrap();
+            batch.commit().await.unwrap();
+            assert_eq!(ids(&catalogue, &pushed, 9).await, ["a"]);
+            let stored = catalogue.record(&ours.key).await.unwrap().unwrap();
+            assert_eq!(stored.received_at, at(goes), "{source} at {at_ms}");
+        }
     }
 }

@@ -260,6 +260,28 @@ impl Batch {
         Ok(())
     }
 
+    /// Makes listings name a record again, and pushes send it again: somebody who had it may have another version now.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub(super) async fn relist_record(
+        &mut self,
+        key: &RecordKey,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE record SET received_at = $1, changed_at = CASE WHEN changed_at > $1 THEN changed_at ELSE $1 END \
+             WHERE module = $2 AND id = $3",
+        )
+        .bind(now.as_millis())
+        .bind(key.module.as_str())
+        .bind(&key.id)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("list a record again"))?;
+        Ok(())
+    }
+
     /// Makes listings name the rectangles of these assets again, since what shows them was made here: it goes to the author of an
     /// asset along with them ([`crate::push`]).
     ///

@@ -7,11 +7,13 @@
 //! ```text
 //! list       slots, oldest first, a page at a time, joined                      bounded memory
 //! retention  slots past `limits.trash_days` end after every run and import; the oldest end when the disk reserve needs it
+//! clock      and while the clock of this machine may be believed
 //! clear      places that assets have left are emptied of what has no row
 //! restore    bytes back to their place, then rows, then the name in the trash   killed anywhere, it is asked for again
 //! ```
 
 mod clear;
+mod clock;
 mod list;
 mod pattern;
 mod restore;

@@ -8,7 +8,7 @@
 //! time takes along.
 
 use super::list::nearest;
-use super::{Error, blocking};
+use super::{Error, blocking, clock};
 use crate::catalogue::{Catalogue, Reason};
 use crate::config::Retention;
 use crate::model::Timestamp;
@@ -243,7 +243,8 @@ async fn forget(catalogue: &Catalogue, gone: &[Trashed]) -> Result<(), Error> {
     Ok(batch.commit().await?)
 }
 
-/// Ends what is past its time, with what records were as long ago. To be called after every run and import.
+/// Ends what is past its time, with what records were as long ago; nothing while the clock may be wrong. To be called after every run
+/// and import.
 ///
 /// # Errors
 /// [`Error`].
@@ -253,6 +254,9 @@ pub async fn expire(
     retention: Retention,
     now: Timestamp,
 ) -> Result<Swept, Error> {
+    if !clock::is_believed(catalogue, now).await? {
+        return Ok(Swept::default());
+    }
     let (versions, _) = retention.cuts(now);
     if catalogue.has_versions_before(versions).await? {
         let mut batch = catalogue.batch().await?;

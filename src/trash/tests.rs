@@ -199,6 +199,21 @@ async fn what_is_past_its_days_goes_with_its_rows_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_years_ahead_for_one_run_ends_nothing() {
+    let f = Fixture::new().await;
+    f.gone("a", b"one").await;
+    for (ahead, left) in [(0, 1), (4_000, 1), (1, 1), (31, 1), (32, 0)] {
+        let then = now().plus(DAY * ahead);
+        let retention = Retention::days(30);
+        expire(&f.store, &f.catalogue, retention, then)
+            .await
+            .unwrap();
+        let listed = f.listed(&Wanted::default()).await;
+        assert_eq!(listed.len(), left, "{ahead} days ahead");
+    }
+}
+
+#[tokio::test]
 async fn versions_stay_for_their_own_time_and_what_else_there_is_for_its() {
     for (versions, others) in [(90, 30), (30, 90)] {
         let f = Fixture::new().await;
