@@ -40,11 +40,11 @@ const TIFF: Way = read_as!("tiff:{in}[0]");
 
 impl Adapters {
     /// Turns a JPEG or TIFF of a kind that no decoder here knows into a PNG file, and answers with its content. `format` is `jpg` or
-    /// `tif`, `kind` says in a few words what is rare about it. Blocks.
+    /// `tif`. Blocks.
     ///
     /// # Errors
     /// [`Error`]; [`Error::NotFound`] when the program is not here.
-    pub fn spare(&self, original: File, format: &str, kind: &str) -> Result<Vec<u8>, Error> {
+    pub fn spare(&self, original: File, format: &str) -> Result<Vec<u8>, Error> {
         let way = if format == "tif" { &TIFF } else { &JPEG };
         let adapter = self.found.iter().find(|it| it.tool.name == NAME);
         let adapter = adapter.ok_or_else(|| {
@@ -52,12 +52,28 @@ impl Adapters {
             let how = tool.map_or(String::new(), Tool::how_to_enable);
             Error::NotFound {
                 reason: format!(
-                    "{format} of a rare kind ({kind}) needs {NAME}, which is not here: {how}; then `emsync thumbs rebuild --failed`"
+                    "it needs {NAME}, which is not here: {how}; then `emsync thumbs rebuild --failed`"
                 ),
             }
         })?;
         // Whoever panicked with it left nothing behind.
         let _turn = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         adapter.make(way, original, (format, Duration::ZERO), &self.stop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::original;
+    use super::*;
+
+    #[test]
+    fn a_rare_kind_without_its_program_says_what_to_install_and_what_to_do_then() {
+        let refused = Adapters::none()
+            .spare(original(b"MM\0*"), "tif")
+            .unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("install imagemagick"), "{said}");
+        assert!(said.contains("rebuild --failed"), "{said}");
     }
 }

@@ -108,7 +108,10 @@ impl Original {
         if !may_be_raw
             && let Some(Beyond { format, kind }) = beyond(&mut BufReader::new(&open.file))?
         {
-            return Ok(adapters.spare(open.file, format, &kind)?);
+            return adapters.spare(open.file, format).map_err(|error| {
+                let text = format!("{format} of a rare kind ({kind}): {}", chain(&error));
+                io::Error::new(io::Error::from(error).kind(), text)
+            });
         }
         if open.size > most {
             let text = format!(
