@@ -136,8 +136,8 @@ fn rare_tiff(original: &[u8], mode: Mode, limits: &Limits) -> Result<Option<Deco
         return Ok(None);
     };
     let (width, height) = (size.width, size.height);
-    let bytes = 3 * u64::from(width) * u64::from(height);
-    check((width, height), bytes, limits)?;
+    let pixels = u64::from(width) * u64::from(height);
+    check((width, height), pixels.saturating_mul(3), limits)?;
     let picture = tiff_rare::picture(original, &tags, (kind, size), limits);
     let mut picture = picture.map_err(|source| Error::Decode {
         format: spelling(ImageFormat::Tiff),

@@ -176,7 +176,8 @@ fn footprint(original: &[u8]) -> u64 {
         _ => 2 * decode::stored_bytes(original) + 4,
     };
     let pixels = u64::from(probe.width) * u64::from(probe.height);
-    (pixels * each).saturating_add(original.len() as u64)
+    let decoded = pixels.saturating_mul(each);
+    decoded.saturating_add(original.len() as u64)
 }
 
 /// As [`render`], with the presets spread over the rayon pool it runs in.
