@@ -325,7 +325,7 @@ fn real_programs_make_pictures() {
         let made = adapter.make(
             way,
             original(content.as_bytes()),
-            (format, Duration::ZERO),
+            (format, Part::FIRST),
             &Shutdown::new(),
         );
         let made = image::load_from_memory(&made.unwrap()).unwrap().to_rgb8();

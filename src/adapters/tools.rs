@@ -24,7 +24,7 @@ pub struct Tool {
 pub(super) struct Way {
     /// Formats it reads, as EMDB spells them.
     pub(super) formats: &'static [&'static str],
-    /// Its arguments; `{in}` stands for the original.
+    /// Its arguments; `{in}` stands for the original, `{page}` for the number of a page where it can be asked for one.
     pub(super) arguments: &'static [&'static str],
     /// Arguments that draw a page at `{dpi}`, for when the first ones did not meet the density it should have (`page`).
     pub(super) at_density: Option<&'static [&'static str]>,
@@ -81,14 +81,14 @@ const CAREFUL: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 </oor:items>
 "#;
 
-/// Draws page 1 as large as it says, of the whole sheet as EMDB does.
+/// Draws a page as large as it says, of the whole sheet as EMDB does.
 macro_rules! pdftoppm {
     ($($size:literal),+) => {
-        &["-f", "1", "-l", "1", "-singlefile", "-png", $($size),+, "{in}", "out"]
+        &["-f", "{page}", "-l", "{page}", "-singlefile", "-png", $($size),+, "{in}", "out"]
     };
 }
 
-/// Draws page 1, or a figure within its bounds, at a density.
+/// Draws a page, or a figure within its bounds, at a density.
 macro_rules! ghostscript {
     ($density:literal) => {
         &[
@@ -97,8 +97,8 @@ macro_rules! ghostscript {
             "-dNOPAUSE",
             "-dQUIET",
             "-sDEVICE=png16m",
-            "-dFirstPage=1",
-            "-dLastPage=1",
+            "-dFirstPage={page}",
+            "-dLastPage={page}",
             "-dEPSCrop",
             "-dTextAlphaBits=4",
             "-dGraphicsAlphaBits=4",
@@ -332,6 +332,11 @@ pub const TOOLS: &[Tool] = &[
 ];
 
 impl Way {
+    /// Whether it can be asked for a page.
+    pub(super) fn has_pages(&self) -> bool {
+        self.arguments.iter().any(|it| it.contains("{page}"))
+    }
+
     /// Arguments for an original that is called `input`, at a density in dots per inch where they ask for one.
     pub(super) fn arguments_for(
         arguments: &[&str],

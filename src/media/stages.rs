@@ -95,6 +95,7 @@ impl<'a> Stages<'a> {
         }
         Ok(Rendition {
             preset: preset.id.clone(),
+            page: preset.page,
             file_name: preset.file_name.clone(),
             bytes,
             width: picture.size.width,

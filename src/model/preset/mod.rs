@@ -29,7 +29,7 @@ mod shipped;
 mod table;
 
 pub use conversion::{Conversion, Product};
-pub use expected::{Expected, Subject, expected};
+pub use expected::{Expected, MOST_PAGES, Subject, expected};
 pub use formats::{IMAGE_FORMATS, is_image_format, is_raw_format, is_read_by_name, render_type};
 pub use name::{Name, Requested, alias};
 pub use parts::{
@@ -86,6 +86,8 @@ pub struct Preset {
     pub file_name: String,
     /// The name EMDB looks its file up by (`generatedoutputfile`); the same for all shipped presets but two.
     pub looked_up_as: String,
+    /// The page of the original that its file shows, counted from 1.
+    pub page: u32,
     /// Whether `file_name` is stated (`outputfile`, or a stream's) and so holds for every page, rather than computed.
     pub is_name_stated: bool,
     /// Extension of its files, in lower case and without the dot; empty where it writes none.
@@ -152,6 +154,16 @@ impl Preset {
         self.name(page).to_string()
     }
 
+    /// The same for another page.
+    #[must_use]
+    pub fn of_page(&self, page: u32) -> Self {
+        Self {
+            page,
+            file_name: self.file_name_of(page),
+            ..self.clone()
+        }
+    }
+
     /// Appends what of it decides the bytes of its files, a line each. Its name and its id do not.
     ///
     /// Only what [`is_made_here`] lets be made by: a property that becomes of use has to be written here.
@@ -187,7 +199,9 @@ impl Preset {
         to.extend(lines);
         // Only where they are said, so that what was made before them counts as current.
         let quarter_turns = self.quarter_turns().filter(|turns| *turns > 0);
+        let page = Some(self.page).filter(|page| *page > 1);
         let further = [
+            page.map(|page| format!("page {page}\n")),
             self.background_said().map(|it| format!("on {it:?}\n")),
             quarter_turns.map(|turns| format!("turned {turns}\n")),
             self.extent.map(|it| format!("{it:?}\n")),
