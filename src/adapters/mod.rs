@@ -273,23 +273,17 @@ impl Adapter {
                 format: format.to_owned(),
             });
         }
-        let moment = part.moment;
         let (dir, input) = scratch(way, &mut original, format).map_err(Error::Scratch)?;
         let again = original.try_clone().map_err(Error::Scratch)?;
         let run = |original, arguments, density| {
-            let mut arguments = Way::arguments_for(arguments, &input, density);
-            for argument in &mut arguments {
-                let at = format!("{:.3}", moment.as_secs_f64());
-                let page = part.page.to_string();
-                *argument = argument.replace("{at}", &at).replace("{page}", &page);
-            }
+            let arguments = Way::arguments_for(arguments, &input, density, part);
             let made = self.run((way, arguments), original, dir.path(), stop)?;
             let mut bytes = Vec::new();
             let read = made.take(way.limits.file_bytes).read_to_end(&mut bytes);
             read.map_err(Error::Scratch)?;
             Ok(bytes)
         };
-        if let Some(arguments) = way.at_moment.filter(|_| !moment.is_zero()) {
+        if let Some(arguments) = way.at_moment.filter(|_| !part.moment.is_zero()) {
             return match run(original, arguments, None) {
                 // It is over by then: nothing was to be seen.
                 Err(Error::Nothing { .. }) => {

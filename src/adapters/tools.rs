@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Part;
 use super::run::Limits;
 
 /// A program that makes pictures of formats.
@@ -337,14 +338,27 @@ impl Way {
         self.arguments.iter().any(|it| it.contains("{page}"))
     }
 
-    /// Arguments for an original that is called `input`, at a density in dots per inch where they ask for one.
+    /// Arguments for a part of an original that is called `input`, at a density in dots per inch where they ask for one.
     pub(super) fn arguments_for(
         arguments: &[&str],
         input: &str,
         density: Option<u32>,
+        part: Part,
     ) -> Vec<String> {
         let dpi = density.map_or(String::new(), |density| density.to_string());
-        let argument = |it: &&str| it.replace("{in}", input).replace("{dpi}", &dpi);
+        let at = format!("{:.3}", part.moment.as_secs_f64());
+        let page = part.page.to_string();
+        let words = [
+            ("{in}", input),
+            ("{dpi}", &dpi),
+            ("{at}", &at),
+            ("{page}", &page),
+        ];
+        let argument = |it: &&str| {
+            let start = (*it).to_owned();
+            let put = |text: String, (word, value): &(&str, &str)| text.replace(word, value);
+            words.iter().fold(start, put)
+        };
         arguments.iter().map(argument).collect()
     }
 }

@@ -49,6 +49,7 @@ mod pool;
 mod probe;
 mod recipe;
 mod resize;
+mod rotate;
 mod sniff;
 #[cfg(test)]
 mod specimen;

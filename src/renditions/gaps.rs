@@ -1,17 +1,22 @@
 //! Renditions that an import in EMDB makes of an asset (media spec 1.3) and that are not here: each with the reason, or named as a
 //! gap that nothing explains. Looks only.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use super::preview::{self, Preview};
 use super::rebuild::{is_made_here, original};
 use super::{Error, Settings};
 use crate::adapters::no_program;
 use crate::catalogue::{FileRow, StoredRecord};
 use crate::config::Generated;
 use crate::model::preset::{Expected, Subject, expected};
-use crate::model::{Asset, FileKind};
+use crate::model::{Asset, AssetId, FileKind, Module};
 use crate::node::Node;
 use crate::protocol::record;
+use crate::shutdown::Shutdown;
+
+/// Assets looked at at once.
+const PAGE: usize = 500;
 
 /// A rendition that is not here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +65,9 @@ pub async fn gaps(
         .into_iter()
         .find(|known| content == Some(known.content))
         .map(|known| format!("no rendition can be made of the original: {}", known.reason));
-    let of_all = hopeless.or_else(|| left_to_author(node, stored));
+    let of_all = hopeless
+        .or_else(|| left_to_author(node, stored))
+        .or_else(|| waits(stored));
     let of_all = of_all.or_else(|| match content {
         None => Some("its original is not here".to_owned()),
         Some(_) => None,
@@ -71,6 +78,56 @@ pub async fn gaps(
         file_name: file.file_name,
     };
     Ok(missing.into_iter().map(gap).collect())
+}
+
+/// Renditions that nothing explains the absence of, of all assets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Unexplained {
+    /// How many.
+    pub total: u64,
+    /// The first of them by their assets' ids, below `generated/`.
+    pub first: Vec<String>,
+}
+
+/// Looks at every asset, a page of them at a time, and names up to `most` renditions that are missing and should not be.
+///
+/// # Errors
+/// [`Error`]; when asked to end it answers with what it found until then.
+pub async fn unexplained(
+    node: &Node,
+    most: usize,
+    shutdown: &Shutdown,
+) -> Result<Unexplained, Error> {
+    let mut found = Unexplained::default();
+    let mut after = None;
+    while !shutdown.requested() {
+        let (catalogue, module) = (&node.catalogue, Module::asset());
+        let page = catalogue
+            .records_after(Some(&module), after.as_ref(), PAGE)
+            .await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.record.key.clone());
+        let ids: Vec<_> = page.iter().map(|one| one.record.key.id.as_str()).collect();
+        let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
+        for row in catalogue.files_of(&ids).await? {
+            files.entry(row.file.asset.clone()).or_default().push(row);
+        }
+        for stored in page.iter().filter(|one| is_made_here(&node.config, one)) {
+            let Ok(asset) = record::asset(&stored.record) else {
+                continue;
+            };
+            let files = files.remove(&asset.id).unwrap_or_default();
+            let gaps = gaps(node, stored, &files).await?;
+            for gap in gaps.into_iter().filter(|gap| gap.why.is_none()) {
+                found.total += 1;
+                if found.first.len() < most {
+                    let path = format!("{}/{}", asset.source_path, gap.file_name);
+                    found.first.push(path);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Names of the files of an asset that are here, those in folders by the folder.
@@ -109,6 +166,14 @@ fn left_to_author(node: &Node, stored: &StoredRecord) -> Option<String> {
             "{origin} makes the renditions of this asset, and this one did not come from there"
         ),
     })
+}
+
+/// Says so where the record does: an import was cut short, or told to make none.
+fn waits(stored: &StoredRecord) -> Option<String> {
+    let members = record::members(&stored.record).ok()?;
+    let state = members.get(preview::MEMBER)?.as_str()?;
+    let says = "it waits for the next import, or `emsync thumbs rebuild --missing`";
+    (state == Preview::Waiting.as_str()).then(|| says.to_owned())
 }
 
 /// Why this node makes no file of this name of its own assets; none where it does.

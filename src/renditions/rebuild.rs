@@ -34,6 +34,8 @@ pub const ACTIVITY: &str = "thumbs";
 const PAGE: usize = 500;
 /// Originals under one lock, for each thread: at a second for each, others wait for half a minute at most.
 const ORIGINALS_A_THREAD: usize = 32;
+/// Renditions of originals of many pages that may be in hand before they are made.
+const MOST_RENDITIONS: usize = 20_000;
 /// How often it is looked whether a lock is free.
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
@@ -324,6 +326,10 @@ impl<'a> Rebuild<'a> {
                 let parameters = parameters_of(&recipe);
                 self.consider_surplus(stored, &original, &recipe, &files);
                 self.consider(stored, original, (&recipe, &parameters), known);
+                // Records may say many pages, however small their originals are.
+                if self.renditions_in_hand() > MOST_RENDITIONS {
+                    self.make_if(1).await?;
+                }
             } else {
                 self.consider_surplus(stored, &original, recipe, &files);
                 self.consider(stored, original, (recipe, parameters), known);
@@ -557,6 +563,12 @@ impl<'a> Rebuild<'a> {
         } else {
             format!("run-{}", stored.origin)
         }
+    }
+
+    /// Renditions that are in hand, of all originals.
+    fn renditions_in_hand(&self) -> usize {
+        let wants = self.chunk.values().flatten();
+        wants.map(|want| want.recipe.presets.len()).sum()
     }
 
     /// Originals that may be in hand before they are made.

@@ -316,22 +316,23 @@ mod tests {
             assert_eq!(PresetTable::shipped(set).left_to_others().count(), 0);
         }
         let mut presets = super::super::image_presets();
-        presets[2].rotate = Some(45);
-        presets[3].rotate = Some(45);
+        let asks = |preset: &mut Preset| preset.colour_space = Some("CMYK".to_owned());
+        asks(&mut presets[2]);
+        asks(&mut presets[3]);
         presets[3].on_import = false;
-        let turned = "a rotate by another angle than right ones";
+        let asked = "a colorspace";
         let left = |presets: &[Preset]| {
             let table = PresetTable::new(presets.to_vec());
             let left = table.left_to_others();
             left.map(|(it, why)| (it.id.to_string(), why))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(left(&presets), [("webpmediumimage".to_owned(), turned)]);
+        assert_eq!(left(&presets), [("webpmediumimage".to_owned(), asked)]);
         // Nor is what derives from one of them.
-        presets[0].rotate = Some(45);
-        presets[2].rotate = None;
+        asks(&mut presets[0]);
+        presets[2].colour_space = None;
         let left = left(&presets);
-        assert_eq!(left[0], ("webplargeimage".to_owned(), turned));
+        assert_eq!(left[0], ("webplargeimage".to_owned(), asked));
         let derived = left[1..]
             .iter()
             .filter(|(_, why)| why.contains("derives from"));
