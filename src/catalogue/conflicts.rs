@@ -198,4 +198,22 @@ impl Batch {
         .map_err(during("keep a conflict"))?;
         Ok(kept.rows_affected() > 0)
     }
+
+    /// Keeps both sides of a conflict, with what its owner answers, a record and where that comes from: once for each version that is
+    /// refused, or it would be answered anew as long as it is listed.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn settle_conflict(
+        &mut self,
+        conflict: &Conflict,
+        answer: Option<(&Record, &str)>,
+    ) -> Result<(), Error> {
+        if self.put_conflict(conflict).await?
+            && let Some((anew, origin)) = answer
+        {
+            self.put_records(&[anew], origin, conflict.at).await?;
+        }
+        Ok(())
+    }
 }

@@ -133,7 +133,7 @@ pub enum Resolution {
     Skip,
     /// Keep the local version and store the remote one among the conflicts.
     KeepLocal,
-    /// The same, and say so with a newer date: the record is ours, and others may have taken the stale edit that was refused.
+    /// The same, and say so with a newer date: the record is ours, and others may hold on to the edit that was refused.
     KeepLocalAnew,
 }
 
@@ -221,6 +221,11 @@ pub fn resolve(local: Option<&Version>, remote: &Version, own: &NodeId) -> Resol
         // It changed hands: who took it over may never have had the last edit of who had it before.
         Ordering::Greater if theirs.master != ours.master => Resolution::SaveKeepingLoser,
         Ordering::Greater => Resolution::Save,
+        // Whose clock is behind dates its edit before the version that it edits, keeps it in its own catalogue, and was sent that
+        // version already: only a later date gets there.
+        Ordering::Less if ours.master == *own && theirs.modified_by != ours.modified_by => {
+            Resolution::KeepLocalAnew
+        }
         Ordering::Less => Resolution::KeepLocal,
     }
 }
@@ -340,6 +345,21 @@ mod tests {
         // It changed hands, so what its former master had is kept.
         let changed_hands = taken(version("B", "A", 1100, 1100));
         assert_eq!(changed_hands, Resolution::SaveKeepingLoser);
+    }
+
+    #[test]
+    fn an_owner_answers_an_edit_that_a_clock_behind_dates_before_the_version_it_edits() {
+        let (own, local) = (node("B"), version("B", "B", 1000, 1000));
+        let late = version("B", "A", 1000, 900);
+        assert_eq!(
+            resolve(Some(&local), &late, &own),
+            Resolution::KeepLocalAnew
+        );
+        let elsewhere = resolve(Some(&local), &late, &node("C"));
+        assert_eq!(elsewhere, Resolution::KeepLocal, "who does not own it");
+        // Its editor has the newer one itself.
+        let taken = version("B", "A", 1000, 1100);
+        assert_eq!(resolve(Some(&taken), &late, &own), Resolution::KeepLocal);
     }
 
     #[test]

@@ -126,11 +126,9 @@ pub(super) async fn store(
     let sorted = sort(pull, (id, &succeeded), &good, &stored, now);
     batch.put_records(&sorted.save, peer, now).await?;
     for (conflict, answer) in &sorted.conflicts {
-        let is_new = batch.put_conflict(conflict).await?;
-        // Once for each edit that is refused, or it would be answered anew as long as it is listed.
-        if let (Some((answer, origin)), true) = (answer, is_new) {
-            batch.put_records(&[answer], origin, now).await?;
-        }
+        let answer = answer.as_ref();
+        let answer = answer.map(|(anew, origin)| (anew, origin.as_str()));
+        batch.settle_conflict(conflict, answer).await?;
     }
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
     let wishes = pull.catalogue.wishes_of(peer, &ids).await?;

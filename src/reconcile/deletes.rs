@@ -330,14 +330,12 @@ impl Deletes<'_> {
         now: Timestamp,
     ) -> Result<(), Error> {
         let conflict = Conflict::between(self.peer, local, delete, resolution, now);
-        let is_new = batch.put_conflict(&conflict).await?;
-        let is_answered = is_new && self.is_owner && resolution == Resolution::KeepLocalAnew;
-        if let Some(anew) = protocol::record::answer(&local.record, delete, self.own, now)
-            && is_answered
-        {
-            batch.put_records(&[&anew], &local.origin, now).await?;
-        }
-        Ok(())
+        let is_answered = self.is_owner && resolution == Resolution::KeepLocalAnew;
+        let anew = is_answered
+            .then(|| protocol::record::answer(&local.record, delete, self.own, now))
+            .flatten();
+        let answer = anew.as_ref().map(|anew| (anew, local.origin.as_str()));
+        Ok(batch.settle_conflict(&conflict, answer).await?)
     }
 
     /// Forgets every file of an asset, and wishes their bytes into the trash.

@@ -37,10 +37,12 @@ use crate::reconcile::deletes::{Applied, Deletes};
 use crate::reconcile::guard;
 use crate::renditions::rebuild;
 use crate::shutdown::Shutdown;
-use plan::{Plan, Planner};
+use plan::{Back, Plan, Planner};
 
-/// Assets planned at a time: each page walks the trash once.
-const PAGE: usize = 500;
+/// Assets planned at a time: each page walks the trash once, and is in memory with the records of then and now.
+const PAGE: usize = 2_000;
+/// Bytes of assets that go back together, which lie on the disk twice meanwhile; one asset may have more.
+const BYTES_TOGETHER: u64 = 64 << 20;
 
 /// Which assets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,12 +219,26 @@ impl Restore<'_> {
             let Some(last) = ids.last() else { break };
             after.clone_from(last);
             let planner = Planner::new(self.node, self.options.to, self.category.as_ref());
+            let mut together = Vec::new();
             for plan in planner.plan(&ids).await? {
                 if stop.requested() {
                     break;
                 }
-                self.one(plan, tell).await?;
+                let Some(back) = self.sorted(plan, tell) else {
+                    continue;
+                };
+                let bytes = together.iter().map(Back::bytes);
+                let bytes = bytes.fold(back.bytes(), u64::saturating_add);
+                let goes_along = back.goes_with_others()
+                    && together.iter().all(Back::goes_with_others)
+                    && together.len() < carry::TOGETHER
+                    && bytes <= BYTES_TOGETHER;
+                if !goes_along {
+                    self.go_back(std::mem::take(&mut together), tell).await?;
+                }
+                together.push(back);
             }
+            self.go_back(together, tell).await?;
         }
         if let Which::Asset(asset) = &self.options.which
             && !catalogue.was_ever_here(asset.as_str()).await?
@@ -300,49 +316,55 @@ impl Restore<'_> {
         Ok(())
     }
 
-    async fn one(&mut self, plan: Plan, tell: &mut (dyn FnMut(&Told) + Send)) -> Result<(), Error> {
-        let (back, mut told) = match plan {
-            Plan::Nothing => return Ok(()),
-            Plan::BackAlready(asset) => {
-                self.remade.push(asset);
-                return Ok(());
-            }
-            Plan::Newer(stored) => {
-                self.newer.push(stored.record.key);
-                return Ok(());
-            }
-            Plan::Failed(told) => {
-                self.report.failed += 1;
-                self.failed.extend(told.asset.clone());
-                tell(&told);
-                return Ok(());
-            }
-            Plan::Back(back) => {
-                let told = back.told();
-                (back, told)
-            }
-        };
-        if !self.options.dry_run {
+    /// What a plan asks to be done.
+    fn sorted(&mut self, plan: Plan, tell: &mut (dyn FnMut(&Told) + Send)) -> Option<Back> {
+        match plan {
+            Plan::Nothing => {}
+            Plan::BackAlready(asset) => self.remade.push(asset),
+            Plan::Newer(stored) => self.newer.push(stored.record.key),
+            Plan::Failed(told) => self.failed(&told, tell),
+            Plan::Back(back) => return Some(*back),
+        }
+        None
+    }
+
+    fn failed(&mut self, told: &Told, tell: &mut (dyn FnMut(&Told) + Send)) {
+        self.report.failed += 1;
+        self.failed.extend(told.asset.clone());
+        tell(told);
+    }
+
+    async fn go_back(
+        &mut self,
+        backs: Vec<Back>,
+        tell: &mut (dyn FnMut(&Told) + Send),
+    ) -> Result<(), Error> {
+        if backs.is_empty() {
+            return Ok(());
+        }
+        let is_done = !self.options.dry_run;
+        let outcomes = if is_done {
             self.note().await?;
-            match carry::out(self.node, &back, &deletes_of(self.node)).await {
-                Ok(()) => told.done = true,
-                Err(carry::Failed::All(error)) => return Err(error),
-                Err(carry::Failed::One(why)) => {
-                    told.error = Some(why);
-                    self.report.failed += 1;
-                    self.failed.extend(told.asset.clone());
-                    tell(&told);
-                    return Ok(());
-                }
+            carry::out(self.node, &backs, &deletes_of(self.node)).await?
+        } else {
+            backs.iter().map(|_| Ok(())).collect()
+        };
+        for (back, outcome) in backs.iter().zip(outcomes) {
+            let mut told = back.told();
+            if let Err(why) = outcome {
+                told.error = Some(why);
+                self.failed(&told, tell);
+                continue;
             }
+            told.done = is_done;
+            self.report.restored += 1;
+            self.report.undeleted += u64::from(back.undeletes);
+            self.report.originals += back.files.len() as u64;
+            if !back.files.is_empty() && is_done {
+                self.remade.push(back.asset.clone());
+            }
+            tell(&told);
         }
-        self.report.restored += 1;
-        self.report.undeleted += u64::from(back.undeletes);
-        self.report.originals += back.files.len() as u64;
-        if !back.files.is_empty() && !self.options.dry_run {
-            self.remade.push(back.asset.clone());
-        }
-        tell(&told);
         Ok(())
     }
 

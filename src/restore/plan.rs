@@ -62,12 +62,24 @@ pub(super) struct FileBack {
 }
 
 /// Where bytes are.
+#[derive(Clone)]
 pub(super) enum Source {
     Trash(Trashed),
     Here(MediaFile),
 }
 
 impl Back {
+    /// Whether it may go back together with others: nothing that goes for it makes a place free that another may want.
+    pub(super) fn goes_with_others(&self) -> bool {
+        self.superfluous.is_empty()
+    }
+
+    /// Bytes that come back.
+    pub(super) fn bytes(&self) -> u64 {
+        let sizes = self.files.iter().map(|file| file.former.file.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// What is done, in words.
     pub(super) fn told(&self) -> Told {
         let mut does = Vec::new();

@@ -10,6 +10,8 @@
 //! Bytes, then one batch of rows, then the names in the trash go. A kill leaves files without rows at most; the same restore,
 //! asked for again, finds them and finishes.
 
+use std::collections::HashMap;
+
 use super::list::{Entry, Listing};
 use super::{Error, blocking, shown};
 use crate::catalogue::{Batch, Catalogue, FileRow, Former, Reason, StoredRecord};
@@ -331,21 +333,26 @@ impl Restorer<'_> {
         if found.is_empty() {
             return Ok(found);
         }
+        let mut alike: HashMap<(FileKind, MediaPath, u64), Vec<usize>> = HashMap::new();
+        for (at, (former, _)) in found.iter().enumerate() {
+            let file = &former.file;
+            let looks = (file.kind, file.place().clone(), file.size);
+            alike.entry(looks).or_default().push(at);
+        }
         let mut listing = Listing::open(self.store, self.catalogue).await?;
         while let Some(page) = listing.items().await? {
             for item in page.into_iter().filter_map(Result::ok) {
-                let (size, when) = (item.stat.size, item.slot.when);
-                let fits = found.iter_mut().filter(|(former, best)| {
-                    let file = &former.file;
-                    let far = |when: crate::model::Timestamp| {
-                        when.as_millis().abs_diff(former.gone_at.as_millis())
+                let looks = (item.kind(), item.path.clone(), item.stat.size);
+                for at in alike.get(&looks).into_iter().flatten() {
+                    let (former, best) = &mut found[*at];
+                    let far = |item: &Trashed| {
+                        let when = item.slot.when.as_millis();
+                        when.abs_diff(former.gone_at.as_millis())
                     };
-                    (file.kind, file.place(), file.size) == (item.kind(), &item.path, size)
-                        && best
-                            .as_ref()
-                            .is_none_or(|best| far(when) < far(best.slot.when))
-                });
-                fits.for_each(|(_, best)| *best = Some(item.clone()));
+                    if best.as_ref().is_none_or(|best| far(&item) < far(best)) {
+                        *best = Some(item.clone());
+                    }
+                }
             }
         }
         Ok(found)

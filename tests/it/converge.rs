@@ -125,7 +125,26 @@ fn number(variable: &str) -> Option<u64> {
 /// What failed once, as small as it was made, in the layout of its seed.
 #[tokio::test]
 async fn sequences_that_once_failed_do_not_again() {
-    let found: [(u64, &[Op]); 5] = [
+    let found: [(u64, &[Op]); 6] = [
+        // An EMDB whose clock is behind edited a record, dated before the version that it edited, and kept that.
+        (
+            2352,
+            &[
+                Op::Write(0, 0),
+                Op::Write(1, 0),
+                Op::Write(2, 0),
+                Op::Write(3, 0),
+                Op::Pass,
+                Op::Write(1, 3),
+                Op::Delete(0, 5),
+                Op::Sync(3, 10),
+                Op::Delete(3, 5),
+                Op::Sync(1, 1),
+                Op::Sync(0, 9),
+                Op::Pass,
+                Op::Edit(0, 0),
+            ],
+        ),
         // A picture that its owner handed in anew gave way to the former one of a peer that had not heard of it yet.
         (
             1447,
