@@ -23,10 +23,10 @@ pub struct PageFinding {
 }
 
 impl PageFinding {
-    /// Whether it is about this page of an original of this content.
+    /// Whether it is about an asset whose original has this content.
     #[must_use]
-    pub fn is_of(&self, (asset, content): (&AssetId, &Sha256), page: u32) -> bool {
-        (&self.asset, &self.content) == (asset, content) && self.pages.contains(&page)
+    pub fn is_about(&self, of: (&AssetId, &Sha256)) -> bool {
+        (&self.asset, &self.content) == of
     }
 }
 

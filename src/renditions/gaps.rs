@@ -59,7 +59,8 @@ pub async fn gaps(
     let page_findings = node.catalogue.page_findings(&of_asset).await?;
     if let Some(content) = &content {
         let of = (&asset.id, content);
-        missing.retain(|file| !page_findings.iter().any(|it| it.is_of(of, file.page)));
+        let known: Vec<_> = page_findings.iter().filter(|it| it.is_about(of)).collect();
+        missing.retain(|file| !known.iter().any(|it| it.pages.contains(&file.page)));
     }
     let hopeless = findings
         .into_iter()

@@ -93,6 +93,8 @@ impl Workshop {
                 reason: format!("the original has {last} of the pages that its record says"),
             };
             self.tell(&finding, original);
+            self.part_with_pages(original, std::slice::from_ref(&finding))
+                .await?;
             let mut batch = self.catalogue.batch().await?;
             batch.put_page_finding(&finding, self.now()).await?;
             batch.commit().await?;
@@ -133,6 +135,29 @@ impl Workshop {
         let (path, pages, reason) = (&original.path, finding.said_pages(), &finding.reason);
         self.monitor
             .finding(&format!("{path}: no rendition of {pages}: {reason}"));
+    }
+
+    /// Takes away what an earlier content had of pages that allow none now, as is done of a whole original that allows none.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) async fn part_with_pages(
+        &self,
+        original: &Original,
+        findings: &[PageFinding],
+    ) -> Result<(), Error> {
+        let mut rows = self.catalogue.files_of(&[original.asset.as_str()]).await?;
+        rows.retain(|row| {
+            let name = row.file.path.below(&original.path);
+            let page = name.and_then(|name| self.settings.presets.page_of(name));
+            let is_hopeless = |page: u32| findings.iter().any(|it| it.pages.contains(&page));
+            let is_ours = row.file.kind == FileKind::Generated && row.file.authored;
+            is_ours && page.is_some_and(is_hopeless)
+        });
+        match rows.is_empty() {
+            true => Ok(()),
+            false => self.part_with(original, &rows).await,
+        }
     }
 
     /// Takes away files of pages that no rendition is made of any more; the caller holds the lock of whoever else writes them.

@@ -316,9 +316,11 @@ impl<'a> Rebuild<'a> {
                 let of = (&original, &*recipe);
                 lost = super::lost::lost(self.node, &self.settings, of, &files).await?;
             }
+            let of = (&original.asset, &original.content);
+            let of_pages = page_findings.iter().filter(|known| known.is_about(of));
             let failed = Failed {
                 is_whole: has_failed,
-                of_pages: &page_findings,
+                of_pages: of_pages.collect(),
             };
             let known = (files.as_slice(), &failed, &lost);
             if original.pages > 1 {
@@ -399,7 +401,7 @@ impl<'a> Rebuild<'a> {
         report.assets += 1;
         report.failed += u64::from(failed.is_whole);
         let mut is_made = |preset: &Preset, state: State| {
-            let has_failed = failed.has(&original, preset.page);
+            let has_failed = failed.has(preset.page);
             report.failed_pages += u64::from(has_failed && !failed.is_whole);
             // Of what was copied while that was the rule nobody here knows what it was made of.
             let state = match state {
@@ -432,7 +434,7 @@ impl<'a> Rebuild<'a> {
             if is_made(preset, *state) {
                 presets.push(preset.clone());
             } else {
-                let is_hopeless = preset.page > 1 && failed.has(&original, preset.page);
+                let is_hopeless = failed.has_page(preset.page);
                 left_missing += usize::from(*state == State::Missing && !is_hopeless);
             }
         }
@@ -731,14 +733,22 @@ pub fn is_in(asset: &Record, categories: &HashSet<String>) -> Result<bool, Error
 struct Failed<'a> {
     /// All of it.
     is_whole: bool,
-    /// Pages, of this one and others.
-    of_pages: &'a [PageFinding],
+    /// Some of its pages.
+    of_pages: Vec<&'a PageFinding>,
 }
 
 impl Failed<'_> {
-    fn has(&self, original: &Original, page: u32) -> bool {
-        let of = (&original.asset, &original.content);
-        self.is_whole || page > 1 && self.of_pages.iter().any(|finding| finding.is_of(of, page))
+    fn has(&self, page: u32) -> bool {
+        self.is_whole || self.has_page(page)
+    }
+
+    /// Whether it is a page after the first that is hopeless.
+    fn has_page(&self, page: u32) -> bool {
+        page > 1
+            && self
+                .of_pages
+                .iter()
+                .any(|known| known.pages.contains(&page))
     }
 }
 

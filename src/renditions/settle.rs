@@ -62,6 +62,13 @@ pub(super) async fn settle(shop: &Arc<Workshop>, group: Vec<Finished<Want>>) -> 
             }
         }
     }
+    for (want, _) in &made {
+        let of_asset = |it: &&PageFinding| it.asset == want.original.asset;
+        let of_asset: Vec<_> = of_pages.iter().filter(of_asset).cloned().collect();
+        if !of_asset.is_empty() {
+            shop.part_with_pages(&want.original, &of_asset).await?;
+        }
+    }
     let uncleared = strip(shop, &findings).await?;
     findings.retain(|(want, _)| !uncleared.contains(&want.original.asset));
     let made = publish(shop, made).await?;
