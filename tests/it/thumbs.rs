@@ -143,7 +143,9 @@ fn tiff_of(sizes: &[(u32, u32)]) -> Vec<u8> {
 
 #[test]
 fn every_page_has_its_own_files_as_long_as_there_is_such_a_page() {
-    let world = world(0);
+    let dir = tempfile::tempdir().unwrap();
+    let master = Program::init(&dir.path().join("m"), "master-0001");
+    let world = World { dir, master };
     let master = &world.master;
     let sizes = [(60, 40), (30, 50), (20, 20)];
     fs::create_dir_all(world.dir.path().join("photos")).unwrap();

@@ -410,7 +410,10 @@ mod tests {
             assert!(!is_made_here(&preset), "change {number}");
         }
         let harmless: [fn(&mut Preset); 14] = [
-            |it| it.watermark = true,
+            |it| {
+                it.watermark = true;
+                it.inputs = Inputs::Of(vec![RenderType::Image, RenderType::Document]);
+            },
             |it| it.rotate = Some(45),
             |it| {
                 it.shape = Shape::Cut(Cut {
