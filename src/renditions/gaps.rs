@@ -108,12 +108,15 @@ pub async fn unexplained(
             .await?;
         let Some(last) = page.last() else { break };
         after = Some(last.record.key.clone());
-        let ids: Vec<_> = page.iter().map(|one| one.record.key.id.as_str()).collect();
+        // Whatever others make is theirs to make: a mirror looks no further.
+        let mut made = page;
+        made.retain(|one| is_made_here(&node.config, one));
+        let ids: Vec<_> = made.iter().map(|one| one.record.key.id.as_str()).collect();
         let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
         for row in catalogue.files_of(&ids).await? {
             files.entry(row.file.asset.clone()).or_default().push(row);
         }
-        for stored in page.iter().filter(|one| is_made_here(&node.config, one)) {
+        for stored in &made {
             let Ok(asset) = record::asset(&stored.record) else {
                 continue;
             };
