@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::run::Limits;
 use super::tools::{TOOLS, Tool, WAY, Way};
-use super::{Adapter, Adapters, Error, missing, scratch};
+use super::{Adapter, Adapters, Error, Part, missing, scratch};
 use crate::model::preset::Product;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -116,7 +116,7 @@ impl Adapters {
         let _turn = way.is_alone.then(lock);
         let (dir, input) = scratch(way, &mut original, &format).map_err(Error::Scratch)?;
         let arguments = match product {
-            Product::Pdf => Way::arguments_for(way.arguments, &input, None),
+            Product::Pdf => Way::arguments_for(way.arguments, &input, None, Part::FIRST),
             Product::Mp3 { kilobits } => mp3(&input, *kilobits),
             Product::Mp4 { size, speed } => mp4(&input, *size, speed),
         };

@@ -36,6 +36,14 @@ pub enum Error {
         /// The end of what it said.
         said: String,
     },
+    /// Its format has pages that the program cannot be asked for, or none at all.
+    #[error("{tool} shows the first page of {format} alone")]
+    NoPages {
+        /// Name and version.
+        tool: String,
+        /// The format, in lower case.
+        format: String,
+    },
     /// It ended well, and there is no picture.
     #[error("{tool} made nothing of it: {said}")]
     Nothing {
@@ -53,7 +61,7 @@ impl Error {
         match self {
             Self::Scratch(_) | Self::Start { .. } => Class::Transient,
             Self::Failed { failure, .. } => failure.class(),
-            Self::NotFound { .. } | Self::Nothing { .. } => Class::Permanent,
+            Self::NotFound { .. } | Self::NoPages { .. } | Self::Nothing { .. } => Class::Permanent,
         }
     }
 }

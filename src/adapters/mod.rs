@@ -53,6 +53,23 @@ const ASKING: Limits = Limits {
     file_bytes: 1 << 20,
 };
 
+/// What of an original its picture shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Page of a document, counted from 1.
+    pub page: u32,
+    /// Moment of a film.
+    pub moment: Duration,
+}
+
+impl Part {
+    /// The first page, or the start.
+    pub const FIRST: Self = Self {
+        page: 1,
+        moment: Duration::ZERO,
+    };
+}
+
 /// The programs of this machine. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Adapters {
@@ -171,19 +188,14 @@ impl Adapters {
     /// # Errors
     /// [`Error`]; [`Error::NotFound`] when there is no program for the format.
     pub fn picture(&self, original: File, format: &str) -> Result<Vec<u8>, Error> {
-        self.picture_at(original, format, Duration::ZERO)
+        self.picture_of(original, format, Part::FIRST)
     }
 
-    /// The same; of a film what is to be seen at that moment, or at its start if it is over by then. Blocks.
+    /// The same for a part; of a film what is to be seen at that moment, or at its start if it is over by then. Blocks.
     ///
     /// # Errors
-    /// As [`picture`](Self::picture).
-    pub fn picture_at(
-        &self,
-        original: File,
-        format: &str,
-        moment: Duration,
-    ) -> Result<Vec<u8>, Error> {
+    /// As [`picture`](Self::picture); [`Error::NoPages`] for a page after the first of what has none that this program shows.
+    pub fn picture_of(&self, original: File, format: &str, part: Part) -> Result<Vec<u8>, Error> {
         let format = format.to_ascii_lowercase();
         let found = self.for_format(&format).and_then(|_| self.way(&format));
         let (adapter, way) = found.ok_or_else(|| Error::NotFound {
@@ -193,7 +205,9 @@ impl Adapters {
             // Whoever panicked with it left nothing behind.
             let lock = || self.alone.lock().unwrap_or_else(PoisonError::into_inner);
             let _turn = way.is_alone.then(lock);
-            adapter.make(way, original, (&format, moment), &self.stop)?
+            // What makes a document makes all of it: the page is for the one that shows it.
+            let part = way.makes.map_or(part, |_| Part { page: 1, ..part });
+            adapter.make(way, original, (&format, part), &self.stop)?
         };
         let Some(then) = way.makes else {
             return Ok(made);
@@ -201,7 +215,7 @@ impl Adapters {
         let mut between = tempfile::tempfile().map_err(Error::Scratch)?;
         between.write_all(&made).map_err(Error::Scratch)?;
         between.rewind().map_err(Error::Scratch)?;
-        self.picture(between, then)
+        self.picture_of(between, then, part)
     }
 }
 
@@ -252,23 +266,26 @@ impl Adapter {
         &self,
         way: &Way,
         mut original: File,
-        (format, moment): (&str, Duration),
+        (format, part): (&str, Part),
         stop: &Shutdown,
     ) -> Result<Vec<u8>, Error> {
+        if part.page > 1 && !way.has_pages() {
+            return Err(Error::NoPages {
+                tool: self.said(),
+                format: format.to_owned(),
+            });
+        }
         let (dir, input) = scratch(way, &mut original, format).map_err(Error::Scratch)?;
         let again = original.try_clone().map_err(Error::Scratch)?;
         let run = |original, arguments, density| {
-            let mut arguments = Way::arguments_for(arguments, &input, density);
-            for argument in &mut arguments {
-                *argument = argument.replace("{at}", &format!("{:.3}", moment.as_secs_f64()));
-            }
+            let arguments = Way::arguments_for(arguments, &input, density, part);
             let made = self.run((way, arguments), original, dir.path(), stop)?;
             let mut bytes = Vec::new();
             let read = made.take(way.limits.file_bytes).read_to_end(&mut bytes);
             read.map_err(Error::Scratch)?;
             Ok(bytes)
         };
-        if let Some(arguments) = way.at_moment.filter(|_| !moment.is_zero()) {
+        if let Some(arguments) = way.at_moment.filter(|_| !part.moment.is_zero()) {
             return match run(original, arguments, None) {
                 // It is over by then: nothing was to be seen.
                 Err(Error::Nothing { .. }) => {

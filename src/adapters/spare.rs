@@ -2,10 +2,9 @@
 
 use std::fs::File;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use super::tools::{TOOLS, Tool, WAY, Way};
-use super::{Adapters, Error};
+use super::{Adapters, Error, Part};
 
 /// The program.
 const NAME: &str = "imagemagick";
@@ -43,8 +42,8 @@ impl Adapters {
     /// `tif`. Blocks.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::NotFound`] when the program is not here.
-    pub fn spare(&self, original: File, format: &str) -> Result<Vec<u8>, Error> {
+    /// [`Error`]; [`Error::NotFound`] when the program is not here, [`Error::NoPages`] for any page but the first.
+    pub fn spare(&self, original: File, format: &str, part: Part) -> Result<Vec<u8>, Error> {
         let way = if format == "tif" { &TIFF } else { &JPEG };
         let adapter = self.found.iter().find(|it| it.tool.name == NAME);
         let adapter = adapter.ok_or_else(|| {
@@ -58,7 +57,7 @@ impl Adapters {
         })?;
         // Whoever panicked with it left nothing behind.
         let _turn = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        adapter.make(way, original, (format, Duration::ZERO), &self.stop)
+        adapter.make(way, original, (format, part), &self.stop)
     }
 }
 
@@ -70,7 +69,7 @@ mod tests {
     #[test]
     fn a_rare_kind_without_its_program_says_what_to_install_and_what_to_do_then() {
         let refused = Adapters::none()
-            .spare(original(b"MM\0*"), "tif")
+            .spare(original(b"MM\0*"), "tif", Part::FIRST)
             .unwrap_err();
         let said = refused.to_string();
         assert!(said.contains("install imagemagick"), "{said}");

@@ -205,9 +205,9 @@ fn every_tool_can_be_named_and_writes_what_it_is_told_to() {
         let (name, ways) = (tool.name, tool.ways);
         let all = ways
             .iter()
-            .flat_map(|way| [Some(way.arguments), way.at_density]);
+            .flat_map(|way| [Some(way.arguments), way.at_density, way.at_moment]);
         for arguments in all.flatten() {
-            let arguments = Way::arguments_for(arguments, "input.x", Some(123));
+            let arguments = Way::arguments_for(arguments, "input.x", Some(123), Part::FIRST);
             let names_it = arguments.iter().any(|it| it.contains("input.x"));
             assert!(names_it, "{name}");
             assert!(!arguments.concat().contains('{'), "{name}");
@@ -307,6 +307,37 @@ fn of_an_office_there_is_one_at_a_time() {
     });
 }
 
+/// Two pages, a red one and a green one of another size.
+const PAGES: &str = "%PDF-1.1\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R 5 0 R]/Count 2>>endobj\n3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 400]/Contents 4 0 R>>endobj\n4 0 obj<</Length 25>>stream\n1 0 0 rg 0 0 300 400 re f\nendstream endobj\n5 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 6 0 R>>endobj\n6 0 obj<</Length 25>>stream\n0 1 0 rg 0 0 300 300 re f\nendstream endobj\ntrailer<</Root 1 0 R>>\n";
+
+/// A page is the one that was asked for; one that is not there, and that of what has no pages, are refused for good.
+#[test]
+fn real_programs_show_the_page_that_is_asked_for() {
+    let found = Adapters::find(&BTreeMap::new());
+    let make = |name: &str, format: &str, content: &str, page| {
+        let adapter = found.all().iter().find(|it| it.tool.name == name)?;
+        let way = adapter.tool.way(format).unwrap();
+        let part = Part {
+            page,
+            ..Part::FIRST
+        };
+        let file = original(content.as_bytes());
+        Some(adapter.make(way, file, (format, part), &Shutdown::new()))
+    };
+    for name in ["pdftoppm", "ghostscript"] {
+        if let Some(made) = make(name, "pdf", PAGES, 2) {
+            let made = image::load_from_memory(&made.unwrap()).unwrap().to_rgb8();
+            assert_eq!(made.width(), made.height(), "{name}");
+            assert_eq!(made.get_pixel(1000, 1000).0, [0, 255, 0], "{name}");
+            let beyond = make(name, "pdf", PAGES, 3).unwrap().unwrap_err();
+            assert_eq!(beyond.class(), Class::Permanent, "{name}: {beyond}");
+        }
+    }
+    if let Some(made) = make("rsvg", "svg", SVG, 2) {
+        assert!(matches!(made, Err(Error::NoPages { .. })));
+    }
+}
+
 /// Every real program here that reads one of these makes a picture of the right size, red in the middle.
 #[test]
 fn real_programs_make_pictures() {
@@ -325,7 +356,7 @@ fn real_programs_make_pictures() {
         let made = adapter.make(
             way,
             original(content.as_bytes()),
-            (format, Duration::ZERO),
+            (format, Part::FIRST),
             &Shutdown::new(),
         );
         let made = image::load_from_memory(&made.unwrap()).unwrap().to_rgb8();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Part;
 use super::run::Limits;
 
 /// A program that makes pictures of formats.
@@ -24,7 +25,7 @@ pub struct Tool {
 pub(super) struct Way {
     /// Formats it reads, as EMDB spells them.
     pub(super) formats: &'static [&'static str],
-    /// Its arguments; `{in}` stands for the original.
+    /// Its arguments; `{in}` stands for the original, `{page}` for the number of a page where it can be asked for one.
     pub(super) arguments: &'static [&'static str],
     /// Arguments that draw a page at `{dpi}`, for when the first ones did not meet the density it should have (`page`).
     pub(super) at_density: Option<&'static [&'static str]>,
@@ -81,14 +82,14 @@ const CAREFUL: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 </oor:items>
 "#;
 
-/// Draws page 1 as large as it says, of the whole sheet as EMDB does.
+/// Draws a page as large as it says, of the whole sheet as EMDB does.
 macro_rules! pdftoppm {
     ($($size:literal),+) => {
-        &["-f", "1", "-l", "1", "-singlefile", "-png", $($size),+, "{in}", "out"]
+        &["-f", "{page}", "-l", "{page}", "-singlefile", "-png", $($size),+, "{in}", "out"]
     };
 }
 
-/// Draws page 1, or a figure within its bounds, at a density.
+/// Draws a page, or a figure within its bounds, at a density.
 macro_rules! ghostscript {
     ($density:literal) => {
         &[
@@ -97,8 +98,8 @@ macro_rules! ghostscript {
             "-dNOPAUSE",
             "-dQUIET",
             "-sDEVICE=png16m",
-            "-dFirstPage=1",
-            "-dLastPage=1",
+            "-dFirstPage={page}",
+            "-dLastPage={page}",
             "-dEPSCrop",
             "-dTextAlphaBits=4",
             "-dGraphicsAlphaBits=4",
@@ -332,14 +333,32 @@ pub const TOOLS: &[Tool] = &[
 ];
 
 impl Way {
-    /// Arguments for an original that is called `input`, at a density in dots per inch where they ask for one.
+    /// Whether it can be asked for a page.
+    pub(super) fn has_pages(&self) -> bool {
+        self.arguments.iter().any(|it| it.contains("{page}"))
+    }
+
+    /// Arguments for a part of an original that is called `input`, at a density in dots per inch where they ask for one.
     pub(super) fn arguments_for(
         arguments: &[&str],
         input: &str,
         density: Option<u32>,
+        part: Part,
     ) -> Vec<String> {
         let dpi = density.map_or(String::new(), |density| density.to_string());
-        let argument = |it: &&str| it.replace("{in}", input).replace("{dpi}", &dpi);
+        let at = format!("{:.3}", part.moment.as_secs_f64());
+        let page = part.page.to_string();
+        let words = [
+            ("{in}", input),
+            ("{dpi}", &dpi),
+            ("{at}", &at),
+            ("{page}", &page),
+        ];
+        let argument = |it: &&str| {
+            let start = (*it).to_owned();
+            let put = |text: String, (word, value): &(&str, &str)| text.replace(word, value);
+            words.iter().fold(start, put)
+        };
         arguments.iter().map(argument).collect()
     }
 }

@@ -108,6 +108,11 @@ pub(super) fn summary(report: &Report, dry_run: bool) -> String {
     ));
     for (number, what) in [
         (report.copied, "copied from their author"),
+        (
+            report.surplus,
+            "of pages that there are no more, taken away",
+        ),
+        (report.failed_pages, "of pages that allowed none"),
         (report.failed, "originals that allowed none"),
         (report.unrenderable, "originals that allow none"),
     ] {

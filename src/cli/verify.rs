@@ -10,6 +10,7 @@ use crate::node::Node;
 use crate::pipeline;
 use crate::reconcile::verify::kept::{self, Kept, Looked, Who};
 use crate::reconcile::verify::{self, Against, Difference, LayerReport, Parity, Verdict};
+use crate::renditions::gaps::{Unexplained, unexplained};
 use crate::shutdown::Shutdown;
 
 /// Differences that are printed for people; JSON has more.
@@ -67,11 +68,14 @@ async fn with_peer(
         )
         .await?;
     }
+    let gaps = unexplained(node, PRINTED, shutdown).await?;
     progress.finish();
     output::read_or_not(if args.json {
-        output::json(&parity).map_err(Into::into)
+        json(&parity, &gaps)
     } else {
-        print_table(peer, &parity).and(tell_damage(node, Some(peer)).await)
+        print_table(peer, &parity)
+            .and(tell_damage(node, Some(peer)).await)
+            .and_then(|()| tell_gaps(&gaps))
     })?;
     Ok(differs_unless(!parity.differs()))
 }
@@ -89,11 +93,14 @@ async fn alone(
     if let Some(file) = &args.report {
         keep(node, &here, (before, None), &parity, (file, args.checksum)).await?;
     }
+    let gaps = unexplained(node, PRINTED, shutdown).await?;
     progress.finish();
     output::read_or_not(if args.json {
-        output::json(&parity).map_err(Into::into)
+        json(&parity, &gaps)
     } else {
-        print_alone(&parity).and(tell_damage(node, None).await)
+        print_alone(&parity)
+            .and(tell_damage(node, None).await)
+            .and_then(|()| tell_gaps(&gaps))
     })?;
     Ok(differs_unless(parity.differences_total == 0))
 }
@@ -153,6 +160,29 @@ async fn tell_damage(node: &Node, peer: Option<&str>) -> anyhow::Result<()> {
         output::line(&format!(
             "{} damaged or missing here: `emsync sync {peer}` fetches again what came from there, `emsync import DIR` takes again what came from a folder",
             output::counted(damaged, "file")
+        ))?;
+    }
+    Ok(())
+}
+
+/// The report, with what is missing here whoever it was compared with.
+fn json(parity: &Parity, gaps: &Unexplained) -> anyhow::Result<()> {
+    let mut value = serde_json::to_value(parity)?;
+    if let Some(members) = value.as_object_mut() {
+        members.insert("missing_renditions".to_owned(), serde_json::to_value(gaps)?);
+    }
+    Ok(output::json(&value)?)
+}
+
+/// Says which renditions should be here and are not: no difference from anybody who lacks them too, and yet a gap.
+fn tell_gaps(gaps: &Unexplained) -> anyhow::Result<()> {
+    for path in &gaps.first {
+        output::line(&format!("MISSING rendition: {path}"))?;
+    }
+    if gaps.total > 0 {
+        output::line(&format!(
+            "{} that an import makes and nothing explains: `emsync thumbs rebuild --missing` makes what is missing",
+            output::counted(gaps.total, "missing rendition")
         ))?;
     }
     Ok(())

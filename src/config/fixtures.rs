@@ -298,6 +298,7 @@ fn everything(preset: &Preset) {
         inputs: Inputs::Of(vec![RenderType::Image, RenderType::Document]),
         transcoder: Transcoder::ImageMagick,
         file_name: "everything.jpg".to_owned(),
+        page: 1,
         looked_up_as: "everything.jpg".to_owned(),
         is_name_stated: true,
         extension: "jpg".to_owned(),

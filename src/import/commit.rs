@@ -39,7 +39,7 @@ pub(super) async fn commit(
     for item in items {
         match &item.fate {
             Fate::Moved(moved) => left.push(marked_as_left(&moved.from)),
-            Fate::Added | Fate::Replaced => batch.forget_finding(&item.asset).await?,
+            Fate::Added | Fate::Replaced => batch.forget_findings(&item.asset).await?,
             Fate::Same | Fate::Touched | Fate::Mended => {}
         }
         if let Some((dir, rel)) = &item.adopted {

@@ -11,7 +11,7 @@ use crate::catalogue::{Catalogue, Placed, SourceDir, Wanted};
 use crate::model::place::mapped_text;
 use crate::model::{MediaPath, NodeId, Timestamp};
 use crate::monitor::{Counter, Monitor, Phase};
-use crate::renditions::Workshop;
+use crate::renditions::{Unsettled, Workshop};
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{Staging, Store};
@@ -130,6 +130,7 @@ impl Import {
             monitor: Arc::clone(&self.monitor),
             stop: self.stop.clone(),
             tally: Mutex::default(),
+            unsettled: Unsettled::default(),
         }))
     }
 

@@ -71,6 +71,8 @@ pub(super) fn content(to: &mut Members, reading: &Reading) {
     set_or_remove(to, "detectedfileformat", reading.look.detected.clone());
     set_or_remove(to, "width", reading.look.size.map(|(width, _)| width));
     set_or_remove(to, "height", reading.look.size.map(|(_, height)| height));
+    // What exiftool tells EMDB of a file (media spec 2.4), so that both make files of the same pages.
+    set_or_remove(to, "pages", reading.look.pages);
     set_or_remove(
         to,
         "assetcreationdate",

@@ -204,7 +204,7 @@ pub(super) async fn bury(
         }
         if is_here || stored.record.is_deleted() {
             ended.insert(row.asset.as_str());
-            batch.forget_finding(&row.asset).await?;
+            batch.forget_findings(&row.asset).await?;
         }
     }
     batch

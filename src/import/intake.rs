@@ -14,7 +14,7 @@ use super::{Error, Import, blocking};
 use crate::catalogue::Wanted;
 use crate::crash::{self, Point};
 use crate::model::FileKind;
-use crate::model::preset::PresetTable;
+use crate::model::preset::{MOST_PAGES, PresetTable};
 use crate::monitor::Counter;
 use crate::renditions::{Line, Original, read_by_name};
 use crate::store::{self, Publish};
@@ -278,7 +278,11 @@ fn count(import: &Import, items: &[Item]) {
         let is_rendered = is_new && item.is_renderable(presets);
         if import.options.dry_run && is_rendered {
             let format = extension(item.found.path.name());
-            report.renditions += presets.renditions(format.as_deref()).len() as u64;
+            let format = format.as_deref();
+            let pages = item.reading.look.pages.unwrap_or(1).clamp(1, MOST_PAGES);
+            let of_others = presets.renditions_of_page(format, 2).len() as u64;
+            report.renditions += presets.renditions(format).len() as u64;
+            report.renditions += of_others * u64::from(pages - 1);
         }
         drop(report);
         if is_new && !is_rendered {
@@ -297,6 +301,7 @@ fn original(item: Item, presets: &PresetTable) -> Option<Original> {
         modified,
         asset: item.asset,
         format: read_by_name(extension(item.found.path.name())),
+        pages: item.reading.look.pages.unwrap_or(1),
         path: item.found.path,
         place: item.place,
         content: item.reading.sha256,

@@ -73,7 +73,7 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>
                 || damaged.contains(&asset.id))
             && let Some(path) = asset.original()
         {
-            paths.insert(asset.id, (path, asset.format));
+            paths.insert(asset.id, (path, asset.format, asset.pages));
         }
     }
     let assets: Vec<_> = paths.keys().map(AssetId::as_str).collect();
@@ -82,15 +82,16 @@ async fn waiting(import: &Import, page: &[StoredRecord]) -> Result<Vec<Original>
     let sound = files.into_iter().filter(|row| !row.is_damaged());
     let files = sound.map(|row| row.file).filter(|file| {
         file.kind == FileKind::Original
-            && (paths.get(&file.asset)).is_some_and(|(path, _)| *path == file.path)
+            && (paths.get(&file.asset)).is_some_and(|(path, ..)| *path == file.path)
             && !hopeless
                 .iter()
                 .any(|known| known.asset == file.asset && known.content == file.sha256)
     });
     Ok(files
         .map(|file| {
-            let format = (paths.get(&file.asset)).and_then(|(_, format)| format.clone());
-            Original::of(file.path.clone(), format, &file)
+            let known = paths.get(&file.asset).cloned();
+            let (format, pages) = known.map_or((None, 1), |(_, format, pages)| (format, pages));
+            Original::of(file.path.clone(), format, &file).with_pages(pages)
         })
         .collect())
 }

@@ -49,6 +49,8 @@ pub(super) struct Look {
     pub(super) detected: Option<String>,
     /// Width and height in pixels as stored.
     pub(super) size: Option<(u32, u32)>,
+    /// How many pages it says it has, where it says so.
+    pub(super) pages: Option<u32>,
     /// When it was taken.
     pub(super) captured: Option<Timestamp>,
 }
@@ -218,6 +220,7 @@ fn look(file: &mut File, head: &[u8]) -> Result<Look, Refusal> {
         Ok(Some(probe)) => Ok(Look {
             detected: Some(spelling(&probe.format)),
             size: Some((probe.width, probe.height)),
+            pages: probe.pages,
             captured: probe.captured,
         }),
         Ok(None) => Ok(Look {

@@ -55,6 +55,14 @@ pub enum Error {
         /// What the decoder said.
         source: Cause,
     },
+    /// A page is asked for that the original does not have.
+    #[error("there is no page {page}: the original has {pages}")]
+    NoPage {
+        /// Counted from 1.
+        page: u32,
+        /// How many it has.
+        pages: usize,
+    },
     /// Nothing of the user's rectangle lies in the picture.
     #[error("crop of {preset} lies outside the picture of {width}x{height}")]
     EmptyCrop {

@@ -17,6 +17,11 @@ impl Size {
         Self { width, height }
     }
 
+    /// How many pixels it holds.
+    pub(super) const fn pixels(self) -> usize {
+        self.width as usize * self.height as usize
+    }
+
     /// The same size seen from the side.
     pub(super) const fn turned(self) -> Self {
         Self::new(self.height, self.width)
@@ -80,6 +85,12 @@ pub(super) fn window(picture: Size, into: Size, shape: Shape) -> Option<Window> 
 /// `picture` scaled until it covers `into`, and what `cut` says of it kept: the box, or a size of its own, as far as it is there.
 fn fill_cut(picture: Size, into: Size, cut: Cut) -> Option<Window> {
     let scaled = fill(picture, into);
+    let Rect { x, y, size } = part(scaled, into, cut)?;
+    Some(Window { scaled, x, y, size })
+}
+
+/// What of a picture `cut` says to keep: the box `into`, or a size of its own, as far as it is there.
+pub(super) fn part(picture: Size, into: Size, cut: Cut) -> Option<Rect> {
     let size = cut
         .size
         .map_or(into, |(width, height)| Size::new(width, height));
@@ -88,11 +99,9 @@ fn fill_cut(picture: Size, into: Size, cut: Cut) -> Option<Window> {
         let step = i128::from(step);
         i128::from(offset(held, side, kept)) + if held == Held::End { -step } else { step }
     };
-    let left = start(across, scaled.width, size.width, cut.x);
-    let top = start(down, scaled.height, size.height, cut.y);
-    let kept = Edges::at(left, top, size);
-    let Rect { x, y, size } = kept.inside(scaled)?;
-    Some(Window { scaled, x, y, size })
+    let left = start(across, picture.width, size.width, cut.x);
+    let top = start(down, picture.height, size.height, cut.y);
+    Edges::at(left, top, size).inside(picture)
 }
 
 /// The size of `picture` scaled until it covers `into`, nothing cut off.

@@ -838,7 +838,7 @@ fn whatever_a_file_is_made_to_do_it_comes_back_with_a_reason() {
     });
     let mut wrong = Vec::new();
     let mut count = 0;
-    while let Some(Finished { ticket, result }) = finished.blocking_recv() {
+    while let Some(Finished { ticket, result, .. }) = finished.blocking_recv() {
         count += 1;
         if let Some(why) = departure(cases[&ticket].1, &result) {
             wrong.push(format!("{ticket}: {why}"));

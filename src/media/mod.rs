@@ -20,7 +20,7 @@ use std::io::Cursor;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use crate::model::preset::PresetId;
+use crate::model::preset::{Preset, PresetId};
 
 mod beyond;
 mod budget;
@@ -43,12 +43,14 @@ mod jpeg;
 mod likeness;
 mod metadata;
 mod orient;
+mod pages;
 mod picture;
 mod planes;
 mod pool;
 mod probe;
 mod recipe;
 mod resize;
+mod rotate;
 mod sniff;
 #[cfg(test)]
 mod specimen;
@@ -59,12 +61,15 @@ mod tiff_tags;
 pub use beyond::{Beyond, beyond};
 pub use error::{Bound, Error};
 pub use likeness::has_lost_crop;
+pub use pages::count_pages;
 pub use pool::{Finished, Regenerator, Task};
 pub use probe::{Probe, probe};
 pub use recipe::Recipe;
 pub use sniff::is_decoded_here;
 
 use geometry::Size;
+use pages::Pages;
+use pool::guarded;
 use stages::Stages;
 
 /// What an original may ask of this machine. Held against its header before anything is decoded.
@@ -109,6 +114,8 @@ impl Limits {
 pub struct Rendition {
     /// The preset it was made by.
     pub preset: PresetId,
+    /// The page it shows, counted from 1.
+    pub page: u32,
     /// Name of the file below `generated/<source path>/`.
     pub file_name: String,
     /// The whole file.
@@ -119,7 +126,7 @@ pub struct Rendition {
     pub height: u32,
 }
 
-/// Makes what `recipe` asks for, in its order, of the whole file `original`, on the calling thread.
+/// Makes what `recipe` asks for, page by page and in its order, of the whole file `original`, on the calling thread.
 ///
 /// # Errors
 /// [`Error::NotAnImage`], [`Error::TooLarge`] or [`Error::Decode`] for the original, [`Error::Encode`] for the first preset
@@ -127,13 +134,31 @@ pub struct Rendition {
 /// enlarged beyond the limits, is as none: one bad row of a peer must not cost an asset its renditions. A decoder may panic
 /// on hostile input; only [`Regenerator`] turns that into [`Error::Panicked`].
 pub fn render(original: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Vec<Rendition>, Error> {
+    let one = |stages: &Stages<'_>, presets: &[Preset]| {
+        presets.iter().map(|preset| stages.make(preset)).collect()
+    };
+    if recipe.last_page() == 1 {
+        return of_page(original, recipe, limits, one);
+    }
+    let mut pages = Pages::open(original.to_vec(), recipe.last_page());
+    let mut made = Vec::new();
+    for (page, recipe) in recipe.by_page() {
+        let original = pages.turned_to(page, recipe.decoder.is_some())?;
+        made.extend(of_page(original, &recipe, limits, one)?);
+    }
+    Ok(made)
+}
+
+/// Renditions of one page, which is what is decoded of `original`; `make` makes all of some presets.
+fn of_page(
+    original: &[u8],
+    recipe: &Recipe,
+    limits: &Limits,
+    make: impl Fn(&Stages<'_>, &[Preset]) -> Result<Vec<Rendition>, Error>,
+) -> Result<Vec<Rendition>, Error> {
     let recipe = &*usable(recipe, original, limits);
     let stages = Stages::open(original, recipe, limits)?;
-    recipe
-        .presets
-        .iter()
-        .map(|preset| stages.make(preset))
-        .collect()
+    make(&stages, &recipe.presets)
 }
 
 /// The recipe without crops that cannot be applied to this original.
@@ -180,19 +205,32 @@ fn footprint(original: &[u8]) -> u64 {
     decoded.saturating_add(original.len() as u64)
 }
 
-/// As [`render`], with the presets spread over the rayon pool it runs in.
-fn render_spread(
-    original: &[u8],
-    recipe: &Recipe,
-    limits: &Limits,
-) -> Result<Vec<Rendition>, Error> {
-    let recipe = &*usable(recipe, original, limits);
-    let stages = Stages::open(original, recipe, limits)?;
-    let made: Vec<_> = recipe
-        .presets
-        .par_iter()
-        .map(|preset| stages.make(preset))
-        .collect();
-    // Collected before they are judged, so that the error reported is the first in order, not the first in time.
-    made.into_iter().collect()
+/// The renditions that were made, and the pages after the first of which none could be, each with why.
+type Rendered = (Vec<Rendition>, Vec<(u32, Error)>);
+
+/// As [`render`], with the presets spread over the rayon pool it runs in, and a page that is broken left out; nothing comes of any
+/// where the first is.
+fn render_spread(pages: &mut Pages, recipe: &Recipe, limits: &Limits) -> Result<Rendered, Error> {
+    let spread = |stages: &Stages<'_>, presets: &[Preset]| {
+        let made: Vec<_> = presets
+            .par_iter()
+            .map(|preset| stages.make(preset))
+            .collect();
+        // Collected before they are judged, so that the error reported is the first in order, not the first in time.
+        made.into_iter().collect()
+    };
+    let (mut made, mut broken) = (Vec::new(), Vec::new());
+    // One after the other: of a page nothing is left in memory but its files.
+    for (page, recipe) in recipe.by_page() {
+        let of_page = guarded(|| {
+            let original = pages.turned_to(page, recipe.decoder.is_some())?;
+            of_page(original, &recipe, limits, spread)
+        });
+        match of_page {
+            Ok(of_page) => made.extend(of_page),
+            Err(error) if page > 1 => broken.push((page, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((made, broken))
 }

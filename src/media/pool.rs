@@ -27,7 +27,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use tokio::sync::mpsc;
 
 use super::budget::Budget;
-use super::{Error, Limits, Recipe, Rendition, footprint, render_spread};
+use super::pages::Pages;
+use super::{Error, Limits, Recipe, Rendered, Rendition, footprint, render_spread};
 use crate::throttle::Most;
 
 /// Most originals in work, however many threads there are: beyond that they share in the renditions of each.
@@ -63,6 +64,8 @@ pub struct Finished<T> {
     pub ticket: T,
     /// All its renditions, or why there are none.
     pub result: Result<Vec<Rendition>, Error>,
+    /// Pages after the first, counted from 1, that the renditions are without, each with why.
+    pub broken: Vec<(u32, Error)>,
 }
 
 /// The running pool. Dropping the handle lets it run on until its tasks end.
@@ -150,7 +153,7 @@ fn pool(threads: usize) -> Result<rayon::ThreadPool, Error> {
 /// What the pool tells the dispatcher.
 enum News<T> {
     /// An original is read, its pixels will take so many bytes, and so many that its program took are free.
-    Read(u64, Box<Task<T>>, Vec<u8>, u64),
+    Read(u64, Box<Task<T>>, Pages, u64),
     /// A result is handed over, and so many bytes are free.
     Done(u64),
 }
@@ -173,8 +176,8 @@ fn dispatch<T: Send + 'static>(
             let (done, end) = (done.clone(), Ending::new(&tell, bytes));
             match work {
                 Work::Read(task) => crew.pool.spawn(move || read(task, end, &done)),
-                Work::Render(task, original) => crew.pool.spawn(move || {
-                    let result = guarded(|| render_spread(&original, &task.recipe, &limits));
+                Work::Render(task, mut pages) => crew.pool.spawn(move || {
+                    let result = guarded(|| render_spread(&mut pages, &task.recipe, &limits));
                     hand_over(task.ticket, result, &done, end);
                 }),
             }
@@ -222,7 +225,7 @@ enum Work<T> {
     /// To be read by a program.
     Read(Task<T>),
     /// To be rendered.
-    Render(Task<T>, Vec<u8>),
+    Render(Task<T>, Pages),
 }
 
 /// Tells the dispatcher of the end of a task when dropped, also by a panic.
@@ -243,7 +246,7 @@ impl<T> Ending<T> {
     }
 
     /// Tells that the original is read instead.
-    fn read(mut self, bytes: u64, task: Task<T>, original: Vec<u8>) {
+    fn read(mut self, bytes: u64, task: Task<T>, original: Pages) {
         self.goes_on = true;
         let news = News::Read(bytes, Box::new(task), original, self.bytes);
         let _gone = self.tell.try_send(news);
@@ -265,7 +268,8 @@ fn read<T>(mut task: Task<T>, end: Ending<T>, done: &mpsc::Sender<Finished<T>>) 
     let reader = std::mem::replace(&mut task.original, Box::new(|| Ok(Vec::new())));
     let read = guarded(|| {
         let original = reader().map_err(Error::Read)?;
-        Ok((footprint(&original), original))
+        let mut pages = Pages::open(original, task.recipe.last_page());
+        Ok((largest(&mut pages, &task.recipe), pages))
     });
     match read {
         Ok((bytes, original)) => end.read(bytes, task, original),
@@ -273,14 +277,29 @@ fn read<T>(mut task: Task<T>, end: Ending<T>, done: &mpsc::Sender<Finished<T>>) 
     }
 }
 
+/// The most bytes that the pixels of one of the pages in question take. They are in work one after the other.
+fn largest(pages: &mut Pages, recipe: &Recipe) -> u64 {
+    let is_drawn = recipe.decoder.is_some();
+    let bytes = (recipe.pages()).map(|page| pages.turned_to(page, is_drawn).map_or(0, footprint));
+    bytes.max().unwrap_or(0)
+}
+
 fn hand_over<T>(
     ticket: T,
-    result: Result<Vec<Rendition>, Error>,
+    result: Result<Rendered, Error>,
     done: &mpsc::Sender<Finished<T>>,
     end: Ending<T>,
 ) {
     // Refused only when nobody wants results any more; the dispatcher sees that too.
-    let _unwanted = done.blocking_send(Finished { ticket, result });
+    let (result, broken) = match result {
+        Ok((made, broken)) => (Ok(made), broken),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let _unwanted = done.blocking_send(Finished {
+        ticket,
+        result,
+        broken,
+    });
     drop(end);
 }
 
@@ -351,7 +370,7 @@ mod tests {
             }
         });
         let mut results = BTreeMap::new();
-        while let Some(Finished { ticket, result }) = finished.blocking_recv() {
+        while let Some(Finished { ticket, result, .. }) = finished.blocking_recv() {
             assert!(results.insert(ticket, result).is_none(), "{ticket} twice");
         }
         feeder.join().unwrap();

@@ -6,6 +6,7 @@ use image::{ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use super::error::Error;
 use super::metadata::{self, Metadata};
+use super::pages::said_pages;
 use super::sniff::{sniff, spelling};
 use super::{jpeg, tiff_rare, tiff_tags};
 use crate::model::Timestamp;
@@ -21,6 +22,8 @@ pub struct Probe {
     pub height: u32,
     /// EXIF orientation, 1 to 8; 1 when none is noted.
     pub orientation: u8,
+    /// How many pages a TIFF says it has; none where it says nothing of pages.
+    pub pages: Option<u32>,
     /// EXIF `DateTimeOriginal`, read as UTC when no offset is noted beside it.
     pub captured: Option<Timestamp>,
 }
@@ -36,14 +39,19 @@ pub fn probe<R: BufRead + Seek>(mut input: R) -> Result<Option<Probe>, Error> {
     };
     let ((width, height), about) = match format {
         ImageFormat::Jpeg => jpeg_headers(&mut input)?,
-        ImageFormat::Ico => icon_headers(input)?,
+        ImageFormat::Ico => icon_headers(&mut input)?,
         _ => headers(&mut input, format)?,
+    };
+    let pages = match format {
+        ImageFormat::Tiff => said_pages(&mut input),
+        _ => None,
     };
     Ok(Some(Probe {
         format: spelling(format).to_owned(),
         width,
         height,
         orientation: about.orientation,
+        pages,
         captured: about.captured,
     }))
 }

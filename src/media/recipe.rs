@@ -1,10 +1,11 @@
 //! What to make of one original: presets, the user's rectangles for them, and how faithful to EMDB to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::geometry::{Edges, Size, fill};
-use super::{Limits, orient};
+use super::{Limits, Rendition, orient};
+use crate::adapters::Part;
 use crate::model::preset::{
     Background, Encoding, Preset, PresetId, PresetTable, Shape, Source, image_presets,
 };
@@ -78,9 +79,35 @@ impl Recipe {
         }
     }
 
+    /// The pages it is for, counted from 1, in order and each once.
+    pub(super) fn pages(&self) -> impl Iterator<Item = u32> {
+        let pages: BTreeSet<_> = self.presets.iter().map(|preset| preset.page).collect();
+        pages.into_iter()
+    }
+
+    /// The last of them.
+    pub(super) fn last_page(&self) -> u32 {
+        self.pages().last().unwrap_or(1).max(1)
+    }
+
+    /// The same for each of its pages. Rectangles are page 1's (media spec 4.1: they are drawn on the file without a page in its name).
+    pub(super) fn by_page(&self) -> impl Iterator<Item = (u32, Self)> {
+        self.pages().map(|page| {
+            let of_page = self.presets.iter().filter(|preset| preset.page == page);
+            let mut recipe = self.only(of_page.cloned().collect());
+            if page > 1 {
+                recipe.crops.clear();
+            }
+            (page, recipe)
+        })
+    }
+
     /// The rectangle that decides what `preset` shows: its own, or that of the large picture it derives from.
     #[must_use]
     pub fn crop_behind(&self, preset: &Preset) -> Option<&Crop> {
+        if preset.page > 1 {
+            return None;
+        }
         let own = self.crops.get(&preset.id);
         let inherited = || match preset.source {
             Source::Large => self.large_crop().map(|(_, crop)| crop),
@@ -91,8 +118,9 @@ impl Recipe {
 
     /// What one of its renditions of the original of this content is made of.
     #[must_use]
-    pub fn made_of(&self, original: &Sha256, id: &PresetId) -> Option<Fingerprint> {
-        let preset = self.presets.iter().find(|preset| preset.id == *id)?;
+    pub fn made_of(&self, original: &Sha256, made: &Rendition) -> Option<Fingerprint> {
+        let is_it = |preset: &&Preset| (&preset.id, preset.page) == (&made.preset, made.page);
+        let preset = self.presets.iter().find(is_it)?;
         Some(self.fingerprint(original, preset))
     }
 
@@ -137,6 +165,20 @@ impl Recipe {
     pub fn moment(&self) -> Duration {
         let moment = self.large.as_ref().and_then(Preset::moment);
         moment.unwrap_or_default()
+    }
+
+    /// What is to be read of the original: the part that a program shows, where one makes the picture to start from and the recipe is
+    /// for one page; of what is decoded here the whole, in which its pages are found.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        let page = match self.decoder {
+            Some(_) => self.pages().next().unwrap_or(1),
+            None => 1,
+        };
+        Part {
+            page,
+            moment: self.moment(),
+        }
     }
 
     /// Where a rectangle lies on the picture to start from, which is of this size and held so.

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::decode::{Decoded, Traits, decode};
 use super::error::{Cause, Error};
-use super::geometry::{Size, fill, window};
+use super::geometry::{Size, fill, part, window};
 use super::picture::Picture;
 use super::recipe::{LARGE, Origin, Recipe, is_flat, is_large};
-use super::{Limits, Rendition, canvas, encode, jpeg, orient, resize};
+use super::{Limits, Rendition, canvas, encode, jpeg, orient, resize, rotate};
 use crate::model::preset::{Background, Encoding, Extent, Preset, PresetId, Shape};
 use crate::model::{Crop, Mode};
 
@@ -95,6 +95,7 @@ impl<'a> Stages<'a> {
         }
         Ok(Rendition {
             preset: preset.id.clone(),
+            page: preset.page,
             file_name: preset.file_name.clone(),
             bytes,
             width: picture.size.width,
@@ -127,6 +128,8 @@ struct Shaping {
     shape: Shape,
     /// Right angles to turn by, clockwise: before a cut, after anything else.
     quarter_turns: u8,
+    /// Degrees to turn by, clockwise, where that is no right angle: after scaling.
+    oblique: Option<i64>,
     /// What transparency is laid on; of a GIF its own where nothing is said.
     background: Option<Background>,
     is_flat: bool,
@@ -139,6 +142,7 @@ impl Shaping {
         into: LARGE,
         shape: Shape::Fit,
         quarter_turns: 0,
+        oblique: None,
         background: None,
         is_flat: true,
         extent: None,
@@ -149,6 +153,7 @@ impl Shaping {
             into: Size::new(preset.width, preset.height),
             shape: preset.shape,
             quarter_turns: preset.quarter_turns().unwrap_or(0),
+            oblique: preset.oblique(),
             background: preset.background(),
             is_flat: is_flat(preset),
             // A cut has no canvas (media spec 3.1).
@@ -178,7 +183,20 @@ impl Shaping {
             true => self.into.turned(),
             false => self.into,
         };
-        let window = window(picture.size, into, shape).ok_or("its cut lies beside the picture")?;
+        const BESIDE: &str = "its cut lies beside the picture";
+        if let Shape::Cut(cut) = shape
+            && cut.is_before_scaling
+        {
+            let part = part(picture.size, into, cut).ok_or(BESIDE)?;
+            let scaled = fill(part.size, into);
+            is_allowed(scaled, limits)?;
+            // What is flat has no transparency any more when it is cut.
+            let picture = self.flattened(picture, traits);
+            let is_soft = traits.soft && !self.is_flat;
+            let cut = resize::cut(&picture, part, scaled, is_soft)?;
+            return self.finished(Cow::Owned(cut), traits, limits);
+        }
+        let window = window(picture.size, into, shape).ok_or(BESIDE)?;
         is_allowed(window.size, limits)?;
         let picture = resize::bring(picture, window, traits.soft)?;
         self.finished(picture, traits, limits)
@@ -197,12 +215,19 @@ impl Shaping {
             Some(colours) => Cow::Owned(colours.picture(picture.into_owned())),
             None => picture,
         };
-        let picture = match background {
-            Background::Colour(colour) if self.is_flat && picture.has_alpha() => {
-                Cow::Owned(picture.into_owned().flattened(colour))
+        let picture = match self.oblique {
+            Some(degrees) => {
+                is_allowed(rotate::turned_size(picture.size, degrees), limits)?;
+                // The converter turns it before it hears of another background than the file's own.
+                let fill = match traits.background {
+                    Background::Colour(colour) => Some(colour),
+                    Background::Transparent => None,
+                };
+                Cow::Owned(rotate::turned(picture.into_owned(), degrees, fill))
             }
-            _ => picture,
+            None => picture,
         };
+        let picture = self.flattened(picture, traits);
         let picture = match orientation {
             2..=8 => Cow::Owned(orient::upright(picture.into_owned(), orientation)),
             _ => picture,
@@ -213,6 +238,18 @@ impl Shaping {
         is_allowed(Size::new(extent.width, extent.height), limits)?;
         let picture = picture.into_owned();
         Ok(Cow::Owned(canvas::laid(picture, extent, background)))
+    }
+}
+
+impl Shaping {
+    /// On its background, if it is to have no transparency.
+    fn flattened<'p>(&self, picture: Cow<'p, Picture>, traits: &Traits) -> Cow<'p, Picture> {
+        match self.background.unwrap_or(traits.background) {
+            Background::Colour(colour) if self.is_flat && picture.has_alpha() => {
+                Cow::Owned(picture.into_owned().flattened(colour))
+            }
+            _ => picture,
+        }
     }
 }
 
@@ -324,6 +361,72 @@ mod tests {
             .map(|(a, b)| u64::from(a.abs_diff(*b)))
             .sum();
         sum as f64 / a.len() as f64
+    }
+
+    /// Width, height, and pixels at this distance from each other and from half of it, as `convert -gravity G -crop WxH+X+Y +repage
+    /// -resize BOX^` of ImageMagick 6.9.11 makes them.
+    const CUT_FIRST: [(Cut, (u32, u32), (u32, u32), usize, &str); 2] = [
+        (
+            Cut {
+                gravity: Gravity::Centre,
+                x: 5,
+                y: 3,
+                size: Some((40, 20)),
+                is_before_scaling: true,
+            },
+            (24, 16),
+            (32, 16),
+            5,
+            "465d68 5f5d8a 785d95 915d67 aa5d92 c35d64 468317 5f83be 7883f6 918315 aa83e4 c38303 46a8d9 5fa841 78a80e 91a8db aaa81e c3a8eb",
+        ),
+        (
+            Cut {
+                gravity: Gravity::SouthEast,
+                x: 4,
+                y: 6,
+                size: Some((60, 60)),
+                is_before_scaling: true,
+            },
+            (50, 30),
+            (50, 31),
+            9,
+            "121b1e 3b1bdd 641bdf 8d1b1e b61bda df1bc7 1258e9 3b580f 64580c 8d58e9 b65812 df5828 1295e7 3b9511 64950e 8d95e7 b69514 df9529",
+        ),
+    ];
+
+    #[test]
+    fn what_is_cut_before_it_is_scaled_is_as_the_converter_makes_it() {
+        let original = RgbImage::from_fn(61, 41, |x, y| {
+            let blue = if (x / 8 + y / 8) % 2 == 1 { 220 } else { 30 };
+            image::Rgb([(x * 4) as u8, (y * 6) as u8, blue])
+        });
+        for (cut, (width, height), size, step, expected) in CUT_FIRST {
+            let preset = Preset {
+                shape: Shape::Cut(cut),
+                encoding: Encoding::Png,
+                source: Source::Original,
+                width,
+                height,
+                ..preset(0)
+            };
+            let recipe = vec![preset].into();
+            let made = render(&png(&original, 1), &recipe, &Limits::default()).unwrap();
+            let made = image::load_from_memory(&made[0].bytes).unwrap().into_rgb8();
+            assert_eq!(made.dimensions(), size);
+            let start = step / 2;
+            let rows = (start..size.1 as usize).step_by(step);
+            let columns = || (start..size.0 as usize).step_by(step);
+            let places = rows.flat_map(|y| columns().map(move |x| (x as u32, y as u32)));
+            let theirs: Vec<_> = expected.split_whitespace().collect();
+            assert_eq!(places.clone().count(), theirs.len());
+            for ((x, y), theirs) in places.zip(theirs) {
+                let number = u32::from_str_radix(theirs, 16).unwrap();
+                let [_, theirs @ ..] = number.to_be_bytes();
+                let ours = made.get_pixel(x, y).0;
+                let most = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(b)).max();
+                assert!(most <= Some(6), "{x} {y}: {ours:?} {theirs:?}");
+            }
+        }
     }
 
     #[test]

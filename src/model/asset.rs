@@ -46,6 +46,8 @@ pub struct Asset {
     pub md5: Option<Md5>,
     /// Lower-case file format, such as `jpg`.
     pub format: Option<String>,
+    /// How many pages it has, as its record says; 0 where that says nothing.
+    pub pages: u32,
     /// Ids of its categories, those of their ancestors among them.
     pub categories: Vec<String>,
     /// Whether the record is marked as deleted without being a tombstone (`editstatus` 7).
@@ -263,6 +265,7 @@ mod tests {
             md5: None,
             format: None,
             categories: Vec::new(),
+            pages: 0,
             marked_deleted: false,
             unrenderable: false,
             unfinished: false,

@@ -220,9 +220,9 @@ impl MediaLane {
         }
         let store = self.pull.store.clone();
         let adapters = self.settings.adapters.until(&self.pull.stop);
-        let moment = recipe.moment();
+        let part = recipe.part();
         let child_bytes = child_bytes(&adapters, &original);
-        let read = Box::new(move || original.picture((&store, &adapters), moment, MOST_BYTES));
+        let read = Box::new(move || original.picture((&store, &adapters), part, MOST_BYTES));
         Ok(Ok(Task {
             ticket: Ticket {
                 job,
@@ -303,7 +303,7 @@ impl MediaLane {
         let dir = MediaPath::new(render.output_dir.as_str())?;
         let mut parts = Vec::with_capacity(renditions.len());
         for rendition in renditions {
-            let fingerprint = recipe.made_of(content, &rendition.preset);
+            let fingerprint = recipe.made_of(content, &rendition);
             let path = dir.join(&rendition.file_name)?;
             let modified = self.fresh_second(&path, &job.asset).await?;
             let mut staged = self.pull.staging.create()?;

@@ -279,6 +279,7 @@ struct AssetMembers {
     category_exact: Option<Value>,
     fileformat: Option<Value>,
     detectedfileformat: Option<Value>,
+    pages: Option<Value>,
     editstatus: Option<Value>,
     previewstatus: Option<Value>,
     importstatus: Option<Value>,
@@ -315,6 +316,8 @@ pub fn asset(record: &Record) -> Result<Asset, BadRecord> {
         modified: members.assetmodificationdate.as_ref().and_then(date),
         md5: text(&members.md5hex).and_then(|hex| Md5::parse(hex).ok()),
         format: format.map(str::to_lowercase),
+        pages: (members.pages.as_ref().and_then(lenient::to_u64))
+            .map_or(0, |pages| u32::try_from(pages).unwrap_or(u32::MAX)),
         categories: ids(&[&members.category, &members.category_exact]),
         marked_deleted: is(&members.editstatus, 7),
         unrenderable: is(&members.previewstatus, 3),

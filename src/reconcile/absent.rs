@@ -45,7 +45,7 @@ impl Deletes<'_> {
                 if key.module.is_asset() {
                     self.withdraw_wishes(&mut batch, job).await?;
                     self.forget_files(&mut batch, &key, now).await?;
-                    batch.forget_finding(&job.asset).await?;
+                    batch.forget_findings(&job.asset).await?;
                 }
                 let reason = format!("two complete listings of {} lacked it", self.peer);
                 batch.take_record_away(&key, &reason, now).await?;

@@ -252,7 +252,7 @@ impl Deletes<'_> {
             self.forget_files(&mut batch, key, now).await?;
         }
         if let Some(asset) = key.as_asset() {
-            batch.forget_finding(&asset).await?;
+            batch.forget_findings(&asset).await?;
         }
         // What a killed delete left in the middle is finished with ours.
         batch
@@ -311,7 +311,7 @@ impl Deletes<'_> {
             if delete.tombstone {
                 self.withdraw_wishes(&mut batch, job).await?;
                 self.forget_files(&mut batch, &record.key, now).await?;
-                batch.forget_finding(&job.asset).await?;
+                batch.forget_findings(&job.asset).await?;
             }
             applied.deleted += 1;
         }

@@ -33,7 +33,7 @@ pub(super) struct Job {
 
 /// What one is made of.
 pub(super) fn fingerprint(original: &Original, conversion: &Conversion) -> Fingerprint {
-    Fingerprint::of_conversion(&original.content, &format!("{:?}", conversion.product))
+    Fingerprint::of_conversion(&original.content, &conversion.product.canonical())
 }
 
 /// How one stands among the files of its asset.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::{Error, Original, rebuild};
+use crate::adapters::Part;
 use crate::catalogue::{self, Cropped, StoredRecord};
 use crate::media::{self, probe};
 use crate::model::id::derived;
@@ -387,8 +388,11 @@ async fn sheet(
         let (of, store, adapters) = (original.clone(), node.store.clone(), node.adapters.clone());
         let format = original.format.as_deref();
         let moment = (node.config.media.presets.large(format)).and_then(Preset::moment);
-        let moment = moment.unwrap_or_default();
-        let read = move || of.picture((&store, &adapters), moment, MOST_BYTES);
+        let part = Part {
+            moment: moment.unwrap_or_default(),
+            ..Part::FIRST
+        };
+        let read = move || of.picture((&store, &adapters), part, MOST_BYTES);
         let picture = super::blocking(read).await?;
         let picture = picture.map_err(media::Error::Read).map_err(unreadable)?;
         probe(Cursor::new(picture))

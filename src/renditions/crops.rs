@@ -145,6 +145,7 @@ mod tests {
             place: path.clone(),
             path,
             format: None,
+            pages: 1,
             content: Sha256::of(b"now"),
             size: 1,
             modified: Timestamp::from_millis(10_500),

@@ -3,17 +3,18 @@
 //! Every channel is bounded by `depth`. It ends in its order once [`Line::finish`] drops the first sender; when settling fails,
 //! the others see their channels closed and end too. An original whose turn does not come is left as it was.
 
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read as _, Seek as _};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::settle::settle;
 use super::{Error, Workshop, blocking};
-use crate::adapters::{Adapters, CHILD_BYTES, by_content};
+use crate::adapters::{Adapters, CHILD_BYTES, Part, by_content};
 use crate::error::chain;
-use crate::media::{Beyond, Finished, Recipe, Regenerator, Task, beyond, is_decoded_here};
+use crate::media::{
+    Beyond, Finished, Recipe, Regenerator, Task, beyond, count_pages, is_decoded_here,
+};
 use crate::model::preset::{is_raw_format, is_read_by_name};
 use crate::model::{AssetId, FileKind, MediaFile, MediaPath, Sha256, Timestamp};
 use crate::monitor::Counter;
@@ -31,6 +32,8 @@ pub struct Want {
     pub recipe: Recipe,
     /// Whether its asset has all of its renditions with these, so that its record says that they are there.
     pub completes: bool,
+    /// In how many tasks they are made, of which this is one.
+    pub tasks: usize,
 }
 
 /// An original that is here.
@@ -45,6 +48,8 @@ pub struct Original {
     /// Format by its record, where that is one of pictures, documents or films: it decides what reads it and which presets apply.
     /// Whatever else is looked at by its content.
     pub format: Option<String>,
+    /// Its pages by the record; 0 and 1 are the same.
+    pub pages: u32,
     /// Its content.
     pub content: Sha256,
     /// Its bytes.
@@ -67,15 +72,22 @@ impl Original {
             path,
             place: file.place().clone(),
             format: read_by_name(format),
+            pages: 1,
             content: file.sha256,
             size: file.size,
             modified: file.modified,
         }
     }
 
-    /// What its renditions are made of: its whole content, or the picture that the program for its format makes of it, of a film at
-    /// that moment. Content decides before a name does: a picture that is decoded here needs no program, whatever it is called, a
-    /// page that is called a photo is drawn as one, and a rare kind of photo goes to a program. Blocks.
+    /// The same with pages.
+    #[must_use]
+    pub fn with_pages(self, pages: u32) -> Self {
+        Self { pages, ..self }
+    }
+
+    /// What its renditions are made of: its whole content, or the picture that the program for its format makes of that part of it.
+    /// Content decides before a name does: a picture that is decoded here needs no program, whatever it is called, a page that is
+    /// called a photo is drawn as one, and a rare kind of photo goes to a program. Blocks.
     ///
     /// # Errors
     /// What the system says; [`io::ErrorKind::FileTooLarge`] for more than `most` bytes to read, [`io::ErrorKind::NotFound`] when it is
@@ -83,32 +95,36 @@ impl Original {
     pub fn picture(
         &self,
         (store, adapters): (&Store, &Adapters),
-        moment: Duration,
+        part: Part,
         most: u64,
     ) -> io::Result<Vec<u8>> {
         let open = store
             .open_file(FileKind::Original, &self.place)
             .map_err(io::Error::other)?;
         let mut open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let is_decoded_here = match &self.format {
+            Some(named) => is_decoded_here(&mut open.file, is_raw_format(named))?,
+            None => true,
+        };
         if let Some(named) = &self.format
-            && !is_decoded_here(&mut open.file, is_raw_format(named))?
+            && !is_decoded_here
         {
             if let Some(found) = by_content(&mut open.file, named)? {
-                let made = adapters.picture(open.file, found);
+                let made = adapters.picture_of(open.file, found, part);
                 return made.map_err(|error| {
                     let text = format!("it is called {named} and is {found}: {}", chain(&error));
                     io::Error::new(io::Error::from(error).kind(), text)
                 });
             }
             if adapters.for_format(named).is_some() {
-                return Ok(adapters.picture_at(open.file, named, moment)?);
+                return Ok(adapters.picture_of(open.file, named, part)?);
             }
         }
         let may_be_raw = self.format.as_deref().is_some_and(is_raw_format);
         if !may_be_raw
             && let Some(Beyond { format, kind }) = beyond(&mut BufReader::new(&open.file))?
         {
-            return adapters.spare(open.file, format).map_err(|error| {
+            return adapters.spare(open.file, format, part).map_err(|error| {
                 let text = format!("{format} of a rare kind ({kind}): {}", chain(&error));
                 io::Error::new(io::Error::from(error).kind(), text)
             });
@@ -120,6 +136,11 @@ impl Original {
             );
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
+        if part.page > 1 && count_pages(&mut open.file)? == 1 {
+            let text = format!("there is no page {}: it is a single picture", part.page);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        open.file.rewind()?;
         let mut bytes = Vec::with_capacity(usize::try_from(open.size).unwrap_or(0));
         open.file.read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -211,13 +232,13 @@ pub(crate) fn child_bytes(adapters: &Adapters, original: &Original) -> u64 {
 }
 
 fn task(store: Store, adapters: Adapters, want: Want, most: u64) -> Task<Want> {
-    let (original, moment) = (want.original.clone(), want.recipe.moment());
+    let (original, part) = (want.original.clone(), want.recipe.part());
     Task {
         recipe: want.recipe.clone(),
         ticket: want,
         // No original is read into memory that is larger than its pixels may be.
         child_bytes: child_bytes(&adapters, &original),
-        original: Box::new(move || original.picture((&store, &adapters), moment, most)),
+        original: Box::new(move || original.picture((&store, &adapters), part, most)),
     }
 }
 

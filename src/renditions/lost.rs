@@ -46,8 +46,8 @@ pub(super) async fn lost(
     let (original, recipe, store) = (original.clone(), recipe.clone(), node.store.clone());
     let (adapters, limits) = (settings.adapters.clone(), settings.limits);
     blocking(move || {
-        let moment = recipe.moment();
-        let picture = original.picture((&store, &adapters), moment, limits.max_alloc_bytes);
+        let part = recipe.part();
+        let picture = original.picture((&store, &adapters), part, limits.max_alloc_bytes);
         let Ok(picture) = picture else {
             return HashSet::new();
         };

@@ -8,7 +8,9 @@
 //! stale    pure: how each rendition stands, by what it was made of
 //! rebuild  all assets -> those that are missing or stale -> line, a chunk at a time
 //! conversions  files that are no pictures, made by programs in a rebuild
+//! gaps     what should be here and is not, and why
 //! lost     crops that the author of a copied rendition forgot
+//! pages    the files of pages after the first
 //! preview  the state of an asset: `previewstatus` in the record of an asset of ours
 //! ```
 //!
@@ -21,8 +23,10 @@ mod conversions;
 pub mod cropping;
 pub mod crops;
 mod error;
+pub mod gaps;
 mod line;
 mod lost;
+mod pages;
 pub mod preview;
 pub mod rebuild;
 mod settle;
@@ -36,6 +40,7 @@ use crops::Crops;
 pub use error::Error;
 pub use line::{Line, Original, Want};
 pub(crate) use line::{child_bytes, read_by_name};
+pub use pages::Unsettled;
 
 use crate::adapters::{self, Adapters};
 use crate::catalogue::{Catalogue, StoredRecord};
@@ -114,6 +119,8 @@ pub struct Workshop {
     pub stop: Shutdown,
     /// What was done so far.
     pub tally: Mutex<Tally>,
+    /// Of which assets a part is still to be done.
+    pub unsettled: Unsettled,
 }
 
 /// What came of the originals that were handed over.
@@ -142,15 +149,18 @@ impl Workshop {
         for original in originals {
             let Crops { crops, drawn_on } = crops.remove(&original.asset).unwrap_or_default();
             let format = original.format.as_deref();
-            wants.push(Want {
-                recipe: Recipe {
-                    decoder: decoder(&self.settings.adapters, &original).await?,
-                    drawn_on,
-                    ..Recipe::by(table, format, crops, mode)
-                },
+            let recipe = Recipe {
+                decoder: decoder(&self.settings.adapters, &original).await?,
+                drawn_on,
+                ..Recipe::by(table, format, crops, mode)
+            };
+            let want = Want {
+                recipe: pages::with_pages(&recipe, table, &original),
                 original,
                 completes: true,
-            });
+                tasks: 1,
+            };
+            wants.extend(self.in_tasks(want).await?);
         }
         Ok(wants)
     }

@@ -13,14 +13,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::stale::{State, parameters, states_with};
-use super::{Error, Line, Original, Settings, Want, Workshop, conversions, cropping};
+use super::pages::{surplus, with_pages};
+use super::stale::{State, parameters as parameters_of, states_with};
+use super::{Error, Line, Original, Settings, Unsettled, Want, Workshop, conversions, cropping};
 use crate::adapters::no_program;
-use crate::catalogue::{Catalogue, FileRow, Finding, RebuildState, StoredRecord};
+use crate::catalogue::{Catalogue, FileRow, Finding, PageFinding, RebuildState, StoredRecord};
 use crate::config::{Config, Generated};
 use crate::crash::{self, Point};
 use crate::media::Recipe;
-use crate::model::preset::{Conversion, PresetId, PresetTable};
+use crate::model::preset::{Conversion, Preset, PresetId, PresetTable};
 use crate::model::{Asset, AssetId, FileKind, Mode, Module, Parameters, Record, RecordKey};
 use crate::monitor::{Monitor, Phase};
 use crate::node::{self, Lock, Node};
@@ -33,6 +34,8 @@ pub const ACTIVITY: &str = "thumbs";
 const PAGE: usize = 500;
 /// Originals under one lock, for each thread: at a second for each, others wait for half a minute at most.
 const ORIGINALS_A_THREAD: usize = 32;
+/// Renditions of originals of many pages that may be in hand before they are made.
+const MOST_RENDITIONS: usize = 20_000;
 /// How often it is looked whether a lock is free.
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
@@ -70,6 +73,10 @@ pub struct Report {
     pub stale: u64,
     /// Originals that were found to allow none before this.
     pub failed: u64,
+    /// Found of pages that their record does not say any more: taken away.
+    pub surplus: u64,
+    /// Of pages after the first that were found to allow none before this.
+    pub failed_pages: u64,
     /// Asked for.
     pub selected: u64,
     /// Made.
@@ -120,6 +127,8 @@ struct Rebuild<'a> {
     shop: Option<Arc<Workshop>>,
     /// What is to be made next, by the lock it needs.
     chunk: BTreeMap<String, Vec<Want>>,
+    /// Files of pages that there are no more, by the lock it needs to take them away.
+    surplus: BTreeMap<String, Vec<(Original, Vec<FileRow>)>>,
     /// Files of other kinds to make after that; none for somebody who waits for a picture.
     conversions: Option<Vec<conversions::Job>>,
     /// Of a rebuild of everything: how far it has come.
@@ -154,6 +163,7 @@ impl<'a> Rebuild<'a> {
                 monitor: Arc::clone(&monitor),
                 stop: stop.clone(),
                 tally: std::sync::Mutex::default(),
+                unsettled: Unsettled::default(),
             }));
         }
         let mut rebuild = Self {
@@ -163,6 +173,7 @@ impl<'a> Rebuild<'a> {
             categories: HashSet::new(),
             shop,
             chunk: BTreeMap::new(),
+            surplus: BTreeMap::new(),
             conversions: (activity != cropping::ACTIVITY).then(Vec::new),
             state: None,
             unread: HashSet::new(),
@@ -199,6 +210,7 @@ impl<'a> Rebuild<'a> {
             let Some(last) = page.last() else { break };
             let last = last.record.key.clone();
             self.look_at(&page).await?;
+            self.part_with_surplus().await?;
             self.make_if(self.room()).await?;
             // Nothing of the page may be left in hand where the walk is said to be behind it.
             let has_conversions = self.conversions.as_ref().is_some_and(|it| !it.is_empty());
@@ -275,6 +287,7 @@ impl<'a> Rebuild<'a> {
             self.consider_conversion(stored, asset, conversion, files);
         }
         let findings = catalogue.findings(&ids).await?;
+        let page_findings = catalogue.page_findings(&ids).await?;
         let mut originals = Vec::with_capacity(assets.len());
         for (stored, asset) in assets {
             let files = files.remove(&asset.id).unwrap_or_default();
@@ -303,8 +316,63 @@ impl<'a> Rebuild<'a> {
                 let of = (&original, &*recipe);
                 lost = super::lost::lost(self.node, &self.settings, of, &files).await?;
             }
-            let known = (files.as_slice(), has_failed, &lost);
-            self.consider(stored, original, (recipe, parameters), known);
+            let of = (&original.asset, &original.content);
+            let of_pages = page_findings.iter().filter(|known| known.is_about(of));
+            let failed = Failed {
+                is_whole: has_failed,
+                of_pages: of_pages.collect(),
+            };
+            let known = (files.as_slice(), &failed, &lost);
+            if original.pages > 1 {
+                let recipe = with_pages(recipe, &table, &original);
+                let parameters = parameters_of(&recipe);
+                self.consider_surplus(stored, &original, &recipe, &files);
+                self.consider(stored, original, (&recipe, &parameters), known);
+                // Records may say many pages, however small their originals are.
+                if self.renditions_in_hand() > MOST_RENDITIONS {
+                    self.make_if(1).await?;
+                }
+            } else {
+                self.consider_surplus(stored, &original, recipe, &files);
+                self.consider(stored, original, (recipe, parameters), known);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up files of pages that there are no more.
+    fn consider_surplus(
+        &mut self,
+        stored: &StoredRecord,
+        original: &Original,
+        recipe: &Recipe,
+        files: &[FileRow],
+    ) {
+        let selection = self.selection;
+        let is_asked_for = (selection.stale || selection.all) && selection.presets.is_empty();
+        let rows = surplus(original, recipe, &self.settings.presets, files);
+        if !is_asked_for || rows.is_empty() {
+            return;
+        }
+        self.report.surplus += rows.len() as u64;
+        let lock = self.lock(stored);
+        let of_lock = self.surplus.entry(lock).or_default();
+        of_lock.push((original.clone(), rows));
+    }
+
+    /// Takes away what is in hand of that.
+    async fn part_with_surplus(&mut self) -> Result<(), Error> {
+        let surplus = std::mem::take(&mut self.surplus);
+        let Some(shop) = self.shop.clone() else {
+            return Ok(());
+        };
+        for (activity, originals) in surplus {
+            let Some(_lock) = self.turn(&activity).await? else {
+                break;
+            };
+            for (original, rows) in originals {
+                shop.part_with(&original, &rows).await?;
+            }
         }
         Ok(())
     }
@@ -324,18 +392,21 @@ impl<'a> Rebuild<'a> {
         stored: &StoredRecord,
         original: Original,
         (recipe, parameters): (&Recipe, &[Parameters]),
-        (files, has_failed, lost): (&[FileRow], bool, &HashSet<PresetId>),
+        (files, failed, lost): (&[FileRow], &Failed<'_>, &HashSet<PresetId>),
     ) {
         // Of what others make, what was made here all the same is kept fresh here.
         let is_made_here = is_made_here(&self.node.config, stored);
         let states = states_with(&original, recipe, parameters, files);
         let (selection, report) = (self.selection, &mut self.report);
         report.assets += 1;
-        report.failed += u64::from(has_failed);
-        let mut is_made = |id: &PresetId, state: State| {
+        report.failed += u64::from(failed.is_whole);
+        let mut is_made = |preset: &Preset, state: State| {
+            let has_failed = failed.has(preset.page);
+            report.failed_pages += u64::from(has_failed && !failed.is_whole);
             // Of what was copied while that was the rule nobody here knows what it was made of.
             let state = match state {
-                State::Copied if is_made_here || lost.contains(id) => State::Stale,
+                State::Copied if is_made_here => State::Stale,
+                State::Copied if preset.page == 1 && lost.contains(&preset.id) => State::Stale,
                 state => state,
             };
             let is_ours = is_made_here || state == State::Stale || state == State::Current;
@@ -354,15 +425,17 @@ impl<'a> Rebuild<'a> {
                 State::Stale => selection.stale || selection.all,
                 State::Current => selection.all,
             };
-            let is_selected = selection.presets.is_empty() || selection.presets.contains(id);
+            let is_selected =
+                selection.presets.is_empty() || selection.presets.contains(&preset.id);
             is_asked_for && is_selected
         };
         let (mut presets, mut left_missing) = (Vec::new(), 0);
         for (preset, state) in recipe.presets.iter().zip(&states) {
-            if is_made(&preset.id, *state) {
+            if is_made(preset, *state) {
                 presets.push(preset.clone());
             } else {
-                left_missing += usize::from(*state == State::Missing);
+                let is_hopeless = failed.has_page(preset.page);
+                left_missing += usize::from(*state == State::Missing && !is_hopeless);
             }
         }
         if presets.is_empty() {
@@ -374,6 +447,7 @@ impl<'a> Rebuild<'a> {
             original,
             recipe,
             completes: left_missing == 0,
+            tasks: 1,
         };
         self.chunk.entry(self.lock(stored)).or_default().push(want);
     }
@@ -491,6 +565,12 @@ impl<'a> Rebuild<'a> {
         } else {
             format!("run-{}", stored.origin)
         }
+    }
+
+    /// Renditions that are in hand, of all originals.
+    fn renditions_in_hand(&self) -> usize {
+        let wants = self.chunk.values().flatten();
+        wants.map(|want| want.recipe.presets.len()).sum()
     }
 
     /// Originals that may be in hand before they are made.
@@ -649,6 +729,29 @@ pub fn is_in(asset: &Record, categories: &HashSet<String>) -> Result<bool, Error
     Ok((asset.categories.iter()).any(|id| categories.contains(id)))
 }
 
+/// What is known to be hopeless of an original.
+struct Failed<'a> {
+    /// All of it.
+    is_whole: bool,
+    /// Some of its pages.
+    of_pages: Vec<&'a PageFinding>,
+}
+
+impl Failed<'_> {
+    fn has(&self, page: u32) -> bool {
+        self.is_whole || self.has_page(page)
+    }
+
+    /// Whether it is a page after the first that is hopeless.
+    fn has_page(&self, page: u32) -> bool {
+        page > 1
+            && self
+                .of_pages
+                .iter()
+                .any(|known| known.pages.contains(&page))
+    }
+}
+
 /// The recipes of formats, each looked up once.
 #[derive(Default)]
 struct Recipes(HashMap<Option<String>, (Recipe, Vec<Parameters>)>);
@@ -664,7 +767,7 @@ impl Recipes {
         let known = self.0.entry(format.map(str::to_owned));
         let (recipe, parameters) = known.or_insert_with(|| {
             let recipe = Recipe::by(table, format, BTreeMap::new(), mode);
-            let parameters = parameters(&recipe);
+            let parameters = parameters_of(&recipe);
             (recipe, parameters)
         });
         (recipe, parameters)
@@ -691,15 +794,17 @@ pub(super) fn original(asset: &Asset, files: &[FileRow]) -> Option<Original> {
         .find(|row| row.file.kind == FileKind::Original && row.file.path == path)
         .filter(|row| row.is_here())?;
     let (path, format) = (asset.source_path.clone(), asset.format.clone());
-    Some(Original::of(path, format, &row.file))
+    Some(Original::of(path, format, &row.file).with_pages(asset.pages))
 }
 
 /// Makes all of these, and waits until they are durable.
 async fn make(shop: &Arc<Workshop>, wants: Vec<Want>) -> Result<(), Error> {
     let line = Line::start(shop)?;
-    for want in wants {
-        if shop.stop.requested() || !line.feed(want).await {
-            break;
+    'wants: for want in wants {
+        for task in shop.in_tasks(want).await? {
+            if shop.stop.requested() || !line.feed(task).await {
+                break 'wants;
+            }
         }
     }
     line.finish().await

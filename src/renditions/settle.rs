@@ -1,12 +1,12 @@
 //! What came of rendering, made durable in groups: bytes, then rows and the state of their assets in one batch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::line::Want;
 use super::preview::{Preview, restated};
 use super::{Error, Workshop, blocking, fresh_second, is_at};
-use crate::catalogue::{FileRow, Finding, Placed, Wanted};
+use crate::catalogue::{FileRow, Finding, PageFinding, Placed, Wanted};
 use crate::crash::{self, Point};
 use crate::error::{Class, chain};
 use crate::media::{self, Finished, Rendition};
@@ -18,25 +18,69 @@ use crate::trash::{self, Place};
 
 /// Settles a group of results.
 pub(super) async fn settle(shop: &Arc<Workshop>, group: Vec<Finished<Want>>) -> Result<(), Error> {
-    let (mut made, mut findings) = (Vec::new(), Vec::new());
-    for Finished { ticket, result } in group {
+    let (mut made, mut findings, mut of_pages) = (Vec::new(), Vec::new(), Vec::new());
+    for finished in group {
+        let Finished {
+            ticket,
+            result,
+            broken,
+        } = finished;
+        let mut judge = |page: u32, error: &media::Error| match reason(error) {
+            Some(reason) => {
+                let finding = PageFinding {
+                    asset: ticket.original.asset.clone(),
+                    pages: page..=page,
+                    content: ticket.original.content,
+                    reason,
+                };
+                shop.tell(&finding, &ticket.original);
+                of_pages.push(finding);
+                true
+            }
+            None => {
+                not_yet(shop, &ticket, error);
+                false
+            }
+        };
+        for (page, error) in &broken {
+            judge(*page, error);
+        }
         match result {
             Ok(renditions) => made.push((ticket, renditions)),
-            Err(error) => match reason(&error) {
-                Some(reason) => findings.push((ticket, reason)),
-                None => shop.monitor.finding(&format!(
-                    "{}: not rendered yet: {}",
-                    ticket.original.path,
-                    chain(&error)
-                )),
-            },
+            // Of the first page: nothing comes of any.
+            Err(error) if ticket.recipe.presets.iter().any(|preset| preset.page == 1) => {
+                match reason(&error) {
+                    Some(reason) => findings.push((ticket, reason)),
+                    None => not_yet(shop, &ticket, &error),
+                }
+            }
+            Err(error) => {
+                let pages: BTreeSet<_> = ticket.recipe.presets.iter().map(|it| it.page).collect();
+                if pages.into_iter().all(|page| judge(page, &error)) {
+                    made.push((ticket, Vec::new()));
+                }
+            }
+        }
+    }
+    for (want, _) in &made {
+        let of_asset = |it: &&PageFinding| it.asset == want.original.asset;
+        let of_asset: Vec<_> = of_pages.iter().filter(of_asset).cloned().collect();
+        if !of_asset.is_empty() {
+            shop.part_with_pages(&want.original, &of_asset).await?;
         }
     }
     let uncleared = strip(shop, &findings).await?;
     findings.retain(|(want, _)| !uncleared.contains(&want.original.asset));
     let made = publish(shop, made).await?;
     crash::point(Point::ImportRendered)?;
-    commit(shop, made, findings).await
+    commit(shop, made, findings, of_pages).await
+}
+
+/// Says that another try may do better.
+fn not_yet(shop: &Workshop, want: &Want, error: &media::Error) {
+    let (path, reason) = (&want.original.path, chain(error));
+    shop.monitor
+        .finding(&format!("{path}: not rendered yet: {reason}"));
 }
 
 /// Why nothing will ever come of this content; `None` when another try may do better.
@@ -215,13 +259,11 @@ fn stage(
     now: Timestamp,
 ) -> Result<Vec<(Publish, Made)>, store::Error> {
     let mut files = Vec::with_capacity(renditions.len());
-    for Rendition {
-        preset,
-        file_name,
-        bytes,
-        ..
-    } in renditions
-    {
+    for rendition in renditions {
+        let fingerprint = want.recipe.made_of(&want.original.content, &rendition);
+        let Rendition {
+            file_name, bytes, ..
+        } = rendition;
         let path = want
             .original
             .path
@@ -249,7 +291,7 @@ fn stage(
             sha256,
             md5: None,
             authored: true,
-            fingerprint: want.recipe.made_of(&want.original.content, &preset),
+            fingerprint,
         };
         files.push((
             Publish {
@@ -272,6 +314,7 @@ async fn commit(
     shop: &Workshop,
     made: Vec<(Want, Vec<Made>)>,
     findings: Vec<(Want, String)>,
+    of_pages: Vec<PageFinding>,
 ) -> Result<(), Error> {
     let now = shop.now();
     let mut batch = shop.catalogue.batch().await?;
@@ -301,7 +344,7 @@ async fn commit(
         Ok(())
     };
     for (want, rows) in made.iter().filter(|(want, _)| is_current(want)) {
-        if want.completes {
+        if shop.unsettled.is_last(want) && want.completes {
             restate(&want.original.asset, Preview::Rendered)?;
         }
         for row in rows {
@@ -310,8 +353,21 @@ async fn commit(
                 false => batch.put_file(&row.row, now).await?,
             }
         }
-        batch.forget_finding(&want.original.asset).await?;
+        let pages: BTreeSet<_> = want.recipe.presets.iter().map(|it| it.page).collect();
+        for page in pages {
+            match page {
+                1 => batch.forget_finding(&want.original.asset).await?,
+                _ => {
+                    batch
+                        .forget_page_finding(&want.original.asset, page)
+                        .await?
+                }
+            }
+        }
         files += rows.len() as u64;
+    }
+    for finding in (of_pages.iter()).filter(|finding| current.contains(&finding.asset)) {
+        batch.put_page_finding(finding, now).await?;
     }
     for (want, reason) in findings.iter().filter(|(want, _)| is_current(want)) {
         restate(&want.original.asset, Preview::Unrenderable)?;

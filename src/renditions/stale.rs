@@ -94,6 +94,7 @@ mod tests {
             place: path.clone(),
             path,
             format: Some("jpg".to_owned()),
+            pages: 1,
             content: Sha256::of(content),
             size: 9,
             modified: NOW,

@@ -9,6 +9,7 @@ use crate::model::job::send_subject;
 use crate::model::{FileKind, RecordKey};
 use crate::node::Node;
 use crate::protocol;
+use crate::renditions::gaps::gaps;
 use crate::trash::{self, shown};
 use find::{jobs_of, resolve};
 
@@ -21,6 +22,9 @@ pub enum Error {
     /// The trash cannot be read.
     #[error(transparent)]
     Trash(#[from] trash::Error),
+    /// What renditions there should be cannot be told.
+    #[error(transparent)]
+    Renditions(#[from] crate::renditions::Error),
     /// A look at the disk broke down.
     #[error("a look at the disk broke down")]
     Disk(#[from] tokio::task::JoinError),
@@ -217,6 +221,12 @@ impl Asked<'_> {
                     finding.reason
                 ));
             }
+            for finding in self.node.catalogue.page_findings(&[&self.key.id]).await? {
+                let (pages, reason) = (finding.said_pages(), &finding.reason);
+                let told = format!("no rendition can be made of {pages}: {reason}");
+                layer.details.push(told);
+            }
+            self.tell_gaps(&mut layer).await?;
         }
         if let Some(peer) = self.left_out_by(kind).await? {
             let told =
@@ -316,6 +326,37 @@ impl Asked<'_> {
         if let Some(at) = row.unlisted_at {
             layer.details.push(format!(
                 "{name}: no longer listed since {at}; it goes when another listing lacks it too"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What an import in EMDB makes of the asset and is not here, each with why.
+    async fn tell_gaps(&mut self, layer: &mut Layer) -> Result<(), Error> {
+        const MOST: usize = 20;
+        let Some(stored) = &self.record else {
+            return Ok(());
+        };
+        let gaps = gaps(self.node, stored, &self.files).await?;
+        let (known, unknown): (Vec<_>, Vec<_>) = gaps.iter().partition(|gap| gap.why.is_some());
+        for gap in known.iter().chain(&unknown).take(MOST) {
+            let name = &gap.file_name;
+            layer.details.push(match &gap.why {
+                Some(why) => format!("{name} is not here: {why}"),
+                None => format!(
+                    "{name} is MISSING: an import makes it, and nothing says why it did not"
+                ),
+            });
+        }
+        if gaps.len() > MOST {
+            let more = gaps.len() - MOST;
+            layer.details.push(format!("{more} more are not here"));
+        }
+        if !unknown.is_empty() {
+            self.is_well = false;
+            self.advice.push(format!(
+                "`emsync thumbs rebuild --missing --asset {}` makes what is missing",
+                self.key.id
             ));
         }
         Ok(())

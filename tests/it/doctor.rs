@@ -532,7 +532,7 @@ async fn a_preset_that_is_not_made_here_is_named_with_what_it_asks_for() {
     let checks = examine(&config, &Seams::os(), false).await;
     assert!(!checks.iter().any(is_named));
     let mut presets = image_presets();
-    presets[3].rotate = Some(45);
+    presets[3].colour_space = Some("CMYK".to_owned());
     config.media.presets = Arc::new(PresetTable::new(presets));
     let checks = examine(&config, &Seams::os(), false).await;
     let named: Vec<_> = checks.into_iter().filter(is_named).collect();
@@ -540,6 +540,6 @@ async fn a_preset_that_is_not_made_here_is_named_with_what_it_asks_for() {
     assert_eq!(named[0].state, State::Warning);
     assert_eq!(
         named[0].detail,
-        "webpthumbimage is not made here: it asks for a rotate by another angle than right ones"
+        "webpthumbimage is not made here: it asks for a colorspace"
     );
 }

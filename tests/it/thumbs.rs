@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Cursor};
 use std::process::{Command, Stdio};
 
 use emsync::model::FileKind;
 use serde_json::Value;
+use tiff::decoder::Decoder;
+use tiff::encoder::TiffEncoder;
+use tiff::encoder::colortype::{Gray16, RGB8};
+use tiff::tags::Tag;
 
 use crate::support::program::{Files, Program, Serving};
 
@@ -112,6 +116,125 @@ fn what_is_current_is_left_alone() {
         ],
     );
     assert_eq!(world.changed(&before), Vec::<String>::new());
+}
+
+/// A TIFF of pages of these sizes, which call themselves pages.
+fn tiff_of(sizes: &[(u32, u32)]) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut file).unwrap();
+    for (number, (width, height)) in sizes.iter().enumerate() {
+        // No two pages of one kind.
+        let pixels = (width * height) as usize;
+        if number % 2 == 0 {
+            let mut page = encoder.new_image::<RGB8>(*width, *height).unwrap();
+            let tags = page.encoder();
+            tags.write_tag(Tag::NewSubfileType, 2_u32).unwrap();
+            let shade = [40 * number as u8, 90, 200];
+            page.write_data(&shade.repeat(pixels)).unwrap();
+        } else {
+            let mut page = encoder.new_image::<Gray16>(*width, *height).unwrap();
+            let tags = page.encoder();
+            tags.write_tag(Tag::NewSubfileType, 2_u32).unwrap();
+            page.write_data(&vec![300 * number as u16; pixels]).unwrap();
+        }
+    }
+    file.into_inner()
+}
+
+#[test]
+fn every_page_has_its_own_files_as_long_as_there_is_such_a_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let master = Program::init(&dir.path().join("m"), "master-0001");
+    let world = World { dir, master };
+    let master = &world.master;
+    let sizes = [(60, 40), (30, 50), (20, 20)];
+    fs::create_dir_all(world.dir.path().join("photos")).unwrap();
+    world.add("scan.tif", &tiff_of(&sizes));
+    let of_pages = || -> Vec<String> {
+        let files = master.files().into_keys().filter_map(|(_, path)| {
+            let name = path.strip_prefix("scan.tif/")?;
+            name.contains("page").then(|| name.to_owned())
+        });
+        files.collect()
+    };
+    let named = |pages: &[u32]| {
+        let cut = pages
+            .iter()
+            .map(|page| format!("image110x62page{page}cropped.webp"));
+        let large = pages
+            .iter()
+            .map(|page| format!("image3000x3000page{page}.webp"));
+        cut.chain(large).collect::<Vec<_>>()
+    };
+    let size = |name: &str| {
+        let path = master
+            .dir()
+            .join("media/assets/catalog/generated/scan.tif")
+            .join(name);
+        image::open(path).unwrap().into_rgb8().dimensions()
+    };
+    let record = || {
+        let listed = master.run(&["record", "list", "asset", "--json"]).well();
+        serde_json::from_str::<Value>(listed.stdout.trim()).unwrap()
+    };
+    assert_eq!(record()["pages"], 3);
+    assert_eq!(of_pages(), named(&[2, 3]));
+    assert_eq!(size("image3000x3000page2.webp"), sizes[1]);
+    assert_eq!(size("image3000x3000page3.webp"), sizes[2]);
+    assert_eq!(size("image110x62page2cropped.webp"), (110, 62));
+    let current = [("current", PRESETS + 4), ("selected", 0), ("surplus", 0)];
+    assert_counts(&world.rebuild(&[]), &current);
+    let id = record()["id"].as_str().unwrap().to_owned();
+    let says = |pages: u32| {
+        let pages = format!("pages={pages}");
+        master
+            .run(&["record", "put", "asset", &id, "--set", &pages])
+            .well();
+    };
+    // Fewer pages: what is left over goes. More than there are: those are said to be missing, once.
+    says(2);
+    assert_counts(&world.rebuild(&["-n"]), &[("surplus", 2), ("selected", 0)]);
+    assert_counts(&world.rebuild(&[]), &[("surplus", 2), ("rebuilt", 0)]);
+    assert_eq!(of_pages(), named(&[2]));
+    says(9_000);
+    let missing = 2 * (9_000 - 2);
+    assert_counts(
+        &world.rebuild(&["-n"]),
+        &[("missing", missing), ("selected", missing)],
+    );
+    assert_counts(&world.rebuild(&[]), &[("missing", missing), ("rebuilt", 2)]);
+    assert_eq!(of_pages(), named(&[2, 3]));
+    let beyond = 2 * (9_000 - 3);
+    let hopeless = [("missing", 0), ("failed_pages", beyond), ("selected", 0)];
+    assert_counts(&world.rebuild(&[]), &hopeless);
+    let why = master.run(&["why", &id]).well().stdout;
+    assert!(why.contains("pages 4 to 9000"), "{why}");
+    // Another original has other pages, and nothing of the former ones stays. A broken one costs none of the others.
+    let mut broken = tiff_of(&[(20, 20), (30, 30), (40, 40), (50, 50)]);
+    let strips = Decoder::new(Cursor::new(&broken)).and_then(|mut it| {
+        it.seek_to_image(1)?;
+        it.get_tag_u64(Tag::StripOffsets)
+    });
+    let length = broken.len() as u32;
+    let entry = [
+        &273_u16.to_le_bytes()[..],
+        &4_u16.to_le_bytes(),
+        &1_u32.to_le_bytes(),
+    ]
+    .concat();
+    let place = [&entry[..], &(strips.unwrap() as u32).to_le_bytes()].concat();
+    let at = broken
+        .windows(place.len())
+        .position(|it| it == place)
+        .unwrap();
+    broken[at + 8..at + 12].copy_from_slice(&(length + 9).to_le_bytes());
+    world.add("scan.tif", &broken);
+    assert_eq!(record()["pages"], 4);
+    assert_eq!(of_pages(), named(&[3, 4]));
+    assert_eq!(size("image3000x3000page4.webp"), (50, 50));
+    let kept = [("failed_pages", 2), ("missing", 0), ("selected", 0)];
+    assert_counts(&world.rebuild(&[]), &kept);
+    assert_counts(&world.rebuild(&["--failed", "-n"]), &[("selected", 2)]);
 }
 
 #[test]

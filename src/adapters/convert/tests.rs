@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::Part;
 use super::super::tests::original;
 use super::*;
 
@@ -44,7 +45,11 @@ fn the_real_program_shows_a_film_at_its_moment_and_its_start_where_it_is_over() 
     };
     let found = Adapters::find(&BTreeMap::new());
     for (seconds, [red, blue]) in [(0, [true, false]), (4, [false, true]), (90, [true, false])] {
-        let made = found.picture_at(original(&film), "mp4", Duration::from_secs(seconds));
+        let part = Part {
+            moment: Duration::from_secs(seconds),
+            ..Part::FIRST
+        };
+        let made = found.picture_of(original(&film), "mp4", part);
         let made = image::load_from_memory(&made.unwrap()).unwrap().to_rgb8();
         let [r, _, b] = made[(1000, 500)].0;
         assert_eq!([r > 200, b > 200], [red, blue], "after {seconds} s");

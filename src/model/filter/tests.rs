@@ -19,6 +19,7 @@ fn asset(path: &str) -> Asset {
         md5: None,
         format: None,
         categories: vec!["index".to_owned(), "press".to_owned()],
+        pages: 0,
         marked_deleted: false,
         unrenderable: false,
         unfinished: false,

@@ -38,6 +38,24 @@ pub enum Product {
     },
 }
 
+impl Product {
+    /// What decides its bytes, as its fingerprint says it. Files that are here were made under these very words: another wording would
+    /// have every film made again.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::Pdf => "Pdf".to_owned(),
+            Self::Mp3 { kilobits } => format!("Mp3 {{ kilobits: {kilobits} }}"),
+            Self::Mp4 { size, speed } => {
+                let size = size.map_or("None".to_owned(), |(width, height)| {
+                    format!("Some(({width}, {height}))")
+                });
+                format!("Mp4 {{ size: {size}, speed: \"{speed}\" }}")
+            }
+        }
+    }
+}
+
 /// One file to make of an original.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversion {
@@ -107,6 +125,31 @@ fn product(preset: &Preset, file_name: &str) -> Option<Product> {
 mod tests {
     use super::super::Shipped;
     use super::*;
+
+    #[test]
+    fn a_product_is_said_in_the_words_it_was_always_said_in() {
+        let size = Some((720, 480));
+        for (product, said) in [
+            (Product::Pdf, "Pdf"),
+            (Product::Mp3 { kilobits: 64 }, "Mp3 { kilobits: 64 }"),
+            (
+                Product::Mp4 {
+                    size,
+                    speed: "medium",
+                },
+                "Mp4 { size: Some((720, 480)), speed: \"medium\" }",
+            ),
+            (
+                Product::Mp4 {
+                    size: None,
+                    speed: "slow",
+                },
+                "Mp4 { size: None, speed: \"slow\" }",
+            ),
+        ] {
+            assert_eq!(product.canonical(), said);
+        }
+    }
 
     #[test]
     fn office_files_sound_and_films_have_the_files_that_the_presets_ask_for() {

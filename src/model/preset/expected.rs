@@ -9,7 +9,12 @@ const PLAYS_AS_IT_IS: &str = "mp3";
 const OFFICE_PDF: &str = "document.pdf";
 
 /// No picture has more: what a record says beyond it is no number of pages.
-const MOST_PAGES: u32 = 10_000;
+pub const MOST_PAGES: u32 = 10_000;
+
+/// Whether originals of a render type have pages, of which each may have files.
+pub(super) fn has_pages(render_type: RenderType) -> bool {
+    matches!(render_type, RenderType::Image | RenderType::Document)
+}
 
 /// What decides about an asset's files besides the presets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +66,7 @@ pub fn expected(asset: Subject<'_>, table: &PresetTable) -> Vec<Expected> {
     }
     // Pages come after the first one's files: only images have them made on import, and only where a preset is for all pages.
     let of_pages = presets.iter().filter(|preset| !preset.single_page);
-    let of_pages =
-        of_pages.filter(|_| matches!(render_type, RenderType::Image | RenderType::Document));
+    let of_pages = of_pages.filter(|_| has_pages(render_type));
     for preset in of_pages {
         let pages = (2..=asset.pages.min(MOST_PAGES)).map(|page| (page, preset.file_name_of(page)));
         files.extend(pages.map(|(page, file_name)| file(preset, page, file_name)));

@@ -29,7 +29,7 @@ mod shipped;
 mod table;
 
 pub use conversion::{Conversion, Product};
-pub use expected::{Expected, Subject, expected};
+pub use expected::{Expected, MOST_PAGES, Subject, expected};
 pub use formats::{IMAGE_FORMATS, is_image_format, is_raw_format, is_read_by_name, render_type};
 pub use name::{Name, Requested, alias};
 pub use parts::{
@@ -86,6 +86,8 @@ pub struct Preset {
     pub file_name: String,
     /// The name EMDB looks its file up by (`generatedoutputfile`); the same for all shipped presets but two.
     pub looked_up_as: String,
+    /// The page of the original that its file shows, counted from 1.
+    pub page: u32,
     /// Whether `file_name` is stated (`outputfile`, or a stream's) and so holds for every page, rather than computed.
     pub is_name_stated: bool,
     /// Extension of its files, in lower case and without the dot; empty where it writes none.
@@ -152,6 +154,16 @@ impl Preset {
         self.name(page).to_string()
     }
 
+    /// The same for another page.
+    #[must_use]
+    pub fn of_page(&self, page: u32) -> Self {
+        Self {
+            page,
+            file_name: self.file_name_of(page),
+            ..self.clone()
+        }
+    }
+
     /// Appends what of it decides the bytes of its files, a line each. Its name and its id do not.
     ///
     /// Only what [`is_made_here`] lets be made by: a property that becomes of use has to be written here.
@@ -187,9 +199,12 @@ impl Preset {
         to.extend(lines);
         // Only where they are said, so that what was made before them counts as current.
         let quarter_turns = self.quarter_turns().filter(|turns| *turns > 0);
+        let page = Some(self.page).filter(|page| *page > 1);
         let further = [
+            page.map(|page| format!("page {page}\n")),
             self.background_said().map(|it| format!("on {it:?}\n")),
             quarter_turns.map(|turns| format!("turned {turns}\n")),
+            (self.oblique()).map(|degrees| format!("turned by {degrees} degrees\n")),
             self.extent.map(|it| format!("{it:?}\n")),
             self.dpi
                 .filter(|_| self.states_density())
@@ -217,6 +232,13 @@ impl Preset {
     pub fn quarter_turns(&self) -> Option<u8> {
         let angle = self.rotate.unwrap_or(0).rem_euclid(360);
         (angle % 90 == 0).then(|| u8::try_from(angle / 90).expect("less than 4"))
+    }
+
+    /// By how many degrees the picture is turned, clockwise, 1 to 359, where that is no right angle.
+    #[must_use]
+    pub fn oblique(&self) -> Option<i64> {
+        let angle = self.rotate.unwrap_or(0).rem_euclid(360);
+        (angle % 90 != 0).then_some(angle)
     }
 
     /// Whether its files have a place for the pixels per inch. A WebP has none.
@@ -278,10 +300,6 @@ pub fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
         ),
         (preset.size().is_none(), "a picture without a box"),
         (
-            matches!(preset.shape, Shape::Cut(cut) if cut.is_before_scaling),
-            "a crop before scaling (croplast)",
-        ),
-        (
             preset.encoding == Encoding::Other,
             "another format than WebP, JPEG, PNG and GIF",
         ),
@@ -291,10 +309,16 @@ pub fn why_not_made_here(preset: &Preset) -> Option<&'static str> {
             !is_background_known,
             "a background of a name that is not known here (#rrggbb is)",
         ),
-        (preset.watermark, "a watermark"),
         (
-            preset.quarter_turns().is_none(),
-            "a rotate by another angle than right ones",
+            // Of everything else EMDB makes the same without (media spec 3.5, item 8).
+            preset.watermark && preset.inputs.names(RenderType::Video),
+            "a watermark on films",
+        ),
+        (
+            // There the converter counts from where the canvas began before it grew.
+            preset.oblique().is_some()
+                && (matches!(preset.shape, Shape::Cut(_)) || preset.extent.is_some()),
+            "a crop or an extent of what is turned by another angle than right ones",
         ),
         (
             preset.dpi.is_some() && matches!(preset.encoding, Encoding::Png | Encoding::Gif),
@@ -350,12 +374,6 @@ mod tests {
             |it| it.inputs = Inputs::All,
             |it| it.inputs = Inputs::Of(vec![RenderType::Audio]),
             |it| it.width = 0,
-            |it| {
-                it.shape = Shape::Cut(Cut {
-                    is_before_scaling: true,
-                    ..Cut::CENTRE
-                })
-            },
             |it| it.encoding = Encoding::Other,
             |it| {
                 it.encoding = Encoding::Jpeg { quality: 90 };
@@ -363,8 +381,19 @@ mod tests {
             },
             |it| it.colour_space = Some("CMYK".to_owned()),
             |it| it.background = Some("burlywood".to_owned()),
-            |it| it.watermark = true,
-            |it| it.rotate = Some(45),
+            |it| {
+                it.watermark = true;
+                it.inputs = Inputs::Of(vec![RenderType::Image, RenderType::Video]);
+            },
+            |it| (it.rotate, it.shape) = (Some(45), Shape::Cut(Cut::CENTRE)),
+            |it| {
+                it.rotate = Some(45);
+                it.extent = Some(Extent {
+                    gravity: Gravity::Centre,
+                    width: 1,
+                    height: 1,
+                });
+            },
             |it| (it.encoding, it.dpi) = (Encoding::Png, Some(300)),
             |it| it.time_offset = Some("0".to_owned()),
             |it| it.frame = Some("1".to_owned()),
@@ -380,7 +409,18 @@ mod tests {
             change(&mut preset);
             assert!(!is_made_here(&preset), "change {number}");
         }
-        let harmless: [fn(&mut Preset); 11] = [
+        let harmless: [fn(&mut Preset); 14] = [
+            |it| {
+                it.watermark = true;
+                it.inputs = Inputs::Of(vec![RenderType::Image, RenderType::Document]);
+            },
+            |it| it.rotate = Some(45),
+            |it| {
+                it.shape = Shape::Cut(Cut {
+                    is_before_scaling: true,
+                    ..Cut::CENTRE
+                });
+            },
             |it| it.background = Some("White".to_owned()),
             |it| it.background = Some("black".to_owned()),
             |it| it.shape = Shape::Fill,

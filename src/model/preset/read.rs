@@ -102,6 +102,7 @@ impl Preset {
             inputs: inputs(lookup.text("inputtype").unwrap_or_default()),
             transcoder: Transcoder::from_word(lookup.text("transcoderid").unwrap_or_default()),
             file_name: String::new(),
+            page: 1,
             looked_up_as: lookup
                 .text("generatedoutputfile")
                 .unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::expected::has_pages;
 use super::formats::{MADE_TYPES, made_as};
 use super::frame::frames;
 use super::name::{Requested, alias};
@@ -31,6 +32,8 @@ pub struct PresetTable {
 struct Made {
     of: RenderType,
     renditions: Vec<Preset>,
+    /// Those of them that every page has a file of.
+    of_pages: Vec<Preset>,
     /// What writes the file that the smaller ones derive from.
     large: Option<Preset>,
 }
@@ -112,6 +115,34 @@ impl PresetTable {
     #[must_use]
     pub fn renditions(&self, format: Option<&str>) -> &[Preset] {
         &self.made_of(format).renditions
+    }
+
+    /// What this node makes of page `page`, counted from 1, of an original of this format: of the first all, of others what is not for
+    /// a single page (media spec 2.4).
+    #[must_use]
+    pub fn renditions_of_page(&self, format: Option<&str>, page: u32) -> Vec<Preset> {
+        let made = self.made_of(format);
+        match page {
+            0 | 1 => made.renditions.clone(),
+            _ => (made.of_pages.iter())
+                .map(|preset| preset.of_page(page))
+                .collect(),
+        }
+    }
+
+    /// The page after the first that a file name belongs to, of whichever preset.
+    #[must_use]
+    pub fn page_of(&self, file_name: &str) -> Option<u32> {
+        let (_, after) = file_name.split_once("page")?;
+        let digits = after.len()
+            - after
+                .trim_start_matches(|it: char| it.is_ascii_digit())
+                .len();
+        let page = after[..digits].parse().ok().filter(|page| *page > 1)?;
+        let mut presets = self.presets.iter();
+        let is_it =
+            |preset: &Preset| !preset.is_name_stated && preset.file_name_of(page) == file_name;
+        presets.any(is_it).then_some(page)
     }
 
     /// What this node makes of any original; what is for several render types comes for each.
@@ -216,6 +247,7 @@ impl Made {
         renditions.retain(|preset| preset.source == Source::Original || large.is_some());
         Self {
             of,
+            of_pages: of_pages(&renditions, large.as_ref(), of),
             renditions,
             large,
         }
@@ -228,6 +260,24 @@ impl Made {
         let runs = run.iter().any(|it| it.id == preset.id);
         self.large.is_none() && runs && source(preset, large) == Source::Large
     }
+}
+
+/// Those that every page has a file of. A stated name is page 1's; without a large file of its own a page is made of the original.
+fn of_pages(renditions: &[Preset], large: Option<&Preset>, of: RenderType) -> Vec<Preset> {
+    if !has_pages(of) {
+        return Vec::new();
+    }
+    let is_of_all = |preset: &&Preset| !preset.single_page && !preset.is_name_stated;
+    let has_large = large.filter(is_of_all).is_some();
+    let of_all = renditions.iter().filter(is_of_all).cloned();
+    let sourced = of_all.map(|preset| match has_large {
+        true => preset,
+        false => Preset {
+            source: Source::Original,
+            ..preset
+        },
+    });
+    sourced.collect()
 }
 
 /// The preset that writes the file smaller ones of a render type derive from, among those that run on it.
@@ -266,22 +316,23 @@ mod tests {
             assert_eq!(PresetTable::shipped(set).left_to_others().count(), 0);
         }
         let mut presets = super::super::image_presets();
-        presets[2].rotate = Some(45);
-        presets[3].rotate = Some(45);
+        let asks = |preset: &mut Preset| preset.colour_space = Some("CMYK".to_owned());
+        asks(&mut presets[2]);
+        asks(&mut presets[3]);
         presets[3].on_import = false;
-        let turned = "a rotate by another angle than right ones";
+        let asked = "a colorspace";
         let left = |presets: &[Preset]| {
             let table = PresetTable::new(presets.to_vec());
             let left = table.left_to_others();
             left.map(|(it, why)| (it.id.to_string(), why))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(left(&presets), [("webpmediumimage".to_owned(), turned)]);
+        assert_eq!(left(&presets), [("webpmediumimage".to_owned(), asked)]);
         // Nor is what derives from one of them.
-        presets[0].rotate = Some(45);
-        presets[2].rotate = None;
+        asks(&mut presets[0]);
+        presets[2].colour_space = None;
         let left = left(&presets);
-        assert_eq!(left[0], ("webplargeimage".to_owned(), turned));
+        assert_eq!(left[0], ("webplargeimage".to_owned(), asked));
         let derived = left[1..]
             .iter()
             .filter(|(_, why)| why.contains("derives from"));
@@ -440,6 +491,40 @@ mod tests {
                 assert_eq!(made, left, "{format:?} {set:?}");
             }
         }
+    }
+
+    #[test]
+    fn pages_after_the_first_have_what_is_not_for_a_single_page() {
+        let table = PresetTable::shipped(Shipped::Webp);
+        let of = |table: &PresetTable, format, page| {
+            let made = table.renditions_of_page(Some(format), page).into_iter();
+            made.map(|it| (it.file_name, it.source)).collect::<Vec<_>>()
+        };
+        let large = ("image3000x3000page3.webp".to_owned(), Source::Original);
+        let cut = |source| ("image110x62page3cropped.webp".to_owned(), source);
+        assert_eq!(of(&table, "tif", 3), [large, cut(Source::Large)]);
+        assert!(of(&table, "pdf", 2).is_empty() && of(&table, "mp4", 2).is_empty());
+        assert_eq!(of(&table, "tif", 1).len(), 5);
+        for (name, page) in [
+            ("image3000x3000page3.webp", Some(3)),
+            ("image110x62page12cropped.webp", Some(12)),
+            ("image3000x3000page1.webp", None),
+            ("image3000x3000page03.webp", None),
+            ("image3000x3000.webp", None),
+            ("mypage2.webp", None),
+        ] {
+            assert_eq!(table.page_of(name), page, "{name}");
+        }
+        // Where the large file is page 1's alone, the others have nothing to derive from but the original.
+        let mut presets = super::super::image_presets();
+        presets[0].single_page = true;
+        let alone = PresetTable::new(presets.clone());
+        let mut names = of(&alone, "tif", 3);
+        names.retain(|(name, _)| name.contains("cropped"));
+        assert_eq!(names, [cut(Source::Original)]);
+        // Nor has a page a file by a stated name.
+        presets.iter_mut().for_each(|it| it.is_name_stated = true);
+        assert!(of(&PresetTable::new(presets), "tif", 3).is_empty());
     }
 
     #[test]

@@ -58,6 +58,7 @@ fn asset(at: &str) -> Asset {
         md5: None,
         format: Some("jpg".to_owned()),
         categories: Vec::new(),
+        pages: 0,
         marked_deleted: false,
         unrenderable: false,
         unfinished: false,

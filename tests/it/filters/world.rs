@@ -411,6 +411,7 @@ fn asset_of(id: &str, made: &Made) -> Asset {
         md5: None,
         format: None,
         categories,
+        pages: 0,
         marked_deleted: false,
         unrenderable: false,
         unfinished: false,

@@ -174,6 +174,7 @@ impl World {
             md5: None,
             format,
             categories: Vec::new(),
+            pages: 0,
             marked_deleted: false,
             unrenderable: chance.percent(5),
             unfinished: chance.percent(10),
