@@ -8,8 +8,8 @@ use super::geometry::Size;
 use super::picture::{Picture, Pixels, Rgb};
 
 /// The cubic's two parameters.
-const B: f64 = 0.378_215_755_093_998_67;
-const C: f64 = 0.310_892_122_453_000_67;
+const B: f64 = 0.378_215_755_094;
+const C: f64 = 0.310_892_122_453;
 /// Pixels beyond this distance have no say.
 const RADIUS: f64 = 2.0;
 /// Weights are looked up by the square of the distance, in so many steps.

@@ -363,9 +363,11 @@ mod tests {
         sum as f64 / a.len() as f64
     }
 
-    /// Width, height, and pixels at this distance from each other and from half of it, as `convert -gravity G -crop WxH+X+Y +repage
+    type CutFirst = (Cut, (u32, u32), (u32, u32), usize, &'static str);
+
+    /// The cut, the box, the size, and pixels at this distance from each other and from half of it, as `convert -gravity G -crop WxH+X+Y +repage
     /// -resize BOX^` of ImageMagick 6.9.11 makes them.
-    const CUT_FIRST: [(Cut, (u32, u32), (u32, u32), usize, &str); 2] = [
+    const CUT_FIRST: [CutFirst; 2] = [
         (
             Cut {
                 gravity: Gravity::Centre,
