@@ -118,6 +118,35 @@ impl Catalogue {
         rows.iter().map(stored).collect()
     }
 
+    /// Up to `limit` live assets that came from a peer, or, where `origin` is empty, from none, after that id.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn assets_from(
+        &self,
+        origin: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, Error> {
+        let mut query = QueryBuilder::<Engine>::new("SELECT ");
+        query
+            .push(COLUMNS)
+            .push(" FROM record WHERE origin = ")
+            .push_bind(origin)
+            .push(" AND module = ")
+            .push_bind(Module::ASSET)
+            .push(" AND deleted = 0 AND id > ")
+            .push_bind(after)
+            .push(" ORDER BY id LIMIT ")
+            .push_bind(signed(limit as u64));
+        let rows = query
+            .build()
+            .fetch_all(&self.db.readers)
+            .await
+            .map_err(during("read assets by where they came from"))?;
+        rows.iter().map(stored).collect()
+    }
+
     /// How many records of each table there are.
     ///
     /// # Errors

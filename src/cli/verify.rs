@@ -68,14 +68,11 @@ async fn with_peer(
         )
         .await?;
     }
-    let gaps = unexplained(node, PRINTED, shutdown).await?;
     progress.finish();
     output::read_or_not(if args.json {
-        json(&parity, &gaps)
+        output::json(&parity).map_err(Into::into)
     } else {
-        print_table(peer, &parity)
-            .and(tell_damage(node, Some(peer)).await)
-            .and_then(|()| tell_gaps(&gaps))
+        print_table(peer, &parity).and(tell_damage(node, Some(peer)).await)
     })?;
     Ok(differs_unless(!parity.differs()))
 }

@@ -10,7 +10,7 @@ use crate::adapters::no_program;
 use crate::catalogue::{FileRow, StoredRecord};
 use crate::config::Generated;
 use crate::model::preset::{Expected, Subject, expected};
-use crate::model::{Asset, AssetId, FileKind, Module};
+use crate::model::{Asset, AssetId, FileKind};
 use crate::node::Node;
 use crate::protocol::record;
 use crate::shutdown::Shutdown;
@@ -90,7 +90,8 @@ pub struct Unexplained {
     pub first: Vec<String>,
 }
 
-/// Looks at every asset, a page of them at a time, and names up to `most` renditions that are missing and should not be.
+/// Looks at every asset that did not come from a peer, or came from one whose renditions are made here, a page of them at a time, and names
+/// up to `most` renditions that are missing and should not be.
 ///
 /// # Errors
 /// [`Error`]; when asked to end it answers with what it found until then.
@@ -100,38 +101,49 @@ pub async fn unexplained(
     shutdown: &Shutdown,
 ) -> Result<Unexplained, Error> {
     let mut found = Unexplained::default();
-    let mut after = None;
-    while !shutdown.requested() {
-        let (catalogue, module) = (&node.catalogue, Module::asset());
-        let page = catalogue
-            .records_after(Some(&module), after.as_ref(), PAGE)
-            .await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.record.key.clone());
-        // Whatever others make is theirs to make: a mirror looks no further.
-        let mut made = page;
-        made.retain(|one| is_made_here(&node.config, one));
-        let ids: Vec<_> = made.iter().map(|one| one.record.key.id.as_str()).collect();
-        let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
-        for row in catalogue.files_of(&ids).await? {
-            files.entry(row.file.asset.clone()).or_default().push(row);
-        }
-        for stored in &made {
-            let Ok(asset) = record::asset(&stored.record) else {
-                continue;
-            };
-            let files = files.remove(&asset.id).unwrap_or_default();
-            let gaps = gaps(node, stored, &files).await?;
-            for gap in gaps.into_iter().filter(|gap| gap.why.is_none()) {
-                found.total += 1;
-                if found.first.len() < most {
-                    let path = format!("{}/{}", asset.source_path, gap.file_name);
-                    found.first.push(path);
-                }
-            }
+    // Whatever others make is theirs to make, and a mirror has a million of that.
+    let peers = node.config.peers.iter();
+    let rebuilt = peers.filter(|peer| peer.generated == Generated::Rebuild);
+    for origin in rebuilt.map(|peer| peer.name.as_str()).chain([""]) {
+        let mut after = String::new();
+        while !shutdown.requested() {
+            let catalogue = &node.catalogue;
+            let page = catalogue.assets_from(origin, &after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.record.key.id);
+            look(node, page, most, &mut found).await?;
         }
     }
     Ok(found)
+}
+
+async fn look(
+    node: &Node,
+    mut page: Vec<StoredRecord>,
+    most: usize,
+    found: &mut Unexplained,
+) -> Result<(), Error> {
+    page.retain(|one| is_made_here(&node.config, one));
+    let ids: Vec<_> = page.iter().map(|one| one.record.key.id.as_str()).collect();
+    let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
+    for row in node.catalogue.files_of(&ids).await? {
+        files.entry(row.file.asset.clone()).or_default().push(row);
+    }
+    for stored in &page {
+        let Ok(asset) = record::asset(&stored.record) else {
+            continue;
+        };
+        let files = files.remove(&asset.id).unwrap_or_default();
+        let gaps = gaps(node, stored, &files).await?;
+        for gap in gaps.into_iter().filter(|gap| gap.why.is_none()) {
+            found.total += 1;
+            if found.first.len() < most {
+                let path = format!("{}/{}", asset.source_path, gap.file_name);
+                found.first.push(path);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Names of the files of an asset that are here, those in folders by the folder.
