@@ -10,13 +10,13 @@
 //! with the number of pages. A program shows one page at a time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::BufReader;
+use std::io::{BufReader, Seek as _};
 use std::sync::Mutex;
 
 use super::{Error, Original, Want, Workshop, blocking};
 use crate::catalogue::{FileRow, PageFinding};
-use crate::media::{Recipe, count_pages};
-use crate::model::preset::{MOST_PAGES, PresetTable};
+use crate::media::{Beyond, Recipe, beyond, count_pages};
+use crate::model::preset::{MOST_PAGES, PresetTable, is_raw_format};
 use crate::model::{AssetId, FileKind};
 use crate::trash::{self, Place};
 
@@ -74,11 +74,12 @@ impl Workshop {
             return Ok(vec![want]);
         }
         let is_drawn = recipe.decoder.is_some();
-        let last = match is_drawn {
+        let counted = match is_drawn {
             // Only the program knows.
-            true => MOST_PAGES,
+            true => None,
             false => self.count(original).await?,
         };
+        let (last, why) = counted.unwrap_or((MOST_PAGES, String::new()));
         let mut by_page: BTreeMap<u32, Vec<_>> = BTreeMap::new();
         for preset in &recipe.presets {
             let of_page = by_page.entry(preset.page).or_default();
@@ -90,7 +91,7 @@ impl Workshop {
                 asset: original.asset.clone(),
                 pages: last + 1..=*most,
                 content: original.content,
-                reason: format!("the original has {last} of the pages that its record says"),
+                reason: why,
             };
             self.tell(&finding, original);
             self.part_with_pages(original, std::slice::from_ref(&finding))
@@ -117,14 +118,33 @@ impl Workshop {
         Ok(tasks.into_iter().map(task).collect())
     }
 
-    /// How many pages an original has that is decoded here.
-    async fn count(&self, original: &Original) -> Result<u32, Error> {
+    /// How many pages an original that is decoded here allows renditions of, and why no more; `None` when it cannot be read, which is
+    /// said when it is to be rendered.
+    async fn count(&self, original: &Original) -> Result<Option<(u32, String)>, Error> {
         let (store, place) = (self.store.clone(), original.place.clone());
+        let is_raw = original.format.as_deref().is_some_and(is_raw_format);
         blocking(move || {
-            let open = store.open_file(FileKind::Original, &place)?;
-            // What cannot be read says so when it is to be rendered.
-            Ok(open.map_or(1, |open| {
-                count_pages(BufReader::new(open.file)).unwrap_or(1)
+            let Some(open) = store.open_file(FileKind::Original, &place)? else {
+                return Ok(None);
+            };
+            let mut input = BufReader::new(open.file);
+            let Ok(pages) = count_pages(&mut input) else {
+                return Ok(None);
+            };
+            let rare = match pages > 1 && !is_raw && input.rewind().is_ok() {
+                true => beyond(&mut input).ok().flatten(),
+                false => None,
+            };
+            Ok(Some(match rare {
+                // The program that reads it is asked for the first.
+                Some(Beyond { format, kind }) => {
+                    let why = "is of a rare kind, of which only the first page is shown";
+                    (1, format!("the {format} {why} ({kind})"))
+                }
+                None => {
+                    let why = "of the pages that its record says";
+                    (pages, format!("the original has {pages} {why}"))
+                }
             }))
         })
         .await?
