@@ -32,6 +32,25 @@ impl Batch {
         self.changed_at = self.changed_at.max(Some(now));
     }
 
+    /// Keeps a number of the node under its name, in place of an older one; `None` forgets it. `doing` says so in an error.
+    pub(super) async fn put_meta(
+        &mut self,
+        name: &str,
+        value: Option<i64>,
+        doing: &'static str,
+    ) -> Result<(), Error> {
+        let query = match value {
+            None => sqlx::query("DELETE FROM meta WHERE name = $1").bind(name),
+            Some(value) => sqlx::query(
+                "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .bind(name)
+            .bind(value),
+        };
+        query.execute(&mut *self.tx).await.map_err(during(doing))?;
+        Ok(())
+    }
+
     /// Makes everything in this batch durable, or nothing of it.
     ///
     /// # Errors

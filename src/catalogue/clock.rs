@@ -45,18 +45,9 @@ impl Batch {
     /// [`Error::Sql`].
     pub async fn note_clock(&mut self, seen: ClockSeen) -> Result<(), Error> {
         for (name, value) in [(SEEN, Some(seen.at)), (LEAPT, seen.leapt)] {
-            let query = match value {
-                None => sqlx::query("DELETE FROM meta WHERE name = $1").bind(name),
-                Some(value) => sqlx::query(
-                    "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                )
-                .bind(name)
-                .bind(value.as_millis()),
-            };
-            query
-                .execute(&mut *self.tx)
-                .await
-                .map_err(during("note what the clock says"))?;
+            let value = value.map(Timestamp::as_millis);
+            let doing = "note what the clock says";
+            self.put_meta(name, value, doing).await?;
         }
         Ok(())
     }

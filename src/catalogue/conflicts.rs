@@ -215,7 +215,8 @@ impl Batch {
             _ if !is_new => Ok(()),
             Some((anew, origin)) => self.put_records(&[anew], origin, conflict.at).await,
             None if conflict.winner == Winner::Local => {
-                self.relist_record(&conflict.key, conflict.at).await
+                let RecordKey { module, id } = &conflict.key;
+                self.relist_of(module.as_str(), &[id], conflict.at).await
             }
             None => Ok(()),
         }

@@ -97,15 +97,9 @@ impl Batch {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn begin_everything_by(&mut self, peer: &str, rules: &Sha256) -> Result<(), Error> {
-        sqlx::query(
-            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )
-        .bind(format!("{BEGUN}{peer}"))
-        .bind(number(rules))
-        .execute(&mut *self.tx)
-        .await
-        .map_err(during("note by which rules is planned"))?;
-        Ok(())
+        let name = format!("{BEGUN}{peer}");
+        let doing = "note by which rules is planned";
+        self.put_meta(&name, Some(number(rules)), doing).await
     }
 
     /// A listing of everything is over: everything is planned by the rules it began with, unless others were in force meanwhile.

@@ -28,9 +28,7 @@ impl PageFinding {
     pub fn is_about(&self, of: (&AssetId, &Sha256)) -> bool {
         (&self.asset, &self.content) == of
     }
-}
 
-impl PageFinding {
     /// The pages, for people.
     #[must_use]
     pub fn said_pages(&self) -> String {

@@ -264,7 +264,21 @@ impl Batch {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn relist(&mut self, assets: &[&str], now: Timestamp) -> Result<(), Error> {
-        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+        self.relist_of(Module::ASSET, assets, now).await
+    }
+
+    /// Makes listings name these records of a table again, and pushes send them again: somebody who had them may have other versions
+    /// now.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub(super) async fn relist_of(
+        &mut self,
+        module: &str,
+        ids: &[&str],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for chunk in ids.chunks(ROWS_A_STATEMENT) {
             let mut query = QueryBuilder::<Engine>::new("UPDATE record SET received_at = ");
             query
                 .push_bind(now.as_millis())
@@ -274,7 +288,7 @@ impl Batch {
                 .push(" THEN changed_at ELSE ")
                 .push_bind(now.as_millis())
                 .push(" END WHERE module = ");
-            query.push_bind(Module::ASSET).push(" AND id IN (");
+            query.push_bind(module).push(" AND id IN (");
             let mut list = query.separated(", ");
             for id in chunk {
                 list.push_bind(*id);
@@ -284,30 +298,8 @@ impl Batch {
                 .build()
                 .execute(&mut *self.tx)
                 .await
-                .map_err(during("list assets again"))?;
+                .map_err(during("list records again"))?;
         }
-        Ok(())
-    }
-
-    /// Makes listings name a record again, and pushes send it again: somebody who had it may have another version now.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub(super) async fn relist_record(
-        &mut self,
-        key: &RecordKey,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        sqlx::query(
-            "UPDATE record SET received_at = $1, changed_at = CASE WHEN changed_at > $1 THEN changed_at ELSE $1 END \
-             WHERE module = $2 AND id = $3",
-        )
-        .bind(now.as_millis())
-        .bind(key.module.as_str())
-        .bind(&key.id)
-        .execute(&mut *self.tx)
-        .await
-        .map_err(during("list a record again"))?;
         Ok(())
     }
 

@@ -198,19 +198,9 @@ impl Batch {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn note_restore(&mut self, to: Option<Timestamp>) -> Result<(), Error> {
-        let query = match to {
-            None => sqlx::query("DELETE FROM meta WHERE name = $1").bind(RESTORING),
-            Some(to) => sqlx::query(
-                "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            )
-            .bind(RESTORING)
-            .bind(to.as_millis()),
-        };
-        query
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("note how a restore stands"))?;
-        Ok(())
+        let to = to.map(Timestamp::as_millis);
+        let doing = "note how a restore stands";
+        self.put_meta(RESTORING, to, doing).await
     }
 
     /// Forgets versions that went before `time`.

@@ -162,7 +162,7 @@ async fn tell_damage(node: &Node, peer: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The report, with what is missing here whoever it was compared with.
+/// The comparison with the disk, with what is missing here and should not be.
 fn json(parity: &Parity, gaps: &Unexplained) -> anyhow::Result<()> {
     let mut value = serde_json::to_value(parity)?;
     if let Some(members) = value.as_object_mut() {
