@@ -20,6 +20,21 @@ pub(in crate::media) trait Work {
     fn run(self) -> Self::Output;
 }
 
+/// An array of what `make` makes of each index, inline wherever it stands: those of the standard library are calls in what
+/// runs through [`widest`], and calls of what is compiled for the oldest machine.
+#[inline(always)]
+pub(in crate::media) fn array<T: Copy + Default, const N: usize>(
+    make: impl Fn(usize) -> T,
+) -> [T; N] {
+    let mut all = [T::default(); N];
+    let mut at = 0;
+    while at < N {
+        all[at] = make(at);
+        at += 1;
+    }
+    all
+}
+
 /// Runs `work` as fast as this machine can.
 #[cfg(target_arch = "x86_64")]
 pub(in crate::media) fn widest<W: Work>(work: W) -> W::Output {

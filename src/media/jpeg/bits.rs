@@ -43,6 +43,14 @@ impl<'a> Reader<'a> {
         self.count |= 56;
     }
 
+    /// Holds at least 32 bits after this. Whoever always fills waits each time for where the last code ended.
+    #[inline(always)]
+    pub(super) fn fill_for_one(&mut self) {
+        if self.count < 32 {
+            self.fill();
+        }
+    }
+
     /// The next `count` bits, 1 to 32, which stay.
     #[inline(always)]
     pub(super) fn peek(&self, count: u32) -> u32 {

@@ -1,54 +1,15 @@
 //! The transform of blocks of 8 by 8, both ways, in whole numbers: the accurate integer method of Loeffler, Ligtenberg
 //! and Moschytz with 13 fractional bits, so that every machine gets the same values.
 //!
-//! Eight columns are computed at once; a compiler that may use wide registers keeps a row in one of them.
+//! Columns are independent of each other, so that a compiler with wide registers computes all eight at once.
 
-use std::array;
+use crate::media::codec::wide::array;
 
 /// A block, row by row.
 pub(super) type Block = [i32; 64];
 
-/// Eight values, one of each column.
-#[derive(Clone, Copy)]
-struct Row([i32; 8]);
-
-impl Row {
-    #[inline(always)]
-    fn each(self, other: Self, make: impl Fn(i32, i32) -> i32) -> Self {
-        Self(array::from_fn(|at| make(self.0[at], other.0[at])))
-    }
-
-    // Values of an honest file never overflow; those of others may wrap.
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.each(other, i32::wrapping_add)
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        self.each(other, i32::wrapping_sub)
-    }
-
-    #[inline(always)]
-    fn times(self, factor: i32) -> Self {
-        Self(self.0.map(|value| value.wrapping_mul(factor)))
-    }
-
-    /// Times two to the power of `bits`.
-    #[inline(always)]
-    fn up(self, bits: u32) -> Self {
-        Self(self.0.map(|value| value << bits))
-    }
-
-    /// Divided by two to the power of `bits`, rounded to the nearest.
-    #[inline(always)]
-    fn down(self, bits: u32) -> Self {
-        Self(
-            self.0
-                .map(|value| value.wrapping_add(1 << (bits - 1)) >> bits),
-        )
-    }
-}
+/// Eight rows of eight values.
+type Rows = [[i32; 8]; 8];
 
 /// Fractional bits of the factors.
 const FRACTION: u32 = 13;
@@ -70,22 +31,18 @@ const C_2_562: i32 = 20995;
 const C_3_072: i32 = 25172;
 
 #[inline(always)]
-fn rows(block: &Block) -> [Row; 8] {
-    let (rows, _) = block.as_chunks::<8>();
-    array::from_fn(|at| Row(rows[at]))
-}
-
-#[inline(always)]
-fn turned(rows: [Row; 8]) -> [Row; 8] {
-    array::from_fn(|at| Row(array::from_fn(|other| rows[other].0[at])))
+fn turned(rows: &Rows) -> Rows {
+    array(|at| array(|other| rows[other][at]))
 }
 
 /// From coefficients to samples, 0 to 255.
 #[inline(always)]
 pub(super) fn to_samples(block: &Block) -> [[u8; 8]; 8] {
-    let columns = columns_to_samples(rows(block), FRACTION - BETWEEN);
-    let done = columns_to_samples(turned(columns), FRACTION + BETWEEN + 3);
-    turned(done).map(|row| row.0.map(|value| (value + 128).clamp(0, 255) as u8))
+    let rows = array(|row| array(|column| block[row * 8 + column]));
+    let columns = columns_to_samples(&rows, FRACTION - BETWEEN);
+    let done = columns_to_samples(&turned(&columns), FRACTION + BETWEEN + 3);
+    let done = turned(&done);
+    array(|row| array(|column| (done[row][column] + 128).clamp(0, 255) as u8))
 }
 
 /// What [`to_samples`] gives where only the mean, the first coefficient, is not 0.
@@ -95,91 +52,100 @@ pub(super) fn to_sample(mean: i32) -> u8 {
     (value + 128).clamp(0, 255) as u8
 }
 
+/// Divided by two to the power of `bits`, rounded to the nearest.
 #[inline(always)]
-fn columns_to_samples(x: [Row; 8], bits: u32) -> [Row; 8] {
-    let middle = x[2].plus(x[6]).times(C_0_541);
-    let (low, high) = (
-        middle.minus(x[6].times(C_1_847)),
-        middle.plus(x[2].times(C_0_765)),
-    );
-    let (sum, difference) = (x[0].plus(x[4]).up(FRACTION), x[0].minus(x[4]).up(FRACTION));
-    let even = [
-        sum.plus(high),
-        difference.plus(low),
-        difference.minus(low),
-        sum.minus(high),
-    ];
+fn down(value: i32, bits: u32) -> i32 {
+    value.wrapping_add(1 << (bits - 1)) >> bits
+}
 
-    let (z3, z4) = (x[7].plus(x[3]), x[5].plus(x[1]));
-    let z5 = z3.plus(z4).times(C_1_175);
-    let (z1, z2) = (
-        x[7].plus(x[1]).times(-C_0_899),
-        x[5].plus(x[3]).times(-C_2_562),
-    );
-    let (z3, z4) = (z3.times(-C_1_961).plus(z5), z4.times(-C_0_390).plus(z5));
-    let odd = [
-        x[1].times(C_1_501).plus(z1).plus(z4),
-        x[3].times(C_3_072).plus(z2).plus(z3),
-        x[5].times(C_2_053).plus(z2).plus(z4),
-        x[7].times(C_0_298).plus(z1).plus(z3),
-    ];
-    array::from_fn(|at| match at {
-        0..4 => even[at].plus(odd[at]).down(bits),
-        _ => even[7 - at].minus(odd[7 - at]).down(bits),
-    })
+/// One pass, along each column. Values of an honest file never overflow; those of others may wrap.
+#[inline(always)]
+fn columns_to_samples(x: &Rows, bits: u32) -> Rows {
+    let plus = i32::wrapping_add;
+    let minus = i32::wrapping_sub;
+    let times = i32::wrapping_mul;
+    let mut out = Rows::default();
+    for column in 0..8 {
+        let x: [i32; 8] = array(|row| x[row][column]);
+        let middle = times(plus(x[2], x[6]), C_0_541);
+        let low = minus(middle, times(x[6], C_1_847));
+        let high = plus(middle, times(x[2], C_0_765));
+        let sum = plus(x[0], x[4]) << FRACTION;
+        let difference = minus(x[0], x[4]) << FRACTION;
+        let even = [
+            plus(sum, high),
+            plus(difference, low),
+            minus(difference, low),
+            minus(sum, high),
+        ];
+
+        let (z3, z4) = (plus(x[7], x[3]), plus(x[5], x[1]));
+        let z5 = times(plus(z3, z4), C_1_175);
+        let z1 = times(plus(x[7], x[1]), -C_0_899);
+        let z2 = times(plus(x[5], x[3]), -C_2_562);
+        let z3 = plus(times(z3, -C_1_961), z5);
+        let z4 = plus(times(z4, -C_0_390), z5);
+        let odd = [
+            plus(plus(times(x[1], C_1_501), z1), z4),
+            plus(plus(times(x[3], C_3_072), z2), z3),
+            plus(plus(times(x[5], C_2_053), z2), z4),
+            plus(plus(times(x[7], C_0_298), z1), z3),
+        ];
+        let mut at = 0;
+        while at < 4 {
+            out[at][column] = down(plus(even[at], odd[at]), bits);
+            out[7 - at][column] = down(minus(even[at], odd[at]), bits);
+            at += 1;
+        }
+    }
+    out
 }
 
 /// From samples less 128 to coefficients times 8.
 #[inline(always)]
 pub(super) fn to_coefficients(samples: &Block) -> Block {
-    let lines = to_frequencies(turned(rows(samples)), 0);
-    let done = to_frequencies(turned(lines), 2 * BETWEEN);
-    let mut block = [0; 64];
-    for (place, row) in block.as_chunks_mut::<8>().0.iter_mut().zip(done) {
-        *place = row.0;
-    }
-    block
+    let columns = array(|column| array(|row| samples[row * 8 + column]));
+    let lines = to_frequencies(&columns, 0);
+    let done = to_frequencies(&turned(&lines), 2 * BETWEEN);
+    array(|at| done[at / 8][at % 8])
 }
 
-/// One pass; `less` is how many bits fewer than [`BETWEEN`] stay.
+/// One pass, along each column; `less` is how many bits fewer than [`BETWEEN`] stay.
 #[inline(always)]
-fn to_frequencies(x: [Row; 8], less: u32) -> [Row; 8] {
-    let sums: [Row; 4] = array::from_fn(|at| x[at].plus(x[7 - at]));
-    let differences: [Row; 4] = array::from_fn(|at| x[at].minus(x[7 - at]));
+fn to_frequencies(x: &Rows, less: u32) -> Rows {
     let bits = FRACTION - BETWEEN + less;
-
-    let (outer, inner) = (sums[0].plus(sums[3]), sums[1].plus(sums[2]));
-    let (wide, narrow) = (sums[0].minus(sums[3]), sums[1].minus(sums[2]));
-    let middle = wide.plus(narrow).times(C_0_541);
-    let plain = |row: Row| {
-        if less == 0 {
-            row.up(BETWEEN)
-        } else {
-            row.down(less - BETWEEN)
-        }
+    let plain = |value: i32| match less {
+        0 => value << BETWEEN,
+        _ => down(value, less - BETWEEN),
     };
-
-    let [d0, d1, d2, d3] = differences;
-    let (z3, z4) = (d3.plus(d1), d2.plus(d0));
-    let z5 = z3.plus(z4).times(C_1_175);
-    let (z1, z2) = (d3.plus(d0).times(-C_0_899), d2.plus(d1).times(-C_2_562));
-    let (z3, z4) = (z3.times(-C_1_961).plus(z5), z4.times(-C_0_390).plus(z5));
-    [
-        plain(outer.plus(inner)),
-        d0.times(C_1_501).plus(z1).plus(z4).down(bits),
-        middle.plus(wide.times(C_0_765)).down(bits),
-        d1.times(C_3_072).plus(z2).plus(z3).down(bits),
-        plain(outer.minus(inner)),
-        d2.times(C_2_053).plus(z2).plus(z4).down(bits),
-        middle.minus(narrow.times(C_1_847)).down(bits),
-        d3.times(C_0_298).plus(z1).plus(z3).down(bits),
-    ]
+    let mut out = Rows::default();
+    for column in 0..8 {
+        let sums: [i32; 4] = array(|at| x[at][column] + x[7 - at][column]);
+        let [d0, d1, d2, d3] = array(|at| x[at][column] - x[7 - at][column]);
+        let (outer, inner) = (sums[0] + sums[3], sums[1] + sums[2]);
+        let (wide, narrow) = (sums[0] - sums[3], sums[1] - sums[2]);
+        let middle = (wide + narrow) * C_0_541;
+        let (z3, z4) = (d3 + d1, d2 + d0);
+        let z5 = (z3 + z4) * C_1_175;
+        let (z1, z2) = ((d3 + d0) * -C_0_899, (d2 + d1) * -C_2_562);
+        let (z3, z4) = (z3 * -C_1_961 + z5, z4 * -C_0_390 + z5);
+        out[0][column] = plain(outer + inner);
+        out[1][column] = down(d0 * C_1_501 + z1 + z4, bits);
+        out[2][column] = down(middle + wide * C_0_765, bits);
+        out[3][column] = down(d1 * C_3_072 + z2 + z3, bits);
+        out[4][column] = plain(outer - inner);
+        out[5][column] = down(d2 * C_2_053 + z2 + z4, bits);
+        out[6][column] = down(middle - narrow * C_1_847, bits);
+        out[7][column] = down(d3 * C_0_298 + z1 + z3, bits);
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::array;
     use std::f64::consts::PI;
 
     /// The transform by its definition: samples from coefficients.

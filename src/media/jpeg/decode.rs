@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::bits::{AHEAD, Reader};
 use super::dct::{Block, to_sample, to_samples};
-use super::header::{Channel, Header, Quantisers, read};
+use super::header::{Channel, Header, read};
 use super::huffman::{Decoding, END};
 use super::{ZIGZAG, walk};
 use crate::media::codec::wide::{Work, widest};
@@ -129,7 +129,8 @@ struct Coded<'a> {
     down: usize,
     dc: &'a Decoding,
     ac: &'a Decoding,
-    quantisers: &'a Quantisers,
+    /// What each coefficient is multiplied by, row by row.
+    steps: Block,
     /// Columns and rows of blocks that are needed.
     needed: (Range<usize>, Range<usize>),
 }
@@ -140,12 +141,17 @@ impl<'a> Coded<'a> {
         header: &'a Header,
         needed: (Range<usize>, Range<usize>),
     ) -> Option<Self> {
+        let quantisers = header.quantisers.get(channel.quantisers)?.as_ref()?;
+        let mut steps = [0; 64];
+        for (place, step) in ZIGZAG.iter().zip(quantisers) {
+            steps[usize::from(*place)] = *step;
+        }
         Some(Self {
             across: channel.across as usize,
             down: channel.down as usize,
             dc: header.dc.get(channel.dc)?.as_ref()?,
             ac: header.ac.get(channel.ac)?.as_ref()?,
-            quantisers: header.quantisers.get(channel.quantisers)?.as_ref()?,
+            steps,
             needed,
         })
     }
@@ -173,18 +179,15 @@ impl Work for Interval<'_> {
         let across = self.units.width as usize;
         for unit in self.first..self.first + self.count {
             let (row, column) = (unit / across, unit % across);
-            for ((channel, plane), mean) in self
-                .channels
-                .iter()
-                .zip(self.out.iter_mut())
-                .zip(&mut means)
-            {
+            for (at, channel) in self.channels.iter().enumerate() {
+                let (plane, mean) = (&mut self.out[at], &mut means[at & 3]);
                 for down in 0..channel.down {
                     for right in 0..channel.across {
                         let (x, y) = (column * channel.across + right, row * channel.down + down);
                         let mut block: Block = [0; 64];
                         let last = coefficients(&mut bits, channel, mean, &mut block)?;
                         if channel.needed.0.contains(&x) && channel.needed.1.contains(&y) {
+                            let block = scaled(&block, &channel.steps);
                             write(&block, last, plane, x * 8, y * 8);
                         }
                     }
@@ -198,7 +201,7 @@ impl Work for Interval<'_> {
     }
 }
 
-/// Reads one block, scaled; how far it goes in the order of writing.
+/// Reads one block as it is stored; how far it goes in the order of writing.
 #[inline(always)]
 fn coefficients(
     bits: &mut Reader<'_>,
@@ -206,33 +209,49 @@ fn coefficients(
     mean: &mut i32,
     block: &mut Block,
 ) -> Option<usize> {
-    let scaled = |value: i32, at: usize| {
-        value
-            .wrapping_mul(channel.quantisers[at])
-            .clamp(-LARGEST, LARGEST)
-    };
-    bits.fill();
+    bits.fill_for_one();
     let size = u32::from(channel.dc.symbol(bits)?);
     match size {
         0 => {}
         1..=11 => *mean = mean.wrapping_add(bits.signed(size)),
         _ => return None,
     }
-    block[0] = scaled(*mean, 0);
+    block[0] = *mean;
     let (mut at, mut last) = (1, 0);
     while at < 64 {
-        bits.fill();
+        bits.fill_for_one();
         let (run, value) = channel.ac.coefficient(bits)?;
         if run == END {
             return Some(last);
         }
         at += usize::from(run);
-        let place = *ZIGZAG.get(at)?;
-        block[usize::from(place & 63)] = scaled(value, at);
+        block[usize::from(PLACES[at & 127] & 63)] = value;
         last = at;
         at += 1;
     }
-    Some(last)
+    // A run may lead beyond the end, of a broken file.
+    (last < 64).then_some(last)
+}
+
+/// Where coefficients lie, and somewhere for what comes after the last.
+const PLACES: [u8; 128] = {
+    let mut places = [63; 128];
+    let mut at = 0;
+    while at < 64 {
+        places[at] = ZIGZAG[at];
+        at += 1;
+    }
+    places
+};
+
+/// Coefficients times their steps.
+#[inline(always)]
+fn scaled(block: &Block, steps: &Block) -> Block {
+    let mut scaled = *block;
+    for (value, step) in scaled.iter_mut().zip(steps) {
+        *value = value.wrapping_mul(*step).clamp(-LARGEST, LARGEST);
+    }
+    scaled
 }
 
 /// Puts the samples of a block where they belong; what lies outside the picture is left out.
@@ -242,14 +261,15 @@ fn write(block: &Block, last: usize, plane: &mut Plane, x: usize, y: usize) {
     let Some(room) = width.checked_sub(x).filter(|room| *room > 0) else {
         return;
     };
-    let samples = if last == 0 {
-        [[to_sample(block[0]); 8]; 8]
-    } else {
-        to_samples(block)
+    let samples = match last {
+        0 => [[to_sample(block[0]); 8]; 8],
+        _ => to_samples(block),
     };
-    let rows = plane.samples.chunks_exact_mut(width).take(height).skip(y);
-    for (row, samples) in rows.zip(&samples) {
-        let row = &mut row[x..];
+    for (line, samples) in samples[..height.saturating_sub(y).min(8)]
+        .iter()
+        .enumerate()
+    {
+        let row = &mut plane.samples[(y + line) * width..][..width][x..];
         match row.first_chunk_mut::<8>() {
             Some(whole) => *whole = *samples,
             None => row.copy_from_slice(&samples[..room]),

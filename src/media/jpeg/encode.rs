@@ -4,7 +4,7 @@ use super::ZIGZAG;
 use super::bits::Writer;
 use super::dct::{Block, to_coefficients};
 use super::huffman::Coding;
-use crate::media::codec::wide::{Work, widest};
+use crate::media::codec::wide::{Work, array, widest};
 use crate::media::planes::{Plane, Planes};
 
 /// Quantisers of the standard at quality 50, row by row (ITU-T T.81, annex K.1).
@@ -180,9 +180,9 @@ fn block(plane: &Plane, x: usize, y: usize) -> Block {
         let line = &plane.samples[(y * 8 + at).min(height - 1) * width..][..width];
         let samples = match line.get(x * 8..).and_then(|rest| rest.first_chunk::<8>()) {
             Some(whole) => *whole,
-            None => std::array::from_fn(|at| line[(x * 8 + at).min(width - 1)]),
+            None => array(|at| line[(x * 8 + at).min(width - 1)]),
         };
-        *row = samples.map(|sample| i32::from(sample) - 128);
+        *row = array(|at| i32::from(samples[at]) - 128);
     }
     block
 }
@@ -208,7 +208,7 @@ impl Divisors {
 
     #[inline(always)]
     fn divide(&self, block: &Block) -> [i16; 64] {
-        std::array::from_fn(|at| {
+        array(|at| {
             let value = block[at];
             let magnitude = ((value.unsigned_abs() + self.halves[at]) * self.factors[at]) >> SHIFT;
             let magnitude = magnitude as i32;

@@ -3,7 +3,7 @@
 use super::bits::Reader;
 
 /// Bits that one look into the fast table covers.
-const FAST: u32 = 10;
+const FAST: u32 = 11;
 
 /// What the next bits say: a run of zeros, the coefficient after it, and how many bits both took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,8 +81,8 @@ impl Decoding {
                 };
             } else if size > 0 {
                 let raw = (bits >> (FAST - taken)) & ((1 << size) - 1);
-                let value = i16::try_from(extended(raw, size)).expect("at most ten bits");
-                let length = u8::try_from(taken).expect("at most ten");
+                let value = i16::try_from(extended(raw, size)).expect("at most eleven bits");
+                let length = u8::try_from(taken).expect("at most eleven");
                 *entry = Coefficient { value, run, length };
             }
         }
