@@ -2,6 +2,7 @@
 //! record. What a listing would name of it is decided in `protocol::digests`.
 
 use sqlx::QueryBuilder;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::dialect::{Engine, Row};
 use super::files::{COLUMNS as FILE_COLUMNS, media_file};
@@ -46,68 +47,104 @@ impl Entry {
     }
 }
 
-/// A stretch of a table that is read page by page.
+/// A stretch of a table that is read page by page: one is read while the one before it is used.
 #[derive(Debug)]
-pub(super) struct Entries<'a> {
-    catalogue: &'a Catalogue,
-    module: &'a Module,
-    /// Where the next page begins, and whether with this id or after it.
-    from: (String, bool),
-    until: Option<&'a str>,
+pub(super) struct Entries {
+    stretch: Stretch,
     more: bool,
-    /// Whether records come without their documents.
-    is_lean: bool,
+    /// The next page, once one was asked for.
+    ahead: Option<AbortOnDropHandle<Result<Page, Error>>>,
 }
 
-impl<'a> Entries<'a> {
+impl Entries {
     /// From the id `first` to just before `until`, or to the end of the table.
     pub(super) fn of(
-        catalogue: &'a Catalogue,
-        module: &'a Module,
+        catalogue: &Catalogue,
+        module: &Module,
         first: &str,
-        until: Option<&'a str>,
+        until: Option<&str>,
     ) -> Self {
-        Self {
-            catalogue,
-            module,
+        let stretch = Stretch {
+            catalogue: catalogue.clone(),
+            module: module.clone(),
             from: (first.to_owned(), true),
-            until,
-            more: true,
+            until: until.map(str::to_owned),
             is_lean: false,
+        };
+        Self {
+            stretch,
+            more: true,
+            ahead: None,
         }
     }
 
     /// The same for whoever wants to know what is listed, and nothing else: only of an asset does the document say anything about
     /// that (which files it owns), and those of other tables are not even read.
-    pub(super) fn only_listed(self) -> Self {
-        Self {
-            is_lean: !self.module.is_asset(),
-            ..self
-        }
-    }
-
-    fn page(&self) -> usize {
-        if self.is_lean { LEAN_PAGE } else { PAGE }
+    pub(super) fn only_listed(mut self) -> Self {
+        self.stretch.is_lean = !self.stretch.module.is_asset();
+        self
     }
 
     /// The next page; `None` after the last one. A page may be empty.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Entry>>, Error> {
-        if !self.more {
+        if !std::mem::take(&mut self.more) {
             return Ok(None);
         }
-        let records = self.records().await?;
-        self.more = records.len() == self.page();
-        let last = records.last().map(|record| record.key.id.clone());
-        let last = last.filter(|_| self.more);
-        let files = if self.module.is_asset() {
-            self.files(last.as_deref()).await?
-        } else {
-            Vec::new()
-        };
-        if let Some(last) = last {
-            self.from = (last, false);
+        let begin = || self.stretch.clone().read();
+        let read = self.ahead.take().unwrap_or_else(begin).await;
+        let page = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        if let Some(last) = page.last {
+            self.stretch.from = (last, false);
+            self.ahead = Some(self.stretch.clone().read());
+            self.more = true;
         }
-        Ok(Some(joined(records, files)))
+        Ok(Some(joined(page.records, page.files)))
+    }
+}
+
+/// Records and files, each in the order of ids.
+#[derive(Debug)]
+struct Page {
+    records: Vec<Record>,
+    files: Vec<MediaFile>,
+    /// The last id, where more may follow.
+    last: Option<String>,
+}
+
+/// What is still to be read.
+#[derive(Debug, Clone)]
+struct Stretch {
+    catalogue: Catalogue,
+    module: Module,
+    /// Where the next page begins, and whether with this id or after it.
+    from: (String, bool),
+    until: Option<String>,
+    /// Whether records come without their documents.
+    is_lean: bool,
+}
+
+impl Stretch {
+    fn page(&self) -> usize {
+        if self.is_lean { LEAN_PAGE } else { PAGE }
+    }
+
+    /// Reads a page on another thread.
+    fn read(self) -> AbortOnDropHandle<Result<Page, Error>> {
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let records = self.records().await?;
+            let last = records.last().map(|record| record.key.id.clone());
+            let last = last.filter(|_| records.len() == self.page());
+            let files = if self.module.is_asset() {
+                self.files(last.as_deref()).await?
+            } else {
+                Vec::new()
+            };
+            Ok(Page {
+                records,
+                files,
+                last,
+            })
+        }))
     }
 
     fn push_range(&self, query: &mut QueryBuilder<Engine>, column: &str, last: Option<&str>) {
@@ -124,12 +161,12 @@ impl<'a> Entries<'a> {
                 .push(column)
                 .push(" <= ")
                 .push_bind(last.to_owned());
-        } else if let Some(until) = self.until {
+        } else if let Some(until) = &self.until {
             query
                 .push(" AND ")
                 .push(column)
                 .push(" < ")
-                .push_bind(until.to_owned());
+                .push_bind(until.clone());
         }
     }
 

@@ -208,14 +208,20 @@ fn footprint(original: &[u8]) -> u64 {
 /// The renditions that were made, and the pages after the first of which none could be, each with why.
 type Rendered = (Vec<Rendition>, Vec<(u32, Error)>);
 
-/// As [`render`], with the presets spread over the rayon pool it runs in, and a page that is broken left out; nothing comes of any
-/// where the first is.
-fn render_spread(pages: &mut Pages, recipe: &Recipe, limits: &Limits) -> Result<Rendered, Error> {
-    let spread = |stages: &Stages<'_>, presets: &[Preset]| {
-        let made: Vec<_> = presets
-            .par_iter()
-            .map(|preset| stages.make(preset))
-            .collect();
+/// As [`render`], with a page that is broken left out; nothing comes of any where the first is. The presets are spread over the
+/// rayon pool it runs in if `is_spread`, or made on this thread.
+fn render_pages(
+    pages: &mut Pages,
+    recipe: &Recipe,
+    limits: &Limits,
+    is_spread: bool,
+) -> Result<Rendered, Error> {
+    let make = |stages: &Stages<'_>, presets: &[Preset]| {
+        let one = |preset| stages.make(preset);
+        if !is_spread {
+            return presets.iter().map(one).collect();
+        }
+        let made: Vec<_> = presets.par_iter().map(one).collect();
         // Collected before they are judged, so that the error reported is the first in order, not the first in time.
         made.into_iter().collect()
     };
@@ -224,7 +230,7 @@ fn render_spread(pages: &mut Pages, recipe: &Recipe, limits: &Limits) -> Result<
     for (page, recipe) in recipe.by_page() {
         let of_page = guarded(|| {
             let original = pages.turned_to(page, recipe.decoder.is_some())?;
-            of_page(original, &recipe, limits, spread)
+            of_page(original, &recipe, limits, make)
         });
         match of_page {
             Ok(of_page) => made.extend(of_page),

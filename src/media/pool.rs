@@ -8,8 +8,10 @@
 //! One thread, the dispatcher, takes tasks, never more at once than its rayon pool has threads: so at most that many files are
 //! in memory, and a slow disk or a full result channel slows the sender of tasks. What their pixels take together stays below
 //! [`Limits::max_in_work_bytes`], so forty huge originals are rendered one after the other; one that is larger alone is
-//! rendered while nothing else is. A photo's presets are spread over the same pool, so the last photo of a queue still uses
-//! every core. No thread of the pool ever waits for memory: it may be the one whose work below on its stack would free it.
+//! rendered while nothing else is. The presets of a photo that has threads to spare, the last one of a queue or one so large that it
+//! keeps others out, are spread over the same pool; no others are, for a thread that waits for a part of its photo takes up a part of
+//! another, and its own is not done before that. No thread of the pool ever waits for memory: it may be the one whose work below on
+//! its stack would free it.
 //!
 //! How many threads there are may change meanwhile: what is in work ends with the threads it has, and what comes after it has the new ones.
 //!
@@ -28,7 +30,7 @@ use tokio::sync::mpsc;
 
 use super::budget::Budget;
 use super::pages::Pages;
-use super::{Error, Limits, Recipe, Rendered, Rendition, footprint, render_spread};
+use super::{Error, Limits, Recipe, Rendered, Rendition, footprint, render_pages};
 use crate::throttle::Most;
 
 /// Most originals in work, however many threads there are: beyond that they share in the renditions of each.
@@ -176,10 +178,16 @@ fn dispatch<T: Send + 'static>(
             let (done, end) = (done.clone(), Ending::new(&tell, bytes));
             match work {
                 Work::Read(task) => crew.pool.spawn(move || read(task, end, &done)),
-                Work::Render(task, mut pages) => crew.pool.spawn(move || {
-                    let result = guarded(|| render_spread(&mut pages, &task.recipe, &limits));
-                    hand_over(task.ticket, result, &done, end);
-                }),
+                Work::Render(task, mut pages) => {
+                    let share = limits.max_in_work_bytes / crew.most() as u64;
+                    let is_last = in_work < crew.most() && tasks.is_empty();
+                    let is_spread = is_last || bytes > share;
+                    crew.pool.spawn(move || {
+                        let render = || render_pages(&mut pages, &task.recipe, &limits, is_spread);
+                        let result = guarded(render);
+                        hand_over(task.ticket, result, &done, end);
+                    });
+                }
             }
         }
         // Nobody wants results any more: no new task is taken, so its sender sees that too.
@@ -478,8 +486,15 @@ mod tests {
     fn bytes_are_the_same_whatever_the_number_of_threads() {
         let alone = render(&photo(700), &image_presets().into(), &Limits::default()).unwrap();
         for threads in [1, 2, 4] {
-            let results = run(threads, vec![task(1, || Ok(photo(700)))]);
-            assert_eq!(results[&1].as_ref().unwrap(), &alone);
+            // The last one of a queue has its presets spread over the threads that are left, the others have not.
+            let results = run(
+                threads,
+                (1..6).map(|n| task(n, || Ok(photo(700)))).collect(),
+            );
+            assert_eq!(results.len(), 5);
+            for made in results.values() {
+                assert_eq!(made.as_ref().unwrap(), &alone);
+            }
         }
     }
 

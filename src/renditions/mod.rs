@@ -6,7 +6,7 @@
 //! crops    the rectangles that hold for an original
 //! settle   bytes, then rows and the state of their assets, in one catalogue batch
 //! stale    pure: how each rendition stands, by what it was made of
-//! rebuild  all assets -> those that are missing or stale -> line, a chunk at a time
+//! rebuild  all assets (ahead: read a page before) -> those that are missing or stale -> line, a chunk at a time
 //! conversions  files that are no pictures, made by programs in a rebuild
 //! gaps     what should be here and is not, and why
 //! lost     crops that the author of a copied rendition forgot
@@ -19,6 +19,7 @@
 //!
 //! Files of one asset have one writer at a time: whoever works here holds the lock of the activity that also writes them.
 
+mod ahead;
 mod conversions;
 pub mod cropping;
 pub mod crops;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ahead::{PAGE, Page, Pages, Reader};
 use super::pages::{surplus, with_pages};
 use super::stale::{State, parameters as parameters_of, states_with};
 use super::{Error, Line, Original, Settings, Unsettled, Want, Workshop, conversions, cropping};
@@ -30,8 +31,6 @@ use crate::shutdown::Shutdown;
 
 /// A rebuild that was asked for, as locks and staging know it.
 pub const ACTIVITY: &str = "thumbs";
-/// Assets looked at at once.
-const PAGE: usize = 500;
 /// Originals under one lock, for each thread: at a second for each, others wait for half a minute at most.
 const ORIGINALS_A_THREAD: usize = 32;
 /// Renditions of originals of many pages that may be in hand before they are made.
@@ -135,6 +134,8 @@ struct Rebuild<'a> {
     state: Option<RebuildState>,
     /// Formats of originals here that nothing here reads.
     unread: HashSet<String>,
+    /// Whether anything was made since the last page was read.
+    has_made: bool,
     monitor: Arc<dyn Monitor>,
     stop: &'a Shutdown,
     report: Report,
@@ -177,6 +178,7 @@ impl<'a> Rebuild<'a> {
             conversions: (activity != cropping::ACTIVITY).then(Vec::new),
             state: None,
             unread: HashSet::new(),
+            has_made: false,
             monitor,
             stop,
             report: Report::default(),
@@ -201,15 +203,16 @@ impl<'a> Rebuild<'a> {
 
     async fn run(&mut self) -> Result<(), Error> {
         self.resume().await?;
-        let mut after = self
-            .state
-            .as_ref()
-            .and_then(|state| RecordKey::new(Module::ASSET, &state.after).ok());
+        let state = self.state.as_ref();
+        let after = state.and_then(|state| RecordKey::new(Module::ASSET, &state.after).ok());
+        let mut pages = Pages::new(self.reader(), after);
         while !self.stop.requested() {
-            let page = self.page(after.as_ref()).await?;
-            let Some(last) = page.last() else { break };
-            let last = last.record.key.clone();
-            self.look_at(&page).await?;
+            let is_made = std::mem::take(&mut self.has_made);
+            let Some(page) = pages.next(is_made).await? else {
+                break;
+            };
+            let last = page.last.id.clone();
+            self.look_at(page).await?;
             self.part_with_surplus().await?;
             self.make_if(self.room()).await?;
             // Nothing of the page may be left in hand where the walk is said to be behind it.
@@ -219,9 +222,8 @@ impl<'a> Rebuild<'a> {
                 self.convert().await?;
             }
             if self.state.is_some() {
-                self.note(&last.id).await?;
+                self.note(&last).await?;
             }
-            after = Some(last);
         }
         self.make_if(1).await?;
         if !self.stop.requested() {
@@ -230,33 +232,33 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// The next assets, in order of their ids.
-    async fn page(&self, after: Option<&RecordKey>) -> Result<Vec<StoredRecord>, Error> {
-        let catalogue = &self.node.catalogue;
-        if self.selection.assets.is_empty() {
-            return Ok(catalogue
-                .records_after(Some(&Module::asset()), after, PAGE)
-                .await?);
+    fn reader(&self) -> Reader {
+        let only = (!self.selection.assets.is_empty()).then(|| {
+            let mut keys: Vec<_> = self.selection.assets.iter().map(AssetId::key).collect();
+            keys.sort();
+            keys.dedup();
+            keys
+        });
+        Reader {
+            catalogue: self.node.catalogue.clone(),
+            presets: Arc::clone(&self.settings.presets),
+            converts: self.conversions.is_some(),
+            only,
         }
-        let mut keys: Vec<_> = (self.selection.assets.iter())
-            .map(AssetId::key)
-            .filter(|key| after.is_none_or(|after| key > after))
-            .collect();
-        keys.sort();
-        keys.dedup();
-        keys.truncate(PAGE);
-        let mut stored = catalogue.stored(&keys).await?;
-        Ok(keys.iter().filter_map(|key| stored.remove(key)).collect())
     }
 
     /// Takes from a page what is selected.
-    async fn look_at(&mut self, page: &[StoredRecord]) -> Result<(), Error> {
-        let (mut assets, mut others) = (Vec::with_capacity(page.len()), Vec::new());
-        for stored in page.iter().filter(|stored| !stored.record.is_deleted()) {
-            let Ok(asset) = record::asset(&stored.record) else {
-                continue;
-            };
-            let Some(format) = asset.format.as_deref().filter(|_| !asset.is_folder) else {
+    async fn look_at(&mut self, page: Page) -> Result<(), Error> {
+        let Page {
+            assets: all,
+            mut files,
+            findings,
+            page_findings,
+            ..
+        } = page;
+        let (mut assets, mut others) = (Vec::with_capacity(all.len()), Vec::new());
+        for (stored, asset) in &all {
+            let Some(format) = asset.format.as_deref() else {
                 continue;
             };
             if !self.is_in_category(stored)? {
@@ -265,7 +267,7 @@ impl<'a> Rebuild<'a> {
             let is_made_here = is_made_here(&self.node.config, stored);
             if is_made_here && self.conversions.is_some() {
                 let all = self.settings.presets.conversions(format);
-                others.extend(all.into_iter().map(|it| (stored, asset.clone(), it)));
+                others.extend(all.into_iter().map(|it| (stored, asset, it)));
             }
             if self.settings.presets.renders(format) {
                 assets.push((stored, asset));
@@ -273,25 +275,15 @@ impl<'a> Rebuild<'a> {
                 self.leave(format);
             }
         }
-        let mut ids: Vec<_> = assets.iter().map(|(_, asset)| asset.id.as_str()).collect();
-        ids.extend(others.iter().map(|(_, asset, _)| asset.id.as_str()));
-        ids.sort_unstable();
-        ids.dedup();
-        let catalogue = &self.node.catalogue;
-        let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
-        for row in catalogue.files_of(&ids).await? {
-            files.entry(row.file.asset.clone()).or_default().push(row);
-        }
         for (stored, asset, conversion) in &others {
             let files = files.get(&asset.id).map_or(&[][..], Vec::as_slice);
             self.consider_conversion(stored, asset, conversion, files);
         }
-        let findings = catalogue.findings(&ids).await?;
-        let page_findings = catalogue.page_findings(&ids).await?;
+        let catalogue = &self.node.catalogue;
         let mut originals = Vec::with_capacity(assets.len());
         for (stored, asset) in assets {
             let files = files.remove(&asset.id).unwrap_or_default();
-            if let Some(original) = original(&asset, &files) {
+            if let Some(original) = original(asset, &files) {
                 originals.push((stored, original, files));
             }
         }
@@ -366,6 +358,7 @@ impl<'a> Rebuild<'a> {
         let Some(shop) = self.shop.clone() else {
             return Ok(());
         };
+        self.has_made |= !surplus.is_empty();
         for (activity, originals) in surplus {
             let Some(_lock) = self.turn(&activity).await? else {
                 break;
@@ -523,6 +516,7 @@ impl<'a> Rebuild<'a> {
         let Some(shop) = self.shop.clone() else {
             return Ok(());
         };
+        self.has_made |= !jobs.is_empty();
         for job in jobs {
             if self.stop.requested() {
                 break;
@@ -589,6 +583,7 @@ impl<'a> Rebuild<'a> {
         let Some(shop) = self.shop.clone() else {
             return Ok(());
         };
+        self.has_made |= !chunk.is_empty();
         for (activity, mut wants) in chunk {
             while !wants.is_empty() && !self.stop.requested() {
                 let rest = wants.split_off(wants.len().min(self.room()));
