@@ -59,12 +59,18 @@ impl Reader {
             .filter(|asset| self.makes(asset))
             .map(|it| it.id.as_str());
         let ids: Vec<_> = ids.collect();
+        // Most of the time goes into the files: two connections read them side by side.
+        let (some, others) = ids.split_at(ids.len() / 2);
+        let (some, others, findings, page_findings) = tokio::try_join!(
+            self.catalogue.files_of(some),
+            self.catalogue.files_of(others),
+            self.catalogue.findings(&ids),
+            self.catalogue.page_findings(&ids),
+        )?;
         let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
-        for row in self.catalogue.files_of(&ids).await? {
+        for row in some.into_iter().chain(others) {
             files.entry(row.file.asset.clone()).or_default().push(row);
         }
-        let findings = self.catalogue.findings(&ids).await?;
-        let page_findings = self.catalogue.page_findings(&ids).await?;
         Ok(Some(Page {
             assets,
             files,
