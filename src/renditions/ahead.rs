@@ -3,7 +3,7 @@
 //! Reading takes as long as looking at what was read, so that both go on at the same time; but only as long as nothing is made:
 //! that takes hours, and what was read before says nothing any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
@@ -19,7 +19,7 @@ pub(super) const PAGE: usize = 500;
 
 /// Some assets, with what the catalogue says of them.
 pub(super) struct Page {
-    /// Those that have an original of a format, in order of their ids.
+    /// Those asked for that have an original of a format, in order of their ids.
     pub(super) assets: Vec<(StoredRecord, Asset)>,
     /// The files of those that anything is made of.
     pub(super) files: HashMap<AssetId, Vec<FileRow>>,
@@ -30,7 +30,6 @@ pub(super) struct Page {
 }
 
 /// Which assets are read, and what of them.
-#[derive(Clone)]
 pub(super) struct Reader {
     pub(super) catalogue: Catalogue,
     pub(super) presets: Arc<PresetTable>,
@@ -38,27 +37,37 @@ pub(super) struct Reader {
     pub(super) converts: bool,
     /// Only these, in order; none for all.
     pub(super) only: Option<Vec<RecordKey>>,
+    /// Only those in one of these categories; empty for any.
+    pub(super) categories: HashSet<String>,
 }
 
 impl Reader {
-    async fn read(self, after: Option<RecordKey>) -> Result<Option<Page>, Error> {
+    async fn read(self: Arc<Self>, after: Option<RecordKey>) -> Result<Option<Page>, Error> {
         let stored = self.stored(after.as_ref()).await?;
         let Some(last) = stored.last().map(|stored| stored.record.key.clone()) else {
             return Ok(None);
         };
-        let live = stored
-            .into_iter()
-            .filter(|stored| !stored.record.is_deleted());
-        let with_format = live.filter_map(|stored| {
-            let asset = record::asset(&stored.record).ok()?;
-            (asset.format.is_some() && !asset.is_folder).then_some((stored, asset))
-        });
-        let assets: Vec<_> = with_format.collect();
-        let ids = assets.iter().map(|(_, asset)| asset);
-        let ids = ids
-            .filter(|asset| self.makes(asset))
-            .map(|it| it.id.as_str());
-        let ids: Vec<_> = ids.collect();
+        let (mut assets, mut ids) = (Vec::with_capacity(stored.len()), Vec::new());
+        for stored in stored {
+            if stored.record.is_deleted() {
+                continue;
+            }
+            let Ok(asset) = record::asset(&stored.record) else {
+                continue;
+            };
+            let Some(format) = asset.format.as_deref().filter(|_| !asset.is_folder) else {
+                continue;
+            };
+            let is_in_one = || (asset.categories.iter()).any(|id| self.categories.contains(id));
+            if !self.categories.is_empty() && !is_in_one() {
+                continue;
+            }
+            if self.makes(format) {
+                ids.push(asset.id.to_string());
+            }
+            assets.push((stored, asset));
+        }
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
         // Most of the time goes into the files: two connections read them side by side.
         let (some, others) = ids.split_at(ids.len() / 2);
         let (some, others, findings, page_findings) = tokio::try_join!(
@@ -95,18 +104,16 @@ impl Reader {
         Ok(keys.iter().filter_map(|key| stored.remove(key)).collect())
     }
 
-    /// Whether anything is made of an asset.
-    fn makes(&self, asset: &Asset) -> bool {
-        asset.format.as_deref().is_some_and(|format| {
-            self.presets.renders(format)
-                || self.converts && !self.presets.conversions(format).is_empty()
-        })
+    /// Whether anything is made of originals of a format.
+    fn makes(&self, format: &str) -> bool {
+        self.presets.renders(format)
+            || self.converts && !self.presets.conversions(format).is_empty()
     }
 }
 
 /// Page after page.
 pub(super) struct Pages {
-    reader: Reader,
+    reader: Arc<Reader>,
     after: Option<RecordKey>,
     ahead: Option<AbortOnDropHandle<Result<Option<Page>, Error>>>,
 }
@@ -115,7 +122,7 @@ impl Pages {
     /// Those behind `after`.
     pub(super) fn new(reader: Reader, after: Option<RecordKey>) -> Self {
         Self {
-            reader,
+            reader: Arc::new(reader),
             after,
             ahead: None,
         }
@@ -135,7 +142,7 @@ impl Pages {
     }
 
     fn begin(&self) -> AbortOnDropHandle<Result<Option<Page>, Error>> {
-        let read = self.reader.clone().read(self.after.clone());
+        let read = Arc::clone(&self.reader).read(self.after.clone());
         AbortOnDropHandle::new(tokio::spawn(read))
     }
 }

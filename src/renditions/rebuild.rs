@@ -244,6 +244,7 @@ impl<'a> Rebuild<'a> {
             presets: Arc::clone(&self.settings.presets),
             converts: self.conversions.is_some(),
             only,
+            categories: self.categories.clone(),
         }
     }
 
@@ -261,9 +262,6 @@ impl<'a> Rebuild<'a> {
             let Some(format) = asset.format.as_deref() else {
                 continue;
             };
-            if !self.is_in_category(stored)? {
-                continue;
-            }
             let is_made_here = is_made_here(&self.node.config, stored);
             if is_made_here && self.conversions.is_some() {
                 let all = self.settings.presets.conversions(format);
@@ -617,13 +615,6 @@ impl<'a> Rebuild<'a> {
             }
         }
         Ok(None)
-    }
-
-    fn is_in_category(&self, stored: &StoredRecord) -> Result<bool, Error> {
-        if self.categories.is_empty() {
-            return Ok(true);
-        }
-        is_in(&stored.record, &self.categories)
     }
 
     /// Goes on where a rebuild of everything was left.

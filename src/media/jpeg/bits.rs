@@ -27,28 +27,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Holds at least 56 bits after this; zeros follow the end.
+    /// Holds at least 32 bits after this; zeros follow the end. Whoever always takes more in waits each time for where the last
+    /// code ended.
     #[inline(always)]
     pub(super) fn fill(&mut self) {
-        if let Some(next) = self
-            .bytes
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk())
-        {
+        if self.count >= 32 {
+            return;
+        }
+        let rest = self.bytes.get(self.at..);
+        if let Some(next) = rest.and_then(|rest| rest.first_chunk()) {
             self.held |= u64::from_be_bytes(*next) >> self.count;
-            self.at += ((63 - self.count) >> 3) as usize;
-        } else {
-            self.at += ((63 - self.count) >> 3) as usize;
         }
+        self.at += ((63 - self.count) >> 3) as usize;
         self.count |= 56;
-    }
-
-    /// Holds at least 32 bits after this. Whoever always fills waits each time for where the last code ended.
-    #[inline(always)]
-    pub(super) fn fill_for_one(&mut self) {
-        if self.count < 32 {
-            self.fill();
-        }
     }
 
     /// The next `count` bits, 1 to 32, which stay.

@@ -209,7 +209,7 @@ fn coefficients(
     mean: &mut i32,
     block: &mut Block,
 ) -> Option<usize> {
-    bits.fill_for_one();
+    bits.fill();
     let size = u32::from(channel.dc.symbol(bits)?);
     match size {
         0 => {}
@@ -219,7 +219,7 @@ fn coefficients(
     block[0] = *mean;
     let (mut at, mut last) = (1, 0);
     while at < 64 {
-        bits.fill_for_one();
+        bits.fill();
         let (run, value) = channel.ac.coefficient(bits)?;
         if run == END {
             return Some(last);
