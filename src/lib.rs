@@ -29,7 +29,7 @@
 //!
 //! 1. **Vocabulary**, values and pure functions: [`model`] (ids, paths, records and the conflict rule, files, presets, jobs),
 //!    [`protocol`] (wire shapes to model and back), [`config`] (as written, as used), [`error`] (the class of an error).
-//! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], [`monitor`],
+//! 2. **Support**, without knowledge of media or nodes: [`seams`] (time and chance), [`retry`], [`shutdown`], `task`, [`monitor`],
 //!    [`throttle`] (limits of bandwidth, of requests, and of what goes on at once), [`text`] (numbers as people read them), [`adapters`] (programs of this machine that read formats for us),
 //!    [`crash`] (moments that tests crash at; here because every band below marks some, and nothing but tests knows of them).
 //! 3. **Doors**, one for each outside thing: [`catalogue`] (all SQL), [`store`] (all files), [`peer`] (all requests).
@@ -72,6 +72,7 @@ pub mod monitor;
 pub mod retry;
 pub mod seams;
 pub mod shutdown;
+mod task;
 pub mod text;
 pub mod throttle;
 

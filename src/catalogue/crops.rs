@@ -3,7 +3,8 @@
 
 use sqlx::QueryBuilder;
 
-use super::dialect::{Engine, ROWS_A_STATEMENT, padded};
+use super::among::Among;
+use super::dialect::Engine;
 use super::{Batch, Catalogue, Error, during};
 use crate::model::{Record, RecordKey};
 use crate::protocol::crop::{self, AssetCrop};
@@ -22,15 +23,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn crops_of(&self, assets: &[&str]) -> Result<Vec<Cropped>, Error> {
+    pub async fn crops_of<'a>(&self, assets: impl Into<Among<'a>>) -> Result<Vec<Cropped>, Error> {
+        let assets = assets.into();
         let mut ids: Vec<String> = Vec::new();
-        for chunk in assets.chunks(ROWS_A_STATEMENT) {
-            let mut query = QueryBuilder::<Engine>::new("SELECT record FROM crop WHERE asset IN (");
-            let mut list = query.separated(", ");
-            for asset in padded(chunk) {
-                list.push_bind(*asset);
-            }
-            query.push(")");
+        for part in assets.parts() {
+            let mut query = QueryBuilder::<Engine>::new("SELECT record FROM crop");
+            part.narrow(&mut query);
             let found: Vec<String> = query
                 .build_query_scalar()
                 .fetch_all(&self.db.readers)
@@ -63,7 +61,11 @@ impl Catalogue {
         Ok((self.cropped(ids, None).await?, last))
     }
 
-    async fn cropped(&self, ids: Vec<String>, of: Option<&[&str]>) -> Result<Vec<Cropped>, Error> {
+    async fn cropped(
+        &self,
+        ids: Vec<String>,
+        of: Option<Among<'_>>,
+    ) -> Result<Vec<Cropped>, Error> {
         let keys: Vec<_> = ids
             .iter()
             .filter_map(|id| RecordKey::new(crop::TABLE, id).ok())
@@ -72,7 +74,7 @@ impl Catalogue {
         let live = keys.iter().filter_map(|key| {
             let record = stored.remove(key)?.record;
             let row = crop::read(&record).ok()?;
-            let is_asked = of.is_none_or(|assets| assets.contains(&row.asset.as_str()));
+            let is_asked = of.is_none_or(|assets| assets.has(row.asset.as_str()));
             (is_asked && !record.is_deleted()).then_some(Cropped { row, record })
         });
         Ok(live.collect())

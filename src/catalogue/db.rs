@@ -20,6 +20,8 @@ use super::{Error, damage_in};
 /// How long a statement waits for another process's write lock before it gives up as temporary.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 const READERS: u32 = 4;
+/// Rows that a connection may be ahead of whoever takes them: as many as a page, so that its thread need not wait in the middle of one.
+const ROWS_AHEAD: usize = 512;
 /// Pages of the log from which on it is carried over into the file: while much is written, the same pages come up again and again.
 const LOG_PAGES: &str = "8192";
 
@@ -147,6 +149,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(LOCK_WAIT)
+        .row_buffer_size(ROWS_AHEAD)
 }
 
 /// How the writer is connected, to a file that is there.

@@ -38,6 +38,6 @@ pub(super) const OCCUPIED: [&str; 2] = [
 /// Narrows [`OCCUPIED`] to the very same place.
 pub(super) const OCCUPIED_BY_BYTES: &str = " AND place = asked.value ->> 1";
 
-/// Selects file rows as one text, a JSON array with an array for each.
+/// Selects file rows as one text, a JSON array with an array for each. A place that is named by the path is empty.
 pub(super) const PACKED_FILES: &str = "SELECT json_group_array(json_array(kind, path, asset, size, modified, hex(sha256), hex(md5), \
-     authored, place, received_at, unlisted_at, damaged_at, hex(fingerprint), evicted))";
+     authored, CASE place WHEN path THEN '' ELSE place END, received_at, unlisted_at, damaged_at, hex(fingerprint), evicted))";

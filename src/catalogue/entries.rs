@@ -4,12 +4,13 @@
 use sqlx::QueryBuilder;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::dialect::{Engine, Row};
-use super::files::{COLUMNS as FILE_COLUMNS, media_file};
+use super::dialect::{Engine, PACKED_FILES};
+use super::files::in_order;
 use super::records::{COLUMNS, LEAN_COLUMNS, stored};
-use super::{Catalogue, Error, during, signed};
+use super::{Catalogue, Error, during, packed, signed};
 use crate::model::{MediaFile, Module, Record};
 use crate::protocol::digests::Item;
+use crate::task;
 
 /// Records read at a time: each comes with its whole document (I10).
 const PAGE: usize = 250;
@@ -92,7 +93,7 @@ impl Entries {
         }
         let begin = || self.stretch.clone().read();
         let read = self.ahead.take().unwrap_or_else(begin).await;
-        let page = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let page = task::outcome(read)?;
         if let Some(last) = page.last {
             self.stretch.from = (last, false);
             self.ahead = Some(self.stretch.clone().read());
@@ -179,24 +180,25 @@ impl Stretch {
         query
             .push(" ORDER BY id LIMIT ")
             .push_bind(signed(self.page() as u64));
-        let rows = self.rows(query).await?;
+        let rows = query.build().fetch_all(&self.catalogue.db.readers).await;
+        let rows = rows.map_err(during("read a stretch of a table"))?;
         rows.iter().map(|row| Ok(stored(row)?.record)).collect()
     }
 
     async fn files(&self, last: Option<&str>) -> Result<Vec<MediaFile>, Error> {
-        let mut query = QueryBuilder::<Engine>::new("SELECT ");
-        query.push(FILE_COLUMNS).push(" FROM file WHERE 1 = 1");
+        let mut query = QueryBuilder::<Engine>::new(PACKED_FILES);
+        query.push(" FROM (SELECT * FROM file WHERE 1 = 1");
         self.push_range(&mut query, "asset", last);
-        query.push(" ORDER BY asset, kind, path");
-        let rows = self.rows(query).await?;
-        rows.iter()
-            .map(|row| media_file(row).map_err(during("read a file's columns"))?)
-            .collect()
-    }
-
-    async fn rows(&self, mut query: QueryBuilder<Engine>) -> Result<Vec<Row>, Error> {
-        let read = query.build().fetch_all(&self.catalogue.db.readers).await;
-        read.map_err(during("read a stretch of a table"))
+        query.push(")");
+        let read = query.build_query_scalar();
+        let rows: String = read
+            .fetch_one(&self.catalogue.db.readers)
+            .await
+            .map_err(during("read a stretch of files"))?;
+        let files = packed::files(&rows)?.into_iter();
+        let mut files: Vec<_> = files.map(|row| row.file).collect();
+        files.sort_by(|one, other| in_order(one).cmp(&in_order(other)));
+        Ok(files)
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use sqlx::{QueryBuilder, Row as _};
 
+use super::among::Among;
 use super::dialect::{Engine, PACKED_FILES, ROWS_A_STATEMENT, Row, padded};
 use super::packed;
 use super::places::folded;
@@ -102,17 +103,13 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn files_of(&self, assets: &[&str]) -> Result<Vec<FileRow>, Error> {
+    pub async fn files_of<'a>(&self, assets: impl Into<Among<'a>>) -> Result<Vec<FileRow>, Error> {
         let mut found = Vec::new();
-        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+        for part in assets.into().parts() {
             // In one row, since each that is handed over by itself costs more than it holds.
             let mut query = QueryBuilder::<Engine>::new(PACKED_FILES);
-            query.push(" FROM file WHERE asset IN (");
-            let mut list = query.separated(", ");
-            for asset in padded(chunk) {
-                list.push_bind(*asset);
-            }
-            query.push(")");
+            query.push(" FROM file");
+            part.narrow(&mut query);
             let rows: String = query
                 .build_query_scalar()
                 .fetch_one(&self.db.readers)
@@ -120,7 +117,7 @@ impl Catalogue {
                 .map_err(during("read files of assets"))?;
             found.extend(packed::files(&rows)?);
         }
-        found.sort_by(|one, other| in_order(one).cmp(&in_order(other)));
+        found.sort_by(|one, other| in_order(&one.file).cmp(&in_order(&other.file)));
         Ok(found)
     }
 
@@ -365,8 +362,8 @@ pub(super) fn made_of(file: &MediaFile) -> Option<&[u8]> {
     file.fingerprint.as_ref().map(|made| &made.as_bytes()[..])
 }
 
-fn in_order(row: &FileRow) -> (&str, i64, &str) {
-    let file = &row.file;
+/// What files of several assets are ordered by.
+pub(super) fn in_order(file: &MediaFile) -> (&str, i64, &str) {
     (file.asset.as_str(), number(file.kind), file.path.as_str())
 }
 

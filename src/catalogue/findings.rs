@@ -2,7 +2,8 @@
 
 use sqlx::QueryBuilder;
 
-use super::dialect::{Engine, ROWS_A_STATEMENT};
+use super::among::Among;
+use super::dialect::Engine;
 use super::files::asset_id;
 use super::{Batch, Catalogue, Error, during, unsigned};
 use crate::model::{AssetId, Sha256, Timestamp};
@@ -23,17 +24,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn findings(&self, assets: &[&str]) -> Result<Vec<Finding>, Error> {
+    pub async fn findings<'a>(&self, assets: impl Into<Among<'a>>) -> Result<Vec<Finding>, Error> {
         let mut found = Vec::new();
-        for chunk in assets.chunks(ROWS_A_STATEMENT) {
-            let mut query = QueryBuilder::<Engine>::new(
-                "SELECT asset, sha256, reason FROM finding WHERE asset IN (",
-            );
-            let mut list = query.separated(", ");
-            for asset in chunk {
-                list.push_bind(*asset);
-            }
-            query.push(")");
+        for part in assets.into().parts() {
+            let mut query =
+                QueryBuilder::<Engine>::new("SELECT asset, sha256, reason FROM finding");
+            part.narrow(&mut query);
             let rows: Vec<(String, Vec<u8>, String)> = query
                 .build_query_as()
                 .fetch_all(&self.db.readers)

@@ -10,6 +10,7 @@
 //! working on it but the HTTP node, for somebody who reads just that file (`asked`).
 
 mod absence;
+mod among;
 mod asked;
 mod batch;
 mod browse;
@@ -66,6 +67,7 @@ mod windows;
 use std::path::{Path, PathBuf};
 
 pub use absence::Audit;
+pub use among::Among;
 pub use asked::Claim;
 pub use batch::Batch;
 pub use checkpoints::{Checkpoint, Listing};

@@ -58,7 +58,7 @@ fn file_row(row: Packed) -> Result<FileRow, Error> {
     Ok(FileRow {
         file: MediaFile {
             kind: kind(kind_number),
-            place: (place != path).then(|| media_path(place)).transpose()?,
+            place: (!place.is_empty()).then(|| media_path(place)).transpose()?,
             path: media_path(path)?,
             asset: asset_id(asset)?,
             size: super::unsigned(size),
@@ -78,6 +78,7 @@ fn file_row(row: Packed) -> Result<FileRow, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Among;
     use super::super::conformance::empty;
     use super::*;
     use crate::model::{AssetId, FileKind, MediaPath};
@@ -126,5 +127,10 @@ mod tests {
             .unwrap();
         assert_eq!(packed, single);
         assert_eq!(catalogue.files_of(&["nobody"]).await.unwrap(), []);
+        let all = Among::Between("a0", "a2");
+        assert_eq!(catalogue.files_of(all).await.unwrap(), single);
+        single.retain(|row| row.file.asset.as_str() == "a1");
+        let second = Among::Between("a00", "a1");
+        assert_eq!(catalogue.files_of(second).await.unwrap(), single);
     }
 }

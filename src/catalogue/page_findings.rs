@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use sqlx::QueryBuilder;
 
-use super::dialect::{Engine, ROWS_A_STATEMENT};
+use super::among::Among;
+use super::dialect::Engine;
 use super::files::asset_id;
 use super::{Batch, Catalogue, Error, during};
 use crate::model::{AssetId, Sha256, Timestamp};
@@ -44,17 +45,17 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn page_findings(&self, assets: &[&str]) -> Result<Vec<PageFinding>, Error> {
+    pub async fn page_findings<'a>(
+        &self,
+        assets: impl Into<Among<'a>>,
+    ) -> Result<Vec<PageFinding>, Error> {
         let mut found = Vec::new();
-        for chunk in assets.chunks(ROWS_A_STATEMENT) {
+        for part in assets.into().parts() {
             let mut query = QueryBuilder::<Engine>::new(
-                "SELECT asset, first_page, last_page, sha256, reason FROM page_finding WHERE asset IN (",
+                "SELECT asset, first_page, last_page, sha256, reason FROM page_finding",
             );
-            let mut list = query.separated(", ");
-            for asset in chunk {
-                list.push_bind(*asset);
-            }
-            query.push(") ORDER BY asset, first_page");
+            part.narrow(&mut query);
+            query.push(" ORDER BY asset, first_page");
             let rows: Vec<(String, u32, u32, Vec<u8>, String)> = query
                 .build_query_as()
                 .fetch_all(&self.db.readers)

@@ -150,7 +150,7 @@ async fn say_delete(node: &Node, key: &RecordKey) -> anyhow::Result<()> {
     check_owner(node, key).await?;
     output::line(&deleted(node, "would delete", key).await?)?;
     if key.module.is_asset() {
-        for row in node.catalogue.files_of(&[&key.id]).await? {
+        for row in node.catalogue.files_of(&[key.id.as_str()]).await? {
             let name = trash::shown(row.file.kind, &row.file.path);
             let bytes = output::bytes(row.file.size);
             output::line(&format!("would move to the trash: {name} ({bytes})"))?;

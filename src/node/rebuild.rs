@@ -32,6 +32,7 @@ use crate::reconcile::verify;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{RealSys, Snapshots, Store};
+use crate::task;
 
 /// Rows looked at in one go; their changes commit together.
 const PAGE: usize = 2_000;
@@ -314,10 +315,7 @@ impl Rebuild<'_> {
             io::copy(&mut from, &mut to)?;
             to.sync_all()
         });
-        let copied = copied
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-        if let Err(source) = copied {
+        if let Err(source) = task::outcome(copied.await) {
             return Err(RebuildError::of(&self.fresh, source));
         }
         Ok(match catalogue::examine(&self.fresh, false).await {

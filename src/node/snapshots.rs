@@ -14,6 +14,7 @@ use crate::model::Timestamp;
 use crate::seams::Seams;
 use crate::shutdown::Shutdown;
 use crate::store::{self, Snapshot, Snapshots, Store};
+use crate::task;
 
 /// How old the newest copy may become.
 pub const INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -152,9 +153,7 @@ impl Room<'_> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    task::outcome(tokio::task::spawn_blocking(work).await)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::model::job::RemoveJob;
 use crate::model::{MediaFile, MediaPath, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::store::{self, Name, Store, Twins};
+use crate::task;
 
 impl Deletes<'_> {
     /// Moves files into the trash that a person gave up; their records stay. Rows first, in one batch, then the bytes.
@@ -121,8 +122,8 @@ impl Deletes<'_> {
             names.push(Some(name));
         }
         let store = self.store.clone();
-        let moved = tokio::task::spawn_blocking(move || take_away(&store, &twins, &names)).await;
-        let moved = moved.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let moved = tokio::task::spawn_blocking(move || take_away(&store, &twins, &names));
+        let moved = task::outcome(moved.await);
         crash::point(Point::BytesTrashed)?;
         let mut batch = self.catalogue.batch().await?;
         for ((job, _), moved) in removes.iter().zip(moved?) {

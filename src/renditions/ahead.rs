@@ -1,4 +1,4 @@
-//! What the walk over the assets needs to know of each, read a page ahead of it.
+//! What the walk over the assets needs to know of each, read ahead of it.
 //!
 //! Reading takes as long as looking at what was read, so that both go on at the same time; but only as long as nothing is made:
 //! that takes hours, and what was read before says nothing any more.
@@ -6,16 +6,20 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Error;
-use crate::catalogue::{Catalogue, FileRow, Finding, PageFinding, StoredRecord};
+use crate::catalogue::{Among, Catalogue, Cropped, FileRow, Finding, PageFinding, StoredRecord};
 use crate::model::preset::PresetTable;
 use crate::model::{Asset, AssetId, Module, RecordKey};
 use crate::protocol::record;
+use crate::task;
 
 /// Assets looked at at once.
 pub(super) const PAGE: usize = 500;
+/// Pages that may be behind the one that is looked at: as many as connections read side by side.
+const AHEAD: usize = 2;
 
 /// Some assets, with what the catalogue says of them.
 pub(super) struct Page {
@@ -23,6 +27,8 @@ pub(super) struct Page {
     pub(super) assets: Vec<(StoredRecord, Asset)>,
     /// The files of those that anything is made of.
     pub(super) files: HashMap<AssetId, Vec<FileRow>>,
+    /// The rectangles for those.
+    pub(super) crops: Vec<Cropped>,
     pub(super) findings: Vec<Finding>,
     pub(super) page_findings: Vec<PageFinding>,
     /// The last record that was looked at.
@@ -41,13 +47,35 @@ pub(super) struct Reader {
     pub(super) categories: HashSet<String>,
 }
 
+/// What the records of a page say.
+struct Listed {
+    assets: Vec<(StoredRecord, Asset)>,
+    /// Those that anything is made of.
+    makes: Vec<AssetId>,
+    /// How many records there are between the first and the last of them, where those are all that the catalogue has there.
+    in_a_row: Option<usize>,
+    last: RecordKey,
+}
+
+impl Listed {
+    /// How what is known of those is asked for: of a page of little else as of a whole stretch.
+    fn among<'a>(&self, makes: &'a [&'a str]) -> Among<'a> {
+        match (makes, self.in_a_row) {
+            ([first, .., last], Some(all)) if makes.len() * 2 > all => Among::Between(first, last),
+            _ => Among::These(makes),
+        }
+    }
+}
+
 impl Reader {
-    async fn read(self: Arc<Self>, after: Option<RecordKey>) -> Result<Option<Page>, Error> {
-        let stored = self.stored(after.as_ref()).await?;
+    /// The next records; `None` after the last.
+    async fn list(&self, after: Option<&RecordKey>) -> Result<Option<Listed>, Error> {
+        let stored = self.stored(after).await?;
         let Some(last) = stored.last().map(|stored| stored.record.key.clone()) else {
             return Ok(None);
         };
-        let (mut assets, mut ids) = (Vec::with_capacity(stored.len()), Vec::new());
+        let read = stored.len();
+        let (mut assets, mut makes) = (Vec::with_capacity(stored.len()), Vec::new());
         for stored in stored {
             if stored.record.is_deleted() {
                 continue;
@@ -63,30 +91,40 @@ impl Reader {
                 continue;
             }
             if self.makes(format) {
-                ids.push(asset.id.to_string());
+                makes.push(asset.id.clone());
             }
             assets.push((stored, asset));
         }
-        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-        // Most of the time goes into the files: two connections read them side by side.
-        let (some, others) = ids.split_at(ids.len() / 2);
-        let (some, others, findings, page_findings) = tokio::try_join!(
-            self.catalogue.files_of(some),
-            self.catalogue.files_of(others),
-            self.catalogue.findings(&ids),
-            self.catalogue.page_findings(&ids),
-        )?;
-        let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
-        for row in some.into_iter().chain(others) {
-            files.entry(row.file.asset.clone()).or_default().push(row);
-        }
-        Ok(Some(Page {
+        Ok(Some(Listed {
             assets,
-            files,
-            findings,
-            page_findings,
+            makes,
+            in_a_row: self.only.is_none().then_some(read),
             last,
         }))
+    }
+
+    /// The same with all that is known of those that anything is made of.
+    async fn complete(&self, listed: Listed) -> Result<Page, Error> {
+        let ids: Vec<_> = listed.makes.iter().map(AssetId::as_str).collect();
+        let those = listed.among(&ids);
+        let (rows, crops, findings, page_findings) = tokio::try_join!(
+            self.catalogue.files_of(those),
+            self.catalogue.crops_of(those),
+            self.catalogue.findings(those),
+            self.catalogue.page_findings(those),
+        )?;
+        let mut files: HashMap<AssetId, Vec<FileRow>> = HashMap::new();
+        for row in rows {
+            files.entry(row.file.asset.clone()).or_default().push(row);
+        }
+        Ok(Page {
+            assets: listed.assets,
+            files,
+            crops,
+            findings,
+            page_findings,
+            last: listed.last,
+        })
     }
 
     /// The next assets, in order of their ids.
@@ -115,7 +153,7 @@ impl Reader {
 pub(super) struct Pages {
     reader: Arc<Reader>,
     after: Option<RecordKey>,
-    ahead: Option<AbortOnDropHandle<Result<Option<Page>, Error>>>,
+    ahead: Option<Ahead>,
 }
 
 impl Pages {
@@ -128,21 +166,195 @@ impl Pages {
         }
     }
 
-    /// The next page; `None` after the last. Unless something `is_made` of the assets, the one behind it is read meanwhile.
+    /// The next page; `None` after the last. Unless something `is_made` of the assets, those behind it are read meanwhile.
     pub(super) async fn next(&mut self, is_made: bool) -> Result<Option<Page>, Error> {
-        let ahead = self.ahead.take().filter(|_| !is_made);
-        let begin = || self.begin();
-        let read = ahead.unwrap_or_else(begin).await;
-        let page = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let page = if is_made {
+            self.ahead = None;
+            match self.reader.list(self.after.as_ref()).await? {
+                Some(listed) => Some(self.reader.complete(listed).await?),
+                None => None,
+            }
+        } else {
+            let begin = || Ahead::begin(&self.reader, self.after.clone());
+            self.ahead.get_or_insert_with(begin).next().await?
+        };
         if let Some(page) = &page {
             self.after = Some(page.last.clone());
-            self.ahead = (!is_made).then(|| self.begin());
         }
         Ok(page)
     }
+}
 
-    fn begin(&self) -> AbortOnDropHandle<Result<Option<Page>, Error>> {
-        let read = Arc::clone(&self.reader).read(self.after.clone());
-        AbortOnDropHandle::new(tokio::spawn(read))
+/// Pages on their way, in order: while the records of one are read, what else is known of those before it is.
+struct Ahead {
+    pages: mpsc::Receiver<Reading<Page>>,
+    /// Ended once there are no more, or when this is dropped.
+    list: Reading<()>,
+}
+
+type Reading<T> = AbortOnDropHandle<Result<T, Error>>;
+
+impl Ahead {
+    fn begin(reader: &Arc<Reader>, after: Option<RecordKey>) -> Self {
+        let (begun, pages) = mpsc::channel(AHEAD);
+        let list = list(Arc::clone(reader), after, begun);
+        let list = AbortOnDropHandle::new(tokio::spawn(list));
+        Self { pages, list }
+    }
+
+    async fn next(&mut self) -> Result<Option<Page>, Error> {
+        if let Some(page) = self.pages.recv().await {
+            return task::outcome(page.await).map(Some);
+        }
+        // After the last, or because the records cannot be read.
+        task::outcome((&mut self.list).await)?;
+        Ok(None)
+    }
+}
+
+async fn list(
+    reader: Arc<Reader>,
+    mut after: Option<RecordKey>,
+    pages: mpsc::Sender<Reading<Page>>,
+) -> Result<(), Error> {
+    while let Ok(room) = pages.reserve().await {
+        let Some(listed) = reader.list(after.as_ref()).await? else {
+            break;
+        };
+        after = Some(listed.last.clone());
+        let reader = Arc::clone(&reader);
+        let page = tokio::spawn(async move { reader.complete(listed).await });
+        room.send(AbortOnDropHandle::new(page));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::preset::Shipped;
+    use crate::model::{FileKind, MediaFile, MediaPath, NodeId, RecordStatus, Sha256, Timestamp};
+    use serde_json::{Map, Value, json};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn id(n: usize) -> String {
+        format!("a{n:05}")
+    }
+
+    /// So many assets, every fifth one a text that nothing is made of, each with its original.
+    async fn filled(assets: usize) -> (tempfile::TempDir, Catalogue) {
+        let dir = tempfile::tempdir().unwrap();
+        let catalogue = Catalogue::open(&dir.path().join("emsync.db"))
+            .await
+            .unwrap();
+        let node = NodeId::new("node-a").unwrap();
+        let status = RecordStatus {
+            deleted: false,
+            master: node.clone(),
+            modified_by: node,
+            modified: NOW,
+            master_modified: Some(NOW),
+        };
+        let record = |n: usize| {
+            let format = if n.is_multiple_of(5) { "txt" } else { "jpg" };
+            let members = json!({"fileformat": format, "sourcepath": path(n).as_str()});
+            let members: Map<String, Value> = serde_json::from_value(members).unwrap();
+            record::stamped(members, &AssetId::new(id(n)).unwrap().key(), &status)
+        };
+        let original = |n: usize| MediaFile {
+            kind: FileKind::Original,
+            path: path(n),
+            place: None,
+            asset: AssetId::new(id(n)).unwrap(),
+            size: 1,
+            modified: NOW,
+            sha256: Sha256::of(&n.to_le_bytes()),
+            md5: None,
+            authored: false,
+            fingerprint: None,
+        };
+        let records: Vec<_> = (0..assets).map(record).collect();
+        let originals: Vec<_> = (0..assets).map(original).collect();
+        let mut batch = catalogue.batch().await.unwrap();
+        let records: Vec<_> = records.iter().collect();
+        batch.put_records(&records, "", NOW).await.unwrap();
+        let originals: Vec<_> = originals.iter().collect();
+        batch.put_files(&originals, NOW).await.unwrap();
+        batch.commit().await.unwrap();
+        (dir, catalogue)
+    }
+
+    fn path(n: usize) -> MediaPath {
+        MediaPath::new(format!("d/{n}.jpg")).unwrap()
+    }
+
+    fn reader(catalogue: &Catalogue, only: Option<Vec<usize>>) -> Reader {
+        let key = |n| AssetId::new(id(n)).unwrap().key();
+        Reader {
+            catalogue: catalogue.clone(),
+            presets: Arc::new(PresetTable::shipped(Shipped::Webp)),
+            converts: false,
+            only: only.map(|only| only.into_iter().map(key).collect()),
+            categories: HashSet::new(),
+        }
+    }
+
+    /// What pages say, where something is made after some of them.
+    async fn read(mut pages: Pages, is_made: impl Fn(usize) -> bool) -> Vec<(String, bool)> {
+        let (mut said, mut at) = (Vec::new(), 0);
+        while let Some(page) = pages.next(is_made(at)).await.unwrap() {
+            said.extend(page.assets.iter().map(|(_, asset)| {
+                let files = page.files.get(&asset.id).map_or(0, Vec::len);
+                assert!(files <= 1, "{} has {files}", asset.id);
+                (asset.id.to_string(), files == 1)
+            }));
+            at += 1;
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn every_asset_comes_once_and_in_order_whatever_is_made_meanwhile() {
+        let (_dir, catalogue) = filled(4 * PAGE + 3).await;
+        let said = |n: usize| (id(n), !n.is_multiple_of(5));
+        let all: Vec<_> = (0..4 * PAGE + 3).map(said).collect();
+        for is_made in [|_| false, |_| true, |at| at % 2 == 1, |at| at == 3] {
+            let pages = Pages::new(reader(&catalogue, None), None);
+            assert_eq!(without_files_of_texts(read(pages, is_made).await), all);
+        }
+        let after = AssetId::new(id(PAGE + 6)).unwrap().key();
+        let pages = Pages::new(reader(&catalogue, None), Some(after));
+        let rest = without_files_of_texts(read(pages, |_| false).await);
+        assert_eq!(rest, all[PAGE + 7..]);
+    }
+
+    /// Of a page that is asked for as one stretch they are read too, and of no use.
+    fn without_files_of_texts(said: Vec<(String, bool)>) -> Vec<(String, bool)> {
+        let said = said.into_iter().enumerate();
+        said.map(|(at, (id, has))| {
+            let n: usize = id[1..].parse().unwrap();
+            assert!(has || n.is_multiple_of(5), "{id} at {at} has no original");
+            (id, !n.is_multiple_of(5))
+        })
+        .collect()
+    }
+
+    #[tokio::test]
+    async fn of_some_assets_the_files_of_these_alone_are_read() {
+        let (_dir, catalogue) = filled(30).await;
+        let only = vec![1, 2, 5, 28];
+        let pages = Pages::new(reader(&catalogue, Some(only.clone())), None);
+        let said = read(pages, |_| false).await;
+        let expected: Vec<_> = only.into_iter().map(|n| (id(n), n != 5)).collect();
+        assert_eq!(said, expected);
+    }
+
+    #[tokio::test]
+    async fn a_catalogue_that_cannot_be_read_is_no_end() {
+        let (_dir, catalogue) = filled(3).await;
+        catalogue.close().await;
+        let mut pages = Pages::new(reader(&catalogue, None), None);
+        assert!(pages.next(false).await.is_err());
     }
 }

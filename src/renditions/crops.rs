@@ -29,7 +29,20 @@ pub async fn crops_for(
     monitor: &dyn Monitor,
 ) -> Result<HashMap<AssetId, Crops>, Error> {
     let assets: Vec<_> = originals.iter().map(|one| one.asset.as_str()).collect();
-    let mut found = catalogue.crops_of(&assets).await?;
+    let found = catalogue.crops_of(&assets).await?;
+    crops_among(catalogue, found, originals, monitor).await
+}
+
+/// The same of rectangles that are read already.
+///
+/// # Errors
+/// [`Error`].
+pub(super) async fn crops_among(
+    catalogue: &Catalogue,
+    mut found: Vec<Cropped>,
+    originals: &[&Original],
+    monitor: &dyn Monitor,
+) -> Result<HashMap<AssetId, Crops>, Error> {
     found.sort_by_key(rank);
     let by_asset: HashMap<_, _> = originals.iter().map(|one| (&one.asset, *one)).collect();
     let mut crops: HashMap<AssetId, Crops> = HashMap::new();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ahead::{PAGE, Page, Pages, Reader};
+use super::crops::crops_among;
 use super::pages::{surplus, with_pages};
 use super::stale::{State, parameters as parameters_of, states_with};
 use super::{Error, Line, Original, Settings, Unsettled, Want, Workshop, conversions, cropping};
@@ -253,6 +254,7 @@ impl<'a> Rebuild<'a> {
         let Page {
             assets: all,
             mut files,
+            crops,
             findings,
             page_findings,
             ..
@@ -286,7 +288,7 @@ impl<'a> Rebuild<'a> {
             }
         }
         let all: Vec<_> = originals.iter().map(|(_, original, _)| original).collect();
-        let mut crops = super::crops::crops_for(catalogue, &all, self.monitor.as_ref()).await?;
+        let mut crops = crops_among(catalogue, crops, &all, self.monitor.as_ref()).await?;
         let table = Arc::clone(&self.settings.presets);
         let mode = self.settings.mode;
         let mut recipes = Recipes::default();

@@ -108,7 +108,7 @@ pub async fn about(node: &Node, id: &str) -> Result<Option<Answer>, Error> {
     let (catalogue, own) = (&node.catalogue, &node.config.node.cluster_id);
     let record = catalogue.record(&key).await?;
     let files = match key.module.is_asset() {
-        true => catalogue.files_of(&[&key.id]).await?,
+        true => catalogue.files_of(&[key.id.as_str()]).await?,
         false => Vec::new(),
     };
     let jobs = jobs_of(catalogue, &key).await?;
@@ -215,13 +215,23 @@ impl Asked<'_> {
             Lane::Delete | Lane::Record => false,
         });
         if kind == FileKind::Generated {
-            for finding in self.node.catalogue.findings(&[&self.key.id]).await? {
+            for finding in self
+                .node
+                .catalogue
+                .findings(&[self.key.id.as_str()])
+                .await?
+            {
                 layer.details.push(format!(
                     "no rendition can be made of the original: {} (a finding, not a failure)",
                     finding.reason
                 ));
             }
-            for finding in self.node.catalogue.page_findings(&[&self.key.id]).await? {
+            for finding in self
+                .node
+                .catalogue
+                .page_findings(&[self.key.id.as_str()])
+                .await?
+            {
                 let (pages, reason) = (finding.said_pages(), &finding.reason);
                 let told = format!("no rendition can be made of {pages}: {reason}");
                 layer.details.push(told);

@@ -599,7 +599,7 @@ fn a_copied_rendition_that_is_younger_than_its_crop_may_have_lost_it() {
         let opened = emsync::node::Node::open(config, emsync::seams::Seams::os())
             .await
             .unwrap();
-        let mut rows = opened.catalogue.files_of(&[&id]).await.unwrap();
+        let mut rows = opened.catalogue.files_of(&[id.as_str()]).await.unwrap();
         rows.retain(|row| row.file.path.name() == "image200x200.webp");
         let mut file = rows.remove(0).file;
         file.modified = file.modified.plus(std::time::Duration::from_secs(60));

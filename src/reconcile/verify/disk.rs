@@ -17,6 +17,7 @@ use crate::model::{FileKind, MediaFile, MediaPath, Sha256};
 use crate::monitor::Counter;
 use crate::shutdown::Shutdown;
 use crate::store::{Stat, Store};
+use crate::task;
 
 /// Files that are read between two reports of progress.
 const HASHED: usize = 32;
@@ -129,8 +130,7 @@ pub(super) async fn look(
             });
             looked.collect::<Vec<_>>()
         });
-        let looked = looked.await;
-        found.extend(looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())));
+        found.extend(task::outcome(looked.await));
         here.go_on()?;
         if checksum {
             here.monitor.advance(Counter::Bytes, bytes);
@@ -162,9 +162,7 @@ pub(super) async fn redate(here: &Here<'_>, rows: &[FileRow], found: &HashMap<Me
             }
         }
     });
-    dated
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    task::outcome(dated.await);
 }
 
 async fn note(

@@ -22,6 +22,7 @@ use crate::catalogue::FileRow;
 use crate::model::{FileKind, MediaPath};
 use crate::shutdown::Shutdown;
 use crate::store::{Stat, Store};
+use crate::task;
 
 /// What to do about a file without a row.
 const ORPHAN: &str = "on disk without a row: adopt with a seed, or remove it";
@@ -94,8 +95,7 @@ impl<'a> Tree<'a> {
             self.pass().await?;
         }
         self.ask().await?;
-        let ended = self.walking.await;
-        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        task::outcome(self.walking.await);
         self.here.go_on()?;
         Ok((self.walked, self.extra, self.findings))
     }

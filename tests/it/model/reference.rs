@@ -126,7 +126,12 @@ impl Reference {
                         .map(|(path, (bytes, _))| (FileKind::Generated, path, Sha256::of(bytes))),
                 )
                 .collect();
-            let rows = mirror.node.catalogue.files_of(&[&rec.key.1]).await.unwrap();
+            let rows = mirror
+                .node
+                .catalogue
+                .files_of(&[rec.key.1.as_str()])
+                .await
+                .unwrap();
             let files = rows.into_iter().map(|row| row.file);
             found.extend(files.filter(|file| {
                 contents.contains(&(file.kind, file.path.to_string(), file.sha256))
