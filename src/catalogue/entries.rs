@@ -7,7 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::dialect::{Engine, PACKED_FILES};
 use super::files::in_order;
 use super::records::{COLUMNS, LEAN_COLUMNS, stored};
-use super::{Catalogue, Error, during, packed, signed};
+use super::{Catalogue, Error, during, signed};
 use crate::model::{MediaFile, Module, Record};
 use crate::protocol::digests::Item;
 use crate::task;
@@ -187,16 +187,12 @@ impl Stretch {
 
     async fn files(&self, last: Option<&str>) -> Result<Vec<MediaFile>, Error> {
         let mut query = QueryBuilder::<Engine>::new(PACKED_FILES);
-        query.push(" FROM (SELECT * FROM file WHERE 1 = 1");
+        query.push(" FROM file WHERE 1 = 1");
         self.push_range(&mut query, "asset", last);
-        query.push(")");
-        let read = query.build_query_scalar();
-        let rows: String = read
-            .fetch_one(&self.catalogue.db.readers)
-            .await
-            .map_err(during("read a stretch of files"))?;
-        let files = packed::files(&rows)?.into_iter();
-        let mut files: Vec<_> = files.map(|row| row.file).collect();
+        let rows = self
+            .catalogue
+            .packed_files(query, "read a stretch of files");
+        let mut files: Vec<_> = rows.await?.into_iter().map(|row| row.file).collect();
         files.sort_by(|one, other| in_order(one).cmp(&in_order(other)));
         Ok(files)
     }

@@ -332,13 +332,7 @@ mod tests {
     async fn what_went_first_is_what_was_not_read_and_what_comes_back_is_no_change() {
         let (_dir, catalogue) = empty().await;
         let node = NodeId::new("m").unwrap();
-        let status = RecordStatus {
-            deleted: false,
-            master: node.clone(),
-            modified_by: node,
-            modified: NOW,
-            master_modified: Some(NOW),
-        };
+        let status = RecordStatus::saved_by_master(&node, None, NOW, false);
         let key = RecordKey::new("asset", "a1").unwrap();
         let record = stamped(serde_json::Map::new(), &key, &status);
         let mut batch = catalogue.batch().await.unwrap();

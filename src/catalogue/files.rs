@@ -9,7 +9,6 @@ use sqlx::{QueryBuilder, Row as _};
 
 use super::among::Among;
 use super::dialect::{Engine, PACKED_FILES, ROWS_A_STATEMENT, Row, padded};
-use super::packed;
 use super::places::folded;
 use super::{Batch, Catalogue, Error, during, signed, unsigned};
 use crate::model::{AssetId, FileKind, Fingerprint, Md5, MediaFile, MediaPath, Sha256, Timestamp};
@@ -110,12 +109,7 @@ impl Catalogue {
             let mut query = QueryBuilder::<Engine>::new(PACKED_FILES);
             query.push(" FROM file");
             part.narrow(&mut query);
-            let rows: String = query
-                .build_query_scalar()
-                .fetch_one(&self.db.readers)
-                .await
-                .map_err(during("read files of assets"))?;
-            found.extend(packed::files(&rows)?);
+            found.extend(self.packed_files(query, "read files of assets").await?);
         }
         found.sort_by(|one, other| in_order(&one.file).cmp(&in_order(&other.file)));
         Ok(found)
@@ -184,12 +178,7 @@ impl Catalogue {
             .push(" ORDER BY path, asset LIMIT ")
             .push_bind(signed(limit as u64))
             .push(")");
-        let rows: String = query
-            .build_query_scalar()
-            .fetch_one(&self.db.readers)
-            .await
-            .map_err(during("read files in order"))?;
-        let mut rows = packed::files(&rows)?;
+        let mut rows = self.packed_files(query, "read files in order").await?;
         // They come in order, but nobody promises that of what goes into an aggregate.
         rows.sort_by(|one, other| {
             let [one, other] = [one, other].map(|row| (&row.file.path, row.file.asset.as_str()));

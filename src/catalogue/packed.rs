@@ -1,9 +1,11 @@
 //! Many rows in one: where a thousand are read at once, handing each over by itself takes longer than reading it.
 
 use serde::Deserialize;
+use sqlx::QueryBuilder;
 
+use super::dialect::Engine;
 use super::files::{asset_id, kind, media_path};
-use super::{Error, FileRow};
+use super::{Catalogue, Error, FileRow, during};
 use crate::model::{Fingerprint, Md5, MediaFile, Sha256, Timestamp};
 
 /// One of those, in the order of the statement. Digests that are not there are empty.
@@ -25,8 +27,23 @@ struct Packed(
     Option<i64>,
 );
 
-/// Reads what [`PACKED_FILES`](super::dialect::PACKED_FILES) selected.
-pub(super) fn files(text: &str) -> Result<Vec<FileRow>, Error> {
+impl Catalogue {
+    /// The rows that a statement which begins with [`PACKED_FILES`](super::dialect::PACKED_FILES) selects, in any order.
+    pub(super) async fn packed_files(
+        &self,
+        mut query: QueryBuilder<Engine>,
+        doing: &'static str,
+    ) -> Result<Vec<FileRow>, Error> {
+        let text: String = query
+            .build_query_scalar()
+            .fetch_one(&self.db.readers)
+            .await
+            .map_err(during(doing))?;
+        files(&text)
+    }
+}
+
+fn files(text: &str) -> Result<Vec<FileRow>, Error> {
     let rows: Vec<Packed> = serde_json::from_str(text).map_err(|error| Error::Row {
         what: "packed files",
         value: error.to_string(),

@@ -249,13 +249,7 @@ mod tests {
             .await
             .unwrap();
         let node = NodeId::new("node-a").unwrap();
-        let status = RecordStatus {
-            deleted: false,
-            master: node.clone(),
-            modified_by: node,
-            modified: NOW,
-            master_modified: Some(NOW),
-        };
+        let status = RecordStatus::saved_by_master(&node, None, NOW, false);
         let record = |n: usize| {
             let format = if n.is_multiple_of(5) { "txt" } else { "jpg" };
             let members = json!({"fileformat": format, "sourcepath": path(n).as_str()});
